@@ -1,0 +1,102 @@
+//! A webhook: a company's subscription of one URL to one event type.
+
+use std::sync::Arc;
+
+use super::plugin::{Digest, PluginRef};
+
+/// What happens when the plugin fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// A failed attempt, tried again on the schedule.
+    #[default]
+    Retry,
+    /// The event's own data is sent.
+    SendOriginal,
+    /// Nothing is sent: the delivery ends as `filtered`.
+    Drop,
+}
+
+impl OnError {
+    /// The name that the contract gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::SendOriginal => "send_original",
+            Self::Drop => "drop",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Retry, Self::SendOriginal, Self::Drop].into_iter().find(|policy| policy.name() == name)
+    }
+}
+
+/// A webhook as it is kept.
+#[derive(Clone)]
+pub struct Webhook {
+    /// `wh_…`; kept when a new subscription overwrites.
+    pub id: String,
+    /// The company.
+    pub company: String,
+    /// The event type that it is for; at most one webhook per company and type.
+    pub event_type: String,
+    /// Where events are POSTed.
+    pub target_url: String,
+    /// Sent back in the challenge header.
+    pub challenge: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// Whether events are sent, or wait.
+    pub enabled: bool,
+    /// Why the host disabled it.
+    pub disabled_reason: Option<String>,
+    /// The plugin asked for, if any.
+    pub plugin: Option<PluginRef>,
+    /// The version that runs: the pinned one, or whichever is active.
+    pub plugin_digest: Option<Digest>,
+    /// The plugin's config: JSON text as given; `null` where there is none.
+    pub config: Arc<str>,
+    /// What happens when the plugin fails.
+    pub on_error: OnError,
+    /// Sent with every event.
+    pub headers: Vec<(String, String)>,
+    /// Most attempts in flight at once.
+    pub max_in_flight: u32,
+    /// Most attempts begun per second.
+    pub rate_limit: Option<u32>,
+    /// Whether events are sent strictly one after the other.
+    pub ordered: bool,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// Milliseconds since 1970.
+    pub updated_at: i64,
+    /// The key that signs: raw bytes, never shown but in the first 201.
+    pub signing_secret: Arc<[u8]>,
+}
+
+/// Default of `max_in_flight`.
+pub const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
+/// Most that `max_in_flight` may be.
+pub const MAX_MAX_IN_FLIGHT: u32 = 1024;
+
+/// Checks a challenge: up to 256 visible ASCII characters, so that it can stand in a header.
+pub fn check_challenge(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("a challenge is 1 to 256 visible ASCII characters, so that it can stand in a header".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_can_stand_in_a_header() {
+        assert!(check_challenge("s3cr3t!~").is_ok());
+        for bad in ["", "a b", "a\r\nb", "é", &"x".repeat(257)] {
+            assert!(check_challenge(bad).is_err(), "{bad:?}");
+        }
+    }
+}

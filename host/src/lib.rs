@@ -1,0 +1,3 @@
+//! Posthaste, a webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST.
+
+pub mod domain;

@@ -1,0 +1,3 @@
+//! The command `posthaste`.
+
+fn main() {}
