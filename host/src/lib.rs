@@ -1,3 +1,5 @@
 //! Posthaste, a webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST.
 
+pub mod clock;
 pub mod domain;
+pub mod store;

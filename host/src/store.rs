@@ -1,0 +1,116 @@
+//! The only room that knows SQL. The database is the log; memory is the fast path.
+
+mod backend;
+mod cache;
+mod deliveries;
+mod keys;
+mod multi;
+mod plugins;
+mod seal;
+mod webhooks;
+mod writer;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+
+use crate::domain::credential::Key;
+use crate::domain::webhook::Webhook;
+use backend::Backend;
+use cache::ReadCache;
+use writer::Writer;
+
+pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published, Waiting};
+pub use keys::KeyStore;
+pub use plugins::{NewVersion, PluginRow, VersionRow};
+pub use seal::Sealer;
+pub use writer::Publish;
+
+/// Webhooks kept in memory; others are read when their event comes.
+const WEBHOOKS_KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Keys kept in memory.
+const KEYS_KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// A key that another process revokes is refused after this at the latest.
+const KEY_TTL: Duration = Duration::from_millis(500);
+/// Webhooks change only through this process; the bound is for what it cannot know, such as a restored backup.
+const WEBHOOK_TTL: Duration = Duration::from_secs(10);
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be set up: the text says what and how to mend it.
+    #[error("{0}")]
+    Setup(String),
+    /// A rule of the store was broken: the text says which.
+    #[error("{0}")]
+    Limit(String),
+    /// The transaction did not commit; nothing of it is stored.
+    #[error("the database did not take the write")]
+    NotCommitted,
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    Closed,
+    /// Anything else that the database says.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The database, open at the newest schema.
+pub struct Store {
+    readers: SqlitePool,
+    writer: Writer,
+    sealer: Arc<Sealer>,
+    webhooks: Arc<ReadCache<(String, String), Option<Arc<Webhook>>>>,
+    keys: ReadCache<String, Option<Arc<Key>>>,
+}
+
+/// Ends when everything handed to the store has been written and the [`Store`] has been dropped.
+pub type WriterEnd = tokio::task::JoinHandle<()>;
+
+impl Store {
+    /// Opens `url`, creating and migrating it where needed; `sealer` holds the key of its signing secrets.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`]: not openable, or sealed under another key.
+    pub async fn open(url: &str, sealer: Sealer) -> Result<(Self, WriterEnd), StoreError> {
+        let backend = Backend::open(url).await?;
+        check_key(&backend.readers, &sealer).await?;
+        let (writer, end) = Writer::start(backend.connect().await?);
+        let store = Self {
+            readers: backend.readers,
+            writer,
+            sealer: Arc::new(sealer),
+            webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
+            keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
+        };
+        Ok((store, end))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.readers).await?;
+        Ok(())
+    }
+}
+
+/// A secret key that does not open what stands in the database would make every signature wrong: refuse to start.
+async fn check_key(pool: &SqlitePool, sealer: &Sealer) -> Result<(), StoreError> {
+    const PROOF: &[u8] = b"posthaste";
+    let insert = "INSERT INTO meta (name, value) VALUES ('secret_key_check', $1) ON CONFLICT (name) DO NOTHING";
+    sqlx::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
+    let sealed: Vec<u8> =
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret_key_check'").fetch_one(pool).await?;
+    match sealer.open(&sealed).as_deref() {
+        Some(PROOF) => Ok(()),
+        _ => Err(StoreError::Setup(
+            "the secret key is not the one that this database's signing secrets are encrypted with; give the right \
+             one with --secret-key or --secret-key-file"
+                .into(),
+        )),
+    }
+}

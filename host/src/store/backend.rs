@@ -1,0 +1,70 @@
+//! The connection to the database and its settings.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+
+use super::StoreError;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Connections that only read; SQLite lets them run beside the writer.
+const READERS: u32 = 4;
+/// How long a statement waits for another process that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+/// Pages (of 4 KiB) in the write-ahead log before it is folded back: 32 MiB. Folding back is what makes the slowest
+/// commits slow, so it is done seldom; the log must not grow without end, so it is done.
+const CHECKPOINT_PAGES: &str = "8192";
+
+/// An open database at the newest schema.
+pub(super) struct Backend {
+    options: SqliteConnectOptions,
+    pub(super) readers: SqlitePool,
+}
+
+impl Backend {
+    /// Opens `sqlite://FILE`, creating and migrating it where needed.
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let mut connection = options.connect().await.map_err(|error| setup(url, &error))?;
+        MIGRATOR.run(&mut connection).await.map_err(|error| StoreError::Setup(format!("database {url}: {error}")))?;
+        let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
+        let readers = pool.connect_lazy_with(options.clone());
+        Ok(Self { options, readers })
+    }
+
+    /// A connection of the writer's own.
+    pub(super) async fn connect(&self) -> Result<SqliteConnection, StoreError> {
+        Ok(self.options.connect().await?)
+    }
+}
+
+fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    if !url.starts_with("sqlite:") {
+        let scheme = url.split(':').next().unwrap_or_default();
+        return Err(StoreError::Setup(format!(
+            "--database: `{scheme}:` is not a database that this version knows; use sqlite://FILE, for example \
+             sqlite://posthaste.db"
+        )));
+    }
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(StoreError::Setup("--database: an in-memory database would lose accepted events; name a file".into()));
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| setup(url, &error))?;
+    Ok(options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-8192")
+        .disable_statement_logging())
+}
+
+fn setup(url: &str, error: &sqlx::Error) -> StoreError {
+    StoreError::Setup(format!("database {url} cannot be opened: {error}; is its folder there and writable?"))
+}

@@ -1,0 +1,339 @@
+//! Events and their deliveries: storing, claiming, finishing.
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::multi::Multi;
+use super::writer::{Publish, work};
+use super::{Store, StoreError};
+use crate::domain::delivery::{Attempt, Status};
+use crate::domain::event::Event;
+
+mod log;
+
+pub use log::{Filter, Page};
+
+/// An event to be stored, with the delivery it makes.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// The delivery's id.
+    pub id: String,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The webhook it is for; `None` where nobody subscribes.
+    pub webhook: Option<String>,
+    /// Until when the storing process may keep it in memory: milliseconds since 1970, and that process's name. `None`
+    /// parks it.
+    pub lease: Option<(i64, Arc<str>)>,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// What became of an event handed in for storing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// It is stored.
+    Stored,
+    /// Its id was used before in its company; this was the delivery then.
+    Before(Option<String>),
+}
+
+/// What became of a delivery that was taken.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The company.
+    pub company: String,
+    /// The delivery.
+    pub id: String,
+    /// Its status from now on.
+    pub status: Status,
+    /// Attempts made so far.
+    pub attempt_count: u32,
+    /// When it is tried again, for [`Status::Pending`]; `None` parks it.
+    pub due: Option<i64>,
+    /// When it came to its end, for any other status.
+    pub finished_at: Option<i64>,
+    /// The attempt, where one was made.
+    pub attempt: Option<Attempt>,
+}
+
+/// A delivery taken from the database for an attempt.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The delivery.
+    pub id: String,
+    /// The webhook it is for.
+    pub webhook: String,
+    /// Attempts made so far.
+    pub attempt_count: u32,
+    /// The event.
+    pub event: Arc<Event>,
+}
+
+/// A webhook in whose lane something is parked.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// The webhook's id.
+    pub webhook: String,
+}
+
+const COLUMNS: &str = "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, attempt_count";
+
+static INSERT: LazyLock<Multi> = LazyLock::new(|| {
+    Multi::new(
+        "INSERT INTO deliveries (company, id, event_id, event_type, occurred_at, headers, data, webhook_id, status, \
+         attempt_count, due, lease, parked, created_at, finished_at) VALUES",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, NULL",
+        "ON CONFLICT (company, event_id) DO NOTHING",
+    )
+});
+
+// The casts tell PostgreSQL what the bare parameters of VALUES are; SQLite does not mind.
+static FINISH: LazyLock<Multi> = LazyLock::new(|| {
+    Multi::new(
+        "UPDATE deliveries SET status = v.column3, attempt_count = v.column4, due = v.column5, \
+         parked = v.column6, finished_at = v.column7, lease = NULL FROM (VALUES",
+        "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), \
+         CAST(? AS BIGINT)",
+        ") AS v WHERE deliveries.company = v.column1 AND deliveries.id = v.column2 AND deliveries.status = 'pending'",
+    )
+});
+
+static ATTEMPTS: LazyLock<Multi> = LazyLock::new(|| {
+    Multi::new(
+        "INSERT INTO attempts (delivery_id, number, started_at, duration_ms, status_code, error, response_body, \
+         request_headers, plugin) VALUES",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?",
+        "ON CONFLICT (delivery_id, number) DO NOTHING",
+    )
+});
+
+/// Status of a row that is an event alone: nobody subscribed, nothing is delivered, the log does not show it.
+const UNROUTED: &str = "unrouted";
+
+/// Stores the rows; answers one [`Published`] for each, in order.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[NewDelivery],
+) -> Result<Vec<Published>, StoreError> {
+    let mut stored = 0;
+    for (sql, rows) in INSERT.cut(rows) {
+        let mut query = sqlx::query(sql);
+        for row in rows {
+            let event = &row.event;
+            let status = if row.webhook.is_some() { Status::Pending.name() } else { UNROUTED };
+            let parked = i64::from(row.webhook.is_some() && row.lease.is_none());
+            query = query
+                .bind(event.company.as_str())
+                .bind(row.id.as_str())
+                .bind(event.id.as_str())
+                .bind(event.event_type.as_str())
+                .bind(event.occurred_at)
+                .bind(headers_json(&event.headers))
+                .bind(event.data.to_vec())
+                .bind(row.webhook.as_deref())
+                .bind(status)
+                .bind(row.lease.as_ref().map(|(until, _)| *until))
+                .bind(row.lease.as_ref().map(|(_, process)| &**process))
+                .bind(parked)
+                .bind(row.created_at);
+        }
+        stored += query.execute(&mut *connection).await?.rows_affected();
+    }
+    if stored == rows.len() as u64 {
+        return Ok(vec![Published::Stored; rows.len()]);
+    }
+    let mut published = Vec::with_capacity(rows.len());
+    for row in rows {
+        published.push(first_answer(connection, row).await?);
+    }
+    Ok(published)
+}
+
+async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> Result<Published, StoreError> {
+    let sql = "SELECT id, webhook_id IS NOT NULL AS routed FROM deliveries WHERE company = $1 AND event_id = $2";
+    let query = sqlx::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
+    let found = query.fetch_one(connection).await?;
+    let id: String = found.try_get("id")?;
+    let routed: i64 = found.try_get("routed")?;
+    Ok(if id == row.id { Published::Stored } else { Published::Before((routed == 1).then_some(id)) })
+}
+
+/// Writes what became of deliveries, and their attempts.
+pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion]) -> Result<(), StoreError> {
+    for (sql, rows) in FINISH.cut(rows) {
+        let mut query = sqlx::query(sql);
+        for row in rows {
+            let parked = row.status == Status::Pending && row.due.is_none();
+            query = query
+                .bind(row.company.as_str())
+                .bind(row.id.as_str())
+                .bind(row.status.name())
+                .bind(i64::from(row.attempt_count))
+                .bind(row.due)
+                .bind(i64::from(parked))
+                .bind(row.finished_at);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    let attempts: Vec<_> = rows.iter().filter_map(|row| Some((&row.id, row.attempt.as_ref()?))).collect();
+    for (sql, rows) in ATTEMPTS.cut(&attempts) {
+        let mut query = sqlx::query(sql);
+        for (id, attempt) in rows {
+            query = query
+                .bind(id.as_str())
+                .bind(i64::from(attempt.number))
+                .bind(attempt.started_at)
+                .bind(attempt.duration_ms)
+                .bind(attempt.status_code.map(i64::from))
+                .bind(attempt.error.as_deref())
+                .bind(attempt.response_body.as_deref())
+                .bind(attempt.request_headers.as_ref().map(|raw| raw.get()))
+                .bind(attempt.plugin.as_ref().map(|raw| raw.get()));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn headers_json(headers: &[(String, String)]) -> String {
+    if headers.is_empty() { "[]".into() } else { serde_json::to_string(headers).unwrap_or_else(|_| "[]".into()) }
+}
+
+impl Store {
+    /// Hands an event to the writer. The answer goes to [`Publish::done`].
+    pub async fn publish(&self, publish: Publish) {
+        self.writer.publish(publish).await;
+    }
+
+    /// Hands a completion to the writer; it is committed soon, in company. Waits only while the writer is behind.
+    pub async fn finish(&self, completion: Completion) {
+        self.writer.finish(completion).await;
+    }
+
+    /// Takes the deliveries that are due, oldest first, for `process`, until `until`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn claim_due(
+        &self,
+        now: i64,
+        lease: (i64, Arc<str>),
+        limit: u32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        self.claim(DUE, (Key::Now(now), lease, limit)).await
+    }
+
+    /// Takes what is parked for `webhook`, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn claim_parked(
+        &self,
+        webhook: &str,
+        lease: (i64, Arc<str>),
+        limit: u32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        self.claim(PARKED, (Key::Webhook(webhook.into()), lease, limit)).await
+    }
+
+    async fn claim(
+        &self,
+        select: &str,
+        (key, (until, process), limit): (Key, (i64, Arc<str>), u32),
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let sql = claim_sql(select);
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                let query = match key {
+                    Key::Now(now) => query.bind(now),
+                    Key::Webhook(id) => query.bind(id),
+                };
+                let query = query.bind(i64::from(limit)).bind(until).bind(process.to_string());
+                let rows = query.fetch_all(connection).await?;
+                let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+                claimed.sort_by(|a, b| a.id.cmp(&b.id));
+                Ok(claimed)
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Makes due now what processes other than `process` had in memory when they ended. `horizon` is the longest lease
+    /// they can hold.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn release_leases(&self, process: Arc<str>, now: i64, horizon: i64) -> Result<u64, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let sql = "UPDATE deliveries SET due = $1, lease = NULL WHERE due <= $2 AND lease <> $3";
+                let query = sqlx::query(sql).bind(now).bind(horizon).bind(process.to_string());
+                Ok(query.execute(connection).await?.rows_affected())
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// When the next delivery is due, whether scheduled or leased.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?)
+    }
+
+    /// The enabled webhooks in whose lanes something is parked.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn parked_lanes(&self) -> Result<Vec<Waiting>, StoreError> {
+        let sql = "SELECT id FROM webhooks WHERE enabled = 1 AND EXISTS (SELECT 1 FROM deliveries d \
+                   WHERE d.webhook_id = webhooks.id AND d.status = 'pending' AND d.parked = 1)";
+        let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(|webhook| Waiting { webhook }).collect())
+    }
+}
+
+enum Key {
+    Now(i64),
+    Webhook(String),
+}
+
+const NEXT_DUE: &str = "SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL";
+const DUE: &str = "SELECT company, id FROM deliveries WHERE due <= $1 ORDER BY due, id LIMIT $2";
+const PARKED: &str = "SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND parked = 1 \
+                      ORDER BY id LIMIT $2";
+
+fn claim_sql(select: &str) -> String {
+    format!(
+        "UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN ({select}) RETURNING {COLUMNS}"
+    )
+}
+
+fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
+    let headers: String = row.try_get("headers")?;
+    let data: Vec<u8> = row.try_get("data")?;
+    Ok(Event {
+        id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        company: row.try_get("company")?,
+        occurred_at: row.try_get("occurred_at")?,
+        headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        data: Bytes::from(data),
+    })
+}
+
+fn claimed(row: &SqliteRow) -> Result<Claimed, sqlx::Error> {
+    let attempts: i64 = row.try_get("attempt_count")?;
+    Ok(Claimed {
+        id: row.try_get("id")?,
+        webhook: row.try_get("webhook_id")?,
+        attempt_count: u32::try_from(attempts).unwrap_or(u32::MAX),
+        event: Arc::new(event(row)?),
+    })
+}

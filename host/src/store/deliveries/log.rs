@@ -1,0 +1,137 @@
+//! The delivery log, as people look it up.
+
+use serde_json::value::RawValue;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::delivery::{Attempt, Delivery, Status};
+use crate::domain::event::Event;
+use crate::store::{Store, StoreError};
+
+/// Which deliveries to list. `None` does not filter.
+#[derive(Debug, Default, Clone)]
+pub struct Filter {
+    /// The event's type.
+    pub event_type: Option<String>,
+    /// The status.
+    pub status: Option<Status>,
+    /// The webhook's id.
+    pub webhook: Option<String>,
+    /// Created then or later, milliseconds since 1970.
+    pub since: Option<i64>,
+    /// Created before.
+    pub until: Option<i64>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// How many at most.
+    pub limit: u32,
+    /// The id after which (in the list's order) it begins.
+    pub after: Option<String>,
+}
+
+const SHOWN: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
+                     finished_at";
+
+fn delivery(row: &SqliteRow) -> Result<Delivery, sqlx::Error> {
+    let status: String = row.try_get("status")?;
+    let attempts: i64 = row.try_get("attempt_count")?;
+    let lease: Option<String> = row.try_get("lease")?;
+    let due: Option<i64> = row.try_get("due")?;
+    Ok(Delivery {
+        id: row.try_get("id")?,
+        event_id: row.try_get("event_id")?,
+        company: row.try_get("company")?,
+        event_type: row.try_get("event_type")?,
+        webhook: row.try_get("webhook_id")?,
+        status: Status::named(&status).unwrap_or(Status::Pending),
+        attempt_count: u32::try_from(attempts).unwrap_or(u32::MAX),
+        // What is leased is being attempted or about to be: the instant kept is when the lease ends.
+        next_attempt_at: due.filter(|_| lease.is_none()),
+        created_at: row.try_get("created_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
+}
+
+fn attempt(row: &SqliteRow) -> Result<Attempt, sqlx::Error> {
+    let number: i64 = row.try_get("number")?;
+    let status_code: Option<i64> = row.try_get("status_code")?;
+    let raw = |column| -> Result<Option<Box<RawValue>>, sqlx::Error> {
+        let text: Option<String> = row.try_get(column)?;
+        text.map(RawValue::from_string).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
+    };
+    Ok(Attempt {
+        number: u32::try_from(number).unwrap_or(u32::MAX),
+        started_at: row.try_get("started_at")?,
+        duration_ms: row.try_get("duration_ms")?,
+        status_code: status_code.and_then(|code| u16::try_from(code).ok()),
+        error: row.try_get("error")?,
+        response_body: row.try_get("response_body")?,
+        request_headers: raw("request_headers")?,
+        plugin: raw("plugin")?,
+    })
+}
+
+impl Store {
+    /// A company's deliveries, newest first, and whether there are more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn deliveries(
+        &self,
+        company: &str,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+        // Ids ascend with creation (UUIDv7: the first 48 bits are the millisecond), so that a time range is a range of
+        // the primary key.
+        let bound = |ms: i64| format!("dlv_{ms:012x}");
+        let sql = format!(
+            "SELECT {SHOWN} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
+             AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
+             AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7"
+        );
+        let until = filter.until.map_or_else(|| "dlv_~".into(), bound);
+        let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(company)
+            .bind(before)
+            .bind(bound(filter.since.unwrap_or(0).max(0)))
+            .bind(filter.event_type.as_deref())
+            .bind(filter.status.map(Status::name))
+            .bind(filter.webhook.as_deref())
+            .bind(i64::from(page.limit) + 1)
+            .fetch_all(&self.readers)
+            .await?;
+        let mut found = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
+        let more = found.len() > page.limit as usize;
+        found.truncate(page.limit as usize);
+        Ok((found, more))
+    }
+
+    /// One delivery with its event and its attempts, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delivery(
+        &self,
+        company: &str,
+        id: &str,
+    ) -> Result<Option<(Delivery, Event, Vec<Attempt>)>, StoreError> {
+        let sql = format!(
+            "SELECT {SHOWN}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
+             AND webhook_id IS NOT NULL"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
+        let Some(row) = query.fetch_optional(&self.readers).await? else {
+            return Ok(None);
+        };
+        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, request_headers, plugin \
+                   FROM attempts WHERE delivery_id = $1 ORDER BY number";
+        let attempts = sqlx::query(sql).bind(id).fetch_all(&self.readers).await?;
+        let attempts = attempts.iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((delivery(&row)?, super::event(&row)?, attempts)))
+    }
+}

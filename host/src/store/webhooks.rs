@@ -1,0 +1,222 @@
+//! Webhooks: at most one per company and event type.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::writer::work;
+use super::{Store, StoreError};
+use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::webhook::{OnError, Webhook};
+
+/// Webhooks that one company may have.
+const PER_COMPANY: i64 = 1_000;
+/// Deliveries cancelled in one transaction, so that nobody waits long behind a webhook with a great backlog.
+const CANCEL_STEP: i64 = 5_000;
+
+const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w \
+                      LEFT JOIN plugins p ON p.company = w.company AND p.name = w.plugin_name";
+
+const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
+    disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
+    signing_secret, created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) \
+    ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
+    challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, disabled_reason = NULL, \
+    plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
+    on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
+    rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at \
+    RETURNING id";
+
+impl Store {
+    fn webhook_of(&self, row: &SqliteRow) -> Result<Webhook, StoreError> {
+        let on_error: String = row.try_get("on_error")?;
+        let headers: String = row.try_get("headers")?;
+        let config: String = row.try_get("config")?;
+        let sealed: Vec<u8> = row.try_get("signing_secret")?;
+        let plugin: Option<String> = row.try_get("plugin_name")?;
+        let pin: Option<String> = row.try_get("plugin_pin")?;
+        let digest: Option<String> = row.try_get("plugin_digest")?;
+        let number = |column| -> Result<u32, sqlx::Error> {
+            let number: i64 = row.try_get(column)?;
+            Ok(u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        let rate_limit: Option<i64> = row.try_get("rate_limit")?;
+        let secret = self.sealer.open(&sealed).ok_or_else(|| {
+            StoreError::Setup("a webhook's signing secret was encrypted with another secret key".into())
+        })?;
+        Ok(Webhook {
+            id: row.try_get("id")?,
+            company: row.try_get("company")?,
+            event_type: row.try_get("event_type")?,
+            target_url: row.try_get("target_url")?,
+            challenge: row.try_get("challenge")?,
+            name: row.try_get("name")?,
+            enabled: number("enabled")? == 1,
+            disabled_reason: row.try_get("disabled_reason")?,
+            plugin_digest: digest.as_deref().filter(|_| plugin.is_some()).map(Digest::stored),
+            plugin: plugin.map(|name| PluginRef { name, digest_prefix: pin }),
+            config: config.into(),
+            on_error: OnError::named(&on_error).unwrap_or_default(),
+            headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            max_in_flight: number("max_in_flight")?,
+            rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+            ordered: number("ordered")? == 1,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            signing_secret: secret.into(),
+        })
+    }
+
+    /// The webhook for events of this type, from memory where it is known.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn webhook_for(&self, company: &str, event_type: &str) -> Result<Option<Arc<Webhook>>, StoreError> {
+        let key = (company.to_owned(), event_type.to_owned());
+        let mark = match self.webhooks.get(&key) {
+            Ok(webhook) => return Ok(webhook),
+            Err(mark) => mark,
+        };
+        let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(event_type);
+        let row = query.fetch_optional(&self.readers).await?;
+        let found = row.as_ref().map(|row| self.webhook_of(row)).transpose()?.map(Arc::new);
+        self.webhooks.keep(mark, key, found.clone());
+        Ok(found)
+    }
+
+    /// One webhook of a company.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn webhook(&self, company: &str, id: &str) -> Result<Option<Webhook>, StoreError> {
+        let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
+        query.fetch_optional(&self.readers).await?.as_ref().map(|row| self.webhook_of(row)).transpose()
+    }
+
+    /// A company's webhooks, newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn webhooks(&self, company: &str) -> Result<Vec<Webhook>, StoreError> {
+        let sql = format!("{SELECT} WHERE w.company = $1 ORDER BY w.id DESC");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| self.webhook_of(row)).collect()
+    }
+
+    /// The plugin versions that enabled webhooks run, each once: what is worth compiling before it is needed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn versions_in_use(&self, limit: u32) -> Result<Vec<(String, String, Digest)>, StoreError> {
+        let sql = "SELECT DISTINCT w.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
+                   FROM webhooks w JOIN plugins p ON p.company = w.company AND p.name = w.plugin_name \
+                   WHERE w.enabled = 1 LIMIT $1";
+        let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let triple = |row: &SqliteRow| -> Result<_, sqlx::Error> {
+            let digest: String = row.try_get("digest")?;
+            Ok((row.try_get("company")?, row.try_get("plugin_name")?, Digest::stored(&digest)))
+        };
+        Ok(rows.iter().map(triple).collect::<Result<_, _>>()?)
+    }
+
+    /// Stores a subscription. Where one to its type exists, every field is replaced but `id`, `created_at` and the
+    /// signing secret. Returns whether it is new; the webhook is then read anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] when the company has too many.
+    pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
+        let sealed = self.sealer.seal(&webhook.signing_secret)?;
+        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
+        let company = webhook.company.clone();
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let config = Digest::of(webhook.config.as_bytes());
+                sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+                    .bind(config.as_str())
+                    .bind(&*webhook.config)
+                    .execute(&mut *connection)
+                    .await?;
+                let id = upsert(connection, &webhook, sealed).await?;
+                let created = id == webhook.id;
+                if created {
+                    check_count(connection, &webhook.company).await?;
+                }
+                Ok((created, id))
+            })
+        });
+        let (created, id) = self.writer.run(work, move |_| cache.forget(&key)).await?;
+        let stored = self.webhook(&company, &id).await?.ok_or(StoreError::NotCommitted)?;
+        Ok((created, stored))
+    }
+
+    /// Removes a webhook and cancels what waits for it. False when it was not there any more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_webhook(&self, webhook: &Webhook, now: i64) -> Result<bool, StoreError> {
+        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
+        let id = webhook.id.clone();
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query("DELETE FROM webhooks WHERE id = $1").bind(id);
+                Ok(query.execute(connection).await?.rows_affected() == 1)
+            })
+        });
+        let removed = self.writer.run(work, move |_| cache.forget(&key)).await?;
+        while removed && self.cancel_some(webhook.id.clone(), now).await? > 0 {}
+        Ok(removed)
+    }
+
+    async fn cancel_some(&self, webhook: String, now: i64) -> Result<u64, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let sql = "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
+                           finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
+                           WHERE webhook_id = $2 AND status = 'pending' LIMIT $3)";
+                let query = sqlx::query(sql).bind(now).bind(webhook).bind(CANCEL_STEP);
+                Ok(query.execute(connection).await?.rows_affected())
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+}
+
+async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
+    let headers = serde_json::to_string(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let id = sqlx::query_scalar(UPSERT)
+        .bind(webhook.id.as_str())
+        .bind(webhook.company.as_str())
+        .bind(webhook.event_type.as_str())
+        .bind(webhook.target_url.as_str())
+        .bind(webhook.challenge.as_deref())
+        .bind(webhook.name.as_deref())
+        .bind(i64::from(webhook.enabled))
+        .bind(webhook.plugin.as_ref().map(|plugin| plugin.name.as_str()))
+        .bind(webhook.plugin.as_ref().and_then(|plugin| plugin.digest_prefix.as_deref()))
+        .bind(&*webhook.config)
+        .bind(webhook.on_error.name())
+        .bind(headers)
+        .bind(i64::from(webhook.max_in_flight))
+        .bind(webhook.rate_limit.map(i64::from))
+        .bind(i64::from(webhook.ordered))
+        .bind(sealed)
+        .bind(webhook.updated_at)
+        .fetch_one(connection)
+        .await?;
+    Ok(id)
+}
+
+async fn check_count(connection: &mut SqliteConnection, company: &str) -> Result<(), StoreError> {
+    let sql = "SELECT COUNT(*) FROM webhooks WHERE company = $1";
+    let count: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(connection).await?;
+    if count > PER_COMPANY {
+        return Err(StoreError::Limit(format!(
+            "this company has {PER_COMPANY} webhooks, which is the most; remove one first"
+        )));
+    }
+    Ok(())
+}
