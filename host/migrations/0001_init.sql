@@ -94,6 +94,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (due, id) WHERE due IS NOT NULL;
 -- What is parked in a lane, and (without the flag) all that a removed webhook cancels.
 CREATE INDEX deliveries_waiting ON deliveries (webhook_id, parked, id) WHERE status = 'pending';
+-- What retention removes.
+CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,

@@ -1,5 +1,143 @@
 //! Posthaste, a webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST.
+//!
+//! The map: `main → cli → lib → api, pipeline → store, sandbox, outbound → domain`. [`Service`] is the only place that
+//! wires parts together.
 
+mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod outbound;
+pub mod pipeline;
+pub mod sandbox;
+mod secret_key;
+mod server;
 pub mod store;
+pub mod telemetry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use clock::{Clock, SystemClock};
+use config::{Config, PluginLimits};
+use outbound::{Guard, Outbound};
+use pipeline::{Parts, Pipeline};
+use sandbox::{Limits, Sandbox};
+use server::Server;
+use store::{Sealer, Store, StoreError, WriterEnd};
+
+/// Connections to one receiver that are kept open while idle.
+const IDLE_PER_HOST: usize = 128;
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secret key's text or file.
+    #[error("{0}")]
+    SecretKey(String),
+    /// The sandbox.
+    #[error("the plugin sandbox cannot start: {0}")]
+    Sandbox(#[from] sandbox::Error),
+    /// The HTTP client.
+    #[error("the HTTP client cannot start: {0}")]
+    Outbound(String),
+    /// The listener.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// The settings of the sandbox, as it takes them.
+fn limits(settings: &PluginLimits) -> Limits {
+    Limits { deadline: settings.plugin_deadline, memory_bytes: settings.plugin_memory, ..Limits::default() }
+}
+
+/// What a test may put in place of the machine's own.
+pub struct Surroundings {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers in `[0, 1)`, for jitter.
+    pub dice: Arc<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), dice: Arc::new(rand::random::<f64>) }
+    }
+}
+
+/// A running Posthaste.
+pub struct Service {
+    address: SocketAddr,
+    server: Server,
+    pipeline: Pipeline,
+    store: Arc<Store>,
+    writer: WriterEnd,
+}
+
+impl Service {
+    /// Starts serving on `listener`.
+    ///
+    /// # Errors
+    /// A part that cannot start, in words for the operator.
+    pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        Self::start_in(Surroundings::default(), config, listener).await
+    }
+
+    /// As [`Service::start`], with a clock and dice of the caller's.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub async fn start_in(around: Surroundings, config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
+        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?).await?;
+        let store = Arc::new(store);
+        let delivering = config.delivering;
+        let guard = Guard::new(delivering.allow_target, delivering.allow_http);
+        let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST).map_err(StartError::Outbound)?;
+        let sandbox = Sandbox::new(limits(&config.plugins))?;
+        let parts = Parts {
+            clock: around.clock.clone(),
+            dice: around.dice,
+            outbound: outbound.clone(),
+            sandbox: sandbox.clone(),
+            schedule: delivering.retry_schedule,
+            challenge_header: delivering.challenge_header.clone(),
+            retention: config.retention,
+        };
+        let pipeline = Pipeline::start(store.clone(), parts).await?;
+        let router = api::router(Arc::new(api::Api {
+            store: store.clone(),
+            pipeline: pipeline.clone(),
+            sandbox,
+            outbound,
+            clock: around.clock,
+            challenge_header: delivering.challenge_header,
+            max_event_bytes: config.max_event_bytes,
+            max_plugin_bytes: config.plugins.max_plugin_bytes,
+        }));
+        let address = listener.local_addr()?;
+        let server = Server::start(listener, router);
+        Ok(Self { address, server, pipeline, store, writer })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, finishes what is in flight and writes it down.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        self.pipeline.stop().await;
+        drop((self.pipeline, self.store));
+        if self.writer.await.is_err() {
+            tracing::error!("the writer broke off; what it had not written will be attempted again");
+        }
+    }
+}

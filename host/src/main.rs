@@ -1,3 +1,16 @@
 //! The command `posthaste`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use posthaste::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("posthaste: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

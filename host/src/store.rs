@@ -22,7 +22,7 @@ use backend::Backend;
 use cache::ReadCache;
 use writer::Writer;
 
-pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published, Waiting};
+pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published};
 pub use keys::KeyStore;
 pub use plugins::{NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;

@@ -40,7 +40,10 @@ pub fn check_type(text: &str) -> Result<(), String> {
 pub fn check_published_type(text: &str) -> Result<(), Invalid> {
     check_type(text).map_err(|detail| Invalid::at("/type", detail))?;
     if text == "ping" || text.starts_with("posthaste.") {
-        return Err(Invalid::at("/type", format!("`{text}` is one of the host's own event types; choose another name")));
+        return Err(Invalid::at(
+            "/type",
+            format!("`{text}` is one of the host's own event types; choose another name"),
+        ));
     }
     Ok(())
 }

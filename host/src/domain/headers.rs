@@ -7,9 +7,23 @@ pub const MAX_BYTES: usize = 8 * 1024;
 
 /// Headers that the host alone sets, or that belong to one connection (RFC 9110 §7.6.1).
 const OWNED: [&str; 17] = [
-    "connection", "content-encoding", "content-length", "expect", "host", "http2-settings", "keep-alive",
-    "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding",
-    "upgrade", "user-agent", "via",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "trailers",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
 ];
 
 /// Checks one header that somebody other than the host asks for.
@@ -84,9 +98,19 @@ mod tests {
 
     #[test]
     fn the_hosts_own_headers_are_refused_in_any_case() {
-        for name in ["Webhook-Id", "WEBHOOK-SIGNATURE", "x-factorial-wh-challenge", "X-Factorial-Other", "Host",
-            "content-length", "Content-Encoding", "transfer-encoding", "X-My-Challenge", "user-agent", "Connection"]
-        {
+        for name in [
+            "Webhook-Id",
+            "WEBHOOK-SIGNATURE",
+            "x-factorial-wh-challenge",
+            "X-Factorial-Other",
+            "Host",
+            "content-length",
+            "Content-Encoding",
+            "transfer-encoding",
+            "X-My-Challenge",
+            "user-agent",
+            "Connection",
+        ] {
             assert!(check(name, "x", "x-my-challenge").is_err(), "{name}");
         }
         assert_eq!(check("X-Tenant", "55", "x-my-challenge"), Ok(()));
@@ -95,9 +119,18 @@ mod tests {
 
     #[test]
     fn injected_lines_and_odd_names_are_refused() {
-        for (name, value) in [("a", "b\r\nc: d"), ("a", "b\0"), ("", "x"), (":path", "/"), ("a b", "c"), ("a_b", "c"),
-            ("é", "c"), ("a", "é"), ("a", " b"), ("a\n", "b")]
-        {
+        for (name, value) in [
+            ("a", "b\r\nc: d"),
+            ("a", "b\0"),
+            ("", "x"),
+            (":path", "/"),
+            ("a b", "c"),
+            ("a_b", "c"),
+            ("é", "c"),
+            ("a", "é"),
+            ("a", " b"),
+            ("a\n", "b"),
+        ] {
             assert!(check(name, value, "c").is_err(), "{name:?} {value:?}");
         }
     }
@@ -113,7 +146,8 @@ mod tests {
 
     #[test]
     fn the_later_list_wins() {
-        let (a, b, c) = ([pair("X-A", "1"), pair("x-b", "1")], [pair("x-a", "2")], [pair("X-B", "3"), pair("x-c", "3")]);
+        let (a, b, c) =
+            ([pair("X-A", "1"), pair("x-b", "1")], [pair("x-a", "2")], [pair("X-B", "3"), pair("x-c", "3")]);
         let merged = merge([&a[..], &b[..], &c[..]]);
         assert_eq!(merged, [pair("x-a", "2"), pair("x-b", "3"), pair("x-c", "3")]);
     }

@@ -51,7 +51,9 @@ fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         )));
     }
     if url.contains(":memory:") || url.contains("mode=memory") {
-        return Err(StoreError::Setup("--database: an in-memory database would lose accepted events; name a file".into()));
+        return Err(StoreError::Setup(
+            "--database: an in-memory database would lose accepted events; name a file".into(),
+        ));
     }
     let options = SqliteConnectOptions::from_str(url).map_err(|error| setup(url, &error))?;
     Ok(options

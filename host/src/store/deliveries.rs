@@ -73,20 +73,13 @@ pub struct Claimed {
     pub event: Arc<Event>,
 }
 
-/// A webhook in whose lane something is parked.
-#[derive(Debug, Clone)]
-pub struct Waiting {
-    /// The webhook's id.
-    pub webhook: String,
-}
-
 const COLUMNS: &str = "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, attempt_count";
 
 static INSERT: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
         "INSERT INTO deliveries (company, id, event_id, event_type, occurred_at, headers, data, webhook_id, status, \
          attempt_count, due, lease, parked, created_at, finished_at) VALUES",
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, NULL",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?",
         "ON CONFLICT (company, event_id) DO NOTHING",
     )
 });
@@ -110,6 +103,12 @@ static ATTEMPTS: LazyLock<Multi> = LazyLock::new(|| {
         "ON CONFLICT (delivery_id, number) DO NOTHING",
     )
 });
+
+static EXPIRE_ATTEMPTS: LazyLock<Multi> =
+    LazyLock::new(|| Multi::new("DELETE FROM attempts WHERE delivery_id IN (VALUES", "?", ")"));
+
+/// Deliveries that retention removes in one transaction.
+const EXPIRE_STEP: i64 = 256;
 
 /// Status of a row that is an event alone: nobody subscribed, nothing is delivered, the log does not show it.
 const UNROUTED: &str = "unrouted";
@@ -139,7 +138,8 @@ pub(super) async fn insert(
                 .bind(row.lease.as_ref().map(|(until, _)| *until))
                 .bind(row.lease.as_ref().map(|(_, process)| &**process))
                 .bind(parked)
-                .bind(row.created_at);
+                .bind(row.created_at)
+                .bind(row.webhook.is_none().then_some(row.created_at));
         }
         stored += query.execute(&mut *connection).await?.rows_affected();
     }
@@ -218,12 +218,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn claim_due(
-        &self,
-        now: i64,
-        lease: (i64, Arc<str>),
-        limit: u32,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    pub async fn claim_due(&self, now: i64, lease: (i64, Arc<str>), limit: u32) -> Result<Vec<Claimed>, StoreError> {
         self.claim(DUE, (Key::Now(now), lease, limit)).await
     }
 
@@ -279,6 +274,28 @@ impl Store {
         self.writer.run(work, |_| ()).await
     }
 
+    /// Removes deliveries that came to their end before `before`, with their attempts: a few in one transaction, so
+    /// that nobody waits long. True: there may be more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn expire(&self, before: i64) -> Result<bool, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let sql = "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
+                           WHERE finished_at < $1 ORDER BY finished_at LIMIT $2) RETURNING id";
+                let query = sqlx::query_scalar(sql).bind(before).bind(EXPIRE_STEP);
+                let ids: Vec<String> = query.fetch_all(&mut *connection).await?;
+                for (sql, ids) in EXPIRE_ATTEMPTS.cut(&ids) {
+                    let query = ids.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
+                    query.execute(&mut *connection).await?;
+                }
+                Ok(i64::try_from(ids.len()).is_ok_and(|count| count == EXPIRE_STEP))
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
     /// When the next delivery is due, whether scheduled or leased.
     ///
     /// # Errors
@@ -287,15 +304,14 @@ impl Store {
         Ok(sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?)
     }
 
-    /// The enabled webhooks in whose lanes something is parked.
+    /// The enabled webhooks, as company and event type, in whose lanes something is parked.
     ///
     /// # Errors
     /// The database's.
-    pub async fn parked_lanes(&self) -> Result<Vec<Waiting>, StoreError> {
-        let sql = "SELECT id FROM webhooks WHERE enabled = 1 AND EXISTS (SELECT 1 FROM deliveries d \
+    pub async fn parked_lanes(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = "SELECT company, event_type FROM webhooks WHERE enabled = 1 AND EXISTS (SELECT 1 FROM deliveries d \
                    WHERE d.webhook_id = webhooks.id AND d.status = 'pending' AND d.parked = 1)";
-        let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.readers).await?;
-        Ok(rows.into_iter().map(|webhook| Waiting { webhook }).collect())
+        Ok(sqlx::query_as(sql).fetch_all(&self.readers).await?)
     }
 }
 

@@ -57,7 +57,10 @@ mod tests {
 
     #[test]
     fn numbers_parameters_across_rows() {
-        assert_eq!(text("INSERT INTO t VALUES", "?, 0, ?", "RETURNING a", 2), "INSERT INTO t VALUES ($1, 0, $2), ($3, 0, $4) RETURNING a");
+        assert_eq!(
+            text("INSERT INTO t VALUES", "?, 0, ?", "RETURNING a", 2),
+            "INSERT INTO t VALUES ($1, 0, $2), ($3, 0, $4) RETURNING a"
+        );
     }
 
     #[test]

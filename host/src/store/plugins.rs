@@ -101,9 +101,7 @@ impl Store {
     /// [`StoreError::Limit`] when there are too many plugins or versions.
     pub async fn put_plugin(&self, new: NewVersion) -> Result<bool, StoreError> {
         let cache = self.webhooks.clone();
-        let work = work(move |connection| {
-            Box::pin(async move { put(connection, new).await })
-        });
+        let work = work(move |connection| Box::pin(async move { put(connection, new).await }));
         // Which webhooks follow the active version is not known here.
         self.writer.run(work, move |_| cache.forget_all()).await
     }
@@ -156,7 +154,8 @@ impl Store {
         name: &str,
         prefix: &str,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let sql = format!("{VERSION} WHERE v.company = $1 AND v.name = $2 AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
+        let sql =
+            format!("{VERSION} WHERE v.company = $1 AND v.name = $2 AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(name);
         // `g` is the first character after all hex digits.
         let rows = query.bind(prefix).bind(format!("{prefix}g")).fetch_all(&self.readers).await?;

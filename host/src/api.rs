@@ -1,0 +1,91 @@
+//! The REST API: HTTP in, domain out. Every route stands in [`router`].
+
+mod auth;
+mod body;
+mod deliveries;
+mod events;
+mod health;
+mod plugins;
+mod problem;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::outbound::Outbound;
+use crate::pipeline::Pipeline;
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use problem::{Kind, Problem};
+
+/// What the handlers work with.
+pub(crate) struct Api {
+    /// The database.
+    pub(crate) store: Arc<Store>,
+    /// The delivery engine.
+    pub(crate) pipeline: Pipeline,
+    /// For asking plugins about configs.
+    pub(crate) sandbox: Sandbox,
+    /// For judging targets.
+    pub(crate) outbound: Outbound,
+    /// Tells the time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The challenge header's name, lower-case.
+    pub(crate) challenge_header: String,
+    /// Largest `data` of an event, in bytes.
+    pub(crate) max_event_bytes: usize,
+    /// Largest plugin, in bytes.
+    pub(crate) max_plugin_bytes: usize,
+}
+
+type App = axum::extract::State<Arc<Api>>;
+
+/// Every route.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let v1 = Router::new()
+        .route("/webhooks", get(webhooks::list).post(webhooks::create).delete(webhooks::delete_by_type))
+        .route("/webhooks/{id}", get(webhooks::one).delete(webhooks::delete_by_id))
+        .route("/events", post(events::publish))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}", get(deliveries::one))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{name}", put(plugins::upload).get(plugins::one))
+        .route("/plugins/{name}/versions/{digest}", get(plugins::version));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/healthz", get(health::process))
+        .route("/readyz", get(health::ready))
+        .fallback(|| async { Problem::new(Kind::NotFound, "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Problem::new(Kind::Method, "this path does not take this method") })
+        .with_state(api)
+}
+
+/// A part of a list, as every list but `GET /webhooks` answers.
+#[derive(Serialize)]
+struct List<T> {
+    data: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+/// Most rows of one list.
+const MAX_LIMIT: u32 = 100;
+
+/// Checks `?limit=`: 1 to 100, 100 where it is not given.
+fn limit(given: Option<u32>) -> Result<u32, Problem> {
+    match given {
+        None => Ok(MAX_LIMIT),
+        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::new(Kind::Rule, format!("limit: from 1 to {MAX_LIMIT}"))),
+    }
+}
+
+/// The query of calls that only name the company.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct CompanyOnly {
+    company: Option<String>,
+}

@@ -1,0 +1,115 @@
+//! Reading requests: bounded in size and time, JSON with errors that point to the place.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Request, header};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::problem::{Kind, Problem};
+use crate::domain::Invalid;
+
+/// A request that has not arrived whole by then is cut off.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Largest JSON body other than an event's.
+pub(super) const SMALL: usize = 256 * 1024;
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413, 408, or 415 where it says that it is compressed.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let encoding = headers.get(header::CONTENT_ENCODING).filter(|value| !value.is_empty());
+    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Kind::MediaType, "a content-encoding is not supported; send the body as it is"));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let large = || Problem::new(Kind::TooLarge, format!("the body is over {limit} bytes"));
+    if length.is_some_and(|length| length > limit) {
+        return Err(large());
+    }
+    match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_over_limit(&error) => Err(large()),
+        Ok(Err(_)) => Err(Problem::new(Kind::Malformed, "the body broke off")),
+        Err(_) => Err(Problem::new(Kind::Slow, "the request did not arrive whole within 60 s")),
+    }
+}
+
+fn is_over_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
+}
+
+/// Reads a whole request of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn of(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    read(&parts.headers, body, limit).await
+}
+
+/// Reads JSON: 400 where it is none, 422 with a pointer where it is not what is expected.
+pub(super) fn json<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Problem> {
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(error) if error.classify() == Category::Data => Err(pointed::<T>(bytes).into()),
+        Err(error) => Err(Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// Reads it once more, slower, to learn where it goes wrong.
+fn pointed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Invalid {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
+        return Invalid::at("", "the body is not what is expected here");
+    };
+    let mut pointer = String::new();
+    for segment in error.path() {
+        use serde_path_to_error::Segment;
+        match segment {
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Enum { .. } | Segment::Unknown => (),
+        }
+    }
+    let text = error.inner().to_string();
+    let detail = text.split(" at line ").next().unwrap_or_default().to_owned();
+    if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        pointer.push_str(&format!("/{field}"));
+    }
+    Invalid::at(pointer, detail)
+}
+
+/// The variable parts of the path.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(values)) => Ok(Self(values)),
+            Err(error) => Err(Problem::new(Kind::Malformed, format!("the path: {}", error.body_text()))),
+        }
+    }
+}
+
+/// The query, with every parameter known.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(Problem::new(Kind::Rule, format!("the query: {}", error.body_text()))),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Accepting an event: stored first, then answered, then handed over in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::lanes::{Job, Place};
+use super::{Inner, LEASE_MS, Pipeline};
+use crate::domain::event::Event;
+use crate::domain::webhook::Webhook;
+use crate::store::{NewDelivery, Publish, Published, StoreError};
+
+/// An event as its producer hands it in, already checked.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The company.
+    pub company: String,
+    /// The type.
+    pub event_type: String,
+    /// The producer's id for it; `None` has one made.
+    pub id: Option<String>,
+    /// When it happened, milliseconds since 1970; `None`: now.
+    pub occurred_at: Option<i64>,
+    /// Headers to send along.
+    pub headers: Vec<(String, String)>,
+    /// JSON text.
+    pub data: Bytes,
+}
+
+/// The answer to an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The event's id.
+    pub id: String,
+    /// The delivery it makes; `None`: nobody subscribes.
+    pub delivery_id: Option<String>,
+}
+
+impl Pipeline {
+    /// Stores an event and sends it on its way. When this returns, the event is on disk; should the caller go away
+    /// before, the event is delivered all the same once it is stored.
+    ///
+    /// # Errors
+    /// The store's: the event is not stored.
+    pub async fn publish(&self, new: NewEvent) -> Result<Accepted, StoreError> {
+        let inner = &self.0;
+        let webhook = inner.store.webhook_for(&new.company, &new.event_type).await?;
+        let place = webhook.as_deref().filter(|webhook| webhook.enabled).and_then(|hook| inner.lanes.reserve(hook));
+        let now = inner.parts.clock.now_ms();
+        let event = Arc::new(Event {
+            id: new.id.unwrap_or_else(|| inner.ids.next("evt", now)),
+            event_type: new.event_type,
+            company: new.company,
+            occurred_at: new.occurred_at.unwrap_or(now),
+            headers: new.headers,
+            data: new.data,
+        });
+        let row = NewDelivery {
+            id: inner.ids.next("dlv", now),
+            event: event.clone(),
+            webhook: webhook.as_ref().map(|webhook| webhook.id.clone()),
+            lease: place.as_ref().map(|_| (now + LEASE_MS, inner.process.clone())),
+            created_at: now,
+        };
+        let (id, delivery) = (event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
+        let (sender, receiver) = oneshot::channel();
+        let pipeline = self.clone();
+        let job = webhook.zip(delivery.clone());
+        let done = move |result: Result<Published, StoreError>| {
+            if let (Ok(Published::Stored), Some((webhook, delivery))) = (&result, job) {
+                pipeline.hand_over(&webhook, delivery, event, place);
+            }
+            let _ = sender.send(result);
+        };
+        inner.store.publish(Publish { row, done: Box::new(done) }).await;
+        match receiver.await.unwrap_or(Err(StoreError::NotCommitted))? {
+            Published::Stored => Ok(Accepted { id, delivery_id: delivery }),
+            Published::Before(delivery_id) => Ok(Accepted { id, delivery_id }),
+        }
+    }
+
+    fn hand_over(&self, webhook: &Webhook, delivery: String, event: Arc<Event>, place: Option<Place>) {
+        let inner: &Inner = &self.0;
+        match place {
+            Some(place) => {
+                let job = Job { delivery, webhook: webhook.id.clone(), attempt_count: 0, event };
+                if inner.lanes.put(&place, job) {
+                    self.start_worker();
+                }
+            }
+            None if webhook.enabled && inner.lanes.parked(webhook) => inner.wake_sweep.notify_one(),
+            None => (),
+        }
+    }
+}

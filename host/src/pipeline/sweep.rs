@@ -1,0 +1,173 @@
+//! Fetches from the database what has come due and what is parked. Woken by those who know of something, and by a
+//! poll behind it, so that nothing that was forgotten waits for ever.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::lanes::{Job, Refill};
+use super::{LEASE_MS, Pipeline};
+use crate::domain::delivery::Status;
+use crate::store::{Claimed, Completion, StoreError};
+
+/// Deliveries taken in one statement.
+const BATCH: u32 = 256;
+/// Longest sleep.
+const POLL: Duration = Duration::from_secs(1);
+/// How often the database is asked which lanes have something parked, whatever memory believes.
+const RECONCILE: Duration = Duration::from_secs(15);
+/// How often retention looks for what has expired, and how long it rests between two steps of it.
+const EXPIRE: Duration = Duration::from_secs(60);
+const EXPIRE_REST: Duration = Duration::from_millis(50);
+/// Rest after the database failed.
+const REST: Duration = Duration::from_millis(500);
+
+impl Pipeline {
+    /// Runs until the pipeline is stopped.
+    pub(super) async fn sweep(self) {
+        let mut reconciled: Option<Instant> = None;
+        while !self.0.stop.is_cancelled() {
+            if reconciled.is_none_or(|at| at.elapsed() >= RECONCILE) {
+                match self.reconcile().await {
+                    Ok(()) => reconciled = Some(Instant::now()),
+                    Err(error) => tracing::warn!(%error, "looking for parked deliveries failed"),
+                }
+            }
+            let rest = match self.sweep_once().await {
+                Ok(rest) => rest,
+                Err(error) => {
+                    tracing::warn!(%error, "looking for due deliveries failed");
+                    REST
+                }
+            };
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                _ = timeout(rest, self.0.wake_sweep.notified()) => (),
+            }
+        }
+    }
+
+    /// Frees what an earlier process had in memory when it ended. Called once, before anything is taken.
+    pub(super) async fn release_leases(&self) -> Result<(), StoreError> {
+        let now = self.0.parts.clock.now_ms();
+        let freed = self.0.store.release_leases(self.0.process.clone(), now, now + LEASE_MS).await?;
+        if freed > 0 {
+            tracing::info!(deliveries = freed, "taking up what an earlier process had begun");
+        }
+        Ok(())
+    }
+
+    /// Removes what retention no longer keeps, until the pipeline is stopped.
+    pub(super) async fn expire(self) {
+        let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
+        while !self.0.stop.is_cancelled() {
+            let before = self.0.parts.clock.now_ms().saturating_sub(retention);
+            let rest = match self.0.store.expire(before).await {
+                Ok(true) => EXPIRE_REST,
+                Ok(false) => EXPIRE,
+                Err(error) => {
+                    tracing::warn!(%error, "removing what retention no longer keeps failed");
+                    EXPIRE
+                }
+            };
+            let _ = timeout(rest, self.0.stop.cancelled()).await;
+        }
+    }
+
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        for (company, event_type) in self.0.store.parked_lanes().await? {
+            if let Some(webhook) = self.0.store.webhook_for(&company, &event_type).await? {
+                self.0.lanes.parked(&webhook);
+            }
+        }
+        Ok(())
+    }
+
+    /// One round; answers how long to rest.
+    async fn sweep_once(&self) -> Result<Duration, StoreError> {
+        for refill in self.0.lanes.to_refill() {
+            let more = self.refill(&refill).await;
+            self.0.lanes.refilled(&refill.webhook, *more.as_ref().unwrap_or(&true));
+            more?;
+        }
+        let now = self.0.parts.clock.now_ms();
+        let due = self.0.store.claim_due(now, self.lease(), BATCH).await?;
+        let full = due.len() == BATCH as usize;
+        self.accept(due).await?;
+        if full {
+            return Ok(Duration::ZERO);
+        }
+        let next = self.0.store.next_due().await?;
+        let rest = next.map_or(POLL, |due| Duration::from_millis(u64::try_from(due - now).unwrap_or(0)));
+        Ok(rest.min(POLL))
+    }
+
+    async fn refill(&self, refill: &Refill) -> Result<bool, StoreError> {
+        let webhook = self.0.store.webhook_for(&refill.company, &refill.event_type).await?;
+        if webhook.is_some_and(|webhook| webhook.id == refill.webhook && !webhook.enabled) {
+            return Ok(false);
+        }
+        let limit = BATCH.min(u32::try_from(refill.room).unwrap_or(BATCH));
+        let claimed = self.0.store.claim_parked(&refill.webhook, self.lease(), limit).await?;
+        let more = claimed.len() == limit as usize;
+        self.accept(claimed).await?;
+        Ok(more)
+    }
+
+    fn lease(&self) -> (i64, std::sync::Arc<str>) {
+        (self.0.parts.clock.now_ms() + LEASE_MS, self.0.process.clone())
+    }
+
+    /// Puts claimed deliveries into their lanes; parks what finds no room, cancels what has no webhook any more.
+    async fn accept(&self, claimed: Vec<Claimed>) -> Result<(), StoreError> {
+        let mut by_type: HashMap<(String, String), Vec<Claimed>> = HashMap::new();
+        for one in claimed {
+            by_type.entry((one.event.company.clone(), one.event.event_type.clone())).or_default().push(one);
+        }
+        for ((company, event_type), claimed) in by_type {
+            let webhook = self.0.store.webhook_for(&company, &event_type).await?;
+            let (alive, orphans): (Vec<_>, Vec<_>) =
+                claimed.into_iter().partition(|one| webhook.as_ref().is_some_and(|hook| hook.id == one.webhook));
+            for orphan in orphans {
+                self.0.store.finish(self.cancelled(&job(orphan))).await;
+            }
+            let Some(webhook) = webhook.filter(|_| !alive.is_empty()) else {
+                continue;
+            };
+            let (workers, refused) = self.0.lanes.offer(&webhook, alive.into_iter().map(job).collect());
+            for _ in 0..workers {
+                self.start_worker();
+            }
+            if !refused.is_empty() {
+                for job in &refused {
+                    self.0.store.finish(parked(job)).await;
+                }
+                self.0.lanes.parked(&webhook);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancelled(&self, job: &Job) -> Completion {
+        let finished_at = Some(self.0.parts.clock.now_ms());
+        Completion { status: Status::Cancelled, finished_at, ..parked(job) }
+    }
+}
+
+/// Back to the database, without an attempt, until its lane has room or its webhook is enabled.
+pub(super) fn parked(job: &Job) -> Completion {
+    Completion {
+        company: job.event.company.clone(),
+        id: job.delivery.clone(),
+        status: Status::Pending,
+        attempt_count: job.attempt_count,
+        due: None,
+        finished_at: None,
+        attempt: None,
+    }
+}
+
+fn job(claimed: Claimed) -> Job {
+    Job { delivery: claimed.id, webhook: claimed.webhook, attempt_count: claimed.attempt_count, event: claimed.event }
+}

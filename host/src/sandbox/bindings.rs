@@ -1,0 +1,3 @@
+//! One adapter for each compatible track of the WIT package; all of them convert to the same domain types.
+
+pub(super) mod v0_1;

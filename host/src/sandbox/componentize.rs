@@ -1,0 +1,65 @@
+//! From a core module that wit-bindgen made to a component.
+
+use std::borrow::Cow;
+use std::panic::catch_unwind;
+
+use wasmparser::{Encoding, Parser, Payload};
+use wit_component::ComponentEncoder;
+
+use super::inspect::{Refusal, looks_like};
+
+/// Turns a core module that was built with wit-bindgen into a component; a component is returned as it is.
+///
+/// # Errors
+/// When `bytes` is neither, or the module needs what the host does not offer.
+pub fn componentize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
+    if Parser::is_component(bytes) {
+        return Ok(bytes.into());
+    }
+    if !Parser::is_core_wasm(bytes) {
+        return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
+    }
+    check_module(bytes)?;
+    // wit-component is made for the output of compilers; an upload is anyone's.
+    let encoded = catch_unwind(|| ComponentEncoder::default().module(bytes)?.validate(true).encode());
+    match encoded {
+        Ok(Ok(component)) => Ok(component.into()),
+        Ok(Err(error)) => Err(Refusal::new(format!("this core module cannot become a component: {error:#}"))),
+        Err(_) => Err(Refusal::new("this core module cannot become a component: its metadata is broken")),
+    }
+}
+
+/// Checks what wit-component would refuse in words that do not help, or not at all.
+fn check_module(bytes: &[u8]) -> Result<(), Refusal> {
+    let broken = |error| Refusal::new(format!("not a valid core module: {error}"));
+    let mut metadata = false;
+    let mut wasi = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(broken)? {
+            Payload::Version { encoding: Encoding::Component, .. } => {
+                return Err(Refusal::new("not a valid core module: it holds a component"));
+            }
+            Payload::CustomSection(section) => metadata |= section.name().starts_with("component-type"),
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import.map_err(broken)?;
+                    // Modules that compilers name themselves, without an interface of the component model behind them.
+                    if import.module.starts_with("wasi_") {
+                        wasi.push(format!("{}/{}", import.module, import.name));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if !wasi.is_empty() {
+        return Err(Refusal::imports(&wasi));
+    }
+    if !metadata {
+        return Err(Refusal::new(
+            "this is a core module without wit-bindgen's metadata, so its interface is unknown; build it with \
+             wit-bindgen for the world `posthaste:transform/transform`, or upload a component",
+        ));
+    }
+    Ok(())
+}

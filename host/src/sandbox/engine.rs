@@ -1,0 +1,67 @@
+//! The wasmtime engine: which Wasm it takes, how it compiles, and the pool that instances are taken from.
+
+use wasmparser::WasmFeatures;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::limits::{CORE_INSTANCES, Limits, MEMORIES, TABLE_ELEMENTS};
+
+/// The proposals that plugins may use, and no other. What is not here has either no use in a pure transform (threads, async),
+/// or is code in the engine that no guest language needs yet (guest GC, exceptions, memory64, multi-memory).
+pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// Stack of the threads that run plugins.
+pub(super) const THREAD_STACK: usize = 2 << 20;
+
+/// The part of a thread's stack that a plugin may use; the rest is for the host's own frames below and above it.
+const GUEST_STACK: usize = 512 << 10;
+
+/// Bytes that stay mapped in a memory slot between calls: zeroing them is faster than faulting them in again.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Builds the engine for calls under `limits`.
+///
+/// # Errors
+/// When this machine lacks what the settings need, for example address space.
+pub(super) fn build(limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(FEATURES, true)
+        .concurrency_support(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        // The same event gives the same bytes on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK)
+        // Traps are told in one line; collecting frames of a deep recursion takes longer than the call.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    Engine::new(&config)
+}
+
+/// Room for one call on every thread: an instance never outlives its call.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let calls = u32::try_from(limits.threads.max(1)).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls.saturating_mul(CORE_INSTANCES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_memories(calls.saturating_mul(MEMORIES))
+        .max_memories_per_component(MEMORIES)
+        .max_memory_size(limits.memory_bytes)
+        .total_tables(calls.saturating_mul(MEMORIES))
+        .max_tables_per_component(MEMORIES)
+        .max_tables_per_module(MEMORIES)
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}

@@ -1,0 +1,40 @@
+//! Why a call broke, in words for the plugin's author and for whoever reads the delivery log.
+
+use std::time::Duration;
+
+use wasmtime::{Error, Trap};
+
+use super::limits::{Limits, OverLimit};
+use super::text::{printable, size};
+
+/// Bytes of a reason or error text that are kept.
+pub(super) const TEXT_BYTES: usize = 4 << 10;
+
+/// The reason in one bounded line.
+pub(super) fn describe(error: &Error, limits: &Limits) -> String {
+    if let Some(limit) = error.downcast_ref::<OverLimit>() {
+        return limit.to_string();
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return trap_text(*trap, limits.deadline);
+    }
+    let cause = error.root_cause().to_string();
+    // wasmtime keeps the type of this error to itself.
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        let (body, lifted) = (size(limits.output_bytes), size(limits.lift_bytes()));
+        return format!("output limit: a body of {body} allowed, over {lifted} wanted in one result or log message");
+    }
+    printable(&cause, TEXT_BYTES)
+}
+
+fn trap_text(trap: Trap, deadline: Duration) -> String {
+    match trap {
+        Trap::Interrupt => format!("deadline: {deadline:?} allowed"),
+        Trap::StackOverflow => "stack exhausted: the plugin calls itself too deeply".into(),
+        Trap::UnreachableCodeReached => "`unreachable` executed: the plugin panicked, or used something that the \
+             sandbox does not have (clock, random numbers, files, network, environment)"
+            .into(),
+        Trap::MemoryOutOfBounds => "memory accessed out of bounds".into(),
+        other => other.to_string(),
+    }
+}

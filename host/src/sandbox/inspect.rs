@@ -1,0 +1,186 @@
+//! What an upload is, before anything of it is compiled or run.
+
+use std::fmt;
+
+use wasmparser::{Parser, Payload, Validator};
+
+use super::engine::FEATURES;
+use super::text::printable;
+
+/// Components inside components that are looked into. Toolchains nest two deep.
+const NESTING: usize = 16;
+
+/// Functions of all core modules together. Python has 13,483.
+const FUNCTIONS: usize = 40_000;
+
+/// Names that a refusal lists.
+const LISTED: usize = 20;
+
+/// Why an upload is not accepted, in words for who uploaded it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+impl Refusal {
+    /// Bounded and printable: most of these texts quote the upload.
+    pub(super) fn new(text: impl AsRef<str>) -> Self {
+        Self(printable(text.as_ref(), super::failure::TEXT_BYTES))
+    }
+
+    /// Refuses imports by name.
+    pub(super) fn imports(names: &[String]) -> Self {
+        Self::new(format!(
+            "imports what the host does not offer: {}; a transform may import only `posthaste:transform/log` and \
+             `posthaste:transform/types` 0.1.x, so build it without WASI",
+            list(names)
+        ))
+    }
+}
+
+/// A line of compatible versions of the WIT package `posthaste:transform`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// 0.1.x.
+    V0_1,
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V0_1 => f.write_str("0.1"),
+        }
+    }
+}
+
+/// What a component says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Bytes, as uploaded.
+    pub size: usize,
+    /// Names of its imports, for example `posthaste:transform/log@0.1.0`.
+    pub imports: Vec<String>,
+    /// Names of its exports.
+    pub exports: Vec<String>,
+    /// The version of the contract that it was built for.
+    pub track: Track,
+}
+
+/// Validates a component and checks its imports and exports. Compiles nothing.
+///
+/// # Errors
+/// When `bytes` is not a component, uses what the sandbox has switched off, imports what the host does not offer, or does not
+/// export `posthaste:transform/handler@0.1.x`.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    if !Parser::is_component(bytes) {
+        return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
+    }
+    let names = Names::read(bytes)?;
+    let refused: Vec<_> = names.imports.iter().filter(|name| !is_offered(name)).cloned().collect();
+    if !refused.is_empty() {
+        return Err(Refusal::imports(&refused));
+    }
+    if !names.exports.iter().any(|name| patch_of(name, "handler").is_some()) {
+        return Err(missing_handler(&names.exports));
+    }
+    Validator::new_with_features(FEATURES)
+        .validate_all(bytes)
+        .map_err(|error| Refusal::new(format!("not a valid component: {error}")))?;
+    Ok(Inspection { size: bytes.len(), imports: names.imports, exports: names.exports, track: Track::V0_1 })
+}
+
+#[derive(Default)]
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Names {
+    /// The outermost component's names; what is nested inside it is only counted.
+    fn read(bytes: &[u8]) -> Result<Self, Refusal> {
+        let broken = |error| Refusal::new(format!("not a valid component: {error}"));
+        let mut names = Self::default();
+        let (mut depth, mut functions) = (0_usize, 0_usize);
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(broken)? {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::FunctionSection(section) => functions = functions.saturating_add(section.count() as usize),
+                Payload::ComponentImportSection(section) if depth == 1 => {
+                    for import in section {
+                        names.imports.push(import.map_err(broken)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    for export in section {
+                        names.exports.push(export.map_err(broken)?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+            if depth > NESTING {
+                return Err(Refusal::new(format!("components nested deeper than {NESTING}")));
+            }
+            if functions > FUNCTIONS {
+                return Err(Refusal::new(format!("more than {FUNCTIONS} functions; leave out what is not used")));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Whether the host has something to give for an import of this name.
+fn is_offered(import: &str) -> bool {
+    ["log", "types"].iter().any(|interface| patch_of(import, interface).is_some())
+}
+
+/// The patch version, where `name` is `posthaste:transform/<interface>@0.1.<patch>`.
+fn patch_of(name: &str, interface: &str) -> Option<u64> {
+    let patch = name.strip_prefix("posthaste:transform/")?.strip_prefix(interface)?.strip_prefix("@0.1.")?;
+    patch.bytes().all(|digit| digit.is_ascii_digit()).then(|| patch.parse().ok())?
+}
+
+fn missing_handler(exports: &[String]) -> Refusal {
+    let found = if exports.is_empty() { "nothing".into() } else { list(exports) };
+    Refusal::new(format!(
+        "does not export `posthaste:transform/handler@0.1.x`, which the world `posthaste:transform/transform` asks for; it \
+         exports {found}"
+    ))
+}
+
+fn list(names: &[String]) -> String {
+    let mut text: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
+        text.push(format!("and {} more", names.len() - LISTED));
+    }
+    text.join(", ")
+}
+
+/// What bytes that are no component look like, and what to do about it.
+pub(super) fn looks_like(bytes: &[u8]) -> &'static str {
+    const KNOWN: [(&[u8], &str); 8] = [
+        (b"\0asm\x01\0\0\0", "this is a core module; turn it into a component first"),
+        (b"\0asm", "this is WebAssembly of an unknown version, or cut short"),
+        (b"\x7fELF", "this looks like a native program (ELF); build for wasm32-unknown-unknown"),
+        (b"\x1f\x8b", "this looks like gzip; unpack it first"),
+        (b"PK\x03\x04", "this looks like a zip archive; unpack it first"),
+        (b"\x28\xb5\x2f\xfd", "this looks like zstd; unpack it first"),
+        (b"!<arch>\n", "this looks like a library archive (.a); upload the .wasm file"),
+        (b"#!", "this looks like a script; build it to a component first"),
+    ];
+    if bytes.is_empty() {
+        return "the file is empty";
+    }
+    if let Some((_, text)) = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return text;
+    }
+    if bytes.iter().all(|byte| *byte == 0) {
+        return "the file holds only zeroes";
+    }
+    if bytes.trim_ascii_start().starts_with(b"(") || bytes.trim_ascii_start().starts_with(b";;") {
+        return "this looks like WebAssembly text; turn it into a binary first (`wasm-tools parse`)";
+    }
+    if std::str::from_utf8(bytes).is_ok() {
+        return "this looks like text";
+    }
+    "a component begins with the bytes 00 61 73 6d 0d 00 01 00, and this does not"
+}

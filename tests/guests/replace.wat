@@ -1,0 +1,9 @@
+;; Replaces everything: body "hello", content-type text/plain, header x-set: plugin.
+(data (i32.const 2048) "\00\00\00\00\01\00\00\00\00\0c\00\00\05\00\00\00\01\00\00\00\10\0c\00\00\0a\00\00\00\00\0d\00\00\01\00\00\00")
+(data (i32.const 3072) "hello")
+(data (i32.const 3088) "text/plain")
+(data (i32.const 3328) "\20\0d\00\00\05\00\00\00\30\0d\00\00\06\00\00\00")
+(data (i32.const 3360) "X-Set")
+(data (i32.const 3376) "plugin")
+(func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
+(func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 2048))

@@ -1,0 +1,230 @@
+//! A host in this process, and a client that speaks to any host.
+
+use clap::Parser;
+use posthaste::Service;
+use posthaste::clock::{Clock, SystemClock};
+use posthaste::config::Config;
+use posthaste::domain::credential::{Key, Owner, Scopes};
+use posthaste::domain::id::Ids;
+use posthaste::store::KeyStore;
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::until;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// An answer of the API.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// The body as JSON, after checking the status.
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+
+    /// A header's value; empty where it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks that this is a problem (RFC 9457) of this status, and answers its detail and pointers as one text.
+    pub fn problem(&self, status: u16) -> String {
+        let body = self.expect(status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(body["status"], status);
+        assert!(body["type"].is_string() && body["title"].is_string(), "{body}");
+        let errors = body["errors"].as_array().cloned().unwrap_or_default();
+        let pointers =
+            errors.iter().map(|error| format!(" [{}] {}", error["pointer"].as_str().unwrap(), error["detail"]));
+        format!("{}{}", body["detail"].as_str().unwrap(), pointers.collect::<String>())
+    }
+}
+
+/// Speaks to a host with one credential.
+#[derive(Clone)]
+pub struct Client {
+    /// `http://127.0.0.1:…`
+    pub base: String,
+    /// The key.
+    pub key: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client of the host at `base`.
+    pub fn new(base: impl Into<String>, key: impl Into<String>) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { base: base.into(), key: key.into(), http }
+    }
+
+    /// The same host with another key.
+    pub fn with_key(&self, key: impl Into<String>) -> Self {
+        Self { key: key.into(), ..self.clone() }
+    }
+
+    /// Any call; `path` follows `/api/v1`, or begins with `!` for the root.
+    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let url = match path.strip_prefix('!') {
+            Some(path) => format!("{}{path}", self.base),
+            None => format!("{}/api/v1{path}", self.base),
+        };
+        let mut request = self.http.request(method, url).body(body.into());
+        if !self.key.is_empty() {
+            request = request.bearer_auth(&self.key);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], "").await
+    }
+
+    /// `POST` of JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// `DELETE` with JSON.
+    pub async fn delete(&self, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.call(Method::DELETE, path, &[], body).await
+    }
+
+    /// Uploads a plugin.
+    pub async fn upload(&self, name: &str, wasm: &[u8]) -> Answer {
+        self.call(Method::PUT, &format!("/plugins/{name}"), &[("content-type", "application/wasm")], wasm).await
+    }
+
+    /// Publishes an event and answers its delivery's id.
+    pub async fn publish(&self, event_type: &str, data: &Value) -> String {
+        let answer = self.post("/events", &serde_json::json!({"type": event_type, "data": data})).await.expect(202);
+        answer["delivery_id"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until a delivery has this status and answers it whole.
+    pub async fn delivery(&self, id: &str, status: &str) -> Value {
+        self.delivery_when(id, status, |delivery| delivery["status"] == status).await
+    }
+
+    /// Waits until a delivery is as `wanted` says and answers it whole.
+    pub async fn delivery_when(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(&format!("delivery {id}: {what}"), || async {
+            Some(self.get(&format!("/deliveries/{id}")).await.expect(200)).filter(&wanted)
+        })
+        .await
+    }
+}
+
+/// A host in this process, on a port and a database of its own.
+pub struct Host {
+    /// Speaks to it with a key of company `acme`.
+    pub client: Client,
+    flags: Vec<String>,
+    service: Option<Service>,
+    folder: TempDir,
+}
+
+impl std::ops::Deref for Host {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Host {
+    /// With targets on loopback allowed and retries quick.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same, with these flags besides.
+    pub async fn with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let defaults = ["--allow-target=127.0.0.0/8", "--attempt-timeout=2s", "--retry-schedule=20ms,20ms,20ms"];
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
+        let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
+        let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
+        let mut host = Self { client: Client::new("", ""), flags: all, service: None, folder };
+        host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
+        host.boot().await;
+        host
+    }
+
+    /// `sqlite://…`
+    pub fn database(&self) -> String {
+        format!("sqlite://{}", self.folder.path().join("posthaste.db").display())
+    }
+
+    async fn boot(&mut self) {
+        let data = format!("--data-dir={}", self.folder.path().display());
+        let database = format!("--database={}", self.database());
+        let flags = ["posthaste".to_owned(), data, database].into_iter().chain(self.flags.iter().cloned());
+        let config = Flags::try_parse_from(flags).unwrap_or_else(|error| panic!("{error}")).config;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = Service::start(config, listener).await.unwrap();
+        self.client.base = format!("http://{}", service.address());
+        self.service = Some(service);
+    }
+
+    /// A new key; no company makes a platform key.
+    pub async fn new_key(&self, company: Option<&str>, scopes: Scopes) -> String {
+        let owner = company.map_or(Owner::Platform, |name| Owner::Company(name.into()));
+        let now = SystemClock.now_ms();
+        let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
+        let random = std::array::from_fn(|_| rand_byte());
+        KeyStore::open(&self.database()).await.unwrap().create(&key, random).await.unwrap()
+    }
+
+    /// A client of another company.
+    pub async fn company(&self, name: &str) -> Client {
+        self.client.with_key(self.new_key(Some(name), Scopes::all()).await)
+    }
+
+    /// Drains and stops.
+    pub async fn stop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.stop().await;
+        }
+    }
+
+    /// Stops in order and starts again on the same database.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.boot().await;
+    }
+}
+
+fn rand_byte() -> u8 {
+    use std::hash::{BuildHasher, Hasher};
+    let state = std::hash::RandomState::new();
+    state.build_hasher().finish().to_le_bytes()[0]
+}

@@ -1,0 +1,35 @@
+//! What the suite runs on: a host on a port of its own, a receiver whose answers can be set, a database file of its
+//! own. Everything is observed through the public contract.
+
+// A harness may panic: that is how a test fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod host;
+mod plugins;
+mod process;
+mod receiver;
+
+pub use host::{Answer, Client, Host};
+pub use plugins::{guest, shipped};
+pub use process::{Process, binary};
+pub use receiver::{Arrival, Receiver};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long anything may take that a test waits for. Reaching it fails the test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until the answer is there, and fails the test when it never is.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            // Not a wait for a guessed time: the pause between two looks.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never happened: {what}"))
+}

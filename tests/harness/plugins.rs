@@ -1,0 +1,46 @@
+//! The plugins that tests upload.
+
+use std::path::Path;
+
+use wit_component::{StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// What every guest of `tests/guests` begins with: memory, and an allocator that only moves on.
+///
+/// At 1024 lies a result that is all zeroes: `ok` for `check-config`, `ok(pass)` for `transform`.
+const PRELUDE: &str = r#"
+  (memory (export "memory") 16 2000)
+  (global $next (mut i32) (i32.const 8192))
+  (func $alloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    (global.set $next (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+  (type $check (func (param i32 i32) (result i32)))
+  (type $transform (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+"#;
+
+/// A plugin of `plugins/`, built from its source by `cargo xtask test`.
+pub fn shipped(name: &str) -> Vec<u8> {
+    let folder = std::env::var_os("POSTHASTE_PLUGINS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist"), std::path::PathBuf::from);
+    let file = folder.join(format!("{name}.wasm"));
+    std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", file.display()))
+}
+
+/// A guest of `tests/guests/NAME.wat`: a whole component, or the fields of a core module that follow [`PRELUDE`], which
+/// is given the world's description as wit-bindgen does it.
+pub fn guest(name: &str) -> Vec<u8> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(format!("{name}.wat"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    if text.contains("(component") {
+        return wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let mut module =
+        wat::parse_str(format!("(module {PRELUDE} {text})")).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v0.1");
+    let (package, _) = resolve.push_path(wit).unwrap();
+    let world = resolve.select_world(&[package], Some("transform")).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    module
+}

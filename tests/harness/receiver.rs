@@ -1,0 +1,123 @@
+//! A webhook receiver on loopback that keeps what arrives and answers as it is told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::PATIENCE;
+
+/// One POST that arrived.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The path it was sent to.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, byte for byte.
+    pub body: Bytes,
+}
+
+impl Arrival {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// A header's value; empty where it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+type Answering = Arc<dyn Fn(usize, &Arrival) -> Response + Send + Sync>;
+
+struct Shared {
+    arrivals: Mutex<Vec<Arrival>>,
+    count: watch::Sender<usize>,
+    answering: Mutex<Answering>,
+}
+
+/// A receiver; it ends with the test.
+pub struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Receiver {
+    /// Listens on a port of its own and answers 200.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            arrivals: Mutex::default(),
+            count: watch::Sender::new(0),
+            answering: Mutex::new(Arc::new(|_, _| StatusCode::OK.into_response())),
+        });
+        let router = Router::new().fallback(receive).with_state(shared.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, shared, task }
+    }
+
+    /// The URL of a path on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Answers from now on as `answer` says; it is told how many arrived before.
+    pub fn answer(&self, answer: impl Fn(usize, &Arrival) -> Response + Send + Sync + 'static) {
+        *self.shared.answering.lock().unwrap() = Arc::new(answer);
+    }
+
+    /// All that arrived so far.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.shared.arrivals.lock().unwrap().clone()
+    }
+
+    /// Waits until at least `count` have arrived.
+    pub async fn wait_for(&self, count: usize) -> Vec<Arrival> {
+        let mut seen = self.shared.count.subscribe();
+        let waiting = seen.wait_for(|arrived| *arrived >= count);
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("{} of {count} arrived", self.arrivals().len());
+        }
+        self.arrivals()
+    }
+
+    /// Waits for the first arrival.
+    pub async fn first(&self) -> Arrival {
+        self.wait_for(1).await.remove(0)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let arrival = Arrival { path: uri.path().into(), headers, body };
+    let answering = shared.answering.lock().unwrap().clone();
+    let before = {
+        let mut arrivals = shared.arrivals.lock().unwrap();
+        arrivals.push(arrival.clone());
+        arrivals.len() - 1
+    };
+    let answer = answering(before, &arrival);
+    shared.count.send_replace(before + 1);
+    answer
+}

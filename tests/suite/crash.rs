@@ -1,0 +1,108 @@
+//! Nothing that was answered 202 is lost, whatever happens to the process.
+
+use std::collections::HashSet;
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Process, Receiver};
+use serde_json::json;
+
+fn bodies(receiver: &Receiver) -> HashSet<String> {
+    receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect()
+}
+
+#[tokio::test]
+async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let process = Process::serve(folder.path(), &["--retry-schedule", "1s,1s,1s,1s,1s"]).await;
+    let hook = json!({"type": "t", "target_url": receiver.url("/")});
+    process.client.post("/webhooks", &hook).await.expect(201);
+    let mut tasks = Vec::new();
+    for worker in 0..8 {
+        let client = process.client.clone();
+        tasks.push(tokio::spawn(async move {
+            for number in 0..25 {
+                client.publish("t", &json!(worker * 100 + number)).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    process.kill().await;
+    let late = Receiver::start().await;
+    let process = Process::serve(folder.path(), &["--retry-schedule", "1s,1s,1s,1s,1s"]).await;
+    process.client.post("/webhooks", &json!({"type": "t", "target_url": late.url("/")})).await.expect(200);
+    late.wait_for(200).await;
+    assert_eq!(bodies(&late).len(), 200);
+}
+
+#[tokio::test]
+async fn killed_under_load_no_accepted_event_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let mut accepted = HashSet::new();
+    for round in 0..3 {
+        let process = Process::serve(folder.path(), &[]).await;
+        let hook = json!({"type": "t", "target_url": receiver.url("/")});
+        process.client.post("/webhooks", &hook).await;
+        let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let mut tasks = Vec::new();
+        for worker in 0..8 {
+            let (client, sender) = (process.client.clone(), sender.clone());
+            tasks.push(tokio::spawn(async move {
+                for number in 0..10_000 {
+                    let body = json!({"type": "t", "data": [round, worker, number]});
+                    let request = reqwest::Client::new().post(format!("{}/api/v1/events", client.base));
+                    let answer = request.bearer_auth(&client.key).body(body.to_string()).send().await;
+                    match answer {
+                        Ok(answer) if answer.status() == 202 => sender.send(body["data"].to_string()).unwrap(),
+                        _ => return,
+                    }
+                }
+            }));
+        }
+        drop(sender);
+        for _ in 0..100 {
+            accepted.insert(answered.recv().await.unwrap());
+        }
+        process.kill().await;
+        while let Some(body) = answered.recv().await {
+            accepted.insert(body);
+        }
+    }
+    let _process = Process::serve(folder.path(), &[]).await;
+    posthaste_tests::until("all that was accepted arrives", || async {
+        accepted.is_subset(&bodies(&receiver)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    receiver.answer(move |_, _| {
+        let _ = tokio::task::block_in_place(|| held.lock().unwrap().recv());
+        StatusCode::OK.into_response()
+    });
+    let process = Process::serve(folder.path(), &[]).await;
+    process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    let client = process.client.clone();
+    let delivery = client.publish("t", &json!(1)).await;
+    posthaste_tests::until("the attempt begins", || async { (!receiver.arrivals().is_empty()).then_some(()) }).await;
+    let stopping = tokio::spawn(process.terminate());
+    posthaste_tests::until("it no longer listens", || async {
+        reqwest::Client::new().get(format!("{}/healthz", client.base)).send().await.is_err().then_some(())
+    })
+    .await;
+    release.send(()).unwrap();
+    assert_eq!(stopping.await.unwrap(), 0);
+    let process = Process::serve(folder.path(), &[]).await;
+    assert_eq!(process.client.get(&format!("/deliveries/{delivery}")).await.expect(200)["status"], "delivered");
+    assert_eq!(receiver.arrivals().len(), 1);
+}

@@ -1,0 +1,105 @@
+//! Who may do what.
+
+use http::Method;
+use posthaste::domain::credential::Scopes;
+use posthaste_tests::{Host, Process, Receiver, until};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_key_is_taken_as_bearer_or_as_x_api_key() {
+    let host = Host::start().await;
+    host.get("/webhooks").await.expect(200);
+    let nobody = host.with_key("");
+    nobody.call(Method::GET, "/webhooks", &[("x-api-key", &host.key)], "").await.expect(200);
+    nobody.call(Method::GET, "/webhooks", &[("authorization", &format!("bearer {}", host.key))], "").await.expect(200);
+    for headers in
+        [vec![], vec![("x-api-key", "phk_wrong")], vec![("authorization", "Basic eDp5")], vec![("x-api-key", "")]]
+    {
+        let answer = nobody.call(Method::GET, "/webhooks", &headers, "").await;
+        answer.problem(401);
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+    }
+    nobody.call(Method::POST, "/events", &[], "not even JSON").await.problem(401);
+}
+
+#[tokio::test]
+async fn scopes_limit_a_key() {
+    let host = Host::start().await;
+    let client = |scopes: &str| {
+        let scopes = Scopes::parse(scopes).unwrap();
+        let host = &host;
+        async move { host.with_key(host.new_key(Some("acme"), scopes).await) }
+    };
+    let reader = client("webhooks:read").await;
+    reader.get("/webhooks").await.expect(200);
+    let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
+    assert!(reader.post("/webhooks", &hook).await.problem(403).contains("`webhooks`"));
+    reader.delete("/webhooks", &json!({"type": "t"})).await.problem(403);
+    reader.get("/deliveries").await.problem(403);
+    reader.get("/plugins").await.problem(403);
+    reader.post("/events", &json!({"type": "t", "data": 1})).await.problem(403);
+    let producer = client("events").await;
+    producer.post("/events", &json!({"type": "t", "data": 1})).await.expect(202);
+    producer.get("/webhooks").await.problem(403);
+}
+
+#[tokio::test]
+async fn a_company_never_sees_another() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let created = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    let delivery = host.publish("t", &json!(1)).await;
+    host.delivery(&delivery, "delivered").await;
+    host.upload("p", &posthaste_tests::guest("pass")).await.expect(201);
+    let other = host.company("other").await;
+    assert_eq!(other.get("/webhooks").await.expect(200), json!([]));
+    let id = created["id"].as_str().unwrap();
+    for path in [format!("/webhooks/{id}"), format!("/deliveries/{delivery}"), "/plugins/p".into()] {
+        other.get(&path).await.problem(404);
+    }
+    other.delete(&format!("/webhooks/{id}"), &json!(null)).await.problem(404);
+    other.get("/webhooks?company=acme").await.problem(403);
+    assert_eq!(other.publish("t", &json!(1)).await, "", "another company's webhook is not sent this event");
+    host.get("/webhooks?company=acme").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_platform_key_names_the_company() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let platform = host.with_key(host.new_key(None, Scopes::all()).await);
+    assert!(platform.get("/webhooks").await.problem(422).contains("company"));
+    let hook = json!({"type": "t", "target_url": receiver.url("/")});
+    assert_eq!(platform.post("/webhooks?company=acme", &hook).await.expect(201)["company"], "acme");
+    platform.post("/events", &json!({"type": "t", "data": 1})).await.problem(422);
+    platform.post("/events", &json!({"type": "t", "data": 1, "company": "acme"})).await.expect(202);
+    receiver.first().await;
+    assert_eq!(host.get("/webhooks").await.expect(200).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_keys_command_works_beside_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::serve(folder.path(), &[]).await;
+    let database = format!("sqlite://{}", folder.path().join("posthaste.db").display());
+    let keys = |args: &[&str]| {
+        let all: Vec<String> =
+            ["keys"].iter().chain(args).chain(&["--database", &database]).map(ToString::to_string).collect();
+        Process::run(all)
+    };
+    let (status, created, _) = keys(&["create", "--company", "acme", "--scopes", "events,webhooks:read"]).await;
+    assert_eq!((status, created.lines().count()), (0, 1));
+    let client = process.client.with_key(created.trim());
+    client.get("/webhooks").await.expect(200);
+    let (_, list, _) = keys(&["list"]).await;
+    assert!(!list.contains(created.trim()), "the key itself is not kept");
+    let id = list.lines().find(|line| line.contains("events,webhooks:read")).unwrap().split(' ').next().unwrap();
+    assert_eq!(keys(&["revoke", id]).await.0, 0);
+    let revoked = std::time::Instant::now();
+    until("the key is refused", || async { (client.get("/webhooks").await.status == 401).then_some(()) }).await;
+    assert!(revoked.elapsed().as_millis() < 1000, "{:?}", revoked.elapsed());
+    let (status, _, error) = keys(&["revoke", "key_nobody"]).await;
+    assert!(status == 1 && error.contains("key_nobody"), "{error}");
+    let (status, _, error) = keys(&["create", "--company", "acme", "--scopes", "event"]).await;
+    assert!(status == 2 && error.contains("there is no scope `event`"), "{error}");
+    let (_, platform, _) = keys(&["create", "--platform"]).await;
+    process.client.with_key(platform.trim()).get("/webhooks?company=any").await.expect(200);
+}

@@ -1,0 +1,174 @@
+//! Attempts: what is success, what is retried, what is written down.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use posthaste_tests::{Host, Receiver, until};
+use serde_json::{Value, json};
+
+async fn subscribed(flags: &[&str]) -> (Host, Receiver) {
+    let (host, receiver) = (Host::with(flags).await, Receiver::start().await);
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    (host, receiver)
+}
+
+#[tokio::test]
+async fn a_failure_is_retried_with_the_same_body_and_id_until_it_succeeds() {
+    let (host, receiver) = subscribed(&[]).await;
+    receiver.answer(|before, _| match before {
+        0 | 1 => (StatusCode::SERVICE_UNAVAILABLE, "come back").into_response(),
+        _ => "thanks".into_response(),
+    });
+    let id = host.publish("t", &json!({"n": 1})).await;
+    let delivery = host.delivery(&id, "delivered").await;
+    let attempts = delivery["attempts"].as_array().unwrap();
+    let codes: Vec<_> = attempts.iter().map(|attempt| attempt["status_code"].clone()).collect();
+    assert_eq!(codes, [json!(503), json!(503), json!(200)]);
+    assert_eq!(attempts[0]["response_body"], "come back");
+    assert_eq!(attempts[0]["error"], "the receiver answered 503");
+    assert_eq!((&attempts[2]["error"], &attempts[2]["number"]), (&Value::Null, &json!(3)));
+    assert_eq!(attempts[2]["request_headers"]["webhook-event-type"], "t");
+    assert_eq!((&delivery["attempt_count"], &delivery["payload"]), (&json!(3), &json!({"n": 1})));
+    assert!(delivery["finished_at"].is_string() && delivery["next_attempt_at"].is_null());
+    let arrivals = receiver.arrivals();
+    assert!(arrivals.iter().all(|arrival| arrival.body == arrivals[0].body));
+    assert!(arrivals.iter().all(|arrival| arrival.header("webhook-id") == arrivals[0].header("webhook-id")));
+}
+
+#[tokio::test]
+async fn when_the_schedule_is_exhausted_the_delivery_has_failed() {
+    let (host, receiver) = subscribed(&["--retry-schedule=5ms,5ms"]).await;
+    receiver.answer(|_, _| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    let id = host.publish("t", &json!(1)).await;
+    let delivery = host.delivery(&id, "failed").await;
+    assert_eq!((delivery["attempts"].as_array().unwrap().len(), receiver.arrivals().len()), (3, 3));
+    assert!(delivery["finished_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_waiting_delivery_says_when_it_is_tried_next() {
+    let (host, receiver) = subscribed(&["--retry-schedule=1h"]).await;
+    receiver.answer(|_, _| StatusCode::BAD_REQUEST.into_response());
+    let id = host.publish("t", &json!(1)).await;
+    let delivery = host.delivery_when(&id, "tried once", |delivery| delivery["attempt_count"] == 1).await;
+    assert_eq!(delivery["status"], "pending");
+    let at = |field: &str| posthaste::domain::time::parse_rfc3339(delivery[field].as_str().unwrap()).unwrap();
+    let wait = Duration::from_millis(u64::try_from(at("next_attempt_at") - at("created_at")).unwrap());
+    assert!((54 * 60..=67 * 60).contains(&wait.as_secs()), "{wait:?}");
+}
+
+#[tokio::test]
+async fn redirects_are_failures_and_not_followed() {
+    let (host, receiver) = subscribed(&["--retry-schedule=5ms"]).await;
+    let elsewhere = Receiver::start().await;
+    let url = elsewhere.url("/metadata");
+    receiver.answer(move |_, _| Redirect::temporary(&url).into_response());
+    let id = host.publish("t", &json!(1)).await;
+    let delivery = host.delivery(&id, "failed").await;
+    assert_eq!(delivery["attempts"][0]["status_code"], 307);
+    assert!(elsewhere.arrivals().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_up_to_16_kib() {
+    let (host, receiver) = subscribed(&[]).await;
+    receiver.answer(|_, _| "x".repeat(1 << 20).into_response());
+    let id = host.publish("t", &json!(1)).await;
+    let delivery = host.delivery(&id, "delivered").await;
+    assert_eq!(delivery["attempts"][0]["response_body"].as_str().unwrap().len(), 16 * 1024);
+}
+
+#[tokio::test]
+async fn a_2xx_whose_body_never_ends_is_delivered() {
+    let (host, receiver) = subscribed(&["--attempt-timeout=300ms"]).await;
+    receiver.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));
+    let id = host.publish("t", &json!(1)).await;
+    let delivery = host.delivery(&id, "delivered").await;
+    assert_eq!(delivery["attempts"].as_array().unwrap().len(), 1);
+}
+
+struct Endless;
+
+impl futures_util::Stream for Endless {
+    type Item = Result<bytes::Bytes, std::io::Error>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_there_is_a_readable_error() {
+    let host = Host::with(&["--retry-schedule=5ms"]).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    host.post("/webhooks", &json!({"type": "t", "target_url": url})).await.expect(201);
+    let delivery = host.delivery(&host.publish("t", &json!(1)).await, "failed").await;
+    let attempt = &delivery["attempts"][0];
+    assert_eq!(attempt["status_code"], Value::Null);
+    assert!(attempt["error"].as_str().unwrap().contains("refused"), "{attempt}");
+}
+
+#[tokio::test]
+async fn a_slow_webhook_takes_no_more_than_its_slots_and_does_not_hold_up_a_neighbour() {
+    let (host, slow) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+    let quick = Receiver::start().await;
+    slow.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));
+    let hook = json!({"type": "slow", "target_url": slow.url("/"), "max_in_flight": 2});
+    host.post("/webhooks", &hook).await.expect(201);
+    host.post("/webhooks", &json!({"type": "quick", "target_url": quick.url("/")})).await.expect(201);
+    let slow_one = host.publish("slow", &json!(0)).await;
+    for number in 1..1500 {
+        host.publish("slow", &json!(number)).await;
+    }
+    for number in 0..20 {
+        let id = host.publish("quick", &json!(number)).await;
+        host.delivery(&id, "delivered").await;
+    }
+    assert_eq!(slow.arrivals().len(), 2);
+    let waiting = host.get(&format!("/deliveries/{slow_one}")).await.expect(200);
+    assert_eq!(waiting["status"], "pending");
+}
+
+#[tokio::test]
+async fn more_than_a_lane_holds_is_parked_and_delivered_all_the_same() {
+    let (host, receiver) = subscribed(&[]).await;
+    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let open = gate.clone();
+    receiver.answer(move |_, _| {
+        let open = open.load(std::sync::atomic::Ordering::SeqCst);
+        if open { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }.into_response()
+    });
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
+    host.post("/webhooks", &hook).await.expect(200);
+    let count = 2500;
+    let mut tasks = Vec::new();
+    for worker in 0..10 {
+        let client = host.client.clone();
+        tasks.push(tokio::spawn(async move {
+            for number in 0..count / 10 {
+                client.publish("t", &json!([worker, number])).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    gate.store(true, std::sync::atomic::Ordering::SeqCst);
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(200);
+    receiver.wait_for(count).await;
+    until("all are delivered", || async {
+        let page = host.get("/deliveries?status=pending&limit=1").await.expect(200);
+        page["data"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+    let mut bodies: Vec<_> = receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect();
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!((bodies.len(), receiver.arrivals().len()), (count, count));
+}

@@ -1,0 +1,91 @@
+//! The delivery log as it is looked up, and the plans behind the look-ups.
+
+use posthaste_tests::{Host, Receiver};
+use serde_json::json;
+use sqlx::{Connection, Row, SqliteConnection};
+
+#[tokio::test]
+async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    for kind in ["a", "b"] {
+        host.post("/webhooks", &json!({"type": kind, "target_url": receiver.url("/")})).await.expect(201);
+    }
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.insert(0, host.publish(if number % 2 == 0 { "a" } else { "b" }, &json!(number)).await);
+    }
+    for id in &ids {
+        host.delivery(id, "delivered").await;
+    }
+    let (mut listed, mut query) = (Vec::new(), String::from("?limit=3"));
+    loop {
+        let page = host.get(&format!("/deliveries{query}")).await.expect(200);
+        listed.extend(page["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => query = format!("?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(listed, ids);
+    let count = |query: &str| {
+        let (host, query) = (&host, query.to_owned());
+        async move { host.get(&format!("/deliveries?{query}")).await.expect(200)["data"].as_array().unwrap().len() }
+    };
+    assert_eq!(
+        (count("type=a").await, count("type=b&status=delivered").await, count("status=failed").await),
+        (4, 3, 0)
+    );
+    let fourth = host.get(&format!("/deliveries/{}", ids[3])).await.expect(200);
+    let at = fourth["created_at"].as_str().unwrap();
+    assert!((1..7).contains(&count(&format!("since={at}")).await));
+    assert_eq!(count(&format!("since={at}")).await + count(&format!("until={at}")).await, 7);
+    assert_eq!(count(&format!("webhook={}", fourth["webhook"].as_str().unwrap())).await, 3);
+}
+
+async fn plan(connection: &mut SqliteConnection, sql: &'static str) -> String {
+    let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+}
+
+#[tokio::test]
+async fn look_ups_of_what_waits_use_their_partial_indexes_with_a_million_rows_waiting() {
+    let mut host = Host::start().await;
+    host.stop().await;
+    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) \
+        INSERT INTO deliveries SELECT 'acme', 'dlv_' || printf('%012x', i), 'e' || i, 't', 0, '[]', '1', \
+        'wh_' || (i % 1000), 'pending', 0, CASE WHEN i % 2 THEN 4000000000000 + i END, NULL, 1 - i % 2, 0, NULL FROM n";
+    sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
+    let due = "EXPLAIN QUERY PLAN UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN \
+        (SELECT company, id FROM deliveries WHERE due <= $1 ORDER BY due, id LIMIT $2) RETURNING id";
+    let plan_due = plan(&mut connection, due).await;
+    assert!(plan_due.contains("deliveries_due (due<?)") && !plan_due.contains("TEMP B-TREE"), "{plan_due}");
+    let parked = "EXPLAIN QUERY PLAN UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN \
+        (SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND parked = 1 \
+        ORDER BY id LIMIT $2) RETURNING id";
+    let plan_parked = plan(&mut connection, parked).await;
+    assert!(plan_parked.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{plan_parked}");
+    assert!(!plan_parked.contains("TEMP B-TREE"), "{plan_parked}");
+    let next = plan(&mut connection, "EXPLAIN QUERY PLAN SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL").await;
+    assert!(next.contains("deliveries_due"), "{next}");
+    connection.close().await.unwrap();
+    host.restart().await;
+    let receiver = Receiver::start().await;
+    host.post("/webhooks", &json!({"type": "live", "target_url": receiver.url("/")})).await.expect(201);
+    let id = host.publish("live", &json!(1)).await;
+    host.delivery(&id, "delivered").await;
+}
+
+#[tokio::test]
+async fn what_retention_no_longer_keeps_is_removed() {
+    let (mut host, receiver) = (Host::with(&["--retention=1ms"]).await, Receiver::start().await);
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    let id = host.publish("t", &json!(1)).await;
+    receiver.first().await;
+    host.restart().await;
+    posthaste_tests::until("it is gone", || async {
+        (host.get(&format!("/deliveries/{id}")).await.status == 404).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,177 @@
+//! Subscribing, overwriting, removing.
+
+use posthaste_tests::{Host, Receiver};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_models_own_calls_work_as_they_stand() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let url = receiver.url("/webhooks/employee_unterminated");
+    let body = json!({"type": "employee_unterminated", "target_url": url});
+    let created = host.post("/webhooks", &body).await.expect(201);
+    assert!(created["signing_secret"].as_str().unwrap().starts_with("whsec_"));
+    let list = host.get("/webhooks").await.expect(200);
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["type"]), (1, &json!("employee_unterminated")));
+    let removed = host.delete("/webhooks", &json!({"type": "employee_unterminated"})).await.expect(200);
+    assert_eq!(removed["id"], created["id"]);
+    assert_eq!(host.get("/webhooks").await.expect(200), json!([]));
+    host.delete("/webhooks", &json!({"type": "employee_unterminated"})).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_webhook_shows_every_field_with_its_default() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let body = json!({"subscription_type": "t", "target_url": receiver.url("/"), "challenge": null, "ordered": null});
+    let mut created = host.post("/webhooks", &body).await.expect(201);
+    let secret = created.as_object_mut().unwrap().remove("signing_secret");
+    assert!(secret.is_some());
+    for field in ["id", "created_at", "updated_at"] {
+        assert!(created.as_object_mut().unwrap().remove(field).unwrap().is_string(), "{field}");
+    }
+    let expected = json!({
+        "company": "acme", "type": "t", "target_url": receiver.url("/"), "challenge": null, "name": null,
+        "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
+        "max_in_flight": 32, "rate_limit": null, "ordered": false,
+    });
+    assert_eq!(created, expected);
+}
+
+#[tokio::test]
+async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let whole = json!({
+        "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "config": {"a": 1},
+        "on_error": "drop", "headers": {"x-a": "1"}, "max_in_flight": 3, "rate_limit": 5, "ordered": true,
+    });
+    let first = host.post("/webhooks", &whole).await.expect(201);
+    let second = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/b")})).await.expect(200);
+    assert_eq!((&second["id"], &second["created_at"]), (&first["id"], &first["created_at"]));
+    assert_eq!(second["target_url"], receiver.url("/b"));
+    for (field, default) in [
+        ("challenge", Value::Null),
+        ("name", Value::Null),
+        ("config", Value::Null),
+        ("on_error", json!("retry")),
+        ("headers", json!({})),
+        ("max_in_flight", json!(32)),
+        ("rate_limit", Value::Null),
+        ("ordered", json!(false)),
+        ("signing_secret", Value::Null),
+    ] {
+        assert_eq!(second[field], default, "{field}");
+    }
+    host.publish("t", &json!({})).await;
+    let arrival = receiver.first().await;
+    let secret = posthaste::outbound::sign::parse_secret(first["signing_secret"].as_str().unwrap()).unwrap();
+    let signed =
+        (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
+    let now = signed.1.parse().unwrap();
+    posthaste::outbound::sign::verify(&secret, signed, &arrival.body, now).expect("the first secret signs still");
+}
+
+#[tokio::test]
+async fn two_subscribers_at_once_leave_one_webhook() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let mut tasks = Vec::new();
+    for number in 0..16 {
+        let (client, url) = (host.client.clone(), receiver.url(&format!("/{number}")));
+        tasks.push(tokio::spawn(async move {
+            let answer = client.post("/webhooks", &json!({"type": "t", "target_url": url})).await;
+            assert!([200, 201].contains(&answer.status));
+            (answer.status, answer.json()["id"].clone())
+        }));
+    }
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 201).count(), 1);
+    assert!(answers.iter().all(|(_, id)| *id == answers[0].1));
+    assert_eq!(host.get("/webhooks").await.expect(200).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_deliveries_follow_the_new_subscription() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=300ms,300ms,300ms,300ms"]).await, Receiver::start().await);
+    receiver.answer(|_, arrival| {
+        axum::response::IntoResponse::into_response(match arrival.path.as_str() {
+            "/broken" => http::StatusCode::INTERNAL_SERVER_ERROR,
+            _ => http::StatusCode::OK,
+        })
+    });
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/broken")})).await.expect(201);
+    let delivery = host.publish("t", &json!({"n": 1})).await;
+    host.delivery_when(&delivery, "tried once", |delivery| delivery["attempt_count"] == 1).await;
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/mended")})).await.expect(200);
+    let delivered = host.delivery(&delivery, "delivered").await;
+    let last = receiver.arrivals().pop().unwrap();
+    assert_eq!((last.path.as_str(), last.json()), ("/mended", json!({"n": 1})));
+    assert_eq!(delivered["attempts"].as_array().unwrap().last().unwrap()["status_code"], 200);
+}
+
+#[tokio::test]
+async fn removing_a_webhook_cancels_what_waits_for_it() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
+    receiver.answer(|_, _| axum::response::IntoResponse::into_response(http::StatusCode::BAD_GATEWAY));
+    let created = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    let delivery = host.publish("t", &json!({})).await;
+    host.delivery_when(&delivery, "tried once", |delivery| delivery["attempt_count"] == 1).await;
+    let id = created["id"].as_str().unwrap();
+    host.delete(&format!("/webhooks/{id}"), &Value::Null).await.expect(200);
+    let cancelled = host.get(&format!("/deliveries/{delivery}")).await.expect(200);
+    assert_eq!((&cancelled["status"], &cancelled["next_attempt_at"]), (&json!("cancelled"), &Value::Null));
+    host.get(&format!("/webhooks/{id}")).await.problem(404);
+    let again = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    assert_ne!(again["id"], created["id"]);
+}
+
+#[tokio::test]
+async fn events_for_a_disabled_webhook_wait_until_it_is_enabled() {
+    let (mut host, receiver) = (Host::start().await, Receiver::start().await);
+    let off = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
+    host.post("/webhooks", &off).await.expect(201);
+    let first = host.publish("t", &json!(1)).await;
+    host.restart().await;
+    let second = host.publish("t", &json!(2)).await;
+    for delivery in [&first, &second] {
+        assert_eq!(host.get(&format!("/deliveries/{delivery}")).await.expect(200)["status"], "pending");
+    }
+    assert!(receiver.arrivals().is_empty());
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(200);
+    host.delivery(&first, "delivered").await;
+    host.delivery(&second, "delivered").await;
+    assert_eq!(receiver.arrivals().len(), 2);
+}
+
+#[tokio::test]
+async fn rules_are_checked_all_at_once_and_pointed_to() {
+    let host = Host::start().await;
+    let bad = json!({
+        "type": "a b", "target_url": "http://127.0.0.1:1/", "challenge": "é", "plugin": "A!", "on_error": "explode",
+        "headers": {"webhook-id": "x"}, "max_in_flight": 0, "rate_limit": 0,
+    });
+    let text = host.post("/webhooks", &bad).await.problem(422);
+    for pointer in [
+        "[/type]",
+        "[/challenge]",
+        "[/plugin]",
+        "[/on_error]",
+        "[/headers/webhook-id]",
+        "[/max_in_flight]",
+        "[/rate_limit]",
+    ] {
+        assert!(text.contains(pointer), "{pointer} in {text}");
+    }
+    let text = host
+        .post("/webhooks", &json!({"type": "t", "target_url": "http://127.0.0.1:1/", "colour": 1}))
+        .await
+        .problem(422);
+    assert!(text.contains("colour"), "{text}");
+    assert!(host.post("/webhooks", &json!({"type": "t"})).await.problem(422).contains("[/target_url]"));
+    let text =
+        host.post("/webhooks", &json!({"type": "t", "target_url": "http://127.0.0.1:1/", "enabled": "yes"})).await;
+    assert!(text.problem(422).contains("[/enabled]"));
+    let text =
+        host.post("/webhooks", &json!({"type": "t", "target_url": "http://127.0.0.1:1/", "plugin": "nobody"})).await;
+    assert!(text.problem(422).contains("there is no plugin `nobody`"));
+}
