@@ -92,10 +92,9 @@ CREATE TABLE deliveries (
 
 -- Only what waits stands in these two, so that look-ups stay flat however long the log grows.
 CREATE INDEX deliveries_due ON deliveries (due, id) WHERE due IS NOT NULL;
--- What is parked in a lane, and (without the flag) all that a removed webhook cancels.
-CREATE INDEX deliveries_waiting ON deliveries (webhook_id, parked, id) WHERE status = 'pending';
--- What retention removes.
-CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
+-- What is parked in a lane, and (without the flag) what a removed webhook cancels. What a process has in memory never
+-- enters it, so that an event that is delivered at once does not pay for it.
+CREATE INDEX deliveries_waiting ON deliveries (webhook_id, parked, id) WHERE status = 'pending' AND lease IS NULL;
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,

@@ -1,7 +1,8 @@
 //! Runs plugins: WebAssembly components that may be hostile, each call in a fresh instance, bounded in time and space.
 //!
-//! The only place that knows wasmtime. [`inspect`](mod@inspect) says what an upload is before anything of it is compiled, [`Sandbox`]
-//! compiles and calls. Whatever a plugin does comes back as a [`Call`]: a plugin cannot make a call fail in another way.
+//! The only place that knows wasmtime. [`inspect()`] says what an upload is before anything of it is compiled,
+//! [`Sandbox`] compiles and calls. Whatever a plugin does comes back as a [`Call`]: a plugin cannot make a call fail
+//! in another way.
 
 mod bindings;
 mod call;
@@ -72,8 +73,8 @@ impl Sandbox {
         Ok(Self(Arc::new(Inner { engine, linker, pool, caller })))
     }
 
-    /// Inspects and compiles an upload: a component, or a core module that wit-bindgen made. Runs nothing of it. Blocks for as
-    /// long as compiling takes: 0.3 s for a small Rust plugin, 17 s for Python.
+    /// Inspects and compiles an upload: a component, or a core module that wit-bindgen made. Runs nothing of it.
+    /// Blocks for as long as compiling takes: 0.3 s for a small Rust plugin, 17 s for Python.
     ///
     /// `label` names the plugin in error texts, for example `mask@1a2b3c4d`.
     ///
@@ -89,8 +90,8 @@ impl Sandbox {
         Ok(Plugin::new(label, pre, inspection))
     }
 
-    /// The last check of an upload: one `check-config("null")`. A plugin that breaks is refused; one that answers with an error
-    /// is not, because it may well need a config.
+    /// The last check of an upload: one `check-config("null")`. A plugin that breaks is refused; one that answers
+    /// with an error is not, because it may well need a config.
     ///
     /// # Errors
     /// When the plugin traps or goes over a limit; the text says how.

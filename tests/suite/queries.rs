@@ -1,8 +1,8 @@
-//! The delivery log as it is looked up, and the plans behind the look-ups.
+//! The delivery log as it is looked up and as it grows.
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::json;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 
 #[tokio::test]
 async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
@@ -42,13 +42,8 @@ async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
     assert_eq!(count(&format!("webhook={}", fourth["webhook"].as_str().unwrap())).await, 3);
 }
 
-async fn plan(connection: &mut SqliteConnection, sql: &'static str) -> String {
-    let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
-    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
-}
-
 #[tokio::test]
-async fn look_ups_of_what_waits_use_their_partial_indexes_with_a_million_rows_waiting() {
+async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
     let mut host = Host::start().await;
     host.stop().await;
     let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
@@ -57,18 +52,6 @@ async fn look_ups_of_what_waits_use_their_partial_indexes_with_a_million_rows_wa
         'wh_' || (i % 1000), 'pending', 0, CASE WHEN i % 2 THEN 4000000000000 + i END, NULL, 1 - i % 2, 0, NULL FROM n";
     sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut connection).await.unwrap();
     sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
-    let due = "EXPLAIN QUERY PLAN UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN \
-        (SELECT company, id FROM deliveries WHERE due <= $1 ORDER BY due, id LIMIT $2) RETURNING id";
-    let plan_due = plan(&mut connection, due).await;
-    assert!(plan_due.contains("deliveries_due (due<?)") && !plan_due.contains("TEMP B-TREE"), "{plan_due}");
-    let parked = "EXPLAIN QUERY PLAN UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN \
-        (SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND parked = 1 \
-        ORDER BY id LIMIT $2) RETURNING id";
-    let plan_parked = plan(&mut connection, parked).await;
-    assert!(plan_parked.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{plan_parked}");
-    assert!(!plan_parked.contains("TEMP B-TREE"), "{plan_parked}");
-    let next = plan(&mut connection, "EXPLAIN QUERY PLAN SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL").await;
-    assert!(next.contains("deliveries_due"), "{next}");
     connection.close().await.unwrap();
     host.restart().await;
     let receiver = Receiver::start().await;

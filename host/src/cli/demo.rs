@@ -1,12 +1,85 @@
-//! stub
-use super::Failure;
-/// x
-#[derive(clap::Args)]
-pub struct Demo {}
+//! `posthaste demo`: the whole story on one screen, through the public API, with nothing set up.
+
+mod receiver;
+mod story;
+
+use clap::{Args, Parser};
+use tokio::net::TcpListener;
+
+use super::{Failure, asked_to_stop};
+use crate::Service;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::domain::credential::{Key, Owner, Scopes};
+use crate::domain::id::Ids;
+use crate::store::KeyStore;
+use receiver::Receiver;
+use story::Story;
+
+/// The company of the story.
+const COMPANY: &str = "acme";
+
+/// How to show it.
+#[derive(Args)]
+pub struct Demo {
+    /// Exit after the story: 0 when every step went as told
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+}
+
 impl Demo {
-    /// x
+    /// Tells the story.
+    ///
     /// # Errors
+    /// The step that did not go as told.
     pub async fn run(self) -> Result<(), Failure> {
-        Ok(())
+        let folder = tempfile::tempdir()?;
+        let database = format!("sqlite://{}", folder.path().join("demo.db").display());
+        let data_dir = folder.path().display().to_string();
+        let flags = [
+            "posthaste",
+            "--database",
+            &database,
+            "--data-dir",
+            &data_dir,
+            "--allow-target",
+            "127.0.0.0/8",
+            "--retry-schedule",
+            "300ms,1s,5s",
+        ];
+        let config = Settings::try_parse_from(flags)?.config;
+        let key = new_key(&database).await?;
+        let service = Service::start(config, TcpListener::bind("127.0.0.1:0").await?).await?;
+        let api = format!("http://{}", service.address());
+        let receiver = Receiver::start().await?;
+        println!("Posthaste {} demo   API {api}   receiver {}\n", env!("CARGO_PKG_VERSION"), receiver.url());
+        let told = Story::new(&api, &key, receiver)?.tell().await;
+        if told.is_ok() && !self.once {
+            println!("\nStill up until Ctrl-C, with everything of the story in it. For example:");
+            println!("  curl -H 'Authorization: Bearer {key}' {api}/api/v1/deliveries");
+            asked_to_stop().await?;
+        }
+        service.stop().await;
+        told
     }
+}
+
+async fn new_key(database: &str) -> Result<String, Failure> {
+    let now = SystemClock.now_ms();
+    let key = Key {
+        id: Ids::default().next("key", now),
+        owner: Owner::Company(COMPANY.into()),
+        scopes: Scopes::all(),
+        created_at: now,
+        revoked_at: None,
+    };
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the machine has no random numbers to give")?;
+    Ok(KeyStore::open(database).await?.create(&key, random).await?)
 }

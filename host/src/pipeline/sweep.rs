@@ -60,19 +60,27 @@ impl Pipeline {
 
     /// Removes what retention no longer keeps, until the pipeline is stopped.
     pub(super) async fn expire(self) {
-        let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
         while !self.0.stop.is_cancelled() {
-            let before = self.0.parts.clock.now_ms().saturating_sub(retention);
-            let rest = match self.0.store.expire(before).await {
-                Ok(true) => EXPIRE_REST,
-                Ok(false) => EXPIRE,
-                Err(error) => {
-                    tracing::warn!(%error, "removing what retention no longer keeps failed");
-                    EXPIRE
-                }
-            };
-            let _ = timeout(rest, self.0.stop.cancelled()).await;
+            if let Err(error) = self.expire_once().await {
+                tracing::warn!(%error, "removing what retention no longer keeps failed");
+            }
+            let _ = timeout(EXPIRE, self.0.stop.cancelled()).await;
         }
+    }
+
+    async fn expire_once(&self) -> Result<(), StoreError> {
+        let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
+        let before = self.0.parts.clock.now_ms().saturating_sub(retention);
+        let mut last = String::new();
+        while let Some(company) = self.0.store.company_after(&last).await? {
+            while self.0.store.expire(company.clone(), before).await? {
+                if timeout(EXPIRE_REST, self.0.stop.cancelled()).await.is_ok() {
+                    return Ok(());
+                }
+            }
+            last = company;
+        }
+        Ok(())
     }
 
     async fn reconcile(&self) -> Result<(), StoreError> {

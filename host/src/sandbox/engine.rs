@@ -5,9 +5,10 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 
 use super::limits::{CORE_INSTANCES, Limits, MEMORIES, TABLE_ELEMENTS};
 
-/// The proposals that plugins may use, and no other. What is not here has either no use in a pure transform (threads, async),
-/// or is code in the engine that no guest language needs yet (guest GC, exceptions, memory64, multi-memory).
+/// The proposals that plugins may use, and no other. What is not here has either no use in a pure transform (threads,
+/// async), or is code in the engine that no guest language needs yet (guest GC, exceptions, memory64, multi-memory).
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .difference(WasmFeatures::GC_TYPES)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::RELAXED_SIMD)
@@ -21,6 +22,9 @@ const GUEST_STACK: usize = 512 << 10;
 
 /// Bytes that stay mapped in a memory slot between calls: zeroing them is faster than faulting them in again.
 const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Bytes of the engine's own records about one instance: above all 32 for each function, of which Python has 13,483.
+const INSTANCE_SIZE: usize = 4 << 20;
 
 /// Builds the engine for calls under `limits`.
 ///
@@ -51,6 +55,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let calls = u32::try_from(limits.threads.max(1)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
+        .max_component_instance_size(INSTANCE_SIZE)
+        .max_core_instance_size(INSTANCE_SIZE)
         .total_core_instances(calls.saturating_mul(CORE_INSTANCES))
         .max_core_instances_per_component(CORE_INSTANCES)
         .total_memories(calls.saturating_mul(MEMORIES))

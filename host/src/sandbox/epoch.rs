@@ -117,3 +117,39 @@ impl Shared {
 fn whole_ticks(time: Duration, tick: Duration) -> u64 {
     u64::try_from(time.as_nanos() / tick.as_nanos().max(1)).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticker(deadline: Duration) -> Ticker {
+        Ticker::start(Engine::default(), deadline).unwrap()
+    }
+
+    #[test]
+    fn sleeps_only_while_nothing_runs() {
+        let ticker = ticker(Duration::from_millis(20));
+        let ticks = || *ticker.shared.ticks.lock().unwrap();
+        for _ in 0..3 {
+            while !ticker.shared.parked.load(SeqCst) {
+                thread::yield_now();
+            }
+            let running = ticker.enter();
+            let before = ticks();
+            let patience = Instant::now() + Duration::from_secs(20);
+            while ticks() < before + 3 {
+                assert!(Instant::now() < patience, "the ticker sleeps while something runs");
+                thread::yield_now();
+            }
+            drop(running);
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_never_cut_short() {
+        // 20 ticks, and one for the tick under way.
+        assert_eq!(ticker(Duration::from_millis(100)).deadline_ticks(), 21);
+        assert_eq!(ticker(Duration::from_micros(1500)).deadline_ticks(), 3);
+        assert_eq!(ticker(Duration::from_millis(1001)).deadline_ticks(), 102);
+    }
+}

@@ -18,7 +18,7 @@ pub(super) fn describe(error: &Error, limits: &Limits) -> String {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap_text(*trap, limits.deadline);
     }
-    let cause = error.root_cause().to_string();
+    let cause = format!("{error:#}");
     // wasmtime keeps the type of this error to itself.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let (body, lifted) = (size(limits.output_bytes), size(limits.lift_bytes()));

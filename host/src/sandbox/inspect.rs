@@ -68,8 +68,8 @@ pub struct Inspection {
 /// Validates a component and checks its imports and exports. Compiles nothing.
 ///
 /// # Errors
-/// When `bytes` is not a component, uses what the sandbox has switched off, imports what the host does not offer, or does not
-/// export `posthaste:transform/handler@0.1.x`.
+/// When `bytes` is not a component, uses what the sandbox has switched off, imports what the host does not offer, or
+/// does not export `posthaste:transform/handler@0.1.x`.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     if !Parser::is_component(bytes) {
         return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));

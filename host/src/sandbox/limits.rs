@@ -60,8 +60,8 @@ impl OverLimit {
     }
 }
 
-/// Sums what one call has taken. Wasmtime's own `StoreLimits` looks at each memory alone, so a plugin with sixteen of them
-/// would get sixteen times the limit.
+/// Sums what one call has taken. Wasmtime's own `StoreLimits` looks at each memory alone, so a plugin with sixteen of
+/// them would get sixteen times the limit.
 #[derive(Debug)]
 pub(super) struct Meter {
     memory_allowed: usize,

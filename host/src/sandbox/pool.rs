@@ -1,8 +1,8 @@
 //! The threads that run plugins, and whose turn it is.
 //!
-//! Plugins never run on the async runtime's workers: one that loops until its deadline would stop every timer and socket
-//! there. Plugins with work waiting take turns, and none gets all threads, so a slow plugin delays its own events and not
-//! its neighbours'. The queue grows only with callers that wait for an answer; they bound it.
+//! Plugins never run on the async runtime's workers: one that loops until its deadline would stop every timer and
+//! socket there. Plugins with work waiting take turns, and none gets all threads, so a slow plugin delays its own
+//! events and not its neighbours'. The queue grows only with callers that wait for an answer; they bound it.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -26,7 +26,8 @@ fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
-/// `bytes` for people, in the largest unit of 1,024 that fits. Rounded up, so that what is over a limit never reads as the limit.
+/// `bytes` for people, in the largest unit of 1,024 that fits. Rounded up, so that what is over a limit never reads
+/// as the limit.
 pub(super) fn size(bytes: usize) -> String {
     let (unit, name) = match bytes {
         0..=0x3ff => return format!("{bytes} bytes"),

@@ -13,6 +13,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Connections that only read; SQLite lets them run beside the writer.
 const READERS: u32 = 4;
+/// Prepared statements kept: the writer has three kinds in every size up to [`super::multi::MOST`], and some others.
+const STATEMENTS: usize = 4 * super::multi::MOST;
 /// How long a statement waits for another process that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages (of 4 KiB) in the write-ahead log before it is folded back: 32 MiB. Folding back is what makes the slowest
@@ -64,6 +66,7 @@ fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", "-8192")
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging())
 }
 

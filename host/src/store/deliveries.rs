@@ -13,6 +13,8 @@ use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::Event;
 
 mod log;
+#[cfg(test)]
+mod plans;
 
 pub use log::{Filter, Page};
 
@@ -79,7 +81,7 @@ static INSERT: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
         "INSERT INTO deliveries (company, id, event_id, event_type, occurred_at, headers, data, webhook_id, status, \
          attempt_count, due, lease, parked, created_at, finished_at) VALUES",
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, NULL",
         "ON CONFLICT (company, event_id) DO NOTHING",
     )
 });
@@ -138,8 +140,7 @@ pub(super) async fn insert(
                 .bind(row.lease.as_ref().map(|(until, _)| *until))
                 .bind(row.lease.as_ref().map(|(_, process)| &**process))
                 .bind(parked)
-                .bind(row.created_at)
-                .bind(row.webhook.is_none().then_some(row.created_at));
+                .bind(row.created_at);
         }
         stored += query.execute(&mut *connection).await?.rows_affected();
     }
@@ -197,6 +198,12 @@ pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// The least id that a delivery of this millisecond can have: ids begin with their 48 bits of it (UUIDv7), so that a
+/// range of time is a range of the primary key.
+fn first_id(ms: i64) -> String {
+    format!("dlv_{:012x}", ms.max(0))
 }
 
 fn headers_json(headers: &[(String, String)]) -> String {
@@ -274,17 +281,26 @@ impl Store {
         self.writer.run(work, |_| ()).await
     }
 
-    /// Removes deliveries that came to their end before `before`, with their attempts: a few in one transaction, so
-    /// that nobody waits long. True: there may be more.
+    /// The company after `company`, in the order of their names, that has any events.
     ///
     /// # Errors
     /// The database's.
-    pub async fn expire(&self, before: i64) -> Result<bool, StoreError> {
+    pub async fn company_after(&self, company: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT company FROM deliveries WHERE company > $1 ORDER BY company LIMIT 1";
+        Ok(sqlx::query_scalar(sql).bind(company).fetch_optional(&self.readers).await?)
+    }
+
+    /// Removes events of a company that were accepted before `before`, with their deliveries and attempts: a few in
+    /// one transaction, so that nobody waits long. True: there may be more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn expire(&self, company: String, before: i64) -> Result<bool, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                           WHERE finished_at < $1 ORDER BY finished_at LIMIT $2) RETURNING id";
-                let query = sqlx::query_scalar(sql).bind(before).bind(EXPIRE_STEP);
+                           WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3) RETURNING id";
+                let query = sqlx::query_scalar(sql).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
                 let ids: Vec<String> = query.fetch_all(&mut *connection).await?;
                 for (sql, ids) in EXPIRE_ATTEMPTS.cut(&ids) {
                     let query = ids.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
@@ -310,7 +326,7 @@ impl Store {
     /// The database's.
     pub async fn parked_lanes(&self) -> Result<Vec<(String, String)>, StoreError> {
         let sql = "SELECT company, event_type FROM webhooks WHERE enabled = 1 AND EXISTS (SELECT 1 FROM deliveries d \
-                   WHERE d.webhook_id = webhooks.id AND d.status = 'pending' AND d.parked = 1)";
+                   WHERE d.webhook_id = webhooks.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 1)";
         Ok(sqlx::query_as(sql).fetch_all(&self.readers).await?)
     }
 }
@@ -322,8 +338,8 @@ enum Key {
 
 const NEXT_DUE: &str = "SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL";
 const DUE: &str = "SELECT company, id FROM deliveries WHERE due <= $1 ORDER BY due, id LIMIT $2";
-const PARKED: &str = "SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND parked = 1 \
-                      ORDER BY id LIMIT $2";
+const PARKED: &str = "SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' \
+                      AND lease IS NULL AND parked = 1 ORDER BY id LIMIT $2";
 
 fn claim_sql(select: &str) -> String {
     format!(

@@ -153,7 +153,8 @@ impl Store {
         Ok((created, stored))
     }
 
-    /// Removes a webhook and cancels what waits for it. False when it was not there any more.
+    /// Removes a webhook and cancels what waits for it; what a process has in memory is cancelled when its turn comes.
+    /// False when it was not there any more.
     ///
     /// # Errors
     /// The database's.
@@ -176,7 +177,7 @@ impl Store {
             Box::pin(async move {
                 let sql = "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
                            finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                           WHERE webhook_id = $2 AND status = 'pending' LIMIT $3)";
+                           WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL LIMIT $3)";
                 let query = sqlx::query(sql).bind(now).bind(webhook).bind(CANCEL_STEP);
                 Ok(query.execute(connection).await?.rows_affected())
             })

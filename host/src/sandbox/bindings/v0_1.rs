@@ -12,8 +12,6 @@ use generated::exports::posthaste::transform::handler;
 use generated::posthaste::transform::{log, types};
 pub(in crate::sandbox) use generated::{Transform, TransformPre};
 
-#[allow(missing_docs, unreachable_pub, reason = "generated from wit/v0.1/transform.wit, which has the docs")]
-#[allow(unsafe_code, reason = "the generated types implement wasmtime's unsafe marker traits")]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit/v0.1",

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::first_id;
 use crate::domain::delivery::{Attempt, Delivery, Status};
 use crate::domain::event::Event;
 use crate::store::{Store, StoreError};
@@ -85,20 +86,17 @@ impl Store {
         filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
-        // Ids ascend with creation (UUIDv7: the first 48 bits are the millisecond), so that a time range is a range of
-        // the primary key.
-        let bound = |ms: i64| format!("dlv_{ms:012x}");
         let sql = format!(
             "SELECT {SHOWN} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
              AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
              AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7"
         );
-        let until = filter.until.map_or_else(|| "dlv_~".into(), bound);
+        let until = filter.until.map_or_else(|| "dlv_~".into(), first_id);
         let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(company)
             .bind(before)
-            .bind(bound(filter.since.unwrap_or(0).max(0)))
+            .bind(first_id(filter.since.unwrap_or(0)))
             .bind(filter.event_type.as_deref())
             .bind(filter.status.map(Status::name))
             .bind(filter.webhook.as_deref())

@@ -1,0 +1,73 @@
+//! The demo's own receiver: hands on what arrives, and fails when it is told to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::cli::Failure;
+
+/// How long a step waits for what has to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One POST.
+pub(super) struct Arrival {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+struct Shared {
+    arrivals: mpsc::Sender<Arrival>,
+    /// How many of the next POSTs are answered 503.
+    failing: AtomicUsize,
+}
+
+/// A receiver on loopback.
+pub(super) struct Receiver {
+    address: SocketAddr,
+    arrivals: mpsc::Receiver<Arrival>,
+    shared: Arc<Shared>,
+}
+
+impl Receiver {
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let (sender, arrivals) = mpsc::channel(16);
+        let shared = Arc::new(Shared { arrivals: sender, failing: AtomicUsize::new(0) });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let router = Router::new().fallback(receive).with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { address, arrivals, shared })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn fail_next(&self, posts: usize) {
+        self.shared.failing.store(posts, Ordering::SeqCst);
+    }
+
+    /// The next POST that is answered 204.
+    pub(super) async fn next(&mut self) -> Result<Arrival, Failure> {
+        let arrived = timeout(PATIENCE, self.arrivals.recv()).await.map_err(|_| "nothing arrived within 10 s")?;
+        arrived.ok_or_else(|| "the receiver broke off".into())
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let failing = shared.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if failing.is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let _ = shared.arrivals.send(Arrival { headers, body }).await;
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,39 @@
+//! The look-ups that run all the time must not slow down with what waits or with how long the log has grown: their
+//! plans, on the statements themselves.
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use super::{DUE, NEXT_DUE, PARKED, claim_sql};
+use crate::store::backend::Backend;
+
+async fn database() -> (tempfile::TempDir, SqliteConnection) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("plans.db").display());
+    let connection = Backend::open(&url).await.unwrap().connect().await.unwrap();
+    (folder, connection)
+}
+
+async fn plan(connection: &mut SqliteConnection, sql: &str) -> String {
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+}
+
+#[tokio::test]
+async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
+    let (_folder, mut connection) = database().await;
+    let claim = plan(&mut connection, &claim_sql(DUE)).await;
+    assert!(claim.contains("USING INDEX deliveries_due (due<?)"), "{claim}");
+    let next = plan(&mut connection, NEXT_DUE).await;
+    assert!(next.contains("deliveries_due"), "{next}");
+    for plan in [claim, next] {
+        assert!(!plan.contains("SCAN deliveries\n") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_order() {
+    let (_folder, mut connection) = database().await;
+    let claim = plan(&mut connection, &claim_sql(PARKED)).await;
+    assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{claim}");
+    assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
+}

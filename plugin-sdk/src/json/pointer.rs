@@ -1,0 +1,84 @@
+//! JSON Pointer, RFC 6901.
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// A JSON Pointer (RFC 6901) such as `/employee/contract/salary_amount`; the empty one is the whole document.
+///
+/// In a config, a malformed one is refused with a text that quotes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pointer {
+    text: String,
+    tokens: Vec<String>,
+}
+
+impl Pointer {
+    /// Reads a pointer.
+    ///
+    /// # Errors
+    /// It is neither empty nor begins with `/`, or a `~` in it is not followed by `0` or `1` (RFC 6901, section 3).
+    pub fn new(text: impl Into<String>) -> Result<Self, Error> {
+        let text = text.into();
+        let tokens = match text.strip_prefix('/') {
+            Some(rest) => rest.split('/').map(unescape).collect(),
+            None => text.is_empty().then(Vec::new),
+        };
+        match tokens {
+            Some(tokens) => Ok(Self { tokens, text }),
+            None => Err(Error::new(format!(
+                "`{text}` is not a JSON Pointer (RFC 6901): begin with `/`, as in `/bank_number`, and write `~0` for `~` and `~1` for `/` inside a name"
+            ))),
+        }
+    }
+
+    /// The pointer as it was written, as [`serde_json::Value::pointer`] takes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The names on the way, unescaped; an array index stands as a name.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::new(text)
+    }
+}
+
+fn unescape(token: &str) -> Option<String> {
+    let escaped_well = token.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    // `~1` first, so that `~01` becomes `~1` and not `/` (RFC 6901, section 4).
+    escaped_well.then(|| token.replace("~1", "/").replace("~0", "~"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Vec<String> {
+        Pointer::new(text).unwrap().tokens().to_vec()
+    }
+
+    #[test]
+    fn tokens_are_unescaped() {
+        assert_eq!(tokens(""), [""; 0]);
+        assert_eq!(tokens("/"), [""]);
+        assert_eq!(tokens("/a//b"), ["a", "", "b"]);
+        assert_eq!(tokens("/a~1b/m~0n/~01"), ["a/b", "m~n", "~1"]);
+    }
+
+    #[test]
+    fn malformed_pointers_are_refused_by_name() {
+        for bad in ["bank_number", "a/b", "/a~", "/a~2", "/~~0", " /a"] {
+            let text = Pointer::new(bad).unwrap_err().to_string();
+            assert!(text.contains(&format!("`{bad}`")), "{text}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The plugins that ship with Posthaste: building them, and telling whether what is committed was built from these sources.
+//!
+//! `plugins/dist/*.wasm` is committed so that `cargo build` alone, without any wasm target, gives the whole binary.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Failure, process};
+
+/// What goes into every plugin, besides its own `Cargo.toml` and `src`.
+const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
+
+/// Builds `plugins/dist/*.wasm` and notes the sources in `plugins/dist/SOURCES`.
+pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
+    process::build_workspace(root)?;
+    let dist = dist(root);
+    build(root, &dist)?;
+    let mut sources = String::new();
+    for name in names(root)? {
+        sources.push_str(&format!("{}  {name}\n", digest(root, &name)?));
+    }
+    write(&dist.join("SOURCES"), &sources)
+}
+
+/// Builds every plugin from source into `to`.
+pub(crate) fn build(root: &Path, to: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
+    let posthaste = process::posthaste()?;
+    for name in names(root)? {
+        let file = to.join(format!("{name}.wasm"));
+        let mut command = Command::new(&posthaste);
+        command.current_dir(root).args(["plugin", "build"]).arg(Path::new("plugins").join(&name)).arg("-o").arg(file);
+        process::run(&format!("posthaste plugin build plugins/{name}"), &mut command)?;
+    }
+    Ok(())
+}
+
+/// What is committed but was not built from these sources: the file, and what is wrong with it.
+pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, &'static str)>, Failure> {
+    let dist = dist(root);
+    let noted = fs::read_to_string(dist.join("SOURCES")).unwrap_or_default();
+    let names = names(root)?;
+    let mut stale = Vec::new();
+    for name in &names {
+        let file = dist.join(format!("{name}.wasm"));
+        if !file.is_file() {
+            stale.push((file, "is missing"));
+        } else if !noted
+            .lines()
+            .any(|line| line.split_once("  ") == Some((&digest(root, name).unwrap_or_default(), name)))
+        {
+            stale.push((file, "was built from other sources than these"));
+        }
+    }
+    for entry in fs::read_dir(&dist).into_iter().flatten().flatten() {
+        let file = entry.path();
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        if file.extension().is_some_and(|extension| extension == "wasm") && !names.iter().any(|name| *name == stem) {
+            stale.push((file, "belongs to no plugin"));
+        }
+    }
+    Ok(stale)
+}
+
+fn dist(root: &Path) -> PathBuf {
+    root.join("plugins/dist")
+}
+
+/// The folders in `plugins` that hold a crate, sorted.
+fn names(root: &Path) -> Result<Vec<String>, Failure> {
+    let plugins = root.join("plugins");
+    let entries = fs::read_dir(&plugins).map_err(|error| format!("{}: {error}", plugins.display()))?;
+    let crates = entries.flatten().map(|entry| entry.path()).filter(|folder| folder.join("Cargo.toml").is_file());
+    let mut names: Vec<_> = crates.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// SHA-256 over the sources that determine a plugin: path, length and content of each file, sorted by path.
+fn digest(root: &Path, name: &str) -> Result<String, Failure> {
+    let own = [format!("plugins/{name}/Cargo.toml"), format!("plugins/{name}/src")];
+    let mut files = Vec::new();
+    for source in own.iter().map(String::as_str).chain(SHARED) {
+        collect(&root.join(source), &mut files)?;
+    }
+    files.sort();
+    let mut text = Vec::new();
+    for file in files {
+        let content = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let path = file.strip_prefix(root).unwrap_or(&file);
+        text.extend(format!("{} {}\n", path.display(), content.len()).into_bytes());
+        text.extend(content);
+    }
+    sha256(&text)
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for entry in entries.flatten() {
+            collect(&entry.path(), files)?;
+        }
+    } else if path.is_file() {
+        files.push(path.to_owned());
+    }
+    Ok(())
+}
+
+/// coreutils' `sha256sum`: the standard library has no digests, and xtask compiles at once because it has no dependencies.
+fn sha256(bytes: &[u8]) -> Result<String, Failure> {
+    let mut command = Command::new("sha256sum");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| process::not_started(command.get_program(), &error))?;
+    let failed = |error| format!("sha256sum failed: {error}");
+    // It answers only after its input has ended: dropped here, at the end of the statement.
+    child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(bytes)).map_err(failed)?;
+    let output = child.wait_with_output().map_err(failed)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let digest = text.split_whitespace().next().filter(|_| output.status.success());
+    digest.map(str::to_owned).ok_or_else(|| format!("sha256sum failed ({})", output.status))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::scratch::Scratch;
+
+    fn house() -> Scratch {
+        let house = Scratch::new();
+        house
+            .write("plugin-sdk/Cargo.toml", "sdk")
+            .write("plugin-sdk/src/lib.rs", "")
+            .write("plugin-sdk/wit/t.wit", "");
+        house
+            .write("plugins/mask/Cargo.toml", "mask")
+            .write("plugins/mask/src/lib.rs", "")
+            .write("plugins/README.md", "");
+        house
+    }
+
+    fn note_sources(house: &Scratch) {
+        let digest = digest(house.root(), "mask").unwrap();
+        house.write("plugins/dist/mask.wasm", "").write("plugins/dist/SOURCES", &format!("{digest}  mask\n"));
+    }
+
+    fn complaints(house: &Scratch) -> Vec<String> {
+        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+        stale(house.root()).unwrap().iter().map(|(file, why)| format!("{} {why}", name(file))).collect()
+    }
+
+    #[test]
+    fn the_digest_is_sha256() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc").unwrap(), abc);
+        assert_eq!(sha256(&vec![0; 1 << 20]).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn what_is_committed_is_fresh_until_a_source_changes() {
+        let house = house();
+        assert_eq!(complaints(&house), ["mask.wasm is missing"]);
+        note_sources(&house);
+        assert_eq!(complaints(&house), [""; 0]);
+        for source in
+            ["plugins/mask/src/more.rs", "plugins/mask/Cargo.toml", "plugin-sdk/src/lib.rs", "plugin-sdk/wit/t.wit"]
+        {
+            house.write(source, "changed");
+            assert_eq!(complaints(&house), ["mask.wasm was built from other sources than these"], "{source}");
+            note_sources(&house);
+        }
+        house.write("plugins/mask/cases/one.json", "{}");
+        assert_eq!(complaints(&house), [""; 0]);
+    }
+
+    #[test]
+    fn a_component_without_a_plugin_is_reported() {
+        let house = house();
+        note_sources(&house);
+        house.write("plugins/dist/gone.wasm", "");
+        assert_eq!(complaints(&house), ["gone.wasm belongs to no plugin"]);
+    }
+}

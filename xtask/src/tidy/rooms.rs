@@ -1,0 +1,195 @@
+//! Which room of the host may name which: `main → cli → lib → api, dashboard, pipeline → store, sandbox, outbound → domain`.
+
+use std::path::Path;
+
+use super::Violation;
+use super::source::{PathUse, Source};
+
+/// A room and the rooms that it may name, besides itself and the leaves.
+const MAY_NAME: [(&str, &[&str]); 10] = [
+    ("main", &["cli"]),
+    ("cli", &["lib", "api", "dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
+    ("lib", &["api", "dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
+    ("api", &["dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
+    ("dashboard", &["api", "pipeline", "store", "sandbox", "outbound", "domain"]),
+    ("pipeline", &["store", "sandbox", "outbound", "domain"]),
+    ("store", &["domain"]),
+    ("sandbox", &["domain"]),
+    ("outbound", &["domain"]),
+    ("domain", &[]),
+];
+
+/// What every room but `domain` may name; they themselves name each other and `domain`.
+const LEAVES: [&str; 3] = ["clock", "config", "telemetry"];
+
+/// A crate and the modules that may use it.
+const CRATES: [(&str, &[&str]); 6] = [
+    ("sqlx", &["store"]),
+    ("wasmtime", &["sandbox"]),
+    ("wit_component", &["sandbox"]),
+    ("wasmparser", &["sandbox"]),
+    ("reqwest", &["outbound"]),
+    ("axum", &["api", "dashboard", "lib", "cli::listen", "cli::demo"]),
+];
+
+/// Checks one file; those outside `host/src` have no room.
+pub(crate) fn check(source: &Source<'_>) -> Vec<Violation> {
+    let Ok(file) = source.path.strip_prefix("host/src") else { return Vec::new() };
+    let module = module_of(file);
+    let room = room_of(&module);
+    let broken = |path: &PathUse<'_>| {
+        let what = match absolute(&module, path) {
+            Some(inside) => forbidden_room(room, inside)?,
+            None => forbidden_crate(&module, room, path.segments.first()?)?,
+        };
+        Some(Violation { path: source.path.clone(), line: path.line, what })
+    };
+    source.paths().iter().filter_map(broken).collect()
+}
+
+/// `store/deliveries/log.rs` is the module `store::deliveries::log`; `lib.rs` is the root.
+fn module_of(file: &Path) -> Vec<String> {
+    let stem = file.with_extension("");
+    let mut module: Vec<_> = stem.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    module.pop_if(|last| last == "mod" || last == "lib");
+    module
+}
+
+/// What stands at the top and is no room of its own wires the rooms together: that is `lib`.
+fn room_of(module: &[String]) -> &str {
+    module.first().map_or("lib", |first| known(first))
+}
+
+fn known(name: &str) -> &str {
+    let is_room = MAY_NAME.iter().any(|(room, _)| *room == name) || LEAVES.contains(&name);
+    if is_room { name } else { "lib" }
+}
+
+/// The first name below the crate's root, for a path that goes through the root or says `super` as far as that.
+fn absolute<'p>(module: &[String], path: &'p PathUse<'_>) -> Option<&'p str> {
+    let segments = path.segments.as_slice();
+    let (first, rest) = segments.split_first()?;
+    if *first == "crate" || (*first == "posthaste" && module.first().is_some_and(|file| file == "main")) {
+        return rest.first().copied();
+    }
+    let supers = segments.iter().skip(usize::from(*first == "self")).take_while(|segment| **segment == "super").count();
+    let reaches_root = supers > 0 && supers == module.len() + path.nesting;
+    let below = segments.iter().find(|segment| **segment != "super" && **segment != "self");
+    below.copied().filter(|_| reaches_root)
+}
+
+fn forbidden_room(room: &str, named: &str) -> Option<String> {
+    let to = known(named);
+    let (from_leaf, to_leaf) = (LEAVES.contains(&room), LEAVES.contains(&to));
+    let allowed = MAY_NAME.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, allowed)| *allowed);
+    let fine = room == to
+        || (to_leaf && room != "domain")
+        || (from_leaf && to == "domain")
+        || allowed.contains(&to)
+        || named == "*" && room == "lib";
+    if fine {
+        return None;
+    }
+    let may = if from_leaf { "domain and the leaves".to_owned() } else { listed(allowed) };
+    Some(format!(
+        "`{room}` names `crate::{named}`, but it may name {may}: dependencies go one way (DESIGN.md); \
+         move the code, or pass what it needs as an argument"
+    ))
+}
+
+fn listed(rooms: &[&str]) -> String {
+    if rooms.is_empty() { "nothing of ours".into() } else { format!("only {} and the leaves", rooms.join(", ")) }
+}
+
+fn forbidden_crate(module: &[String], room: &str, named: &str) -> Option<String> {
+    let (_, allowed) = CRATES.iter().find(|(name, _)| *name == named)?;
+    let inside = |place: &&str| {
+        let place: Vec<_> = place.split("::").collect();
+        *place == [room] || (module.len() >= place.len() && place.iter().zip(module).all(|(a, b)| a == b))
+    };
+    if allowed.iter().any(inside) {
+        return None;
+    }
+    Some(format!(
+        "`{named}` is used outside {}, the only place that knows it (DESIGN.md): call what that offers, or let it offer more",
+        allowed.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(file: &str, text: &str) -> Vec<String> {
+        check(&Source::read(Path::new(file), text))
+            .iter()
+            .map(|found| format!("{}: {}", found.line, found.what))
+            .collect()
+    }
+
+    #[track_caller]
+    fn refused(file: &str, text: &str, start: &str) {
+        let found = complaints(file, text);
+        assert!(found.len() == 1 && found[0].contains(start), "{file}: {text}: {found:?}");
+    }
+
+    #[track_caller]
+    fn allowed(file: &str, text: &str) {
+        assert_eq!(complaints(file, text), [""; 0], "{file}: {text}");
+    }
+
+    #[test]
+    fn dependencies_go_one_way() {
+        refused("host/src/domain/event.rs", "use crate::store::Store;", "1: `domain` names `crate::store`");
+        refused("host/src/domain.rs", "\nuse crate::clock::Clock;", "2: `domain` names `crate::clock`");
+        refused("host/src/store/keys.rs", "fn f(_: crate::sandbox::X) {}", "`store` names `crate::sandbox`");
+        refused("host/src/sandbox.rs", "use crate::{domain, outbound::X};", "`sandbox` names `crate::outbound`");
+        refused("host/src/outbound/guard.rs", "use crate::pipeline;", "`outbound` names `crate::pipeline`");
+        refused("host/src/pipeline/send.rs", "use crate::api::X;", "`pipeline` names `crate::api`");
+        refused("host/src/api.rs", "use crate::cli::Cli;", "`api` names `crate::cli`");
+        refused("host/src/lib.rs", "use crate::cli::Cli;", "`lib` names `crate::cli`");
+        refused("host/src/config.rs", "use crate::store::X;", "`config` names `crate::store`");
+        refused("host/src/main.rs", "use posthaste::store::X;", "`main` names `crate::store`");
+
+        allowed("host/src/main.rs", "use posthaste::cli::Cli;");
+        allowed("host/src/cli/keys.rs", "use crate::{config, domain::id, outbound, sandbox, store::Store, Service};");
+        allowed("host/src/server.rs", "use crate::api; use crate::pipeline::Pipeline; use crate::secret_key;");
+        allowed("host/src/api/events.rs", "use crate::{pipeline, sandbox, store}; use crate::api::auth;");
+        allowed("host/src/pipeline.rs", "use crate::{clock, domain, outbound, sandbox, store, telemetry};");
+        allowed("host/src/config.rs", "use crate::domain::retry; use crate::clock;");
+        allowed("tests/harness/lib.rs", "use crate::store; use sqlx::Row;");
+    }
+
+    #[test]
+    fn what_lib_wires_is_not_for_the_rooms() {
+        refused("host/src/api/health.rs", "use crate::Service;", "`api` names `crate::Service`");
+        refused("host/src/store.rs", "use crate::server::Server;", "`store` names `crate::server`");
+    }
+
+    #[test]
+    fn super_reaches_other_rooms_as_well() {
+        refused("host/src/store.rs", "use super::sandbox::X;", "`store` names `crate::sandbox`");
+        refused("host/src/store/a/b.rs", "use super::super::super::api;", "`store` names `crate::api`");
+        refused("host/src/store.rs", "mod tests { use super::super::outbound; }", "`store` names `crate::outbound`");
+        refused("host/src/store.rs", "use self::super::api;", "`store` names `crate::api`");
+        allowed("host/src/store/api.rs", "use super::sandbox; mod tests { use super::super::outbound; }");
+        allowed("host/src/store.rs", "mod tests { use super::*; }");
+    }
+
+    #[test]
+    fn each_foreign_crate_has_its_room() {
+        refused("host/src/api/events.rs", "use sqlx::Row;", "`sqlx` is used outside store");
+        refused("host/src/pipeline.rs", "use wasmtime::Engine;", "`wasmtime` is used outside sandbox");
+        refused("host/src/cli/plugin_build.rs", "fn f() { wasmparser::x() }", "`wasmparser` is used outside sandbox");
+        refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, dashboard, lib");
+        refused("host/src/domain/x.rs", "#[derive(sqlx::FromRow)] struct X;", "`sqlx` is used outside store");
+        allowed("host/src/store/keys.rs", "use sqlx::Row;");
+        allowed("host/src/sandbox/bindings/v0_1.rs", "use wasmtime::component::bindgen; use wit_component::X;");
+        allowed("host/src/outbound/client.rs", "use reqwest::Client;");
+        for file in
+            ["lib.rs", "server.rs", "api/x.rs", "dashboard.rs", "cli/listen.rs", "cli/demo/receiver.rs", "cli/demo.rs"]
+        {
+            allowed(&format!("host/src/{file}"), "use axum::Router;");
+        }
+    }
+}
