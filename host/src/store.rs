@@ -57,12 +57,15 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
 }
 
+/// Webhooks by company and event type; `None`: nobody subscribes.
+type WebhookCache = ReadCache<(String, String), Option<Arc<Webhook>>>;
+
 /// The database, open at the newest schema.
 pub struct Store {
     readers: SqlitePool,
     writer: Writer,
     sealer: Arc<Sealer>,
-    webhooks: Arc<ReadCache<(String, String), Option<Arc<Webhook>>>>,
+    webhooks: Arc<WebhookCache>,
     keys: ReadCache<String, Option<Arc<Key>>>,
 }
 

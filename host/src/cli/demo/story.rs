@@ -1,5 +1,7 @@
 //! The steps of the story. Each asserts what it shows.
 
+#![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name it does not have is null")]
+
 use std::time::Duration;
 
 use http::Method;
