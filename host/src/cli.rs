@@ -11,7 +11,7 @@ pub mod wasm_target;
 use std::error::Error;
 use std::future::Future;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// A command's failure: a text for the person who typed it.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -46,7 +46,25 @@ enum Command {
     Listen(listen::Listen),
 }
 
+/// Lets every flag be set by an environment variable `POSTHASTE_<FLAG>` too, upper-case, `_` for `-`.
+fn with_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| match argument.get_long() {
+        Some(long) => {
+            let variable = format!("POSTHASTE_{}", long.to_uppercase().replace('-', "_"));
+            argument.env(variable)
+        }
+        None => argument,
+    });
+    command.mut_subcommands(with_environment)
+}
+
 impl Cli {
+    /// Reads the command line and the environment; on a typo says what was meant and ends the process.
+    pub fn from_command_line() -> Self {
+        let matches = with_environment(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command to its end.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct Database {
     /// The database: sqlite://FILE, created when missing
-    #[arg(long, env = "POSTHASTE_DATABASE", default_value = "sqlite://posthaste.db", value_name = "URL")]
+    #[arg(long, default_value = "sqlite://posthaste.db", value_name = "URL")]
     pub database: String,
 }
 
@@ -34,13 +34,13 @@ pub struct Database {
 #[derive(Debug, Clone, Args)]
 pub struct PluginLimits {
     /// Time that one plugin call may take
-    #[arg(long, env = "POSTHASTE_PLUGIN_DEADLINE", default_value = "100ms", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, default_value = "100ms", value_parser = duration, value_name = "DURATION")]
     pub plugin_deadline: Duration,
     /// Linear memory that one plugin call may use
-    #[arg(long, env = "POSTHASTE_PLUGIN_MEMORY", default_value = "64MiB", value_parser = size, value_name = "SIZE")]
+    #[arg(long, default_value = "64MiB", value_parser = size, value_name = "SIZE")]
     pub plugin_memory: usize,
     /// Largest plugin that may be uploaded
-    #[arg(long, env = "POSTHASTE_MAX_PLUGIN_BYTES", default_value = "33554432", value_parser = size, value_name = "SIZE")]
+    #[arg(long, default_value = "33554432", value_parser = size, value_name = "SIZE")]
     pub max_plugin_bytes: usize,
 }
 
@@ -48,16 +48,10 @@ pub struct PluginLimits {
 #[derive(Clone, Args)]
 pub struct SecretKey {
     /// The 32 bytes that encrypt signing secrets, in base64
-    #[arg(
-        long,
-        env = "POSTHASTE_SECRET_KEY",
-        value_name = "BASE64",
-        hide_env_values = true,
-        conflicts_with = "secret_key_file"
-    )]
+    #[arg(long, value_name = "BASE64", hide_env_values = true, conflicts_with = "secret_key_file")]
     pub secret_key: Option<String>,
     /// A file with the same; without either, `posthaste.key` in the data directory, made at the first start
-    #[arg(long, env = "POSTHASTE_SECRET_KEY_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
 }
 
@@ -65,19 +59,19 @@ pub struct SecretKey {
 #[derive(Debug, Clone, Args)]
 pub struct Delivering {
     /// Addresses that targets may have besides public ones, for example 127.0.0.0/8; repeatable
-    #[arg(long, env = "POSTHASTE_ALLOW_TARGET", value_delimiter = ',', value_parser = network, value_name = "CIDR")]
+    #[arg(long, value_delimiter = ',', value_parser = network, value_name = "CIDR")]
     pub allow_target: Vec<IpNet>,
     /// Allow plain http:// to public addresses too
-    #[arg(long, env = "POSTHASTE_ALLOW_HTTP")]
+    #[arg(long)]
     pub allow_http: bool,
     /// The waits between attempts, comma-separated
-    #[arg(long, env = "POSTHASTE_RETRY_SCHEDULE", default_value = SCHEDULE, value_parser = schedule, value_name = "DURATIONS")]
+    #[arg(long, default_value = SCHEDULE, value_parser = schedule, value_name = "DURATIONS")]
     pub retry_schedule: Schedule,
     /// Time that one attempt may take
-    #[arg(long, env = "POSTHASTE_ATTEMPT_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub attempt_timeout: Duration,
     /// The header that carries a webhook's challenge
-    #[arg(long, env = "POSTHASTE_CHALLENGE_HEADER", default_value = "x-factorial-wh-challenge", value_parser = header_name, value_name = "NAME")]
+    #[arg(long, default_value = "x-factorial-wh-challenge", value_parser = header_name, value_name = "NAME")]
     pub challenge_header: String,
 }
 
@@ -85,19 +79,19 @@ pub struct Delivering {
 #[derive(Clone, Args)]
 pub struct Config {
     /// Address to listen on
-    #[arg(long, env = "POSTHASTE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: String,
     /// Where the secret key's file is kept
-    #[arg(long, env = "POSTHASTE_DATA_DIR", default_value = ".", value_name = "DIR")]
+    #[arg(long, default_value = ".", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Largest event that may be published
-    #[arg(long, env = "POSTHASTE_MAX_EVENT_BYTES", default_value = "262144", value_parser = size, value_name = "SIZE")]
+    #[arg(long, default_value = "262144", value_parser = size, value_name = "SIZE")]
     pub max_event_bytes: usize,
     /// How long finished deliveries are kept
-    #[arg(long, env = "POSTHASTE_RETENTION", default_value = "30d", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub retention: Duration,
     /// How log lines are written
-    #[arg(long, env = "POSTHASTE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
     #[command(flatten)]
     #[allow(missing_docs)]

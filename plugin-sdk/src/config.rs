@@ -20,7 +20,8 @@ fn read<C: DeserializeOwned>(text: &str) -> Result<C, Error> {
     .map_err(|error| Error::new(format!("config: {error}")))
 }
 
-/// Reads a JSON text; the error gives the path, such as `fields[1]`, since nobody has seen the config's lines and columns.
+/// Reads a JSON text. The error gives the path, such as `fields[1]`: lines and columns say little to one who wrote the
+/// config inside a larger request.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.path().iter().next() {

@@ -32,7 +32,7 @@ impl Event {
     }
 
     /// Reads the data as a [`Value`], which sorts keys, keeps the last of equal ones and rounds numbers
-    /// beyond 64 bits. What has to stay as published is edited with [`json::replace`].
+    /// beyond 64 bits. What has to stay as published is edited with [`json::replace`](crate::json::replace).
     ///
     /// # Errors
     /// The data is nested more than 128 deep.

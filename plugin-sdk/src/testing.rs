@@ -24,8 +24,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -129,8 +129,8 @@ impl Case {
     /// # Errors
     /// As [`Case::load`]; also when the folder has no case, since a test without cases would pass.
     pub fn load_dir(dir: &Path) -> Result<Vec<Self>, String> {
-        let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+        let mut paths = list().map_err(|error| format!("{}: {error}", dir.display()))?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         if paths.is_empty() {

@@ -1,5 +1,7 @@
 //! Editing JSON in place: against `serde_json::Value`'s pointers, and where that cannot follow.
 
+#![cfg(test)]
+
 use posthaste_plugin::json::{Pointer, find, replace};
 use proptest::prelude::*;
 use serde_json::{Value, json};

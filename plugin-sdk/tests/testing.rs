@@ -1,5 +1,7 @@
 //! The case runner itself: a runner that never fails would make every plugin's test worthless.
 
+#![cfg(test)]
+
 use std::fs;
 use std::panic;
 use std::path::Path;
@@ -80,8 +82,12 @@ fn cases_that_do_not_hold() {
             "body",
         ),
         (
-            r#"{"event": {"type": "a", "data": 1}, "config": {"say": "csv"}, "outcome": {"replace": {"body": 1}}}"#,
+            r#"{"event": {"type": "a", "data": 1}, "config": {"say": "csv"}, "outcome": {"replace": {"body": 1, "headers": {"x-id": "event-1"}}}}"#,
             "text/csv",
+        ),
+        (
+            r#"{"event": {"type": "a", "data": 1}, "config": {"say": "csv"}, "outcome": {"replace": {"body": 1, "content_type": "text/csv"}}}"#,
+            "event-1",
         ),
         (
             r#"{"event": {"type": "a", "data": 1}, "config": {"say": "never"}, "outcome": "pass"}"#,

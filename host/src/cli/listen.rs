@@ -22,16 +22,16 @@ const SHOWN: usize = 4096;
 #[derive(Args)]
 pub struct Listen {
     /// Port on 127.0.0.1
-    #[arg(long, env = "POSTHASTE_PORT", default_value_t = 8081, value_name = "P")]
+    #[arg(long, default_value_t = 8081, value_name = "P")]
     port: u16,
     /// The webhook's signing secret, to verify signatures with
-    #[arg(long, env = "POSTHASTE_SECRET", hide_env_values = true, value_name = "whsec_…")]
+    #[arg(long, hide_env_values = true, value_name = "whsec_…")]
     secret: Option<String>,
     /// The webhook's challenge, to be compared
-    #[arg(long, env = "POSTHASTE_CHALLENGE", value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT")]
     challenge: Option<String>,
     /// The header that carries the challenge
-    #[arg(long, env = "POSTHASTE_CHALLENGE_HEADER", default_value = "x-factorial-wh-challenge", value_name = "NAME")]
+    #[arg(long, default_value = "x-factorial-wh-challenge", value_name = "NAME")]
     challenge_header: String,
 }
 

@@ -73,16 +73,16 @@ pub struct Push {
     /// The component
     file: PathBuf,
     /// The plugin's name
-    #[arg(long, env = "POSTHASTE_NAME")]
+    #[arg(long)]
     name: String,
     /// Where Posthaste runs, for example http://127.0.0.1:8080
-    #[arg(long, env = "POSTHASTE_URL")]
+    #[arg(long)]
     url: String,
     /// An API key with the scope `plugins`
-    #[arg(long, env = "POSTHASTE_KEY", hide_env_values = true)]
+    #[arg(long, hide_env_values = true)]
     key: String,
     /// The company, where the key is a platform key
-    #[arg(long, env = "POSTHASTE_COMPANY")]
+    #[arg(long)]
     company: Option<String>,
 }
 

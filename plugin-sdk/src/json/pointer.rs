@@ -28,7 +28,8 @@ impl Pointer {
         match tokens {
             Some(tokens) => Ok(Self { tokens, text }),
             None => Err(Error::new(format!(
-                "`{text}` is not a JSON Pointer (RFC 6901): begin with `/`, as in `/bank_number`, and write `~0` for `~` and `~1` for `/` inside a name"
+                "`{text}` is not a JSON Pointer (RFC 6901): begin with `/`, \
+                 as in `/bank_number`, and write `~0` for `~` and `~1` for `/` inside a name"
             ))),
         }
     }

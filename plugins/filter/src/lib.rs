@@ -1,105 +1,102 @@
-//! `filter`: sends only the events whose fields a rule keeps, and no event that a rule drops.
+//! `filter`: sends only the events of which every condition of `keep` holds, and none of which one of `drop` does.
 //!
 //! ```json
 //! {
-//!   "keep": {"all": [{"field": "/country", "is": "ES"}, {"field": "/active", "is": true}]},
-//!   "drop": {"any": [{"field": "/terminated_on", "is_not": null}, {"field": "/email", "contains": "@example.com"}]}
+//!   "keep": [{"field": "/country", "one_of": ["ES", "PT"]}, {"field": "/active", "is": true}],
+//!   "drop": [{"field": "/email", "contains": "@example.com"}]
 //! }
 //! ```
 //!
-//! `keep`, `drop` or both. A rule is `all` or `any` with a list of conditions. A condition names a `field` of the
-//! event's data with a JSON Pointer (RFC 6901) and says what has to be so of it; where it says several things, all of
-//! them:
+//! `keep`, `drop` or both. A condition names a `field` of the event's data with a JSON Pointer (RFC 6901) and says what
+//! has to be so of it; where it says several things, all of them:
 //!
 //! | | holds when the field |
 //! | --- | --- |
 //! | `is`, `is_not` | is, or is not, this value; `1` is `1.0`; a missing field is nothing, not even `null` |
 //! | `one_of` | is one of the values of this list |
-//! | `above`, `at_least`, `at_most`, `below` | compares so with this number, or with this string by its characters, which suits dates |
-//! | `starts_with` | is a string that begins with this one |
+//! | `above`, `at_least`, `below` | compares so with this number, or with this string by its characters, which suits dates |
 //! | `contains` | is a string with this one in it, or a list with this value in it |
 //! | `exists` | is there (`true`) or is missing (`false`) |
 //!
 //! A value of another kind is no error: the condition does not hold. What is dropped has the deciding condition as its
 //! reason. With the config above an `employees/employee/update` with `"country": "ES", "active": true, "email":
-//! "nuria@example.org", "terminated_on": null` is sent; one with `"country": "FR"` is not, because of ``keep: `/country`
-//! is "ES" does not hold``.
+//! "nuria@example.org"` is sent; one with `"country": "FR"` is not: `keep: {"field":"/country","one_of":["ES","PT"]} does not hold`.
 
-mod condition;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use posthaste_plugin::{Error, Event, Outcome};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use condition::Condition;
+type Condition = BTreeMap<String, Value>;
 
 /// Which events to send.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
-    keep: Option<Rule>,
-    drop: Option<Rule>,
+    keep: Vec<Condition>,
+    drop: Vec<Condition>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Rule {
-    All(Vec<Condition>),
-    Any(Vec<Condition>),
+/// `None`: this is no condition.
+fn holds(condition: &Condition, data: &Value) -> Option<bool> {
+    let field = condition.get("field")?.as_str().filter(|field| field.starts_with('/') && condition.len() > 1)?;
+    let mut tests = condition.iter().filter(|(name, _)| *name != "field");
+    tests.try_fold(true, |all, (test, want)| Some(test_holds(test, want, data.pointer(field))? && all))
 }
 
-impl Config {
-    /// The rules that there are: the name, the rule, and whether it has to hold for an event to be sent.
-    fn rules(&self) -> impl Iterator<Item = (&str, &Rule, bool)> {
-        let keep = self.keep.iter().map(|rule| ("keep", rule, true));
-        keep.chain(self.drop.iter().map(|rule| ("drop", rule, false)))
+/// The table of tests. `None`: there is no such test, or it does not go with `want`.
+fn test_holds(test: &str, want: &Value, found: Option<&Value>) -> Option<bool> {
+    let is = |want: &Value| found.is_some_and(|found| found == want || order(found, want) == Some(Ordering::Equal));
+    let order = found.and_then(|found| order(found, want));
+    Some(match (test, want, found) {
+        ("is", ..) => is(want),
+        ("is_not", ..) => !is(want),
+        ("one_of", Value::Array(list), _) => list.iter().any(is),
+        ("above", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_gt),
+        ("at_least", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_ge),
+        ("below", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_lt),
+        ("contains", _, Some(Value::String(text))) => want.as_str().is_some_and(|part| text.contains(part)),
+        ("contains", _, found) => found.and_then(Value::as_array).is_some_and(|list| list.contains(want)),
+        ("exists", Value::Bool(exists), _) => found.is_some() == *exists,
+        _ => return None,
+    })
+}
+
+/// How two numbers or two strings compare; nothing else does.
+fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
+        _ if left.is_i64() && right.is_i64() => Some(left.as_i64().cmp(&right.as_i64())),
+        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
     }
 }
 
-impl Rule {
-    fn conditions(&self) -> &[Condition] {
-        let (Self::All(conditions) | Self::Any(conditions)) = self;
-        conditions
-    }
-
-    /// Whether the rule holds, and what decided it.
-    fn judge(&self, data: &Value) -> (bool, String) {
-        let any = matches!(self, Self::Any(_));
-        match self.conditions().iter().find(|condition| condition.holds(data) == any) {
-            Some(condition) if any => (true, condition.to_string()),
-            Some(condition) => (false, format!("{condition} does not hold")),
-            None if any => (false, "no condition holds".into()),
-            None => (true, "every condition holds".into()),
-        }
-    }
-}
-
-/// Drops the event unless every rule lets it pass.
+/// Drops the event unless `keep` and `drop` let it pass.
 ///
 /// # Errors
 /// The event's data is nested more than 128 deep.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let data = event.value()?;
-    let mut verdicts = config.rules().map(|(name, rule, wanted)| (name, rule.judge(&data), wanted));
-    let against = verdicts.find(|(_, (holds, _), wanted)| holds != wanted);
-    Ok(against.map_or(Outcome::Pass, |(name, (_, why), _)| Outcome::drop(format!("{name}: {why}"))))
+    let missed = config.keep.iter().find(|condition| holds(condition, &data) != Some(true));
+    let hit = config.drop.iter().find(|condition| holds(condition, &data) == Some(true));
+    let reason = missed.map(|condition| format!("keep: {} does not hold", json!(condition)));
+    let reason = reason.or_else(|| hit.map(|condition| format!("drop: {}", json!(condition))));
+    Ok(reason.map_or(Outcome::Pass, Outcome::drop))
 }
 
-/// Refuses a rule that says nothing, and a test that is not in the table.
+/// Refuses a config without conditions, and a condition that could never be judged.
 ///
 /// # Errors
-/// The text names the rule, the field and the test.
+/// The text shows the condition.
 pub fn check(config: &Config) -> Result<(), Error> {
-    if config.rules().next().is_none() {
-        return Err("config: say what to `keep` or what to `drop`".into());
-    }
-    for (name, rule, _) in config.rules() {
-        if rule.conditions().is_empty() {
-            return Err(format!("config: {name}: the list of conditions is empty").into());
-        }
-        rule.conditions().iter().try_for_each(|condition| condition.check(name))?;
-    }
-    Ok(())
+    let mut conditions = config.keep.iter().chain(&config.drop).peekable();
+    conditions.peek().ok_or("config: list what to `keep` or what to `drop`")?;
+    conditions.find(|condition| holds(condition, &Value::Null).is_none()).map_or(Ok(()), |bad| {
+        let how = "a condition has a `field`, a JSON Pointer, and a test such as \"is\" with a value that goes with it";
+        Err(format!("config: {} is no condition: {how}", json!(bad)).into())
+    })
 }
 
 posthaste_plugin::export!(transform, check);

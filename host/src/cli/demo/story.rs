@@ -112,7 +112,7 @@ impl Story {
     }
 
     async fn filter(&mut self) -> Result<(), Failure> {
-        let config = json!({"keep": {"all": [{"field": "/country", "is": "fr"}]}});
+        let config = json!({"keep": [{"field": "/country", "is": "fr"}]});
         let (event, _) = self.subscribe(CONTRACT, json!({"plugin": "filter", "config": config})).await?;
         title(3, "filter", &event, "only contracts in France are of interest; this one is in Spain");
         let delivery = self.publish(&event).await?;
