@@ -31,7 +31,7 @@ pub(crate) struct Api {
     /// For asking plugins about configs.
     pub(crate) sandbox: Sandbox,
     /// For judging targets.
-    pub(crate) outbound: Outbound,
+    pub(crate) outbound: Arc<Outbound>,
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
     /// The challenge header's name, lower-case.

@@ -99,7 +99,8 @@ impl Service {
         let store = Arc::new(store);
         let delivering = config.delivering;
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
-        let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST).map_err(StartError::Outbound)?;
+        let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST);
+        let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
         let sandbox = Sandbox::new(limits(&config.plugins))?;
         let parts = Parts {
             clock: around.clock.clone(),

@@ -46,7 +46,7 @@ pub struct Parts {
     /// Random numbers in `[0, 1)`, for jitter.
     pub dice: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Sends.
-    pub outbound: Outbound,
+    pub outbound: Arc<Outbound>,
     /// Runs plugins.
     pub sandbox: Sandbox,
     /// The waits between attempts.

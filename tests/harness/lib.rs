@@ -15,10 +15,19 @@ pub use process::{Process, binary};
 pub use receiver::{Arrival, Receiver};
 
 use std::future::Future;
+
+use posthaste::outbound::sign;
 use std::time::Duration;
 
 /// How long anything may take that a test waits for. Reaching it fails the test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Verifies `(webhook-id, webhook-timestamp, webhook-signature)` of a POST that has just arrived.
+pub fn verify(secret: &[u8], signed: (&str, &str, &str), body: &[u8], now_s: i64) -> Result<(), String> {
+    let (id, timestamp, signature) = signed;
+    let received = sign::Received { id, timestamp_s: timestamp.parse().unwrap(), body };
+    sign::verify(signature, secret, &received, now_s)
+}
 
 /// Asks until the answer is there, and fails the test when it never is.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {

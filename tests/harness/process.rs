@@ -28,13 +28,27 @@ pub struct Process {
 impl Process {
     /// Runs a command to its end and answers its status, stdout and stderr.
     pub async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> (i32, String, String) {
-        let output = Command::new(binary()).args(args).output().await.unwrap();
+        Self::run_in(&[], args).await
+    }
+
+    /// The same, with these environment variables.
+    pub async fn run_in<S: AsRef<OsStr>>(
+        environment: &[(&str, &str)],
+        args: impl IntoIterator<Item = S>,
+    ) -> (i32, String, String) {
+        let environment = environment.iter().copied();
+        let output = Command::new(binary()).args(args).envs(environment).output().await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
     /// Starts `serve` in `folder`, with a key of company `acme`.
     pub async fn serve(folder: &Path, flags: &[&str]) -> Self {
+        Self::serve_in(&[], folder, flags).await
+    }
+
+    /// The same, with these environment variables.
+    pub async fn serve_in(environment: &[(&str, &str)], folder: &Path, flags: &[&str]) -> Self {
         let database = format!("sqlite://{}", folder.join("posthaste.db").display());
         let create = ["keys", "create", "--company", "acme", "--database", &database];
         let (status, key, error) = Self::run(create).await;
@@ -45,6 +59,7 @@ impl Process {
             .arg(folder)
             .args(flags)
             .env("NO_COLOR", "1")
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

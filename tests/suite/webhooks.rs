@@ -66,7 +66,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
     let signed =
         (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
     let now = signed.1.parse().unwrap();
-    posthaste::outbound::sign::verify(&secret, signed, &arrival.body, now).expect("the first secret signs still");
+    posthaste_tests::verify(&secret, signed, &arrival.body, now).expect("the first secret signs still");
 }
 
 #[tokio::test]

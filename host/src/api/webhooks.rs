@@ -174,9 +174,8 @@ fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<
 
 /// Judges the target now; it is judged again whenever it is dialled.
 async fn check_target(api: &Api, url: &str) -> Result<(), Problem> {
-    let guard = api.outbound.guard();
-    let target = guard.parse_target(url).map_err(|detail| Invalid::at("/target_url", detail))?;
-    guard.check_resolved(&target).await.map_err(|detail| Invalid::at("/target_url", detail).into())
+    let judged = api.outbound.check_target(url).await;
+    judged.map(drop).map_err(|detail| Invalid::at("/target_url", detail).into())
 }
 
 fn build(api: &Api, company: String, subscribe: Subscribe) -> Result<Webhook, Problem> {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,8 +19,11 @@ use crate::config::PluginLimits;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Call, Digest, Outcome, check_name};
 use crate::domain::{headers, time};
-use crate::outbound;
+use crate::outbound::Plain;
 use crate::sandbox::{Plugin as Compiled, Sandbox};
+
+/// How long an upload may take, checking and compiling included.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What to do with a plugin.
 #[derive(Subcommand)]
@@ -232,10 +238,10 @@ impl Push {
             bar.set_style(style);
         }
         let shown = bar.clone();
-        let client = outbound::Plain::new(self.key)?;
-        let body = ("application/wasm", bytes.into());
-        let report = move |sent| shown.set_position(sent);
-        let (status, answer) = client.call(http::Method::PUT, url.as_str(), body, report).await?;
+        let request = (api_headers(&self.key, "application/wasm")?, bytes.into());
+        let report = move |sent| shown.set_position(sent as u64);
+        let client = Plain::new(PUSH_TIMEOUT);
+        let (status, answer) = client.call(http::Method::PUT, url.as_str(), request, report).await?;
         bar.finish_and_clear();
         let answer = String::from_utf8_lossy(&answer).into_owned();
         match status {
@@ -245,6 +251,16 @@ impl Push {
         }
         Ok(())
     }
+}
+
+/// The headers of a call with a key.
+pub(super) fn api_headers(key: &str, content_type: &'static str) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| "this is no API key")?;
+    bearer.set_sensitive(true);
+    headers.insert(AUTHORIZATION, bearer);
+    Ok(headers)
 }
 
 /// The `detail` of a problem (RFC 9457), or the whole answer where it is none.

@@ -1,111 +1,188 @@
-//! The POST: bounded in time and in what it reads, never redirected, never by a proxy.
+//! The client that POSTs to receivers: addresses that a stranger chose, answers that a stranger writes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use reqwest::{Client, ClientBuilder, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method};
+use reqwest::{Client, ClientBuilder, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure;
-use super::guard::{Guard, Scheme, Target};
+use super::fault;
+use super::guard::Guard;
+use super::resolve::{Guarded, Resolver, SystemResolver};
+use super::target::{Scheme, Target};
 
-/// Most bytes of an answer that are read.
-const MAX_ANSWER: usize = 16 * 1024;
-/// Longest time to connect.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept for the next POST.
-const IDLE: Duration = Duration::from_secs(90);
+/// As much of an answer's body is read and kept, in bytes.
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
+/// Longest `Retry-After` that is kept: an HTTP date has 29 bytes.
+const MAX_RETRY_AFTER_BYTES: usize = 64;
+/// A bound for what an operator could mean, and for the sum of a clock and it.
+const MAX_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longest that connecting may take, TLS and DNS included.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the idle time-out of common servers and firewalls no pooled connection is kept.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often a busy HTTP/2 connection is asked whether it lives, and how long it may take to say so. A timed-out
+/// attempt closes only its stream: without this a dead connection would fail every later attempt as well.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What came of a POST.
-#[derive(Debug, Clone)]
+/// One attempt's end. Either `status` or `error` is there: the status decides, whatever becomes of the body after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The answer's status, where one came.
+    /// The receiver's answer.
     pub status: Option<u16>,
-    /// Why none came.
+    /// Why there was none, readable.
     pub error: Option<String>,
-    /// The answer's first 16 KiB.
+    /// The answer's first [`MAX_ANSWER_BYTES`], or what came of them in time.
     pub body: Vec<u8>,
+    /// The header `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// From the call to the end of the answer.
+    pub duration: Duration,
 }
 
-/// Sends to targets. Cheap to clone.
-#[derive(Clone)]
+/// Sends to targets. One for the whole service: it holds the pooled connections.
 pub struct Outbound {
-    guard: Guard,
-    /// One client per scheme: a resolver is not told the scheme that it resolves for, and the guard judges by it.
+    guard: Arc<Guard>,
+    resolver: Arc<dyn Resolver>,
+    // A resolver is not told for which scheme it resolves, and the scheme decides: so one client for each.
     http: Client,
     https: Client,
     attempt_timeout: Duration,
+    connect_timeout: Duration,
 }
 
 impl Outbound {
-    /// A sender whose whole attempt takes at most `attempt_timeout`.
+    /// A client that reaches what `guard` lets it, with the system's resolver. `attempt_timeout` bounds an attempt
+    /// from the lookup to the end of the answer; `max_idle_per_host` connections are kept for the next event.
     ///
     /// # Errors
-    /// The TLS set-up, in words for the operator.
-    pub fn new(guard: Guard, attempt_timeout: Duration, idle_per_host: usize) -> Result<Self, String> {
-        let client = |scheme| {
-            builder(attempt_timeout).dns_resolver(guard.resolver(scheme)).pool_max_idle_per_host(idle_per_host).build()
-        };
-        let (http, https) = (client(Scheme::Http), client(Scheme::Https));
-        let explain = |error| explain_setup(&error);
-        Ok(Self { http: http.map_err(explain)?, https: https.map_err(explain)?, guard, attempt_timeout })
+    /// `attempt_timeout` is zero or over an hour, or the system has no CA certificates.
+    pub fn new(guard: Guard, attempt_timeout: Duration, max_idle_per_host: usize) -> Result<Self, String> {
+        Self::with_resolver(guard, Arc::new(SystemResolver::default()), attempt_timeout, max_idle_per_host)
     }
 
-    /// What judges targets.
+    /// As [`Outbound::new`], with another resolver.
+    ///
+    /// # Errors
+    /// Those of [`Outbound::new`].
+    pub fn with_resolver(
+        guard: Guard,
+        resolver: Arc<dyn Resolver>,
+        attempt_timeout: Duration,
+        max_idle_per_host: usize,
+    ) -> Result<Self, String> {
+        if attempt_timeout.is_zero() || attempt_timeout > MAX_ATTEMPT_TIMEOUT {
+            return Err("an attempt's time-out is more than nothing and at most one hour".into());
+        }
+        let guard = Arc::new(guard);
+        let connect_timeout = attempt_timeout.min(MAX_CONNECT_TIMEOUT);
+        let client = |scheme| {
+            let guarded = Guarded { guard: Arc::clone(&guard), resolver: Arc::clone(&resolver), scheme };
+            builder(scheme, connect_timeout)
+                .no_proxy()
+                .dns_resolver(guarded)
+                .pool_max_idle_per_host(max_idle_per_host)
+                .build()
+                .map_err(|error| fault::describe_build(&error))
+        };
+        let (http, https) = (client(Scheme::Http)?, client(Scheme::Https)?);
+        Ok(Self { http, https, guard, resolver, attempt_timeout, connect_timeout })
+    }
+
+    /// The rules by which targets are judged.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// One POST. The status decides: an answer whose body stalls or breaks off is an answer.
+    /// Judges a URL that someone subscribes: [`Guard::parse_target`], then [`Guard::check_resolved`].
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub async fn check_target(&self, url: &str) -> Result<Target, String> {
+        let target = self.guard.parse_target(url)?;
+        self.guard.check_resolved(&target, &*self.resolver).await?;
+        Ok(target)
+    }
+
+    /// POSTs `body` to `target` with these headers, once. Redirects are answers like any other, no proxy is used.
     pub async fn post(&self, target: &Target, headers: HeaderMap, body: Bytes) -> Sent {
-        // No resolver is asked about an address: it was judged when the target was read, by the same guard.
-        let client = match target.scheme {
+        let started = Instant::now();
+        let mut sent =
+            Sent { status: None, error: None, body: Vec::new(), retry_after: None, duration: Duration::ZERO };
+        match self.answer(target, headers, body, started + self.attempt_timeout).await {
+            Ok(response) => {
+                sent.status = Some(response.status().as_u16());
+                sent.retry_after = retry_after(response.headers());
+                // Out of time or broken off: the status is known, and it decides.
+                let _ = timeout_at(started + self.attempt_timeout, read(response, &mut sent.body)).await;
+            }
+            Err(error) => sent.error = Some(error),
+        }
+        sent.duration = started.elapsed();
+        sent
+    }
+
+    async fn answer(
+        &self,
+        target: &Target,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Response, String> {
+        // The rules may have changed since the target was parsed, and an address is connected to without a lookup.
+        self.guard.check_literal(target)?;
+        let mut request = Request::new(Method::POST, target.url().clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        let client = match target.scheme() {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
         };
-        let until = Instant::now() + self.attempt_timeout;
-        let sending = client.post(target.url.clone()).headers(headers).body(body).send();
-        match timeout_at(until, sending).await {
-            Ok(Ok(response)) => {
-                let status = Some(response.status().as_u16());
-                Sent { status, error: None, body: beginning(response, until).await }
-            }
-            Ok(Err(error)) => failed(failure::text(&error, self.attempt_timeout)),
-            Err(_) => failed(format!("no answer within {} ms", self.attempt_timeout.as_millis())),
+        match timeout_at(deadline, client.execute(request)).await {
+            Ok(answer) => answer.map_err(|error| fault::describe(&error, target.url(), self.connect_timeout)),
+            Err(_) => Err(format!("no answer within {}", fault::spoken(self.attempt_timeout))),
         }
     }
 }
 
-fn failed(error: String) -> Sent {
-    Sent { status: None, error: Some(error), body: Vec::new() }
-}
-
-/// The answer's first bytes. A short answer is read to its end, so that its connection can be used again.
-async fn beginning(mut response: Response, until: Instant) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < MAX_ANSWER {
-        match timeout_at(until, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
-            _ => break,
-        }
-    }
-    bytes.truncate(MAX_ANSWER);
-    bytes
-}
-
-pub(super) fn builder(timeout: Duration) -> ClientBuilder {
-    Client::builder()
+/// What all clients have in common.
+pub(super) fn builder(scheme: Scheme, connect_timeout: Duration) -> ClientBuilder {
+    let builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .referer(false)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tcp_nodelay(true)
-        .connect_timeout(timeout.min(CONNECT))
-        .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT);
+    match scheme {
+        // No roots to load, and none to miss where there are none.
+        Scheme::Http => builder.tls_certs_only([]),
+        Scheme::Https => builder.https_only(true),
+    }
 }
 
-pub(super) fn explain_setup(error: &reqwest::Error) -> String {
-    let deepest = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();
-    let text = deepest.map_or_else(|| error.to_string(), ToString::to_string);
-    format!("{text}; if no CA certificates were found, install the package ca-certificates or set SSL_CERT_FILE")
+/// Reads on to the body's end, so that its connection can be used again, or to [`MAX_ANSWER_BYTES`].
+async fn read(mut response: Response, kept: &mut Vec<u8>) {
+    while let Ok(Some(mut chunk)) = response.chunk().await {
+        let room = MAX_ANSWER_BYTES.saturating_sub(kept.len());
+        let too_long = chunk.len() > room;
+        chunk.truncate(room);
+        kept.extend_from_slice(&chunk);
+        if too_long {
+            return;
+        }
+    }
 }
+
+fn retry_after(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    (value.len() <= MAX_RETRY_AFTER_BYTES).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

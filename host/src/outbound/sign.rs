@@ -1,96 +1,163 @@
-//! Standard Webhooks 1.0 signatures, version `v1`: HMAC-SHA256 over `id.timestamp.body`, in base64.
+//! Standard Webhooks 1.0 signatures, scheme `v1`: HMAC-SHA256 over `id.timestamp.body`
+//! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 
-use aws_lc_rs::{constant_time, hmac};
-use base64::Engine;
+use std::fmt::Write as _;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key, Tag};
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// How far a timestamp may lie from now, in seconds, when a signature is verified.
-const TOLERANCE_S: i64 = 5 * 60;
-/// In front of a secret's base64 text.
-const PREFIX: &str = "whsec_";
+/// How far a timestamp may lie from the receiver's clock, in seconds, either way.
+pub const TOLERANCE_S: u64 = 300;
 
-/// The signature of one POST, `v1,…`. `secret` are the raw bytes, `timestamp` seconds since 1970.
-pub fn sign(secret: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let mut context = hmac::Context::with_key(&key);
-    context.update(id.as_bytes());
-    context.update(format!(".{timestamp}.").as_bytes());
-    context.update(body);
-    format!("v1,{}", STANDARD.encode(context.sign()))
+const SECRET_PREFIX: &str = "whsec_";
+/// The specification's bounds for a symmetric secret, in bytes.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// The value of `webhook-signature`: `v1,` and the base64 of the HMAC. `id` is the value of `webhook-id`,
+/// `timestamp_s` that of `webhook-timestamp`: seconds since 1970.
+pub fn sign(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
+    let mut text = String::with_capacity(48);
+    text.push_str("v1,");
+    STANDARD.encode_string(mac(secret, &Received { id, timestamp_s, body }), &mut text);
+    text
 }
 
-/// Verifies the headers `(webhook-id, webhook-timestamp, webhook-signature)` of a POST that arrived at `now_s`.
+/// What arrived, beside the signature.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// The header `webhook-id`.
+    pub id: &'a str,
+    /// The header `webhook-timestamp`: seconds since 1970.
+    pub timestamp_s: i64,
+    /// The body, byte for byte.
+    pub body: &'a [u8],
+}
+
+/// Checks the header `webhook-signature` (one signature, or several with spaces between) in constant time.
+/// `now_s` is the receiver's clock in seconds since 1970.
 ///
 /// # Errors
-/// Says what does not verify.
-pub fn verify(
-    secret: &[u8],
-    (id, timestamp, signatures): (&str, &str, &str),
-    body: &[u8],
-    now_s: i64,
-) -> Result<(), String> {
-    let seconds: i64 = timestamp.parse().map_err(|_| "webhook-timestamp is not a number of seconds".to_owned())?;
-    if now_s.saturating_sub(seconds).saturating_abs() > TOLERANCE_S {
-        return Err(format!("webhook-timestamp is more than {TOLERANCE_S} s away from now"));
+/// The timestamp is more than [`TOLERANCE_S`] off, there is no `v1` signature, or none fits.
+pub fn verify(header: &str, secret: &[u8], received: &Received<'_>, now_s: i64) -> Result<(), String> {
+    let off = now_s.abs_diff(received.timestamp_s);
+    if off > TOLERANCE_S {
+        return Err(format!("the timestamp is {off} s off this clock; at most {TOLERANCE_S} s are tolerated"));
     }
-    let expected = sign(secret, id, seconds, body);
-    let same = |given: &str| constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_ok();
-    // Several may stand there, separated by spaces, while a secret is being changed.
-    if signatures.split(' ').any(same) { Ok(()) } else { Err("no signature of webhook-signature is right".into()) }
+    let expected = mac(secret, received);
+    let mut any = false;
+    for signature in header.split_ascii_whitespace().filter_map(|part| part.strip_prefix("v1,")) {
+        any = true;
+        let fits = |given: Vec<u8>| verify_slices_are_equal(expected.as_ref(), &given).is_ok();
+        if STANDARD.decode(signature).is_ok_and(fits) {
+            return Ok(());
+        }
+    }
+    match any {
+        true => Err("no signature fits: another secret, or the body was changed on its way".into()),
+        false => Err("webhook-signature holds no signature of version v1".into()),
+    }
 }
 
-/// Reads a secret, `whsec_` and base64 of 24 to 64 bytes.
+/// Reads a secret as it is shown: `whsec_` and base64 of 24 to 64 bytes.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// What is wrong with it; the text never repeats the secret.
 pub fn parse_secret(text: &str) -> Result<Vec<u8>, String> {
-    let encoded = text.trim().strip_prefix(PREFIX).ok_or("a signing secret begins with `whsec_`")?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| "after `whsec_` a signing secret is base64")?;
-    if !(24..=64).contains(&bytes.len()) {
-        return Err(format!("a signing secret has 24 to 64 bytes; this one has {}", bytes.len()));
+    let encoded = text.strip_prefix(SECRET_PREFIX).ok_or("a signing secret begins with whsec_")?;
+    let secret = STANDARD.decode(encoded).map_err(|_| "what follows whsec_ in a signing secret is base64")?;
+    if !SECRET_BYTES.contains(&secret.len()) {
+        return Err(format!("this signing secret has {} bytes; it takes 24 to 64", secret.len()));
     }
-    Ok(bytes)
+    Ok(secret)
 }
 
-/// Writes a secret as [`parse_secret`] reads it.
+/// The secret as it is shown, once, to its owner.
 pub fn show_secret(secret: &[u8]) -> String {
-    format!("{PREFIX}{}", STANDARD.encode(secret))
+    let mut text = String::from(SECRET_PREFIX);
+    STANDARD.encode_string(secret, &mut text);
+    text
+}
+
+fn mac(secret: &[u8], message: &Received<'_>) -> Tag {
+    // Fed in pieces, so that the body is not copied.
+    let mut context = Context::with_key(&Key::new(HMAC_SHA256, secret));
+    context.update(message.id.as_bytes());
+    let mut stamp = String::with_capacity(24);
+    // Writing to a String cannot fail.
+    let _ = write!(stamp, ".{}.", message.timestamp_s);
+    context.update(stamp.as_bytes());
+    context.update(message.body);
+    context.sign()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = br#"{"test": 2432232314}"#;
-    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    const RECEIVED: Received<'static> =
+        Received { id: "msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp_s: 1_614_265_330, body: br#"{"test": 2432232314}"# };
 
-    fn secret() -> Vec<u8> {
-        parse_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()
+    fn check(header: &str, received: &Received<'_>, now_s: i64) -> Result<(), String> {
+        verify(header, &parse_secret(SECRET).unwrap(), received, now_s)
     }
 
     #[test]
-    fn the_published_vector() {
-        assert_eq!(sign(&secret(), ID, 1_614_265_330, BODY), SIGNATURE);
-        assert_eq!(show_secret(&secret()), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    fn the_published_vector_comes_out() {
+        let secret = parse_secret(SECRET).unwrap();
+        assert_eq!(sign(&secret, RECEIVED.id, RECEIVED.timestamp_s, RECEIVED.body), SIGNATURE);
+        assert_eq!(show_secret(&secret), SECRET);
     }
 
     #[test]
-    fn verifies_only_what_was_signed_and_not_for_ever() {
-        let check = |id, at, signatures: &str, body, now| verify(&secret(), (id, at, signatures), body, now);
-        assert_eq!(check(ID, "1614265330", &format!("v1,AAAA {SIGNATURE}"), BODY, 1_614_265_400), Ok(()));
-        assert!(check("msg_other", "1614265330", SIGNATURE, BODY, 1_614_265_400).is_err());
-        assert!(check(ID, "1614265331", SIGNATURE, BODY, 1_614_265_400).is_err());
-        assert!(check(ID, "1614265330", SIGNATURE, b"{}", 1_614_265_400).is_err());
-        assert!(check(ID, "1614265330", SIGNATURE, BODY, 1_614_265_330 + 301).unwrap_err().contains("300 s"));
-        assert!(check(ID, "1614265330", "", BODY, 1_614_265_400).is_err());
-        assert!(check(ID, "soon", SIGNATURE, BODY, 1_614_265_400).is_err());
+    fn one_fitting_signature_among_several_is_enough() {
+        for header in [SIGNATURE.to_owned(), format!("v1a,AAAA v1,%%% v1,AAAA {SIGNATURE}")] {
+            assert_eq!(check(&header, &RECEIVED, RECEIVED.timestamp_s), Ok(()));
+        }
     }
 
     #[test]
-    fn secrets_that_are_none() {
-        for bad in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!", "whsec_AAAA"] {
-            assert!(parse_secret(bad).is_err(), "{bad}");
+    fn what_was_changed_does_not_verify() {
+        let now = RECEIVED.timestamp_s;
+        let others = [
+            Received { body: br#"{"test": 2432232315}"#, ..RECEIVED },
+            Received { id: "msg_other", ..RECEIVED },
+            Received { timestamp_s: now + 1, ..RECEIVED },
+        ];
+        for other in others {
+            assert!(check(SIGNATURE, &other, now).unwrap_err().contains("no signature fits"), "{other:?}");
+        }
+        assert!(verify(SIGNATURE, &[7; 24], &RECEIVED, now).is_err());
+        for header in ["", "v1", "v2,AAAA", SIGNATURE.trim_start_matches("v1,")] {
+            assert!(check(header, &RECEIVED, now).unwrap_err().contains("version v1"), "{header}");
+        }
+        assert!(check("v1,", &RECEIVED, now).is_err());
+    }
+
+    #[test]
+    fn a_timestamp_is_tolerated_for_five_minutes_either_way() {
+        let at = RECEIVED.timestamp_s;
+        for now in [at - 300, at + 300] {
+            assert_eq!(check(SIGNATURE, &RECEIVED, now), Ok(()));
+        }
+        for now in [at - 301, at + 301, i64::MIN, i64::MAX] {
+            assert!(check(SIGNATURE, &RECEIVED, now).unwrap_err().contains("off this clock"));
+        }
+    }
+
+    #[test]
+    fn a_secret_has_24_to_64_bytes() {
+        for len in [24, 64] {
+            assert_eq!(parse_secret(&show_secret(&vec![1; len])).unwrap().len(), len);
+        }
+        for bad in
+            [show_secret(&[1; 23]), show_secret(&[1; 65]), "whsec_!".into(), SECRET.trim_start_matches("whsec_").into()]
+        {
+            let error = parse_secret(&bad).unwrap_err();
+            assert!(!error.contains(&bad), "{error}");
         }
     }
 }

@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::receiver::{Arrival, Receiver};
 use crate::cli::Failure;
+use crate::cli::listen::verify;
+use crate::cli::plugin::api_headers;
 use crate::outbound::{Plain, sign};
 
 const UPDATED: &str = include_str!("../../../assets/events/employees_employee_update.json");
@@ -40,13 +43,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Story {
     api: String,
+    key: String,
     client: Plain,
     receiver: Receiver,
 }
 
 impl Story {
     pub(super) fn new(api: &str, key: &str, receiver: Receiver) -> Result<Self, Failure> {
-        Ok(Self { api: format!("{api}/api/v1"), client: Plain::new(key)?, receiver })
+        Ok(Self { api: format!("{api}/api/v1"), key: key.into(), client: Plain::new(PATIENCE), receiver })
     }
 
     pub(super) async fn tell(mut self) -> Result<(), Failure> {
@@ -90,7 +94,7 @@ impl Story {
         let header = |name: &str| arrival.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let secret = sign::parse_secret(text(hook, "/signing_secret"))?;
         let (id, at, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
-        sign::verify(&secret, (id, at, signature), &arrival.body, at.parse()?)?;
+        verify(&secret, (id, at, signature), &arrival.body, at.parse()?)?;
         ensure(header("x-factorial-wh-challenge") == CHALLENGE, "the challenge did not come back")?;
         for name in SHOWN {
             let remark = if name == "webhook-signature" { "   (verifies)" } else { "" };
@@ -185,8 +189,14 @@ impl Story {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, body: (&str, bytes::Bytes)) -> Result<(u16, Value), Failure> {
-        let (status, answer) = self.client.call(method, &format!("{}{path}", self.api), body, |_| ()).await?;
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        (content_type, body): (&'static str, Bytes),
+    ) -> Result<(u16, Value), Failure> {
+        let request = (api_headers(&self.key, content_type)?, body);
+        let (status, answer) = self.client.call(method, &format!("{}{path}", self.api), request, |_| ()).await?;
         if !(200..300).contains(&status) {
             return Err(format!("{path} was answered {status}: {}", String::from_utf8_lossy(&answer)).into());
         }

@@ -1,0 +1,318 @@
+//! The clients against real sockets on loopback.
+
+use std::future::pending;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::super::resolve::Resolving;
+use super::super::{Outbound, Plain};
+use super::*;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+struct Fake {
+    ips: Vec<IpAddr>,
+    calls: AtomicUsize,
+}
+
+impl Fake {
+    fn new(ips: &[[u8; 4]]) -> Arc<Self> {
+        Arc::new(Self { ips: ips.iter().map(|ip| IpAddr::from(*ip)).collect(), calls: AtomicUsize::new(0) })
+    }
+}
+
+impl Resolver for Fake {
+    fn resolve(&self, _: &str) -> Resolving {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let ips = self.ips.clone();
+        Box::pin(async { Ok(ips) })
+    }
+}
+
+fn guard(allowed: &str) -> Guard {
+    Guard::new(vec![allowed.parse().unwrap()], false)
+}
+
+fn outbound(timeout: Duration) -> Outbound {
+    Outbound::new(guard("127.0.0.0/8"), timeout, 8).unwrap()
+}
+
+async fn post(outbound: &Outbound, url: &str) -> Sent {
+    let target = outbound.guard().parse_target(url).unwrap();
+    let headers = [("content-type", "application/json")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
+    let sent = outbound.post(&target, HeaderMap::from_iter(headers), Bytes::from_static(b"{}")).await;
+    assert_ne!(sent.status.is_some(), sent.error.is_some(), "{sent:?}");
+    assert!(!format!("{sent:?}").contains("s3cret"), "{sent:?}");
+    sent
+}
+
+/// Reads one request with a body of known length; `None` at the connection's end.
+async fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut seen = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Some(text);
+            }
+        }
+        if stream.read_buf(&mut seen).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// Answers each request on each connection; the receiver gets the requests, with the connection's number.
+async fn server(ip: [u8; 4], port: u16, answer: &'static [u8]) -> (SocketAddr, UnboundedReceiver<(usize, String)>) {
+    let listener = TcpListener::bind(SocketAddr::from((ip, port))).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (seen, requests) = unbounded_channel();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                while let Some(text) = request(&mut stream).await {
+                    let _ = seen.send((number, text));
+                    let _ = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    (addr, requests)
+}
+
+/// Takes one request and hands the connection to `then`.
+async fn once<F: Future<Output = ()> + Send>(then: impl FnOnce(TcpStream) -> F + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await.unwrap();
+        then(stream).await;
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_post_arrives_and_its_connection_is_used_again() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let outbound = outbound(LONG);
+    for _ in 0..3 {
+        let sent = post(&outbound, &format!("http://{addr}/hook?k=s3cret")).await;
+        assert_eq!((sent.status, sent.body.as_slice(), sent.retry_after), (Some(200), &b"ok"[..], None));
+        let (connection, text) = requests.recv().await.unwrap();
+        assert_eq!(connection, 0);
+        assert!(text.starts_with("POST /hook?k=s3cret HTTP/1.1\r\n") && text.ends_with("\r\n\r\n{}"), "{text}");
+        assert!(text.contains("content-type: application/json\r\n"), "{text}");
+        assert!(!text.contains("user-agent") && !text.contains("accept-encoding"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let answer = b"HTTP/1.1 307 Elsewhere\r\nlocation: /other\r\nretry-after: 120\r\ncontent-length: 0\r\n\r\n";
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, answer).await;
+    let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+    assert_eq!((sent.status, sent.retry_after.as_deref()), (Some(307), Some("120")));
+    requests.recv().await.unwrap();
+    assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn no_more_than_16_kib_of_an_endless_answer_are_read() {
+    let (stopped, has_stopped) = tokio::sync::oneshot::channel();
+    let addr = once(async |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+        let _ = stopped.send(());
+    })
+    .await;
+    let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+    assert_eq!((sent.status, sent.body), (Some(200), vec![b'x'; MAX_ANSWER_BYTES]));
+    assert!(sent.duration < LONG);
+    has_stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_exactly_16_kib_is_read_to_its_end() {
+    let body = "y".repeat(MAX_ANSWER_BYTES);
+    let answer = format!("HTTP/1.1 500 Oops\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, answer.leak().as_bytes()).await;
+    let outbound = outbound(LONG);
+    for _ in 0..2 {
+        let sent = post(&outbound, &format!("http://{addr}/")).await;
+        assert_eq!((sent.status, sent.body), (Some(500), body.clone().into_bytes()));
+        assert_eq!(requests.recv().await.unwrap().0, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_status_decides_though_the_body_stalls_or_breaks() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc";
+    let stalls = once(async |mut stream| {
+        stream.write_all(head).await.unwrap();
+        pending().await
+    });
+    let breaks = once(async |mut stream| stream.write_all(head).await.unwrap());
+    for (addr, timeout) in [(stalls.await, SHORT), (breaks.await, LONG)] {
+        let sent = post(&outbound(timeout), &format!("http://{addr}/")).await;
+        assert_eq!((sent.status, sent.body.as_slice()), (Some(200), &b"abc"[..]));
+        assert!((timeout == SHORT) == (sent.duration >= SHORT) && sent.duration < LONG, "{:?}", sent.duration);
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_without_an_answer_ends_in_time_and_says_so() {
+    let addr = once(async |_stream| pending().await).await;
+    let sent = post(&outbound(SHORT), &format!("http://{addr}/?k=s3cret")).await;
+    assert_eq!(sent.error.as_deref(), Some("no answer within 300 ms"));
+    assert!(sent.duration >= SHORT && sent.duration < LONG, "{:?}", sent.duration);
+}
+
+#[tokio::test]
+async fn each_failure_names_its_phase_and_place() {
+    let outbound = outbound(LONG);
+    // Bound, so that no other test gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let closed = socket.local_addr().unwrap();
+    let sent = post(&outbound, &format!("http://{closed}/?k=s3cret")).await;
+    assert_eq!(sent.error, Some(format!("connection refused by {closed}")));
+
+    let hangs_up = once(async |stream| drop(stream)).await;
+    let sent = post(&outbound, &format!("http://{hangs_up}/?k=s3cret")).await;
+    assert_eq!(sent.error.as_deref(), Some("the connection was closed before an answer"));
+
+    let resets = once(async |stream| stream.set_zero_linger().unwrap()).await;
+    let sent = post(&outbound, &format!("http://{resets}/?k=s3cret")).await;
+    assert_eq!(sent.error.as_deref(), Some("the connection was reset before an answer"));
+
+    let (babbles, _requests) = server([127, 0, 0, 1], 0, b"SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
+    let error = post(&outbound, &format!("http://{babbles}/?k=s3cret")).await.error.unwrap();
+    assert!(error.starts_with("the answer is not HTTP: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_a_tls_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        pending::<()>().await;
+    });
+    let error = post(&outbound(LONG), &format!("https://{addr}/?k=s3cret")).await.error.unwrap();
+    assert!(error.starts_with("TLS: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_turns_out_to_be_loopback_is_refused_when_connecting() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let fake = Fake::new(&[[127, 0, 0, 1]]);
+    let outbound = Outbound::with_resolver(guard("10.0.0.0/8"), fake, LONG, 8).unwrap();
+    for scheme in ["http", "https"] {
+        let sent = post(&outbound, &format!("{scheme}://hook.test:{}/?k=s3cret", addr.port())).await;
+        let error = sent.error.unwrap();
+        assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
+    }
+    assert!(requests.try_recv().is_err());
+    let error = outbound.check_target("https://hook.test/").await.unwrap_err();
+    assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_is_judged_again_before_each_send() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let target = guard("127.0.0.0/8").parse_target(&format!("http://{addr}/")).unwrap();
+    let strict = Outbound::new(Guard::new(Vec::new(), true), LONG, 8).unwrap();
+    let sent = strict.post(&target, HeaderMap::new(), Bytes::new()).await;
+    assert!(sent.error.unwrap().starts_with("127.0.0.1 is a loopback address"));
+    assert!(requests.try_recv().is_err());
+}
+
+// Elsewhere 127.0.0.2 has to be configured first.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn only_the_addresses_that_passed_are_dialled_after_one_lookup() {
+    let (addr, mut forbidden) = server([127, 0, 0, 1], 0, OK).await;
+    let (_, mut allowed) = server([127, 0, 0, 2], addr.port(), OK).await;
+    let fake = Fake::new(&[[127, 0, 0, 1], [127, 0, 0, 2]]);
+    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, LONG, 8).unwrap();
+    let sent = post(&outbound, &format!("http://hook.test:{}/", addr.port())).await;
+    assert_eq!(sent.status, Some(200), "{sent:?}");
+    let (_, text) = allowed.try_recv().unwrap();
+    assert!(text.contains(&format!("host: hook.test:{}\r\n", addr.port())), "{text}");
+    assert!(forbidden.try_recv().is_err());
+    assert_eq!(fake.calls.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_attempt_takes_up_to_an_hour() {
+    for (timeout, fine) in [(0, false), (1, true), (3600, true), (3601, false), (u64::MAX, false)] {
+        let built = Outbound::new(guard("127.0.0.0/8"), Duration::from_secs(timeout), 8);
+        assert_eq!(built.is_ok(), fine, "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named() {
+    struct Nowhere;
+    impl Resolver for Nowhere {
+        fn resolve(&self, _: &str) -> Resolving {
+            Box::pin(async { Err(io::Error::other("Name or service not known")) })
+        }
+    }
+    let nowhere = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Nowhere), LONG, 8).unwrap();
+    let nothing = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[]), LONG, 8).unwrap();
+    for (outbound, cause) in [(nowhere, "Name or service not known"), (nothing, "the name has no addresses")] {
+        let sent = post(&outbound, "https://hook.test/?k=s3cret").await;
+        assert_eq!(sent.error, Some(format!("could not resolve hook.test: {cause}")));
+        assert!(outbound.check_target("https://hook.test/").await.is_ok());
+    }
+}
+
+async fn get(plain: Plain, url: &str) -> Result<(u16, Bytes), String> {
+    plain.call(Method::GET, url, (HeaderMap::new(), Bytes::new()), |_| ()).await
+}
+
+#[tokio::test]
+async fn the_plain_client_puts_with_progress_and_a_length() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let (report, mut reports) = unbounded_channel();
+    let body = Bytes::from(vec![b'w'; 200_000]);
+    let progress = move |sent| report.send(sent).unwrap();
+    let plain = Plain::new(LONG);
+    let request = (HeaderMap::new(), body);
+    let answer = plain.call(Method::PUT, &format!("http://{addr}/p"), request, progress).await;
+    assert_eq!(answer, Ok((200, Bytes::from_static(b"ok"))));
+    let (_, text) = requests.recv().await.unwrap();
+    assert!(text.starts_with("PUT /p ") && text.contains("content-length: 200000\r\n"), "{}", &text[..300]);
+    assert!(!text.contains("transfer-encoding"));
+    let mut seen = Vec::new();
+    while let Some(sent) = reports.recv().await {
+        seen.push(sent);
+    }
+    assert_eq!(seen, [65536, 131_072, 196_608, 200_000]);
+    assert_eq!(get(plain, &format!("http://{addr}/")).await, Ok((200, Bytes::from_static(b"ok"))));
+    assert!(get(plain, "ftp://hook.test/").await.unwrap_err().contains("https://"));
+}
+
+#[tokio::test]
+async fn the_plain_client_bounds_an_answer() {
+    let addr = once(async |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+    })
+    .await;
+    let error = get(Plain::new(LONG), &format!("http://{addr}/")).await.unwrap_err();
+    assert!(error.contains("longer than 1 MiB"), "{error}");
+}

@@ -1,0 +1,139 @@
+//! A target URL, parsed once.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+/// Longest URL of a target, in bytes.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// How a target is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// Where a webhook is POSTed: parsed once, kept beside the webhook, so that a send need not parse.
+/// `Display` gives the normalised URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    url: Url,
+    scheme: Scheme,
+    literal: Option<IpAddr>,
+}
+
+impl Target {
+    /// Reads an absolute http or https URL (WHATWG URL). A fragment is dropped, since HTTP never sends one.
+    /// An IPv4 address in decimal, octal or hex, a full-width digit and an IDN come out in their one normal form.
+    ///
+    /// # Errors
+    /// Which rule the URL breaks; the text never repeats the URL, whose query may hold a secret.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(format!("the URL has {} bytes; at most {MAX_URL_BYTES} are allowed", text.len()));
+        }
+        // The WHATWG parser drops tabs and line breaks: what is stored and shown would not be what is reached.
+        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+            return Err("the URL contains a space or a control character; percent-encode it".into());
+        }
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Err("the URL is not absolute; it has to begin with https://".into());
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err("the URL has an unknown scheme; it has to begin with https:// (or http://)".into()),
+        };
+        let mut url = Url::parse(text).map_err(|error| format!("the URL cannot be read: {error}"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("the URL contains a user name or a password; send credentials in a header instead".into());
+        }
+        url.set_fragment(None);
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
+        // The connection follows what `http::Uri` reads in the same text: both have to see the same host.
+        let uri: http::Uri = url.as_str().parse().map_err(|error| format!("the URL cannot be sent: {error}"))?;
+        if uri.host() != Some(host) {
+            return Err("the URL's host is ambiguous; write it plainly".into());
+        }
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        Ok(Self { scheme, literal, url })
+    }
+
+    /// With TLS or without.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host as it is shown: a name, or an address (an IPv6 one in brackets).
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The address, where the host is one.
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.literal
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.url.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_absolute_http_without_credentials() {
+        for (bad, why) in [
+            ("hook.test/x", "not absolute"),
+            ("/x", "not absolute"),
+            ("https:hook.test", "not absolute"),
+            ("ftp://hook.test/", "scheme"),
+            ("file:///etc/passwd", "scheme"),
+            (" https://hook.test/", "control character"),
+            ("https://hook\n.test/", "control character"),
+            ("https://", "cannot be read"),
+            ("https://[::1", "cannot be read"),
+            ("https://hook.test:99999/", "cannot be read"),
+            ("https://u@hook.test/", "user name"),
+            ("https://u:p@hook.test/", "user name"),
+            ("https://:p@hook.test/", "user name"),
+            ("https://{{host}}/", "cannot be"),
+        ] {
+            let error = Target::parse(bad).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        let long = format!("https://hook.test/{}", "x".repeat(MAX_URL_BYTES));
+        assert!(Target::parse(&long).unwrap_err().contains("at most 2048"));
+    }
+
+    #[test]
+    fn a_url_is_normalised_and_loses_its_fragment() {
+        let target = Target::parse("HTTPS://Hook.Test:443/a?b=c#d").unwrap();
+        assert_eq!(target.to_string(), "https://hook.test/a?b=c");
+        assert_eq!((target.scheme(), target.host(), target.literal()), (Scheme::Https, "hook.test", None));
+    }
+
+    #[test]
+    fn an_address_is_found_in_any_spelling() {
+        for host in
+            ["127.0.0.1", "127.0.0.1.", "2130706433", "0x7f.1", "0177.0.0.01", "127.1", "%3127.0.0.1", "１２７.0.0.1"]
+        {
+            let target = Target::parse(&format!("http://{host}:8080/")).unwrap();
+            assert_eq!(target.literal(), Some(IpAddr::from([127, 0, 0, 1])), "{host}");
+        }
+        let target = Target::parse("https://[0:0:0:0:0:ffff:7f00:1]/").unwrap();
+        assert_eq!(target.literal().map(|ip| ip.to_canonical()), Some(IpAddr::from([127, 0, 0, 1])));
+    }
+}
