@@ -58,7 +58,6 @@ impl Process {
             .arg("--data-dir")
             .arg(folder)
             .args(flags)
-            .env("NO_COLOR", "1")
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
