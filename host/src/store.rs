@@ -67,6 +67,7 @@ pub struct Store {
     sealer: Arc<Sealer>,
     webhooks: Arc<WebhookCache>,
     keys: ReadCache<String, Option<Arc<Key>>>,
+    _lock: std::fs::File,
 }
 
 /// Ends when everything handed to the store has been written and the [`Store`] has been dropped.
@@ -76,9 +77,10 @@ impl Store {
     /// Opens `url`, creating and migrating it where needed; `sealer` holds the key of its signing secrets.
     ///
     /// # Errors
-    /// [`StoreError::Setup`]: not openable, or sealed under another key.
+    /// [`StoreError::Setup`]: not openable, served by another process, or sealed under another key.
     pub async fn open(url: &str, sealer: Sealer) -> Result<(Self, WriterEnd), StoreError> {
         let backend = Backend::open(url).await?;
+        let lock = backend.lock()?;
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(backend.connect().await?);
         let store = Self {
@@ -87,6 +89,7 @@ impl Store {
             sealer: Arc::new(sealer),
             webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
+            _lock: lock,
         };
         Ok((store, end))
     }

@@ -87,3 +87,16 @@ async fn a_database_sealed_under_another_key_is_not_served() {
     let (status, _, error) = Process::run(args).await;
     assert!(status == 1 && error.contains("--secret-key"), "{error}");
 }
+
+#[tokio::test]
+async fn a_database_is_served_by_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Process::serve(folder.path(), &[]).await;
+    let (data, database) = (folder.path().display().to_string(), folder.path().join("posthaste.db"));
+    let database = format!("sqlite://{}", database.display());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", &database];
+    let (status, _, error) = Process::run(args).await;
+    assert!(status == 1 && error.contains("another posthaste serves this database"), "{error}");
+    first.kill().await;
+    Process::serve(folder.path(), &[]).await.client.get("/webhooks").await.expect(200);
+}

@@ -12,6 +12,10 @@ use crate::{Service, telemetry};
 /// A part that cannot start.
 pub async fn run(config: Config) -> Result<(), Failure> {
     telemetry::start(config.log_format);
+    // Every connection is a file; the soft limit, often 1,024, is meant to be raised by those who need more.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
     let address = config.listen.clone();
     let listener = TcpListener::bind(&address).await.map_err(|error| format!("--listen {address}: {error}"))?;
     // Asked for before anything else runs, so that a signal during the start is not lost.

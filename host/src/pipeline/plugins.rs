@@ -39,7 +39,7 @@ impl Plugins {
         let load = || async {
             let bytes = self.store.wasm(company, name, digest).await.map_err(|error| error.to_string())?;
             let bytes = bytes.ok_or_else(|| format!("version {digest} of plugin `{name}` is not stored"))?;
-            self.compile(label(name, digest), bytes).await
+            self.compile(label(digest), bytes).await
         };
         slot.get_or_try_init(load).await.cloned()
     }
@@ -48,8 +48,8 @@ impl Plugins {
     ///
     /// # Errors
     /// Why it is not a plugin that could run here.
-    pub async fn admit(&self, name: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Arc<Plugin>, String> {
-        let plugin = self.compile(label(name, digest), bytes).await?;
+    pub async fn admit(&self, digest: &Digest, bytes: Vec<u8>) -> Result<Arc<Plugin>, String> {
+        let plugin = self.compile(label(digest), bytes).await?;
         self.sandbox.verify(&plugin).await.map_err(|refusal| refusal.to_string())?;
         // An earlier upload of the same bytes may have filled it; they are the same code.
         let _ = self.slot(digest).set(plugin.clone());
@@ -73,7 +73,9 @@ impl Plugins {
     }
 }
 
-fn label(name: &str, digest: &Digest) -> String {
+/// What error texts call it. Not by a plugin's name: the same bytes may have other names with other companies, which are
+/// none of this company's business.
+fn label(digest: &Digest) -> String {
     let short: String = digest.as_str().chars().take(8).collect();
-    format!("{name}@{short}")
+    format!("version {short}")
 }

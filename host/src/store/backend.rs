@@ -1,5 +1,6 @@
 //! The connection to the database and its settings.
 
+use std::fs::{File, TryLockError};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,6 +37,23 @@ impl Backend {
         let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
         let readers = pool.connect_lazy_with(options.clone());
         Ok(Self { options, readers })
+    }
+
+    /// Claims the database for this process, for as long as the file lives: a second one would take the deliveries that
+    /// the first has in memory for those of a crash.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let mut name = self.options.get_filename().as_os_str().to_owned();
+        name.push(".lock");
+        let failed = |error: std::io::Error| StoreError::Setup(format!("{}: {error}", name.display()));
+        let file = File::options().create(true).append(true).open(&name).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Setup(format!(
+                "another posthaste serves this database (it holds {}); one process serves one SQLite database",
+                name.display()
+            ))),
+        }
     }
 
     /// A connection of the writer's own.
