@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | plugins | test | tidy`.
+//! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy`.
 
 mod plugins;
 mod process;
@@ -7,7 +7,7 @@ mod tidy;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 The project's own commands.
@@ -15,6 +15,7 @@ The project's own commands.
 Usage: cargo xtask <COMMAND>
 
 Commands:
+  bench DIR    Build for release and measure with the load generator in DIR, see bench/README.md
   demo [ARGS]  Build, and run `posthaste demo`; `--once` ends after the story
   plugins      Build the plugins into plugins/dist, which is committed and embedded in the binary
   test [ARGS]  Check, build and test everything, the plugins from source too; ARGS go to `cargo test`
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
+        (Some("bench"), _) => bench(&root, &rest),
         (Some("demo"), _) => demo(&root, &rest),
         (Some("plugins"), true) => plugins::build_dist(&root),
         (Some("test"), _) => test::test(&root, &rest),
@@ -59,6 +61,15 @@ fn usage(why: &str) -> ExitCode {
 fn demo(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     process::build_workspace(root)?;
     process::replace(&process::posthaste()?, root, "demo", arguments)
+}
+
+fn bench(root: &Path, arguments: &[String]) -> Result<(), Failure> {
+    process::run("cargo build", process::cargo(root).args(["build", "--release", "--workspace", "--locked"]))?;
+    let folder = process::target_dir()?.join("release");
+    process::run("posthaste-bench", Command::new(folder.join("posthaste-bench")).current_dir(root))?;
+    let mut side_by_side = Command::new(root.join("bench/side-by-side"));
+    side_by_side.args(arguments).env("POSTHASTE_BIN", folder.join("posthaste")).current_dir(root);
+    process::run("bench/side-by-side", &mut side_by_side)
 }
 
 /// The repository's folder. cargo names it anew at each run, so that a moved or copied build still finds its own.

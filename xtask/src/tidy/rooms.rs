@@ -92,7 +92,7 @@ fn forbidden_room(room: &str, named: &str) -> Option<String> {
     }
     let may = if from_leaf { "domain and the leaves".to_owned() } else { listed(allowed) };
     Some(format!(
-        "`{room}` names `crate::{named}`, but it may name {may}: dependencies go one way (DESIGN.md); \
+        "`{room}` names `crate::{named}`, but it may name {may}: dependencies go one way (ARCHITECTURE.md); \
          move the code, or pass what it needs as an argument"
     ))
 }
@@ -111,7 +111,7 @@ fn forbidden_crate(module: &[String], room: &str, named: &str) -> Option<String>
         return None;
     }
     Some(format!(
-        "`{named}` is used outside {}, the only place that knows it (DESIGN.md): call what that offers, or let it offer more",
+        "`{named}` is used outside {}, the only place that knows it (ARCHITECTURE.md): call what that offers, or let it offer more",
         allowed.join(", ")
     ))
 }
