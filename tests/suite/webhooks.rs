@@ -143,6 +143,32 @@ async fn events_for_a_disabled_webhook_wait_until_it_is_enabled() {
     assert_eq!(receiver.arrivals().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_queued_when_its_webhook_is_disabled_waits_too() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    receiver.answer(move |before, _| {
+        if before == 0 {
+            let _ = tokio::task::block_in_place(|| held.lock().unwrap().recv());
+        }
+        axum::response::IntoResponse::into_response(http::StatusCode::OK)
+    });
+    let hook = |path: &str, enabled: bool| json!({"type": "t", "target_url": receiver.url(path), "max_in_flight": 1, "enabled": enabled});
+    host.post("/webhooks", &hook("/first", true)).await.expect(201);
+    let first = host.publish("t", &json!(1)).await;
+    posthaste_tests::until("the first is in flight", || async { receiver.arrivals().first().cloned() }).await;
+    let second = host.publish("t", &json!(2)).await;
+    host.post("/webhooks", &hook("/disabled", false)).await.expect(200);
+    release.send(()).unwrap();
+    host.delivery(&first, "delivered").await;
+    host.publish("t", &json!(3)).await;
+    host.post("/webhooks", &hook("/enabled", true)).await.expect(200);
+    host.delivery(&second, "delivered").await;
+    let paths: Vec<_> = receiver.wait_for(3).await.into_iter().map(|arrival| arrival.path).collect();
+    assert_eq!(paths, ["/first", "/enabled", "/enabled"]);
+}
+
 #[tokio::test]
 async fn rules_are_checked_all_at_once_and_pointed_to() {
     let host = Host::start().await;
