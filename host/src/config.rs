@@ -87,7 +87,7 @@ pub struct Config {
     /// Largest event that may be published
     #[arg(long, default_value = "262144", value_parser = size, value_name = "SIZE")]
     pub max_event_bytes: usize,
-    /// How long finished deliveries are kept
+    /// How long events and their deliveries are kept
     #[arg(long, default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub retention: Duration,
     /// How log lines are written

@@ -88,7 +88,8 @@ impl Process {
     /// SIGTERM; answers the exit status.
     pub async fn terminate(mut self) -> i32 {
         let id = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        // The shell's own `kill`: the program of that name is not on every machine.
+        assert!(Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().await.unwrap().success());
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
         status.code().unwrap_or(-1)
     }
