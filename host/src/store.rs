@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::credential::Key;
 use crate::domain::webhook::Webhook;
@@ -68,6 +69,7 @@ pub struct Store {
     webhooks: Arc<WebhookCache>,
     keys: ReadCache<String, Option<Arc<Key>>>,
     _lock: std::fs::File,
+    _fold_back: DropGuard,
 }
 
 /// Ends when everything handed to the store has been written and the [`Store`] has been dropped.
@@ -83,6 +85,8 @@ impl Store {
         let lock = backend.lock()?;
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(backend.connect().await?);
+        let stop = CancellationToken::new();
+        tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
         let store = Self {
             readers: backend.readers,
             writer,
@@ -90,6 +94,7 @@ impl Store {
             webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             _lock: lock,
+            _fold_back: stop.drop_guard(),
         };
         Ok((store, end))
     }

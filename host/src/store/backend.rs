@@ -7,6 +7,8 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 
@@ -18,9 +20,12 @@ const READERS: u32 = 4;
 const STATEMENTS: usize = 4 * super::multi::MOST;
 /// How long a statement waits for another process that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages (of 4 KiB) in the write-ahead log before it is folded back: 32 MiB. Folding back is what makes the slowest
-/// commits slow, so it is done seldom; the log must not grow without end, so it is done.
+/// Pages (of 4 KiB) in the write-ahead log before a commit folds it back: 32 MiB. That is what makes the slowest commits
+/// slow, so [`fold_back`] does most of it beforehand; but beside a busy writer it never gets to the end, and the log must
+/// not grow without end.
 const CHECKPOINT_PAGES: &str = "8192";
+/// How often [`fold_back`] does it.
+const FOLD_BACK: Duration = Duration::from_millis(200);
 
 /// An open database at the newest schema.
 pub(super) struct Backend {
@@ -86,6 +91,15 @@ fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging())
+}
+
+/// Folds the write-ahead log back while the writer goes on, until `stop`.
+pub(super) async fn fold_back(mut connection: SqliteConnection, stop: CancellationToken) {
+    while timeout(FOLD_BACK, stop.cancelled()).await.is_err() {
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await {
+            tracing::warn!(%error, "folding the write-ahead log back failed; a commit will do it");
+        }
+    }
 }
 
 fn setup(url: &str, error: &sqlx::Error) -> StoreError {
