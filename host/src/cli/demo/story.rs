@@ -38,6 +38,8 @@ const SHOWN: [&str; 7] = [
     "webhook-event-type",
     "x-factorial-wh-challenge",
 ];
+/// Characters of a value on one line.
+const WIDTH: usize = 100;
 /// How long a delivery may take to come to its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -80,13 +82,18 @@ impl Story {
         self.publish(&event).await?;
         let arrival = self.receiver.next().await?;
         let arrived: Value = serde_json::from_slice(&arrival.body)?;
+        let mut others = event["data"].clone();
         for field in fields {
             let before = text(&event, &format!("/data{field}"));
+            if let Some(masked) = others.pointer_mut(field) {
+                *masked = "***".into();
+            }
             ensure(text(&arrived, field) == "***", "a masked field arrived in the clear")?;
             println!("   {:<26}{before:<26} →  {}", field.trim_start_matches('/'), text(&arrived, field));
         }
+        ensure(arrived == others, "a field that is not masked was changed")?;
         let others = arrived.as_object().map_or(0, |object| object.len().saturating_sub(fields.len()));
-        println!("   and {others} other fields, byte for byte as published; with the headers");
+        println!("   and {others} other fields as published; with the headers");
         self.show_headers(&arrival, &hook)
     }
 
@@ -209,7 +216,11 @@ fn title(number: u8, name: &str, event: &Value, what: &str) {
 }
 
 fn show(name: &str, what: &str) {
-    println!("   {name:<11}{what}");
+    let characters: Vec<char> = what.chars().collect();
+    for (index, line) in characters.chunks(WIDTH).enumerate() {
+        let name = if index == 0 { name } else { "" };
+        println!("   {name:<11}{}", line.iter().collect::<String>());
+    }
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
