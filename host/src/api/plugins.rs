@@ -94,7 +94,7 @@ pub(super) async fn upload(
     }
     let wasm = body::of(request, api.max_plugin_bytes).await?;
     let digest = Digest::of(&wasm);
-    let admitted = api.pipeline.plugins().admit(&digest, wasm.to_vec()).await;
+    let admitted = api.pipeline.plugins().admit(&digest, wasm.clone()).await;
     let plugin = admitted.map_err(|refusal| Problem::new(Kind::Rule, refusal))?;
     let inspection = plugin.inspection();
     let new = NewVersion {
@@ -103,7 +103,7 @@ pub(super) async fn upload(
         digest: digest.clone(),
         exports: inspection.exports.clone(),
         imports: inspection.imports.clone(),
-        wasm: wasm.to_vec(),
+        wasm,
         now: api.clock.now_ms(),
     };
     let changed = api.store.put_plugin(new).await?;

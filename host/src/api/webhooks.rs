@@ -184,6 +184,7 @@ fn build(api: &Api, company: String, subscribe: Subscribe) -> Result<Webhook, Pr
     aws_lc_rs::rand::fill(&mut secret)
         .map_err(|_| Problem::new(Kind::Internal, "the machine has no random numbers to give"))?;
     let plugin = subscribe.plugin.as_deref().map(PluginRef::parse).transpose();
+    let config: Arc<str> = subscribe.config.map_or_else(|| "null".into(), |raw| raw.get().into());
     Ok(Webhook {
         id: api.pipeline.ids().next("wh", now),
         company,
@@ -195,7 +196,8 @@ fn build(api: &Api, company: String, subscribe: Subscribe) -> Result<Webhook, Pr
         disabled_reason: None,
         plugin: plugin.map_err(|detail| Invalid::at("/plugin", detail))?,
         plugin_digest: None,
-        config: subscribe.config.map_or_else(|| "null".into(), |raw| raw.get().into()),
+        config_digest: Digest::of(config.as_bytes()),
+        config,
         on_error: subscribe.on_error.as_deref().and_then(OnError::named).unwrap_or_default(),
         headers: subscribe.headers.unwrap_or_default().into_iter().collect(),
         max_in_flight: subscribe.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),

@@ -6,13 +6,10 @@ mod story;
 use clap::{Args, Parser};
 use tokio::net::TcpListener;
 
-use super::{Failure, asked_to_stop};
+use super::{Failure, asked_to_stop, keys};
 use crate::Service;
-use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::domain::credential::{Key, Owner, Scopes};
-use crate::domain::id::Ids;
-use crate::store::KeyStore;
+use crate::domain::credential::{Owner, Scopes};
 use receiver::Receiver;
 use story::Story;
 
@@ -54,7 +51,7 @@ impl Demo {
             "300ms,1s,5s",
         ];
         let config = Settings::try_parse_from(flags)?.config;
-        let key = new_key(&database).await?;
+        let key = keys::create(&database, Owner::Company(COMPANY.into()), Scopes::all()).await?;
         let service = Service::start(config, TcpListener::bind("127.0.0.1:0").await?).await?;
         let api = format!("http://{}", service.address());
         let receiver = Receiver::start().await?;
@@ -68,18 +65,4 @@ impl Demo {
         service.stop().await;
         told
     }
-}
-
-async fn new_key(database: &str) -> Result<String, Failure> {
-    let now = SystemClock.now_ms();
-    let key = Key {
-        id: Ids::default().next("key", now),
-        owner: Owner::Company(COMPANY.into()),
-        scopes: Scopes::all(),
-        created_at: now,
-        revoked_at: None,
-    };
-    let mut random = [0; 32];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the machine has no random numbers to give")?;
-    Ok(KeyStore::open(database).await?.create(&key, random).await?)
 }

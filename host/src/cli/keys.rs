@@ -76,14 +76,19 @@ impl Create {
             }
             None => Owner::Platform,
         };
-        let now = SystemClock.now_ms();
         let scopes = self.scopes.unwrap_or_else(Scopes::all);
-        let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
-        let mut random = [0; 32];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| "the machine has no random numbers to give")?;
-        println!("{}", KeyStore::open(&self.database.database).await?.create(&key, random).await?);
+        println!("{}", create(&self.database.database, owner, scopes).await?);
         Ok(())
     }
+}
+
+/// Stores a new key in `database` and answers its text.
+pub(super) async fn create(database: &str, owner: Owner, scopes: Scopes) -> Result<String, Failure> {
+    let now = SystemClock.now_ms();
+    let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
+    let mut random = [0; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the machine has no random numbers to give")?;
+    Ok(KeyStore::open(database).await?.create(&key, random).await?)
 }
 
 impl List {

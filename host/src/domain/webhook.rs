@@ -57,6 +57,8 @@ pub struct Webhook {
     pub plugin_digest: Option<Digest>,
     /// The plugin's config: JSON text as given; `null` where there is none.
     pub config: Arc<str>,
+    /// Names the config in every attempt.
+    pub config_digest: Digest,
     /// What happens when the plugin fails.
     pub on_error: OnError,
     /// Sent with every event.

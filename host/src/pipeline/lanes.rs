@@ -282,6 +282,7 @@ mod tests {
             plugin: None,
             plugin_digest: None,
             config: "null".into(),
+            config_digest: crate::domain::plugin::Digest::of(b"null"),
             on_error: OnError::Retry,
             headers: Vec::new(),
             max_in_flight: slots,

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use lru::LruCache;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -39,7 +40,7 @@ impl Plugins {
         let load = || async {
             let bytes = self.store.wasm(company, name, digest).await.map_err(|error| error.to_string())?;
             let bytes = bytes.ok_or_else(|| format!("version {digest} of plugin `{name}` is not stored"))?;
-            self.compile(label(digest), bytes).await
+            self.compile(label(digest), bytes.into()).await
         };
         slot.get_or_try_init(load).await.cloned()
     }
@@ -48,7 +49,7 @@ impl Plugins {
     ///
     /// # Errors
     /// Why it is not a plugin that could run here.
-    pub async fn admit(&self, digest: &Digest, bytes: Vec<u8>) -> Result<Arc<Plugin>, String> {
+    pub async fn admit(&self, digest: &Digest, bytes: Bytes) -> Result<Arc<Plugin>, String> {
         let plugin = self.compile(label(digest), bytes).await?;
         self.sandbox.verify(&plugin).await.map_err(|refusal| refusal.to_string())?;
         // An earlier upload of the same bytes may have filled it; they are the same code.
@@ -61,7 +62,7 @@ impl Plugins {
         kept.get_or_insert(digest.clone(), Slot::default).clone()
     }
 
-    async fn compile(&self, label: String, bytes: Vec<u8>) -> Result<Arc<Plugin>, String> {
+    async fn compile(&self, label: String, bytes: Bytes) -> Result<Arc<Plugin>, String> {
         let permit = self.compiling.clone().acquire_owned().await;
         let sandbox = self.sandbox.clone();
         let compiled = tokio::task::spawn_blocking(move || {

@@ -101,7 +101,7 @@ fn report(name: &str, digest: &Digest, webhook: &Webhook, call: &Call<Outcome>) 
     to_raw_value(&json!({
         "name": name,
         "digest": digest.as_str(),
-        "config_digest": Digest::of(webhook.config.as_bytes()).as_str(),
+        "config_digest": webhook.config_digest.as_str(),
         "outcome": outcome,
         "reason": reason,
         "duration_us": u64::try_from(call.duration.as_micros()).unwrap_or(u64::MAX),

@@ -1,5 +1,6 @@
 //! Plugins and their versions; the bytes are kept as they were uploaded.
 
+use bytes::Bytes;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -57,7 +58,7 @@ pub struct NewVersion {
     /// What it imports.
     pub imports: Vec<String>,
     /// The bytes, as uploaded.
-    pub wasm: Vec<u8>,
+    pub wasm: Bytes,
     /// Milliseconds since 1970.
     pub now: i64,
 }
@@ -191,7 +192,7 @@ async fn put(connection: &mut SqliteConnection, new: NewVersion) -> Result<bool,
     .bind(i64::try_from(new.wasm.len()).unwrap_or(i64::MAX))
     .bind(names(&new.exports)?)
     .bind(names(&new.imports)?)
-    .bind(new.wasm)
+    .bind(new.wasm.to_vec())
     .bind(new.now)
     .execute(&mut *connection)
     .await?;

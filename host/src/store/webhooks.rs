@@ -57,6 +57,7 @@ impl Store {
             disabled_reason: row.try_get("disabled_reason")?,
             plugin_digest: digest.as_deref().filter(|_| plugin.is_some()).map(Digest::stored),
             plugin: plugin.map(|name| PluginRef { name, digest_prefix: pin }),
+            config_digest: Digest::of(config.as_bytes()),
             config: config.into(),
             on_error: OnError::named(&on_error).unwrap_or_default(),
             headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
@@ -134,9 +135,8 @@ impl Store {
         let company = webhook.company.clone();
         let work = work(move |connection| {
             Box::pin(async move {
-                let config = Digest::of(webhook.config.as_bytes());
                 sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-                    .bind(config.as_str())
+                    .bind(webhook.config_digest.as_str())
                     .bind(&*webhook.config)
                     .execute(&mut *connection)
                     .await?;
