@@ -120,6 +120,18 @@ impl Pipeline {
         }
     }
 
+    /// A webhook was removed: what waits for it, in memory and in the database, is cancelled when this returns. What is
+    /// in flight ends by itself.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn webhook_removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        for job in self.0.lanes.drain(&webhook.id) {
+            self.0.store.finish(self.cancelled(&job)).await;
+        }
+        self.0.store.cancel_waiting(&webhook.id, self.0.parts.clock.now_ms()).await
+    }
+
     /// Stops taking deliveries and waits for the attempts in flight. What is queued stays in the database.
     pub async fn stop(&self) {
         self.0.lanes.close();

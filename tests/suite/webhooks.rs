@@ -125,6 +125,29 @@ async fn removing_a_webhook_cancels_what_waits_for_it() {
     assert_ne!(again["id"], created["id"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_a_webhook_cancels_what_is_queued_in_memory_too() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    receiver.answer(move |_, _| {
+        let _ = tokio::task::block_in_place(|| held.lock().unwrap().recv());
+        axum::response::IntoResponse::into_response(http::StatusCode::OK)
+    });
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1});
+    host.post("/webhooks", &hook).await.expect(201);
+    host.publish("t", &json!(1)).await;
+    posthaste_tests::until("the first is in flight", || async { receiver.arrivals().first().cloned() }).await;
+    let queued = [host.publish("t", &json!(2)).await, host.publish("t", &json!(3)).await];
+    host.delete("/webhooks", &json!({"type": "t"})).await.expect(200);
+    for delivery in queued {
+        let found = host.get(&format!("/deliveries/{delivery}")).await.expect(200);
+        assert_eq!((&found["status"], found["finished_at"].is_string()), (&json!("cancelled"), true));
+    }
+    release.send(()).unwrap();
+    assert_eq!(receiver.arrivals().len(), 1);
+}
+
 #[tokio::test]
 async fn events_for_a_disabled_webhook_wait_until_it_is_enabled() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);

@@ -313,8 +313,9 @@ pub(super) async fn delete_by_id(
 
 async fn remove(api: &Api, found: Option<&Webhook>) -> Result<Json<WebhookView>, Problem> {
     let webhook = found.ok_or_else(missing)?;
-    if !api.store.delete_webhook(webhook, api.clock.now_ms()).await? {
+    if !api.store.delete_webhook(webhook).await? {
         return Err(missing());
     }
+    api.pipeline.webhook_removed(webhook).await?;
     Ok(Json(webhook.clone().into()))
 }

@@ -208,6 +208,20 @@ impl Lanes {
         ripe
     }
 
+    /// Empties the lane of a webhook that was removed; what is in flight stays.
+    pub(super) fn drain(&self, webhook: &str) -> Vec<Job> {
+        let mut jobs = VecDeque::new();
+        self.with_lane(webhook, |lane| {
+            jobs = std::mem::take(&mut lane.queue);
+            lane.parked = false;
+        });
+        let mut state = self.lock();
+        for job in &jobs {
+            state.held.remove(&job.delivery);
+        }
+        jobs.into()
+    }
+
     /// No more deliveries are handed out; those in flight end by themselves.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -374,6 +388,19 @@ mod tests {
         assert!(lanes.reserve(&hook).is_some());
         drop(place);
         assert!(lanes.lock().lanes.is_empty(), "an idle lane costs nothing");
+    }
+
+    #[test]
+    fn a_drained_lane_gives_up_what_is_queued_and_keeps_what_is_in_flight() {
+        let lanes = Lanes::new(9);
+        lanes.offer(&webhook("a", 1), jobs("a", 3));
+        let taken = lanes.take().unwrap();
+        let drained: Vec<_> = lanes.drain("a").into_iter().map(|job| job.delivery).collect();
+        assert_eq!(drained, ["a-1", "a-2"]);
+        assert!(lanes.drain("nobody").is_empty());
+        lanes.done(&taken);
+        assert!(lanes.take().is_none());
+        assert!(lanes.lock().lanes.is_empty() && lanes.lock().held.is_empty());
     }
 
     #[test]

@@ -153,12 +153,11 @@ impl Store {
         Ok((created, stored))
     }
 
-    /// Removes a webhook and cancels what waits for it; what a process has in memory is cancelled when its turn comes.
-    /// False when it was not there any more.
+    /// Removes a webhook; false when it was not there any more. What waits for it is left to [`Store::cancel_waiting`].
     ///
     /// # Errors
     /// The database's.
-    pub async fn delete_webhook(&self, webhook: &Webhook, now: i64) -> Result<bool, StoreError> {
+    pub async fn delete_webhook(&self, webhook: &Webhook) -> Result<bool, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let id = webhook.id.clone();
         let work = work(move |connection| {
@@ -167,9 +166,17 @@ impl Store {
                 Ok(query.execute(connection).await?.rows_affected() == 1)
             })
         });
-        let removed = self.writer.run(work, move |_| cache.forget(&key)).await?;
-        while removed && self.cancel_some(webhook.id.clone(), now).await? > 0 {}
-        Ok(removed)
+        self.writer.run(work, move |_| cache.forget(&key)).await
+    }
+
+    /// Cancels what waits in the database for a webhook that has been removed. What a process has in memory is that
+    /// process's to cancel; what it handed in before is committed when this returns.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn cancel_waiting(&self, webhook: &str, now: i64) -> Result<(), StoreError> {
+        while self.cancel_some(webhook.to_owned(), now).await? > 0 {}
+        Ok(())
     }
 
     async fn cancel_some(&self, webhook: String, now: i64) -> Result<u64, StoreError> {
