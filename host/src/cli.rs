@@ -13,6 +13,8 @@ use std::future::Future;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::sandbox::{Purpose, compile_in_child};
+
 /// A command's failure: a text for the person who typed it.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
@@ -42,6 +44,9 @@ enum Command {
     /// Build, check, run and push plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compile one plugin from stdin to stdout, under limits; what `serve` runs for each upload
+    #[command(hide = true)]
+    CompilePlugin { purpose: Purpose },
     /// Receive webhooks and say whether their signature and challenge verify
     Listen(listen::Listen),
 }
@@ -75,6 +80,7 @@ impl Cli {
             Command::Demo(demo) => block_on(demo.run()),
             Command::Keys(keys) => block_on(keys.run()),
             Command::Plugin(plugin) => plugin.run(),
+            Command::CompilePlugin { purpose } => compile_in_child(purpose),
             Command::Listen(listen) => block_on(listen.run()),
         }
     }

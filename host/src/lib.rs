@@ -17,6 +17,7 @@ pub mod store;
 pub mod telemetry;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
 use outbound::{Guard, Outbound};
 use pipeline::{Parts, Pipeline};
-use sandbox::{Limits, Sandbox};
+use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::Server;
 use store::{Sealer, Store, StoreError, WriterEnd};
 
@@ -41,6 +42,14 @@ pub enum StartError {
     /// The secret key's text or file.
     #[error("{0}")]
     SecretKey(String),
+    /// The folder for compiled plugins.
+    #[error("{}: {error}", folder.display())]
+    Cache {
+        /// Which one.
+        folder: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The sandbox.
     #[error("the plugin sandbox cannot start: {0}")]
     Sandbox(#[from] sandbox::Error),
@@ -63,11 +72,13 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Random numbers in `[0, 1)`, for jitter.
     pub dice: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// The program that compiles plugins: a posthaste of this version.
+    pub program: PathBuf,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), dice: Arc::new(rand::random::<f64>) }
+        Self { clock: Arc::new(SystemClock), dice: Arc::new(rand::random::<f64>), program: Compiler::own_program() }
     }
 }
 
@@ -102,11 +113,14 @@ impl Service {
         let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST);
         let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
         let sandbox = Sandbox::new(limits(&config.plugins))?;
+        let folder = config.data_dir.join("compiled");
+        let cache = Cache::open(&folder, &key).map_err(|error| StartError::Cache { folder, error })?;
         let parts = Parts {
             clock: around.clock.clone(),
             dice: around.dice,
             outbound: outbound.clone(),
             sandbox: sandbox.clone(),
+            compiler: Compiler::new(around.program, Some(cache)),
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             retention: config.retention,

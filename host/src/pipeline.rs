@@ -24,7 +24,7 @@ use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
 use crate::outbound::Outbound;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Compiler, Sandbox};
 use crate::store::{Store, StoreError};
 use lanes::Lanes;
 use plugins::Plugins;
@@ -36,8 +36,8 @@ pub use publish::{Accepted, NewEvent};
 const LEASE_MS: i64 = 60_000;
 /// Attempts in flight at once, over all webhooks: each holds a socket.
 const MAX_WORKERS: usize = 1_024;
-/// Versions compiled ahead of need after a start.
-const WARMED: u32 = 128;
+/// Versions that a start looks after, so that no delivery waits for one to be compiled.
+const WARMED: u32 = 4_096;
 
 /// What a pipeline is made of.
 pub struct Parts {
@@ -49,6 +49,8 @@ pub struct Parts {
     pub outbound: Arc<Outbound>,
     /// Runs plugins.
     pub sandbox: Sandbox,
+    /// Compiles them.
+    pub compiler: Compiler,
     /// The waits between attempts.
     pub schedule: Schedule,
     /// The challenge header's name, lower-case.
@@ -84,7 +86,7 @@ impl Pipeline {
         let ids = Ids::default();
         let process = ids.next("run", parts.clock.now_ms()).into();
         let pipeline = Self(Arc::new(Inner {
-            plugins: Plugins::new(parts.sandbox.clone(), store.clone()),
+            plugins: Plugins::new(parts.sandbox.clone(), parts.compiler.clone(), store.clone()),
             parts,
             store,
             ids,
@@ -140,7 +142,8 @@ impl Pipeline {
         self.0.workers.wait().await;
     }
 
-    /// Compiles what enabled webhooks run, so that the first delivery after a start need not wait for it.
+    /// Compiles what enabled webhooks run and is not on disk, so that no delivery waits for it: after an upgrade of
+    /// wasmtime, say, or where the disk is new.
     async fn warm(self) {
         let versions = match self.0.store.versions_in_use(WARMED).await {
             Ok(versions) => versions,
@@ -150,7 +153,7 @@ impl Pipeline {
             if self.0.stop.is_cancelled() {
                 return;
             }
-            if let Err(error) = self.0.plugins.get(&company, &name, &digest).await {
+            if let Err(error) = self.0.plugins.prepare(&company, &name, &digest).await {
                 tracing::warn!(company, plugin = name, %digest, error, "a stored plugin does not compile");
             }
         }

@@ -5,11 +5,14 @@
 //! in another way.
 
 mod bindings;
+mod cache;
 mod call;
+mod compile;
 mod componentize;
 mod engine;
 mod epoch;
 mod failure;
+mod fuel;
 mod inspect;
 mod limits;
 mod plugin;
@@ -23,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 
 use crate::domain::event::Event;
 use crate::domain::plugin::{Call, Failure, Logs, Outcome};
@@ -34,7 +37,11 @@ use epoch::Ticker;
 use pool::Pool;
 use state::State;
 
+pub use cache::Cache;
+pub use compile::child::compile as compile_in_child;
+pub use compile::{CompileError, Compiled, Compiler, Source};
 pub use componentize::componentize;
+pub use engine::Purpose;
 pub use inspect::{Inspection, Refusal, Track, inspect};
 pub use limits::Limits;
 pub use plugin::Plugin;
@@ -49,11 +56,30 @@ pub struct Error(String);
 pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
-    engine: Engine,
-    linker: Linker<State>,
+    calls: Runtime,
+    fuel: Runtime,
     pool: Pool,
     /// Calls under way hold it too: the epoch must move until the last of them has ended.
     caller: Arc<Caller>,
+}
+
+/// An engine and what it offers to plugins.
+struct Runtime {
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+impl Runtime {
+    fn new(engine: wasmtime::Result<Engine>) -> wasmtime::Result<Self> {
+        let engine = engine?;
+        let mut linker = Linker::new(&engine);
+        v0_1::add_to_linker(&mut linker)?;
+        Ok(Self { engine, linker })
+    }
+
+    fn load(&self, label: &str, compiled: Compiled) -> Result<Plugin, Refusal> {
+        Plugin::load(label, &self.engine, &self.linker, compiled)
+    }
 }
 
 impl Sandbox {
@@ -64,30 +90,31 @@ impl Sandbox {
     pub fn new(limits: Limits) -> Result<Self, Error> {
         let unsettable = |error: wasmtime::Error| Error(format!("{error:#}"));
         let threadless = |error: std::io::Error| Error(format!("no thread for it: {error}"));
-        let engine = engine::build(&limits).map_err(unsettable)?;
-        let mut linker = Linker::new(&engine);
-        v0_1::add_to_linker(&mut linker).map_err(unsettable)?;
-        let ticker = Ticker::start(engine.clone(), limits.deadline).map_err(threadless)?;
+        let calls = Runtime::new(engine::for_calls(&limits)).map_err(unsettable)?;
+        let fuel = Runtime::new(engine::on_demand(Purpose::Fuel)).map_err(unsettable)?;
+        let ticker = Ticker::start(calls.engine.clone(), limits.deadline).map_err(threadless)?;
         let pool = Pool::start(limits.threads).map_err(threadless)?;
         let caller = Arc::new(Caller { limits, ticker });
-        Ok(Self(Arc::new(Inner { engine, linker, pool, caller })))
+        Ok(Self(Arc::new(Inner { calls, fuel, pool, caller })))
     }
 
-    /// Inspects and compiles an upload: a component, or a core module that wit-bindgen made. Runs nothing of it.
-    /// Blocks for as long as compiling takes: 0.3 s for a small Rust plugin, 17 s for Python.
+    /// Makes compiled code ready for calls.
+    ///
+    /// # Errors
+    /// When it was compiled for other settings, or asks for other types than the contract's.
+    pub fn load(&self, label: &str, compiled: Compiled) -> Result<Plugin, Refusal> {
+        self.0.calls.load(label, compiled)
+    }
+
+    /// Inspects and compiles a component, or a core module that wit-bindgen made, **in this process**: for tests and
+    /// benchmarks, which compile what they know. What a stranger gave is the [`Compiler`]'s.
     ///
     /// `label` names the plugin in error texts, for example `mask@1a2b3c4d`.
     ///
     /// # Errors
-    /// When the upload is not a plugin that this sandbox can run; the text says why.
+    /// When it is not a plugin that this sandbox can run; the text says why.
     pub fn compile(&self, label: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
-        let refused = |error: wasmtime::Error| Refusal::new(format!("{error:#}"));
-        let component = componentize(bytes)?;
-        let inspection = Inspection { size: bytes.len(), ..inspect(&component)? };
-        let component = Component::from_binary(&self.0.engine, &component).map_err(refused)?;
-        let pre = self.0.linker.instantiate_pre(&component).map_err(refused)?;
-        let pre = v0_1::TransformPre::new(pre).map_err(refused)?;
-        Ok(Plugin::new(label, pre, inspection))
+        self.load(label, compile::child::produce(&self.0.calls.engine, bytes)?)
     }
 
     /// The last check of an upload: one `check-config("null")`. A plugin that breaks is refused; one that answers
@@ -110,6 +137,18 @@ impl Sandbox {
     /// Transforms `event` under `config`, JSON text.
     pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
         self.run(plugin, move |caller, plugin| caller.transform(plugin, &event, &config)).await
+    }
+
+    /// The fuel that transforming `event` takes: a measure of work that is the same on every machine. `None` when it is
+    /// more than a call inside its deadline can burn.
+    ///
+    /// # Errors
+    /// When `compiled` is not for [`Purpose::Fuel`].
+    pub async fn fuel(&self, compiled: Compiled, event: Arc<Event>, config: Arc<str>) -> Result<Option<u64>, Refusal> {
+        let plugin = self.0.fuel.load("metered", compiled)?;
+        let (engine, limits) = (self.0.fuel.engine.clone(), self.0.caller.limits.clone());
+        let counted = self.0.pool.run(plugin.id, move || fuel::of(&engine, &limits, &plugin, &event, &config)).await;
+        Ok(counted.flatten())
     }
 
     async fn run<T: Send + 'static>(

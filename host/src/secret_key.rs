@@ -27,8 +27,16 @@ pub(crate) fn load(config: &Config) -> Result<[u8; 32], String> {
     let file = config.data_dir.join(FILE);
     fs::create_dir_all(&config.data_dir)
         .map_err(|error| format!("--data-dir {}: {error}", config.data_dir.display()))?;
-    make(&file)?;
-    read(&file)
+    kept_in(&file)
+}
+
+/// The key in `file`, which is made where it is missing.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn kept_in(file: &Path) -> Result<[u8; 32], String> {
+    make(file)?;
+    read(file)
 }
 
 fn read(file: &Path) -> Result<[u8; 32], String> {

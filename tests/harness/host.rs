@@ -1,18 +1,20 @@
 //! A host in this process, and a client that speaks to any host.
 
+use std::path::{Path, PathBuf};
+
 use clap::Parser;
-use posthaste::Service;
 use posthaste::clock::{Clock, SystemClock};
 use posthaste::config::Config;
 use posthaste::domain::credential::{Key, Owner, Scopes};
 use posthaste::domain::id::Ids;
 use posthaste::store::KeyStore;
+use posthaste::{Service, Surroundings};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::until;
+use crate::{binary, until};
 
 #[derive(Parser)]
 struct Flags {
@@ -147,6 +149,7 @@ pub struct Host {
     /// Speaks to it with a key of company `acme`.
     pub client: Client,
     flags: Vec<String>,
+    compiler: PathBuf,
     service: Option<Service>,
     folder: TempDir,
 }
@@ -173,7 +176,7 @@ impl Host {
         let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
         let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
         let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
-        let mut host = Self { client: Client::new("", ""), flags: all, service: None, folder };
+        let mut host = Self { client: Client::new("", ""), flags: all, compiler: binary(), service: None, folder };
         host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
         host.boot().await;
         host
@@ -184,13 +187,24 @@ impl Host {
         format!("sqlite://{}", self.folder.path().join("posthaste.db").display())
     }
 
+    /// The data directory.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// From the next start on, this program is started for compiling.
+    pub fn compile_with(&mut self, program: impl Into<PathBuf>) {
+        self.compiler = program.into();
+    }
+
     async fn boot(&mut self) {
         let data = format!("--data-dir={}", self.folder.path().display());
         let database = format!("--database={}", self.database());
         let flags = ["posthaste".to_owned(), data, database].into_iter().chain(self.flags.iter().cloned());
         let config = Flags::try_parse_from(flags).unwrap_or_else(|error| panic!("{error}")).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let service = Service::start(config, listener).await.unwrap();
+        let around = Surroundings { program: self.compiler.clone(), ..Surroundings::default() };
+        let service = Service::start_in(around, config, listener).await.unwrap();
         self.client.base = format!("http://{}", service.address());
         self.service = Some(service);
     }

@@ -5,6 +5,7 @@
 
 mod cases;
 mod commands;
+mod compiling;
 mod crash;
 mod credentials;
 mod delivering;

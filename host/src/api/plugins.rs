@@ -14,6 +14,7 @@ use super::{Api, App, CompanyOnly, List, limit};
 use crate::domain::credential::{Access, Area};
 use crate::domain::plugin::{Digest, check_digest_prefix, check_name};
 use crate::domain::time::rfc3339;
+use crate::sandbox::CompileError;
 use crate::store::{NewVersion, PluginRow, VersionRow};
 
 const WASM: &str = "application/wasm";
@@ -94,8 +95,7 @@ pub(super) async fn upload(
     }
     let wasm = body::of(request, api.max_plugin_bytes).await?;
     let digest = Digest::of(&wasm);
-    let admitted = api.pipeline.plugins().admit(&digest, wasm.clone()).await;
-    let plugin = admitted.map_err(|refusal| Problem::new(Kind::Rule, refusal))?;
+    let plugin = api.pipeline.plugins().admit(&company, &digest, wasm.clone()).await?;
     let inspection = plugin.inspection();
     let new = NewVersion {
         company: company.clone(),
@@ -109,6 +109,19 @@ pub(super) async fn upload(
     let changed = api.store.put_plugin(new).await?;
     let version = version_named(&api, &company, &name, digest.as_str()).await?;
     Ok((if changed { StatusCode::CREATED } else { StatusCode::OK }, Json(version.into())))
+}
+
+impl From<CompileError> for Problem {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Refused(refusal) => Self::new(Kind::Rule, refusal.to_string()),
+            CompileError::Busy(text) => Self::new(Kind::Unavailable, text),
+            CompileError::Host(text) => {
+                tracing::error!(error = text, "an upload could not be compiled");
+                Self::new(Kind::Unavailable, "this host cannot compile now; nothing was stored, try again")
+            }
+        }
+    }
 }
 
 fn check_upload_name(name: &str) -> Result<(), Problem> {

@@ -13,14 +13,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Failure, block_on, plugin_build};
+use super::{Failure, block_on, plugin_build, wasm_target};
 use crate::clock::{Clock, SystemClock};
 use crate::config::PluginLimits;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Call, Digest, Outcome, check_name};
 use crate::domain::{headers, time};
 use crate::outbound::Plain;
-use crate::sandbox::{Plugin as Compiled, Sandbox};
+use crate::sandbox::{Cache, Compiler, Plugin as Compiled, Sandbox, Source};
+use crate::secret_key;
 
 /// How long an upload may take, checking and compiling included.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
@@ -115,8 +116,15 @@ impl Build {
     }
 }
 
-/// Admits a file exactly as the upload would.
-async fn admit(file: &Path, limits: &PluginLimits) -> Result<(Sandbox, Arc<Compiled>, Digest), Failure> {
+/// A file that was admitted exactly as the upload would.
+struct Admitted {
+    sandbox: Sandbox,
+    compiler: Compiler,
+    source: Source,
+    plugin: Arc<Compiled>,
+}
+
+async fn admit(file: &Path, limits: &PluginLimits) -> Result<Admitted, Failure> {
     let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     if bytes.len() > limits.max_plugin_bytes {
         let (has, may) = (bytes.len(), limits.max_plugin_bytes);
@@ -124,22 +132,30 @@ async fn admit(file: &Path, limits: &PluginLimits) -> Result<(Sandbox, Arc<Compi
     }
     let sandbox = Sandbox::new(crate::limits(limits))?;
     let label = file.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-    let plugin = Arc::new(sandbox.compile(&label, &bytes)?);
+    let compiler = Compiler::new(Compiler::own_program(), own_cache());
+    let source = Source { label, tenant: String::new(), digest: Digest::of(&bytes), bytes: bytes.into() };
+    let plugin = Arc::new(compiler.plugin(&sandbox, source.clone(), true).await?);
     sandbox.verify(&plugin).await?;
-    Ok((sandbox, plugin, Digest::of(&bytes)))
+    Ok(Admitted { sandbox, compiler, source, plugin })
+}
+
+/// The author's own cache, so that trying again does not mean compiling again; without a place for it, there is none.
+fn own_cache() -> Option<Cache> {
+    let folder = wasm_target::Machine::from_env().cache?.join("compiled");
+    let key = fs::create_dir_all(&folder).ok().and_then(|()| secret_key::kept_in(&folder.join("key")).ok())?;
+    Cache::open(&folder.join("plugins"), &key).ok()
 }
 
 impl Check {
     async fn run(self) -> Result<(), Failure> {
-        let begun = std::time::Instant::now();
-        let (_, plugin, digest) = admit(&self.file, &self.limits).await?;
+        let Admitted { plugin, source, .. } = admit(&self.file, &self.limits).await?;
         let inspection = plugin.inspection();
         println!("ok       {}", self.file.display());
-        println!("digest   {digest}");
+        println!("digest   {}", source.digest);
         println!("size     {} bytes", inspection.size);
         println!("exports  {}", inspection.exports.join(", "));
         println!("imports  {}", inspection.imports.join(", "));
-        println!("compiled and checked in {} ms", begun.elapsed().as_millis());
+        println!("compile  {} ms, {} bytes of code", plugin.compile_ms(), plugin.code_bytes());
         Ok(())
     }
 }
@@ -161,11 +177,11 @@ impl Run {
         let event = Arc::new(read_event(&self.event)?);
         let config = self.config.as_deref().map(read_json::<Box<RawValue>>).transpose()?;
         let config: Arc<str> = config.as_ref().map_or("null", |raw| raw.get()).into();
-        let (sandbox, plugin, _) = admit(&self.file, &self.limits).await?;
+        let Admitted { sandbox, compiler, source, plugin } = admit(&self.file, &self.limits).await?;
         if let Err(failure) = sandbox.check_config(&plugin, config.clone()).await.result {
             return Err(format!("the config is refused: {failure}").into());
         }
-        let call = sandbox.transform(&plugin, event.clone(), config).await;
+        let call = sandbox.transform(&plugin, event.clone(), config.clone()).await;
         let result = show(&event, &call);
         for line in &call.logs.lines {
             println!("log      {:<5} {}", line.level.name(), line.message);
@@ -175,6 +191,14 @@ impl Run {
         }
         println!("time     {} µs", call.duration.as_micros());
         println!("memory   {} bytes", call.memory_bytes);
+        // A call that met its deadline has done as much as this machine let it.
+        if call.duration < self.limits.plugin_deadline {
+            let metered = compiler.metered(&source).await?;
+            match sandbox.fuel(metered, event, config).await? {
+                Some(fuel) => println!("fuel     {fuel}"),
+                None => println!("fuel     more than can be counted"),
+            }
+        }
         result
     }
 }

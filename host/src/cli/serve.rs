@@ -1,5 +1,6 @@
 //! `posthaste serve`
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::{Failure, asked_to_stop};
@@ -13,7 +14,8 @@ use crate::{Service, telemetry};
 pub async fn run(config: Config) -> Result<(), Failure> {
     telemetry::start(config.log_format);
     // Every connection is a file; the soft limit, often 1,024, is meant to be raised by those who need more.
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+    let files = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
         tracing::warn!(%error, "the limit on open files could not be raised");
     }
     let address = config.listen.clone();

@@ -41,18 +41,13 @@ impl Pipeline {
             let text = format!("plugin `{}` has no active version", reference.name);
             return (on_error(webhook, &job.event, text), None);
         };
-        let call = match self.0.plugins.get(&webhook.company, &reference.name, digest).await {
-            Ok(plugin) => {
-                let call = self.0.parts.sandbox.transform(&plugin, job.event.clone(), webhook.config.clone()).await;
-                self.check_headers(call)
-            }
-            Err(text) => Call {
-                result: Err(Failure::Broke(text)),
-                logs: Default::default(),
-                duration: Default::default(),
-                memory_bytes: 0,
-            },
+        let plugin = match self.0.plugins.get(&webhook.company, &reference.name, digest).await {
+            Ok(plugin) => plugin,
+            // Not the plugin's failure but the host's: the event waits, whatever is to be done on errors of the plugin.
+            Err(text) => return (Prepared::Failed(format!("plugin `{}`: {text}", reference.name)), None),
         };
+        let call = self.0.parts.sandbox.transform(&plugin, job.event.clone(), webhook.config.clone()).await;
+        let call = self.check_headers(call);
         let report = report(&reference.name, digest, webhook, &call);
         let prepared = match call.result {
             Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(&job.event)),

@@ -26,11 +26,45 @@ const KEEP_RESIDENT: usize = 1 << 20;
 /// Bytes of the engine's own records about one instance: above all 32 for each function, of which Python has 13,483.
 const INSTANCE_SIZE: usize = 4 << 20;
 
+/// What code is compiled for. The two are compiled apart: counting fuel takes instructions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Calls that are stopped at their deadline.
+    Calls,
+    /// Calls whose work is counted.
+    Fuel,
+}
+
+impl Purpose {
+    /// `calls` or `fuel`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Fuel => "fuel",
+        }
+    }
+}
+
 /// Builds the engine for calls under `limits`.
 ///
 /// # Errors
 /// When this machine lacks what the settings need, for example address space.
-pub(super) fn build(limits: &Limits) -> wasmtime::Result<Engine> {
+pub(super) fn for_calls(limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = settings(Purpose::Calls);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    Engine::new(&config)
+}
+
+/// Builds an engine that takes memory only as it is needed: for compiling, and for counting fuel. What it compiles also runs
+/// in an engine of the same purpose from [`for_calls`].
+///
+/// # Errors
+/// When this machine cannot run compiled code.
+pub(super) fn on_demand(purpose: Purpose) -> wasmtime::Result<Engine> {
+    Engine::new(&settings(purpose))
+}
+
+fn settings(purpose: Purpose) -> Config {
     let mut config = Config::new();
     config
         .wasm_features(WasmFeatures::all(), false)
@@ -40,14 +74,14 @@ pub(super) fn build(limits: &Limits) -> wasmtime::Result<Engine> {
         // The same event gives the same bytes on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        .epoch_interruption(true)
+        .epoch_interruption(purpose == Purpose::Calls)
+        .consume_fuel(purpose == Purpose::Fuel)
         .max_wasm_stack(GUEST_STACK)
         // Traps are told in one line; collecting frames of a deep recursion takes longer than the call.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    Engine::new(&config)
+        .memory_init_cow(true);
+    config
 }
 
 /// Room for one call on every thread: an instance never outlives its call.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload, Validator};
 
 use super::engine::FEATURES;
@@ -38,7 +39,7 @@ impl Refusal {
 }
 
 /// A line of compatible versions of the WIT package `posthaste:transform`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Track {
     /// 0.1.x.
     V0_1,
@@ -53,7 +54,7 @@ impl fmt::Display for Track {
 }
 
 /// What a component says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     /// Bytes, as uploaded.
     pub size: usize,

@@ -1,6 +1,7 @@
 //! The sandbox against small plugins, benign and hostile.
 
 mod calls;
+mod fuel;
 mod guest;
 mod hostile;
 mod turns;

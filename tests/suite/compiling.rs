@@ -1,0 +1,97 @@
+//! Compiling: in a child with limits, once, and kept where nobody else can put code.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use posthaste_tests::{Host, Receiver, binary, guest, until};
+use serde_json::json;
+
+/// The files of the cache, sorted.
+fn kept(host: &Host) -> Vec<PathBuf> {
+    let entries = fs::read_dir(host.folder().join("compiled")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+async fn subscribe(host: &Host, receiver: &Receiver, plugin: &str, on_error: &str) {
+    let webhook = json!({"type": "t", "target_url": receiver.url("/t"), "plugin": plugin, "on_error": on_error});
+    host.post("/webhooks", &webhook).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_start_loads_what_was_compiled_and_compiles_nothing() {
+    let receiver = Receiver::start().await;
+    let mut host = Host::start().await;
+    host.upload("drop", &guest("drop")).await.expect(201);
+    subscribe(&host, &receiver, "drop", "retry").await;
+    host.compile_with("/bin/false");
+    host.restart().await;
+    let id = host.publish("t", &json!({})).await;
+    host.delivery(&id, "filtered").await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_compiled_anew_and_never_run() {
+    let receiver = Receiver::start().await;
+    let mut host = Host::start().await;
+    host.upload("drop", &guest("drop")).await.expect(201);
+    host.upload("pass", &guest("pass")).await.expect(201);
+    subscribe(&host, &receiver, "drop", "retry").await;
+    let files = kept(&host);
+    let contents: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    // Each in the place of the other: good files, but foreign where they lie.
+    fs::write(&files[0], &contents[1]).unwrap();
+    fs::write(&files[1], &contents[0]).unwrap();
+    host.restart().await;
+    let id = host.publish("t", &json!({})).await;
+    host.delivery(&id, "filtered").await;
+    let mended: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let good = mended.iter().zip(&contents).filter(|(mended, content)| mended == content).count();
+    assert_eq!(good, 1, "the one in use was written anew");
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_compile_keeps_the_event_whatever_on_error_says() {
+    for on_error in ["drop", "send_original", "retry"] {
+        let receiver = Receiver::start().await;
+        let mut host = Host::with(&["--retry-schedule=1h"]).await;
+        host.upload("pass", &guest("pass")).await.expect(201);
+        subscribe(&host, &receiver, "pass", on_error).await;
+        host.stop().await;
+        for file in kept(&host) {
+            fs::remove_file(file).unwrap();
+        }
+        host.compile_with("/bin/false");
+        host.restart().await;
+        let id = host.publish("t", &json!({})).await;
+        let tried = host.delivery_when(&id, "tried", |delivery| delivery["attempt_count"] == 1).await;
+        assert_eq!(tried["status"], "pending", "{tried}");
+        assert!(tried["attempts"][0]["error"].as_str().unwrap().contains("compil"), "{tried}");
+        let refused = host.upload("other", &guest("drop")).await;
+        assert!(refused.problem(503).contains("cannot compile"));
+        host.compile_with(binary());
+        host.restart().await;
+        let id = host.publish("t", &json!({})).await;
+        host.delivery(&id, "delivered").await;
+    }
+}
+
+#[tokio::test]
+async fn the_child_limits_itself_before_it_reads_anything() {
+    let mut child = tokio::process::Command::new(binary());
+    child.args(["compile-plugin", "calls"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let child = child.spawn().unwrap();
+    let process = PathBuf::from(format!("/proc/{}", child.id().unwrap()));
+    let limits = until("the limits are set", || async {
+        let limits = fs::read_to_string(process.join("limits")).unwrap();
+        Some(limits).filter(|limits| limits.contains("Max address space         2147483648"))
+    })
+    .await;
+    assert!(limits.contains("Max cpu time              60                   60"), "{limits}");
+    assert!(limits.contains("Max file size             0                    0"), "{limits}");
+    let stat = fs::read_to_string(process.join("stat")).unwrap();
+    let nice = stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap();
+    assert_eq!(nice, "10", "{stat}");
+}
