@@ -9,6 +9,7 @@ mod compiling;
 mod crash;
 mod credentials;
 mod delivering;
+mod guide;
 mod plugins;
 mod problems;
 mod publishing;

@@ -91,6 +91,9 @@ pub struct Push {
     /// The company, where the key is a platform key
     #[arg(long)]
     company: Option<String>,
+    /// Upload a candidate: webhooks keep running the active version
+    #[arg(long)]
+    no_activate: bool,
 }
 
 impl Plugin {
@@ -257,6 +260,9 @@ impl Push {
         if let Some(company) = &self.company {
             url.query_pairs_mut().append_pair("company", company);
         }
+        if self.no_activate {
+            url.query_pairs_mut().append_pair("activate", "false");
+        }
         let bar = ProgressBar::new(bytes.len() as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg}") {
             bar.set_style(style);
@@ -269,7 +275,7 @@ impl Push {
         bar.finish_and_clear();
         let answer = String::from_utf8_lossy(&answer).into_owned();
         match status {
-            200 => println!("unchanged: these bytes already are the active version\n{answer}"),
+            200 => println!("unchanged: this version is there already\n{answer}"),
             201 => println!("{answer}"),
             _ => return Err(format!("the upload was answered {status}: {}", detail(&answer)).into()),
         }
