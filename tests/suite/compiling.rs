@@ -86,7 +86,7 @@ async fn the_child_limits_itself_before_it_reads_anything() {
     let process = PathBuf::from(format!("/proc/{}", child.id().unwrap()));
     let limits = until("the limits are set", || async {
         let limits = fs::read_to_string(process.join("limits")).unwrap();
-        Some(limits).filter(|limits| limits.contains("Max address space         2147483648"))
+        Some(limits).filter(|limits| limits.contains("Max address space         1073741824"))
     })
     .await;
     assert!(limits.contains("Max cpu time              60                   60"), "{limits}");

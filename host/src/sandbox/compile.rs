@@ -267,7 +267,7 @@ mod tests {
         let out_of_memory = "echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$";
         for (script, wall, text) in [
             ("kill -XCPU $$", patient, "refused: compiles too slowly: 60 s of CPU time allowed"),
-            (out_of_memory, patient, "refused: takes too much memory to compile: 2048 MiB allowed"),
+            (out_of_memory, patient, "refused: takes too much memory to compile: 1024 MiB allowed"),
             ("kill -KILL $$", patient, "refused: takes too much memory to compile"),
             ("kill -SEGV $$", patient, "refused: is nested too deeply"),
             ("echo 'thread panicked' >&2; exit 101", patient, "refused: the compiler broke: thread panicked"),

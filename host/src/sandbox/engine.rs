@@ -45,6 +45,11 @@ impl Purpose {
     }
 }
 
+/// What wasmtime itself needs on top: where a component holds components that call each other (QuickJS's with WASI stubbed do),
+/// it generates modules that copy between their memories, and panics where it may not. No upload may use it itself:
+/// `inspect` validates with [`FEATURES`].
+const ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
+
 /// Builds the engine for calls under `limits`.
 ///
 /// # Errors
@@ -68,7 +73,7 @@ fn settings(purpose: Purpose) -> Config {
     let mut config = Config::new();
     config
         .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(FEATURES, true)
+        .wasm_features(FEATURES | ADAPTERS, true)
         .concurrency_support(false)
         .cranelift_opt_level(OptLevel::Speed)
         // The same event gives the same bytes on every machine.

@@ -14,7 +14,7 @@ use crate::sandbox::inspect::{Inspection, Refusal, inspect};
 use super::{Compiled, Facts};
 
 /// Bytes of address space. Python's 18 MB component needs a third of it.
-pub(in crate::sandbox) const MEMORY: u64 = 2 << 30;
+pub(in crate::sandbox) const MEMORY: u64 = 1 << 30;
 
 /// Seconds of CPU time. SpiderMonkey's 12 MB component needs a third of it.
 pub(in crate::sandbox) const CPU_SECONDS: u64 = 60;
