@@ -15,7 +15,7 @@ use crate::store::Store;
 /// Versions in memory, loaded or about to be.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
-/// Bytes of compiled code in memory. A small Rust plugin has half a MiB, Python's 18 MB component about 100 MiB. What does not
+/// Bytes of compiled code in memory. A small Rust plugin has half a MiB, Python's 18 MB component 32 MiB. What does not
 /// fit is loaded from disk again, in milliseconds.
 const KEPT_BYTES: usize = 256 << 20;
 
