@@ -21,6 +21,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,10 @@ pub use engine::Purpose;
 pub use inspect::{Inspection, Refusal, Track, inspect};
 pub use limits::Limits;
 pub use plugin::Plugin;
+
+/// Stands for the company where a config is checked: those calls come before deliveries that wait in a backlog, and among
+/// themselves they take turns by plugin. No company has this name.
+const CONFIGS: &str = "";
 
 /// The sandbox cannot start on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +98,7 @@ impl Sandbox {
         let calls = Runtime::new(engine::for_calls(&limits)).map_err(unsettable)?;
         let fuel = Runtime::new(engine::on_demand(Purpose::Fuel)).map_err(unsettable)?;
         let ticker = Ticker::start(calls.engine.clone(), limits.deadline).map_err(threadless)?;
-        let pool = Pool::start(limits.threads).map_err(threadless)?;
+        let pool = Pool::start(limits.threads, limits.deadline / 2).map_err(threadless)?;
         let caller = Arc::new(Caller { limits, ticker });
         Ok(Self(Arc::new(Inner { calls, fuel, pool, caller })))
     }
@@ -131,12 +136,13 @@ impl Sandbox {
 
     /// Asks the plugin whether it accepts `config`, JSON text. [`Failure::Refused`] carries the plugin's own words.
     pub async fn check_config(&self, plugin: &Arc<Plugin>, config: Arc<str>) -> Call<()> {
-        self.run(plugin, move |caller, plugin| caller.check_config(plugin, &config)).await
+        self.run(CONFIGS, plugin, move |caller, plugin| caller.check_config(plugin, &config)).await
     }
 
     /// Transforms `event` under `config`, JSON text.
     pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
-        self.run(plugin, move |caller, plugin| caller.transform(plugin, &event, &config)).await
+        let company = event.company.clone();
+        self.run(&company, plugin, move |caller, plugin| caller.transform(plugin, &event, &config)).await
     }
 
     /// The fuel that transforming `event` takes: a measure of work that is the same on every machine. `None` when it is
@@ -147,17 +153,20 @@ impl Sandbox {
     pub async fn fuel(&self, compiled: Compiled, event: Arc<Event>, config: Arc<str>) -> Result<Option<u64>, Refusal> {
         let plugin = self.0.fuel.load("metered", compiled)?;
         let (engine, limits) = (self.0.fuel.engine.clone(), self.0.caller.limits.clone());
-        let counted = self.0.pool.run(plugin.id, move || fuel::of(&engine, &limits, &plugin, &event, &config)).await;
+        let company = event.company.clone();
+        let counted =
+            self.0.pool.run(&company, plugin.id, move || fuel::of(&engine, &limits, &plugin, &event, &config)).await;
         Ok(counted.flatten())
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        company: &str,
         plugin: &Arc<Plugin>,
         work: impl FnOnce(&Caller, &Plugin) -> Call<T> + Send + 'static,
     ) -> Call<T> {
         let (caller, running) = (Arc::clone(&self.0.caller), Arc::clone(plugin));
-        let answer = self.0.pool.run(plugin.id, move || work(&caller, &running)).await;
+        let answer = self.0.pool.run(company, plugin.id, move || work(&caller, &running)).await;
         answer.unwrap_or_else(|| Call {
             result: Err(plugin.broke("the sandbox failed while it ran; this is a fault of the host")),
             logs: Logs::default(),

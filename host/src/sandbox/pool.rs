@@ -1,24 +1,27 @@
-//! The threads that run plugins, and whose turn it is.
+//! The threads that run plugins.
 //!
 //! Plugins never run on the async runtime's workers: one that loops until its deadline would stop every timer and
-//! socket there. Plugins with work waiting take turns, and none gets all threads, so a slow plugin delays its own
-//! events and not its neighbours'. The queue grows only with callers that wait for an answer; they bound it.
+//! socket there.
 
-use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::engine::THREAD_STACK;
+use super::turns::{Account, Turns};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when this is dropped, each after the call that it is running.
 pub(super) struct Pool {
     shared: Arc<Shared>,
+    /// Names companies by a number.
+    companies: RandomState,
 }
 
 struct Shared {
@@ -27,34 +30,20 @@ struct Shared {
 }
 
 struct Queues {
-    plugins: HashMap<u64, Queue>,
-    /// Plugins with jobs waiting, each once, the next to be served first.
-    turns: VecDeque<u64>,
-    /// Threads that one plugin may hold.
-    share: usize,
+    turns: Turns<Job>,
     stopped: bool,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Job>,
-    running: usize,
-}
-
 impl Pool {
-    /// Starts `threads` threads, at least one.
+    /// Starts `threads` threads, at least one. A call of `slow` or longer counts against its plugin.
     ///
     /// # Errors
     /// When the OS gives no thread; those that started already end again.
-    pub(super) fn start(threads: usize) -> io::Result<Self> {
+    pub(super) fn start(threads: usize, slow: Duration) -> io::Result<Self> {
         let threads = threads.max(1);
-        let queues = Queues {
-            plugins: HashMap::new(),
-            turns: VecDeque::new(),
-            share: threads.saturating_sub(1).max(1),
-            stopped: false,
-        };
-        let pool = Self { shared: Arc::new(Shared { queues: Mutex::new(queues), ready: Condvar::new() }) };
+        let queues = Queues { turns: Turns::new(threads, slow, Instant::now()), stopped: false };
+        let shared = Arc::new(Shared { queues: Mutex::new(queues), ready: Condvar::new() });
+        let pool = Self { shared, companies: RandomState::new() };
         for number in 0..threads {
             let shared = Arc::clone(&pool.shared);
             let name = format!("transform-{number}");
@@ -63,10 +52,11 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs `work` for `plugin` on one of the threads. `None` when it panicked or the pool was dropped. Work whose
-    /// caller has gone before its turn comes is skipped.
+    /// Runs `work` for a company's `plugin` on one of the threads. `None` when it panicked or the pool was dropped. Work
+    /// whose caller has gone before its turn comes is skipped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        company: &str,
         plugin: u64,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
@@ -76,7 +66,8 @@ impl Pool {
                 let _ = reply.send(work());
             }
         };
-        self.shared.lock().push(plugin, Box::new(job));
+        let account = Account { company: self.companies.hash_one(company), plugin };
+        self.shared.lock().turns.push(account, Box::new(job));
         self.shared.ready.notify_one();
         answer.await.ok()
     }
@@ -86,7 +77,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut queues = self.shared.lock();
         queues.stopped = true;
-        let abandoned = std::mem::take(&mut queues.plugins);
+        let abandoned = queues.turns.clear();
         drop(queues);
         self.shared.ready.notify_all();
         drop(abandoned);
@@ -101,47 +92,18 @@ impl Shared {
     fn work(&self) {
         let mut queues = self.lock();
         while !queues.stopped {
-            let Some((plugin, job)) = queues.take() else {
+            let Some((account, job)) = queues.turns.take(Instant::now()) else {
                 queues = self.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(queues);
+            let started = Instant::now();
             // The panic hook has reported it; the caller learns of it because the reply is dropped.
             let _ = catch_unwind(AssertUnwindSafe(job));
             queues = self.lock();
-            queues.finish(plugin);
-        }
-    }
-}
-
-impl Queues {
-    fn push(&mut self, plugin: u64, job: Job) {
-        let queue = self.plugins.entry(plugin).or_default();
-        if queue.waiting.is_empty() {
-            self.turns.push_back(plugin);
-        }
-        queue.waiting.push_back(job);
-    }
-
-    /// The next job of the first plugin that is below its share.
-    fn take(&mut self) -> Option<(u64, Job)> {
-        let below_share = |id| self.plugins.get(id).is_some_and(|queue| queue.running < self.share);
-        let turn = self.turns.iter().position(below_share)?;
-        let plugin = self.turns.remove(turn)?;
-        let queue = self.plugins.get_mut(&plugin)?;
-        let job = queue.waiting.pop_front()?;
-        queue.running += 1;
-        if !queue.waiting.is_empty() {
-            self.turns.push_back(plugin);
-        }
-        Some((plugin, job))
-    }
-
-    fn finish(&mut self, plugin: u64) {
-        let Some(queue) = self.plugins.get_mut(&plugin) else { return };
-        queue.running = queue.running.saturating_sub(1);
-        if queue.running == 0 && queue.waiting.is_empty() {
-            self.plugins.remove(&plugin);
+            if queues.turns.finish(account, started.elapsed()) {
+                self.ready.notify_all();
+            }
         }
     }
 }
