@@ -17,6 +17,7 @@ mod inspect;
 mod limits;
 mod plugin;
 mod pool;
+mod shape;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,13 @@
 // A harness may panic: that is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bombs;
 mod host;
 mod plugins;
 mod process;
 mod receiver;
 
+pub use bombs::{BOMBS, bomb};
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
 pub use process::{Process, binary};

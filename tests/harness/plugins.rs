@@ -5,18 +5,22 @@ use std::path::Path;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// What every guest of `tests/guests` begins with: memory, and an allocator that only moves on.
+/// What every guest of `tests/guests` begins with.
 ///
 /// At 1024 lies a result that is all zeroes: `ok` for `check-config`, `ok(pass)` for `transform`.
 const PRELUDE: &str = r#"
   (memory (export "memory") 16 2000)
+  (type $check (func (param i32 i32) (result i32)))
+  (type $transform (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+"#;
+
+/// An allocator that only moves on, for guests that bring none of their own.
+const ALLOCATOR: &str = r#"
   (global $next (mut i32) (i32.const 8192))
   (func $alloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
     (global.set $next (i32.add (local.get $at) (local.get 3)))
     (local.get $at))
-  (type $check (func (param i32 i32) (result i32)))
-  (type $transform (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
 
 /// A plugin of `plugins/`, built from its source by `cargo xtask test`.
@@ -27,16 +31,24 @@ pub fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", file.display()))
 }
 
-/// A guest of `tests/guests/NAME.wat`: a whole component, or the fields of a core module that follow [`PRELUDE`], which
-/// is given the world's description as wit-bindgen does it.
+/// A guest of `tests/guests/NAME.wat`: a whole component, or the fields of a core module that follow [`PRELUDE`].
 pub fn guest(name: &str) -> Vec<u8> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(format!("{name}.wat"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     if text.contains("(component") {
         return wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let mut module =
-        wat::parse_str(format!("(module {PRELUDE} {text})")).unwrap_or_else(|error| panic!("{name}: {error}"));
+    module(name, &text)
+}
+
+/// A core module of these fields, with the world's description as wit-bindgen gives it.
+pub(crate) fn module(name: &str, fields: &str) -> Vec<u8> {
+    // The text format wants imports before all else.
+    let (imports, fields): (Vec<_>, Vec<_>) = fields.lines().partition(|line| line.starts_with("(import "));
+    let (imports, fields) = (imports.join("\n"), fields.join("\n"));
+    let allocator = if fields.contains("cabi_realloc") { "" } else { ALLOCATOR };
+    let text = format!("(module {imports} {PRELUDE} {allocator} {fields})");
+    let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v0.1");
     let (package, _) = resolve.push_path(wit).unwrap();

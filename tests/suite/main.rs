@@ -10,6 +10,7 @@ mod crash;
 mod credentials;
 mod delivering;
 mod guide;
+mod hostile;
 mod plugins;
 mod problems;
 mod publishing;

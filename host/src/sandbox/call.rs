@@ -10,7 +10,7 @@ use crate::domain::plugin::{Call, Failure, Message, Outcome};
 use super::bindings::v0_1;
 use super::epoch::Ticker;
 use super::failure::{TEXT_BYTES, describe};
-use super::limits::{Limits, OverLimit};
+use super::limits::{HANDLES, Limits, OverLimit};
 use super::plugin::Plugin;
 use super::state::State;
 use super::text::printable;
@@ -46,6 +46,7 @@ impl Caller {
         let mut store = Store::new(plugin.pre.engine(), State::new(&self.limits));
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(self.limits.lift_bytes());
+        store.set_max_component_handles(HANDLES);
         // Before instantiating: a start function can loop too.
         store.set_epoch_deadline(self.ticker.deadline_ticks());
         let answer = plugin.pre.instantiate(&mut store).and_then(|instance| function(&mut store, &instance));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::{Error, Trap};
 
-use super::limits::{Limits, OverLimit};
+use super::limits::{HANDLES, Limits, OverLimit};
 use super::text::{printable, size};
 
 /// Bytes of a reason or error text that are kept.
@@ -19,10 +19,13 @@ pub(super) fn describe(error: &Error, limits: &Limits) -> String {
         return trap_text(*trap, limits.deadline);
     }
     let cause = format!("{error:#}");
-    // wasmtime keeps the type of this error to itself.
+    // wasmtime keeps the types of these errors to itself.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let (body, lifted) = (size(limits.output_bytes), size(limits.lift_bytes()));
         return format!("output limit: a body of {body} allowed, over {lifted} wanted in one result or log message");
+    }
+    if cause.contains("store handle limit exceeded") {
+        return format!("handle limit: {HANDLES} handles to resources allowed, {} wanted", HANDLES + 1);
     }
     printable(&cause, TEXT_BYTES)
 }

@@ -3,16 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{Parser, Validator};
 
 use super::engine::FEATURES;
+use super::shape;
 use super::text::printable;
-
-/// Components inside components that are looked into. Toolchains nest two deep.
-const NESTING: usize = 16;
-
-/// Functions of all core modules together. Python has 13,483.
-const FUNCTIONS: usize = 40_000;
 
 /// Names that a refusal lists.
 const LISTED: usize = 20;
@@ -66,16 +61,16 @@ pub struct Inspection {
     pub track: Track,
 }
 
-/// Validates a component and checks its imports and exports. Compiles nothing.
+/// Counts what a component declares, checks its imports and exports, and validates it. Compiles nothing.
 ///
 /// # Errors
-/// When `bytes` is not a component, uses what the sandbox has switched off, imports what the host does not offer, or
+/// When `bytes` is not a component, declares too much of something, uses what the sandbox has switched off, imports what the host does not offer, or
 /// does not export `posthaste:transform/handler@0.1.x`.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     if !Parser::is_component(bytes) {
         return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
     }
-    let names = Names::read(bytes)?;
+    let names = shape::read(bytes)?;
     let refused: Vec<_> = names.imports.iter().filter(|name| !is_offered(name)).cloned().collect();
     if !refused.is_empty() {
         return Err(Refusal::imports(&refused));
@@ -87,46 +82,6 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
         .validate_all(bytes)
         .map_err(|error| Refusal::new(format!("not a valid component: {error}")))?;
     Ok(Inspection { size: bytes.len(), imports: names.imports, exports: names.exports, track: Track::V0_1 })
-}
-
-#[derive(Default)]
-struct Names {
-    imports: Vec<String>,
-    exports: Vec<String>,
-}
-
-impl Names {
-    /// The outermost component's names; what is nested inside it is only counted.
-    fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let broken = |error| Refusal::new(format!("not a valid component: {error}"));
-        let mut names = Self::default();
-        let (mut depth, mut functions) = (0_usize, 0_usize);
-        for payload in Parser::new(0).parse_all(bytes) {
-            match payload.map_err(broken)? {
-                Payload::Version { .. } => depth += 1,
-                Payload::End(_) => depth = depth.saturating_sub(1),
-                Payload::FunctionSection(section) => functions = functions.saturating_add(section.count() as usize),
-                Payload::ComponentImportSection(section) if depth == 1 => {
-                    for import in section {
-                        names.imports.push(import.map_err(broken)?.name.name.to_owned());
-                    }
-                }
-                Payload::ComponentExportSection(section) if depth == 1 => {
-                    for export in section {
-                        names.exports.push(export.map_err(broken)?.name.name.to_owned());
-                    }
-                }
-                _ => {}
-            }
-            if depth > NESTING {
-                return Err(Refusal::new(format!("components nested deeper than {NESTING}")));
-            }
-            if functions > FUNCTIONS {
-                return Err(Refusal::new(format!("more than {FUNCTIONS} functions; leave out what is not used")));
-            }
-        }
-        Ok(names)
-    }
 }
 
 /// Whether the host has something to give for an import of this name.

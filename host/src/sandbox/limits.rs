@@ -15,6 +15,9 @@ pub(super) const CORE_INSTANCES: u32 = 100;
 /// Linear memories, and likewise tables, of one plugin.
 pub(super) const MEMORIES: u32 = 16;
 
+/// Handles to resources that a plugin may hold. The world has no resources; toolchains use some among their own parts.
+pub(super) const HANDLES: usize = 1000;
+
 /// What one call may use, and how many calls run at the same time.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -1,0 +1,3 @@
+;; Divides by zero.
+(func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
+(func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.div_u (i32.const 1) (i32.load (i32.const 512))))

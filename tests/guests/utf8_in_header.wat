@@ -1,0 +1,8 @@
+;; Answers with a header value that is not UTF-8.
+(data (i32.const 2048) "\00\00\00\00\01\00\00\00\00\0c\00\00\05\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\0d\00\00\01\00\00\00")
+(data (i32.const 3072) "hello")
+(data (i32.const 3328) "\20\0d\00\00\03\00\00\00\80\0d\00\00\04\00\00\00")
+(data (i32.const 3360) "x-a")
+(data (i32.const 3456) "\68\69\ff\c3")
+(func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
+(func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 2048))

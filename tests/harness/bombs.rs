@@ -1,0 +1,143 @@
+//! Guests that are too large or too regular to be written by hand: each is made for one thing that a host may choke on.
+
+use std::fmt::Write;
+
+use crate::plugins::module;
+
+/// The names that [`bomb`] knows.
+pub const BOMBS: [&str; 18] = [
+    "nested",
+    "nested_thousands",
+    "instances",
+    "instances_by_alias",
+    "instances_of_the_given",
+    "functions",
+    "huge_function",
+    "deep_blocks",
+    "br_table",
+    "br_tables",
+    "locals",
+    "types",
+    "component_types",
+    "globals",
+    "data_segments",
+    "element_segments",
+    "imports",
+    "exports",
+];
+
+/// The functions of a plugin that does nothing.
+const IDLE: &str = r#"
+(func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
+(func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 1024))
+"#;
+
+/// What makes a component look like a plugin, until somebody looks for the handler's functions.
+const HANDLER: &str = r#"(instance $handler) (export "posthaste:transform/handler@0.1.0" (instance $handler))"#;
+
+/// The guest of this name.
+pub fn bomb(name: &str) -> Vec<u8> {
+    match name {
+        "nested" => nested(17),
+        "nested_thousands" => nested(5000),
+        "instances" => instances(8),
+        "instances_by_alias" => instances_by_alias(8),
+        "instances_of_the_given" => component(
+            r#"(component $one)
+               (component $ten (import "a" (component $a)) (instance (instantiate $a)) (instance (instantiate $a)))
+               (instance (instantiate $ten (with "a" (component $one))))"#,
+        ),
+        "functions" => idle_and("functions", &"(func)".repeat(40_001)),
+        "huge_function" => idle_and("huge_function", &format!("(func {})", "(drop (i32.const 7))".repeat(1_500_000))),
+        "deep_blocks" => idle_and("deep_blocks", &deep_blocks(50_000)),
+        "br_table" => idle_and("br_table", &br_tables(1, 120_000)),
+        "br_tables" => idle_and("br_tables", &br_tables(500, 1000)),
+        "locals" => idle_and("locals", &locals(40, 49_000)),
+        "types" => idle_and("types", &numbered(100_000, |n| format!("(type (func (param {})))", bits(n)))),
+        "component_types" => component(&numbered(50_000, |n| format!("(type (record (field \"f{n}\" string)))"))),
+        "globals" => idle_and("globals", &"(global (mut i32) (i32.const 0))".repeat(200_000)),
+        "data_segments" => idle_and("data_segments", &"(data \"x\")".repeat(90_000)),
+        "element_segments" => idle_and("element_segments", &"(elem func 0)".repeat(90_000)),
+        "imports" => component(&numbered(30_000, |n| format!("(import \"a{n}\" (func))"))),
+        "exports" => idle_and("exports", &numbered(90_000, |n| format!("(export \"e{n}\" (func 0))"))),
+        _ => panic!("no bomb of the name {name}"),
+    }
+}
+
+fn idle_and(name: &str, fields: &str) -> Vec<u8> {
+    module(name, &format!("{IDLE}\n{fields}"))
+}
+
+fn component(fields: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {fields} {HANDLER})")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn numbered(count: u32, text: impl Fn(u32) -> String) -> String {
+    (0..count).fold(String::new(), |all, n| all + &text(n))
+}
+
+/// A sequence of types that is different for each number.
+fn bits(number: u32) -> String {
+    (0..17).map(|bit| if number >> bit & 1 == 1 { "i32 " } else { "i64 " }).collect()
+}
+
+/// Components in components. In binary, because the reader of the text format calls itself for each of them.
+fn nested(depth: usize) -> Vec<u8> {
+    const COMPONENT_SECTION: u8 = 4;
+    let header = b"\0asm\x0d\0\x01\0";
+    (1..depth).fold(header.to_vec(), |inner, _| {
+        let mut outer = [&header[..], &[COMPONENT_SECTION]].concat();
+        let mut length = inner.len();
+        while length >= 0x80 {
+            outer.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        outer.push(length as u8);
+        outer.extend(inner);
+        outer
+    })
+}
+
+/// Ten instances of a component that makes ten instances of a component …: ten to the power of `levels`.
+fn instances(levels: u32) -> Vec<u8> {
+    let innermost = "(component $c (core module $m) (core instance (instantiate $m)))".to_owned();
+    let all = (0..levels)
+        .fold(innermost, |inner, _| format!("(component $c {inner} {})", "(instance (instantiate $c))".repeat(10)));
+    component(&format!("{all} (instance (instantiate $c))"))
+}
+
+/// The same side by side: each component makes ten instances of the one before it.
+fn instances_by_alias(levels: u32) -> Vec<u8> {
+    let mut all = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
+    for level in 1..=levels {
+        let before = level - 1;
+        let ten = "(instance (instantiate $b))".repeat(10);
+        write!(all, "(component $c{level} (alias outer 1 $c{before} (component $b)) {ten})").unwrap();
+    }
+    component(&format!("{all} (instance (instantiate $c{levels}))"))
+}
+
+fn deep_blocks(depth: usize) -> String {
+    // Unfolded: the reader of the text format calls itself for folded ones.
+    format!("(func {} {})", "block ".repeat(depth), "end ".repeat(depth))
+}
+
+/// Functions that jump to one of many blocks.
+fn br_tables(count: usize, targets: usize) -> String {
+    let blocks = targets.min(1000);
+    let names: String = (0..targets).map(|n| format!("{} ", n % blocks)).collect();
+    let function = format!(
+        "(func (param i32) {} local.get 0 br_table {names} {})",
+        "block ".repeat(blocks),
+        "end ".repeat(blocks)
+    );
+    function.repeat(count)
+}
+
+/// Functions with as many locals as there may be, set in many blocks.
+fn locals(count: usize, locals: usize) -> String {
+    let declared = "(local ".to_owned() + &"i32 ".repeat(locals) + ")";
+    let used: String =
+        (0..1000).map(|n| format!("local.get 0 if local.get {n} local.set {} end ", locals - 1 - n)).collect();
+    format!("(func (param i32) {declared} {used})").repeat(count)
+}
