@@ -47,6 +47,7 @@ pub use engine::Purpose;
 pub use inspect::{Inspection, Refusal, Track, inspect};
 pub use limits::Limits;
 pub use plugin::Plugin;
+pub use text::printable;
 
 /// Stands for the company where a config is checked: those calls come before deliveries that wait in a backlog, and among
 /// themselves they take turns by plugin. No company has this name.

@@ -1,11 +1,13 @@
-//! Guests that are too large or too regular to be written by hand: each is made for one thing that a host may choke on.
+//! Guests that are too large, too regular or too wordy to be written by hand: each is made for one thing that a host may
+//! choke on.
 
 use std::fmt::Write;
 
+use crate::frame::framed;
 use crate::plugins::module;
 
 /// The names that [`bomb`] knows.
-pub const BOMBS: [&str; 18] = [
+pub const BOMBS: [&str; 21] = [
     "nested",
     "nested_thousands",
     "instances",
@@ -24,6 +26,9 @@ pub const BOMBS: [&str; 18] = [
     "element_segments",
     "imports",
     "exports",
+    "handles",
+    "memories",
+    "strings_between_parts",
 ];
 
 /// The functions of a plugin that does nothing.
@@ -60,6 +65,9 @@ pub fn bomb(name: &str) -> Vec<u8> {
         "element_segments" => idle_and("element_segments", &"(elem func 0)".repeat(90_000)),
         "imports" => component(&numbered(30_000, |n| format!("(import \"a{n}\" (func))"))),
         "exports" => idle_and("exports", &numbered(90_000, |n| format!("(export \"e{n}\" (func 0))"))),
+        "handles" => handles(),
+        "memories" => memories(12),
+        "strings_between_parts" => strings_between_parts(),
         _ => panic!("no bomb of the name {name}"),
     }
 }
@@ -140,4 +148,49 @@ fn locals(count: usize, locals: usize) -> String {
     let used: String =
         (0..1000).map(|n| format!("local.get 0 if local.get {n} local.set {} end ", locals - 1 - n)).collect();
     format!("(func (param i32) {declared} {used})").repeat(count)
+}
+
+/// Makes handles to a resource of its own until it is stopped.
+fn handles() -> Vec<u8> {
+    framed(
+        "(type $thing (resource (rep i32))) (core func $new (canon resource.new $thing))",
+        r#"(export "new" (func $new))"#,
+        r#"(import "parts" "new" (func $new (param i32) (result i32)))"#,
+        "(loop $l (drop (call $new (i32.const 1))) (br $l)) unreachable",
+    )
+}
+
+/// Grows so many memories by 10 MiB each.
+fn memories(count: u32) -> Vec<u8> {
+    let parts = numbered(count, |n| {
+        format!(
+            r#"(core module $M{n} (memory 1) (func (export "grow") (drop (memory.grow (i32.const 160)))))
+               (core instance $m{n} (instantiate $M{n})) (alias core export $m{n} "grow" (core func $grow{n}))"#
+        )
+    });
+    framed(
+        &parts,
+        &numbered(count, |n| format!(r#"(export "grow{n}" (func $grow{n}))"#)),
+        &numbered(count, |n| format!(r#"(import "parts" "grow{n}" (func $grow{n}))"#)),
+        &(numbered(count, |n| format!("(call $grow{n})")) + "(i32.const 0)"),
+    )
+}
+
+/// No bomb: a plugin of two components, each with a memory of its own, with what it takes to hand a string over.
+fn strings_between_parts() -> Vec<u8> {
+    framed(
+        r#"(component $Reader
+             (core module $M
+               (memory (export "memory") 1)
+               (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+               (func (export "read") (param i32 i32)))
+             (core instance $m (instantiate $M))
+             (func (export "read") (param "text" string)
+               (canon lift (core func $m "read") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))
+           (instance $reader (instantiate $Reader))
+           (core func $read (canon lower (func $reader "read") (memory $mem)))"#,
+        r#"(export "read" (func $read))"#,
+        r#"(import "parts" "read" (func $read (param i32 i32)))"#,
+        "(i32.const 0)",
+    )
 }

@@ -20,9 +20,10 @@ pub fn binary() -> PathBuf {
 
 /// `posthaste serve` on a port of its own; killed with the test.
 pub struct Process {
-    /// Speaks to it.
+    /// Speaks to it with a key of company `acme`.
     pub client: Client,
     child: Child,
+    database: String,
 }
 
 impl Process {
@@ -50,9 +51,7 @@ impl Process {
     /// The same, with these environment variables.
     pub async fn serve_in(environment: &[(&str, &str)], folder: &Path, flags: &[&str]) -> Self {
         let database = format!("sqlite://{}", folder.join("posthaste.db").display());
-        let create = ["keys", "create", "--company", "acme", "--database", &database];
-        let (status, key, error) = Self::run(create).await;
-        assert_eq!(status, 0, "{error}");
+        let key = new_key("acme", &database).await;
         let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")
@@ -77,7 +76,20 @@ impl Process {
         });
         let base = base.await.expect("serve never said where it listens");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { client: Client::new(base, key.trim()), child }
+        Self { client: Client::new(base, key), child, database }
+    }
+
+    /// A client of another company.
+    pub async fn company(&self, name: &str) -> Client {
+        self.client.with_key(new_key(name, &self.database).await)
+    }
+
+    /// The most memory that it has had, in KiB: the `VmHWM` of proc(5).
+    pub fn peak_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// `kill -9`.
@@ -93,4 +105,11 @@ impl Process {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
         status.code().unwrap_or(-1)
     }
+}
+
+async fn new_key(company: &str, database: &str) -> String {
+    let create = ["keys", "create", "--company", company, "--database", database];
+    let (status, key, error) = Process::run(create).await;
+    assert_eq!(status, 0, "{error}");
+    key.trim().to_owned()
 }

@@ -97,6 +97,15 @@ impl Receiver {
         self.arrivals()
     }
 
+    /// Waits for one that is as `wanted` says.
+    pub async fn wait_for_one(&self, wanted: impl Fn(&Arrival) -> bool) -> Arrival {
+        let mut seen = self.shared.count.subscribe();
+        let arrived = || self.shared.arrivals.lock().unwrap().iter().rev().find(|arrival| wanted(arrival)).cloned();
+        let waiting = seen.wait_for(|_| arrived().is_some());
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "it never arrived");
+        arrived().unwrap()
+    }
+
     /// Waits for the first arrival.
     pub async fn first(&self) -> Arrival {
         self.wait_for(1).await.remove(0)

@@ -1,12 +1,79 @@
-//! Plugins that mean harm: each is stopped with a reason that says what stopped it, and nobody else notices.
-#[tokio::test]
-async fn dump() {
-    let dir = std::path::PathBuf::from(std::env::var("DUMP").unwrap());
-    for name in posthaste_tests::BOMBS {
-        std::fs::write(dir.join(format!("{name}.wasm")), posthaste_tests::bomb(name)).unwrap();
+//! Plugins that mean harm, against the real binary: each is stopped with a reason that says what stopped it, the process
+//! lives, and nobody else notices.
+
+mod calls;
+mod covered;
+mod neighbours;
+mod proposals;
+mod uploads;
+mod wasi;
+
+use posthaste_tests::{Client, Process, Receiver, guest};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A host with a hostile company `acme` and an innocent one, which has a plugin too.
+struct Stage {
+    process: Process,
+    neighbour: Client,
+    receiver: Receiver,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // A failed attempt is looked at, not repeated.
+        let process = Process::serve(folder.path(), &["--retry-schedule", "1h"]).await;
+        let (neighbour, receiver) = (process.company("neighbour").await, Receiver::start().await);
+        neighbour.upload("innocent", &guest("pass")).await.expect(201);
+        subscribe(&neighbour, &receiver, "innocent", Some("innocent")).await;
+        Self { process, neighbour, receiver, _folder: folder }
     }
-    for file in std::fs::read_dir("guests").unwrap() {
-        let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
-        std::fs::write(dir.join(format!("g_{name}.wasm")), posthaste_tests::guest(&name)).unwrap();
+
+    /// Uploads a plugin, subscribes it, publishes one event, and answers the one attempt at it.
+    async fn attempt(&self, name: &str, wasm: &[u8]) -> Value {
+        // Names of plugins have no underscores.
+        let plugin = name.replace('_', "-");
+        let answer = self.process.client.upload(&plugin, wasm).await;
+        assert_eq!(answer.status, 201, "{name}: {}", String::from_utf8_lossy(&answer.bytes));
+        subscribe(&self.process.client, &self.receiver, name, Some(&plugin)).await;
+        let id = self.process.client.publish(name, &json!({"name": "Ada"})).await;
+        let tried = self.process.client.delivery_when(&id, "attempted", |delivery| delivery["attempt_count"] == 1);
+        tried.await["attempts"][0].clone()
     }
+
+    /// The guest's attempt fails, and this is a part of the reason.
+    async fn stopped(&self, name: &str, wasm: &[u8], part: &str) -> Value {
+        let attempt = self.attempt(name, wasm).await;
+        assert_eq!(attempt["plugin"]["outcome"], "error", "{name}: {attempt}");
+        for reason in [&attempt["error"], &attempt["plugin"]["reason"]] {
+            let reason = reason.as_str().unwrap_or_default();
+            assert!(reason.contains(part), "{name}: `{reason}` does not say `{part}`");
+            assert!(reason.len() < 5000 && !reason.contains(char::is_control), "{name}: {reason:?}");
+        }
+        self.unharmed(name).await;
+        attempt
+    }
+
+    /// The upload is refused, and this is a part of the reason; nothing of it is stored.
+    async fn refused(&self, name: &str, wasm: &[u8], part: &str) {
+        let plugin = name.replace('_', "-");
+        let reason = self.process.client.upload(&plugin, wasm).await.problem(422);
+        assert!(reason.contains(part), "{name}: `{reason}` does not say `{part}`");
+        assert!(reason.len() < 5000 && !reason.contains(char::is_control), "{name}: {reason:?}");
+        self.process.client.get(&format!("/plugins/{plugin}")).await.problem(404);
+        self.unharmed(name).await;
+    }
+
+    /// The neighbour still delivers.
+    async fn unharmed(&self, after: &str) {
+        let id = self.neighbour.publish("innocent", &json!(after)).await;
+        self.neighbour.delivery(&id, "delivered").await;
+    }
+}
+
+async fn subscribe(client: &Client, receiver: &Receiver, event_type: &str, plugin: Option<&str>) {
+    let hook = json!({"type": event_type, "target_url": receiver.url(&format!("/{event_type}")), "plugin": plugin});
+    client.post("/webhooks", &hook).await.expect(201);
 }

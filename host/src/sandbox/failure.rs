@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wasmtime::{Error, Trap};
 
+use crate::domain::headers::MAX_COUNT;
+
 use super::limits::{HANDLES, Limits, OverLimit};
 use super::text::{printable, size};
 
@@ -22,7 +24,10 @@ pub(super) fn describe(error: &Error, limits: &Limits) -> String {
     // wasmtime keeps the types of these errors to itself.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let (body, lifted) = (size(limits.output_bytes), size(limits.lift_bytes()));
-        return format!("output limit: a body of {body} allowed, over {lifted} wanted in one result or log message");
+        return format!(
+            "output limit: a body of {body} and {MAX_COUNT} headers allowed, over {lifted} wanted in one result or log \
+             message"
+        );
     }
     if cause.contains("store handle limit exceeded") {
         return format!("handle limit: {HANDLES} handles to resources allowed, {} wanted", HANDLES + 1);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// `text` with control characters escaped, cut on a character boundary to at most `max` bytes.
-pub(super) fn printable(text: &str, max: usize) -> String {
+pub fn printable(text: &str, max: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(max));
     let mut escaped = String::new();
     for c in text.chars() {

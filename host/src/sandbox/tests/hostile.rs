@@ -97,7 +97,7 @@ async fn large_bodies_are_refused_with_what_was_wanted() {
     let call = transform_in(&sandbox, Guest::transforming(MANY), "333").await;
     assert_eq!(broke(&call), "guest@00000000: output limit: 1 MiB allowed, 3 MiB wanted");
     let call = transform_in(&sandbox, Guest::transforming(MANY), &"x".repeat(30)).await;
-    let text = "output limit: a body of 1 MiB allowed, over 4 MiB wanted in one result or log message";
+    let text = "output limit: a body of 1 MiB and 32 headers allowed, over 4 MiB wanted in one result or log message";
     assert_eq!(broke(&call), format!("guest@00000000: {text}"));
 }
 

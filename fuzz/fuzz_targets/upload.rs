@@ -1,0 +1,32 @@
+//! What is uploaded: it is refused in words or described, without a panic, and soon. Nothing is compiled.
+
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use posthaste::sandbox::{componentize, inspect};
+
+/// Inputs have some kilobytes: what takes this long is no longer in proportion to them.
+const SOON: Duration = Duration::from_secs(5);
+
+fuzz_target!(|bytes: &[u8]| {
+    let started = Instant::now();
+    let refused = match componentize(bytes) {
+        Err(refusal) => Some(refusal),
+        Ok(component) => match inspect(&component) {
+            Err(refusal) => Some(refusal),
+            Ok(inspection) => {
+                assert_eq!(inspection.size, component.len());
+                assert!(inspection.exports.iter().any(|name| name.starts_with("posthaste:transform/handler@0.1.")));
+                assert!(inspection.imports.iter().all(|name| name.starts_with("posthaste:transform/")));
+                None
+            }
+        },
+    };
+    if let Some(text) = refused.map(|refusal| refusal.to_string()) {
+        assert!(!text.is_empty() && text.len() <= 4 << 10, "{} bytes of refusal", text.len());
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    assert!(started.elapsed() < SOON, "{:?} for {} bytes", started.elapsed(), bytes.len());
+});

@@ -1,0 +1,4 @@
+;; Wants to throw.
+(component
+  (core module (tag))
+  (instance $handler) (export "posthaste:transform/handler@0.1.0" (instance $handler)))

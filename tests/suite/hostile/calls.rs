@@ -1,0 +1,141 @@
+//! What a plugin does when it is called. Every guest here passes the upload's checks.
+
+use posthaste_tests::{bomb, guest};
+use serde_json::json;
+
+use super::Stage;
+
+async fn each_is_stopped(guests: &[(&str, &str)]) -> Stage {
+    let stage = Stage::set().await;
+    for (name, part) in guests {
+        stage.stopped(name, &guest(name), part).await;
+    }
+    stage
+}
+
+#[tokio::test]
+async fn loops_end_at_the_deadline_wherever_they_are() {
+    each_is_stopped(&[
+        ("loop", "deadline: 100ms allowed"),
+        ("loop_in_realloc", "deadline: 100ms allowed"),
+        ("loop_in_post_return", "deadline: 100ms allowed"),
+        ("log_without_end", "deadline: 100ms allowed"),
+        ("log_megabytes_in_lines", "deadline: 100ms allowed"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn growth_ends_at_its_limit_in_one_step_in_many_and_over_many_memories() {
+    let stage = each_is_stopped(&[
+        ("greedy", "memory limit: 64 MiB allowed, 64.1 MiB wanted"),
+        ("grow_at_once", "memory limit: 64 MiB allowed, 119.8 MiB wanted"),
+        ("grow_table", "table limit: 20000 elements allowed, "),
+        ("recursion", "stack exhausted: "),
+    ])
+    .await;
+    stage.stopped("memories", &bomb("memories"), "memory limit: 64 MiB allowed, ").await;
+    stage.stopped("handles", &bomb("handles"), "handle limit: 1000 handles to resources allowed, 1001 wanted").await;
+}
+
+#[tokio::test]
+async fn answers_that_lie_about_where_they_are_are_not_followed() {
+    each_is_stopped(&[
+        ("result_out_of_bounds", "pointer out of bounds"),
+        ("result_misaligned", "pointer not aligned"),
+        ("outcome_of_no_case", "unexpected discriminant: 9"),
+        ("body_out_of_bounds", "string pointer/length out of bounds of memory"),
+        ("body_of_huge_length", "string pointer/length out of bounds of memory"),
+        ("headers_of_huge_length", "list pointer/length out of bounds of memory"),
+        ("headers_out_of_bounds", "list pointer/length out of bounds of memory"),
+        ("headers_misaligned", "list pointer is not aligned"),
+        ("headers_overlap", r"header `\u{0}`: a name is 1 to 64"),
+        ("log_of_no_level", "unexpected discriminant: 9"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_refused_wherever_it_is() {
+    each_is_stopped(&[
+        ("utf8_in_body", "invalid utf-8"),
+        ("utf8_in_reason", "invalid utf-8"),
+        ("utf8_in_error", "invalid utf-8"),
+        ("utf8_in_header", "invalid utf-8"),
+        ("utf8_in_log", "invalid utf-8"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn output_ends_at_its_limit_and_the_host_does_not_copy_it_first() {
+    let stage = Stage::set().await;
+    let before = stage.process.peak_kib();
+    for (name, part) in [
+        ("flood", "over 4 MiB wanted in one result or log message"),
+        ("huge_body", "over 4 MiB wanted in one result or log message"),
+        ("many_headers", "a body of 1 MiB and 32 headers allowed, over 4 MiB wanted"),
+        ("thousand_headers", "1000 headers; at most 32 are allowed"),
+        ("one_string_many_times", "over 4 MiB wanted in one result or log message"),
+        ("log_megabytes", "log limit: 1024 KiB allowed, 2 MiB wanted"),
+    ] {
+        stage.stopped(name, &guest(name), part).await;
+    }
+    // What the guests themselves may have: 64 MiB on each of the threads that run them, one more than the cores. The
+    // string named by 5,000 headers alone would be 5 GB.
+    let threads = std::thread::available_parallelism().unwrap().get() as u64 + 1;
+    let grown = stage.process.peak_kib() - before;
+    assert!(grown < (threads * 64 + 64) << 10, "the host grew by {grown} KiB");
+}
+
+#[tokio::test]
+async fn headers_that_break_the_request_or_the_rules_are_refused_by_name() {
+    each_is_stopped(&[
+        ("header_injection", "header `x-a`: a value is at most"),
+        ("header_name_injection", r"header `x\r\ny`: a name is 1 to 64"),
+        ("header_without_name", "header ``: a name is 1 to 64"),
+        ("content_type_injection", "header `content-type`: a value is at most"),
+        ("protected_header", "header `Webhook-Signature` is set by the host"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn traps_are_told_with_their_cause() {
+    each_is_stopped(&[
+        ("trap", "`unreachable` executed"),
+        ("divide_by_zero", "integer divide by zero"),
+        ("read_out_of_bounds", "memory accessed out of bounds"),
+        ("bad_indirect_call", "uninitialized element"),
+        ("wrong_indirect_call", "indirect call type mismatch"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_log_flood_is_counted_and_does_no_harm() {
+    let stage = Stage::set().await;
+    let lines = stage.attempt("log_lines", &guest("log_lines")).await;
+    assert_eq!((&lines["status_code"], &lines["plugin"]["logs_dropped"]), (&json!(200), &json!(936)));
+    assert_eq!(lines["plugin"]["logs"].as_array().unwrap().len(), 64);
+    let long = stage.attempt("log_long_line", &guest("log_long_line")).await;
+    let line = long["plugin"]["logs"][0]["message"].as_str().unwrap();
+    assert!(line.starts_with(r"hi\r\n\u{1b}") && line.len() <= 1024, "{line}");
+    stage.unharmed("log_long_line").await;
+}
+
+#[tokio::test]
+async fn a_plugin_of_several_components_with_glue_between_them_runs() {
+    let stage = Stage::set().await;
+    let attempt = stage.attempt("strings_between_parts", &bomb("strings_between_parts")).await;
+    assert_eq!((&attempt["status_code"], &attempt["plugin"]["outcome"]), (&json!(200), &json!("pass")), "{attempt}");
+}
+
+#[tokio::test]
+async fn a_plugins_own_error_and_refusal_are_told_in_its_words() {
+    let stage = each_is_stopped(&[("error", "no such employee")]).await;
+    let client = &stage.process.client;
+    client.upload("refuse-config", &guest("refuse_config")).await.expect(201);
+    let hook = json!({"type": "t", "target_url": stage.receiver.url("/"), "plugin": "refuse-config"});
+    assert!(client.post("/webhooks", &hook).await.problem(422).contains("I take no config"));
+}

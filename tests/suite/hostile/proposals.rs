@@ -1,0 +1,22 @@
+//! What of WebAssembly the sandbox has switched off: refused in words that say what it is.
+
+use posthaste_tests::guest;
+
+use super::Stage;
+
+#[tokio::test]
+async fn what_is_switched_off_is_refused_in_words() {
+    let stage = Stage::set().await;
+    for (name, part) in [
+        ("threads", "threads must be enabled for shared memories"),
+        ("memory64", "memory64 must be enabled for 64-bit memories"),
+        ("multi_memory", "multiple memories"),
+        ("gc", "without the gc feature"),
+        ("exceptions", "exceptions proposal not enabled"),
+        ("async", "requires the component model async feature"),
+        ("streams", "requires the component model async feature"),
+        ("wide_arithmetic", "wide arithmetic support is not enabled"),
+    ] {
+        stage.refused(name, &guest(name), part).await;
+    }
+}

@@ -1,0 +1,94 @@
+//! What is uploaded: most of it is refused before anything of it is compiled.
+
+use posthaste_tests::{bomb, guest, shipped};
+
+use super::Stage;
+
+#[tokio::test]
+async fn what_loops_or_traps_in_the_uploads_own_check_is_refused() {
+    let stage = Stage::set().await;
+    for (name, part) in [
+        ("loop_in_start", "deadline: 100ms allowed"),
+        ("loop_in_check_config", "deadline: 100ms allowed"),
+        ("wrong_world", "does not export `posthaste:transform/handler@0.1.x`"),
+    ] {
+        stage.refused(name, &guest(name), part).await;
+    }
+}
+
+#[tokio::test]
+async fn what_declares_too_much_is_refused_with_what_is_allowed_and_what_was_wanted() {
+    let stage = Stage::set().await;
+    for (name, part) in [
+        ("nested", "too many components and modules inside each other: 16 allowed, 17 or more wanted"),
+        ("nested_thousands", "too many components and modules inside each other: 16 allowed, 17 or more wanted"),
+        ("instances", "too many instances: 500 allowed, 633 or more wanted"),
+        ("instances_by_alias", "too many instances: 500 allowed, 633 or more wanted"),
+        ("instances_of_the_given", "instantiates a component that it is given from elsewhere"),
+        ("functions", "too many functions: 40000 allowed, 40004 or more wanted"),
+        ("types", "too many core types: 10000 allowed, 100003 or more wanted"),
+        ("element_segments", "too many element segments: 10000 allowed, 90000 or more wanted"),
+        ("imports", "`a19`, and 29980 more; a transform may import only"),
+        ("component_types", "does not have export `check-config`"),
+        ("br_table", "has 119999 targets, which exceeds the implementation limit of 65520"),
+    ] {
+        stage.refused(name, &bomb(name), part).await;
+    }
+}
+
+/// These are large and not forbidden. Whoever bounds the time and memory of compiling may refuse them.
+#[tokio::test]
+async fn what_is_slow_to_compile_is_compiled_or_refused_and_disturbs_nobody_meanwhile() {
+    let stage = Stage::set().await;
+    for name in ["huge_function", "deep_blocks", "br_tables", "locals", "globals", "data_segments", "exports"] {
+        let (client, wasm) = (stage.process.client.clone(), bomb(name));
+        let plugin = name.replace('_', "-");
+        let upload = tokio::spawn(async move { client.upload(&plugin, &wasm).await });
+        loop {
+            stage.unharmed(name).await;
+            if upload.is_finished() {
+                break;
+            }
+        }
+        let answer = upload.await.unwrap();
+        assert!(answer.status == 201 || answer.problem(422).contains("allowed"), "{name}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_component_is_refused_by_what_it_looks_like() {
+    let stage = Stage::set().await;
+    let cases: [(&str, &[u8], &str); 7] = [
+        ("empty", b"", "the file is empty"),
+        ("zeroes", &[0; 4096], "only zeroes"),
+        ("elf", b"\x7fELF\x02\x01\x01\0\0\0\0\0", "native program (ELF)"),
+        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
+        ("text_format", b"(component)", "WebAssembly text"),
+        ("source", b"fn main() {}", "text"),
+        ("magic_alone", b"\0asm", "cut short"),
+    ];
+    for (name, bytes, part) in cases {
+        stage.refused(name, bytes, part).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_short_is_refused() {
+    let (stage, whole) = (Stage::set().await, shipped("mask"));
+    for cut in 1..16 {
+        stage.refused("cut", &whole[..whole.len() * cut / 16], "").await;
+    }
+}
+
+#[tokio::test]
+async fn flipped_bits_do_no_harm() {
+    let (stage, whole) = (Stage::set().await, guest("replace"));
+    for at in (0..whole.len()).step_by(7) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let answer = stage.process.client.upload("flipped", &flipped).await;
+        // A bit in a text of the plugin's own changes nothing that could be noticed.
+        assert!([200, 201, 422].contains(&answer.status), "byte {at}: {}", answer.status);
+    }
+    stage.unharmed("flipped").await;
+}
