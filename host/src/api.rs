@@ -10,6 +10,7 @@ mod problem;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post, put};
@@ -38,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.
     pub(crate) max_event_bytes: usize,
+    /// Time for one plugin call.
+    pub(crate) plugin_deadline: Duration,
     /// Largest plugin, in bytes.
     pub(crate) max_plugin_bytes: usize,
 }
@@ -53,8 +56,11 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::one))
         .route("/plugins", get(plugins::list))
-        .route("/plugins/{name}", put(plugins::upload).get(plugins::one))
-        .route("/plugins/{name}/versions/{digest}", get(plugins::version));
+        .route("/plugins/{name}", put(plugins::upload).get(plugins::one).delete(plugins::remove))
+        .route("/plugins/{name}/versions/{digest}", get(plugins::version).delete(plugins::remove_version))
+        .route("/plugins/{name}/activate", post(plugins::activate))
+        .route("/plugins/{name}/dry-run", post(plugins::dry_run))
+        .route("/plugins/{name}/compare", post(plugins::compare));
     Router::new()
         .nest("/api/v1", v1)
         .route("/healthz", get(health::process))
@@ -70,6 +76,9 @@ struct List<T> {
     data: Vec<T>,
     next_cursor: Option<String>,
 }
+
+/// How often a change is tried again whose ground has shifted meanwhile ([`crate::store::StoreError::Changed`]).
+const RETRIES: u32 = 4;
 
 /// Most rows of one list.
 const MAX_LIMIT: u32 = 100;

@@ -1,5 +1,6 @@
 //! What Posthaste is about: pure types and rules. No IO, no async, nothing of the other rooms.
 
+pub mod comparison;
 pub mod credential;
 pub mod delivery;
 pub mod event;
@@ -23,5 +24,10 @@ impl Invalid {
     /// A broken rule at `pointer`.
     pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
+    }
+
+    /// The same rule, broken below `pointer`.
+    pub fn below(self, pointer: &str) -> Self {
+        Self { pointer: format!("{pointer}{}", self.pointer), ..self }
     }
 }

@@ -13,6 +13,7 @@ pub mod pipeline;
 pub mod sandbox;
 mod secret_key;
 mod server;
+pub mod standard;
 pub mod store;
 pub mod telemetry;
 
@@ -108,6 +109,7 @@ impl Service {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
         let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?).await?;
         let store = Arc::new(store);
+        standard::install(&store, around.clock.now_ms()).await?;
         let delivering = config.delivering;
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
         let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST);
@@ -134,6 +136,7 @@ impl Service {
             clock: around.clock,
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
+            plugin_deadline: config.plugins.plugin_deadline,
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;

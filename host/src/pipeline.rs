@@ -3,6 +3,7 @@
 //! The database is the log, memory is the fast path: a crash at any point loses nothing that was answered, and costs at
 //! most a second POST of what was in flight.
 
+mod compare;
 mod lanes;
 mod plugins;
 mod publish;
@@ -30,6 +31,7 @@ use lanes::Lanes;
 use plugins::Plugins;
 use send::Targets;
 
+pub use compare::{Comparison, Difference, Question};
 pub use publish::{Accepted, NewEvent};
 
 /// How long a process may keep a delivery in memory before the sweep looks whether it is still held.

@@ -23,9 +23,9 @@ use backend::Backend;
 use cache::ReadCache;
 use writer::Writer;
 
-pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published};
+pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published, Recorded};
 pub use keys::KeyStore;
-pub use plugins::{NewVersion, PluginRow, VersionRow};
+pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
 pub use writer::Publish;
 
@@ -47,6 +47,12 @@ pub enum StoreError {
     /// A rule of the store was broken: the text says which.
     #[error("{0}")]
     Limit(String),
+    /// Something is used by something else: the text says by what.
+    #[error("{0}")]
+    InUse(String),
+    /// What was found out before the transaction no longer holds: the text says what.
+    #[error("{0}")]
+    Changed(String),
     /// The transaction did not commit; nothing of it is stored.
     #[error("the database did not take the write")]
     NotCommitted,

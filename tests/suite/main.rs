@@ -5,15 +5,19 @@
 
 mod cases;
 mod commands;
+mod comparing;
 mod compiling;
 mod crash;
 mod credentials;
 mod delivering;
+mod dry_runs;
 mod guide;
 mod hostile;
 mod plugins;
 mod problems;
 mod publishing;
 mod queries;
+mod standard;
 mod targets;
+mod versions;
 mod webhooks;

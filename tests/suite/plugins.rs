@@ -30,7 +30,7 @@ async fn an_upload_is_described_stored_as_it_is_and_the_same_again_changes_nothi
     let plugin = host.get("/plugins/mask").await.expect(200);
     assert_eq!((&plugin["digest"], plugin["data"].as_array().unwrap().len()), (&second["digest"], 2));
     let list = host.get("/plugins").await.expect(200);
-    assert_eq!((&list["data"][0]["name"], &list["next_cursor"]), (&json!("mask"), &Value::Null));
+    assert_eq!((&list["data"][0]["name"], &list["data"][0]["standard"]), (&json!("mask"), &json!(false)));
 }
 
 #[tokio::test]
@@ -99,8 +99,11 @@ async fn what_a_failing_plugin_does_is_the_webhooks_choice() {
         let delivery = host.delivery(&id, status).await;
         assert_eq!(delivery["attempts"].as_array().unwrap().len(), attempts, "{policy}");
         let plugin = &delivery["attempts"][0]["plugin"];
-        assert_eq!(plugin["outcome"], "error");
+        assert_eq!((&plugin["outcome"], &plugin["on_error"]), (&json!("error"), &json!(policy)));
         assert!(plugin["reason"].as_str().unwrap().contains("unreachable"), "{plugin}");
+        let attempt = &delivery["attempts"][0];
+        assert_eq!(attempt["request_headers"].is_object(), policy == "send_original", "{attempt}");
+        assert_eq!(attempt["error"].is_string(), policy == "retry", "{attempt}");
     }
     let arrivals = receiver.arrivals();
     assert_eq!((arrivals.len(), arrivals[0].json()), (1, json!({"policy": "send_original"})));
@@ -186,10 +189,11 @@ async fn what_cannot_run_here_is_refused_by_name_and_not_stored() {
     host.upload("std-mask", &mask).await.problem(422);
     host.upload("Mask", &mask).await.problem(422);
     host.call(Method::PUT, "/plugins/mask", &[("content-type", "text/plain")], mask.clone()).await.problem(415);
-    host.call(Method::PUT, "/plugins/mask?activate=false", &[("content-type", "application/wasm")], mask)
+    host.call(Method::PUT, "/plugins/mask?activate=no", &[("content-type", "application/wasm")], mask)
         .await
         .problem(422);
-    assert_eq!(host.get("/plugins").await.expect(200)["data"], json!([]));
+    let list = host.get("/plugins").await.expect(200);
+    assert!(list["data"].as_array().unwrap().iter().all(|plugin| plugin["standard"] == true), "{list}");
 }
 
 #[tokio::test]

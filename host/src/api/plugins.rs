@@ -1,21 +1,34 @@
-//! Uploading plugins and looking them up.
+//! Plugins and their versions: looking them up here, all else in one file for each call.
+
+mod activate;
+mod compare;
+mod dry_run;
+mod remove;
+mod upload;
+
+use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::body::{self, Parameters, Params};
+use super::body::{Parameters, Params};
 use super::problem::{Kind, Problem};
 use super::{Api, App, CompanyOnly, List, limit};
 use crate::domain::credential::{Access, Area};
-use crate::domain::plugin::{Digest, check_digest_prefix, check_name};
+use crate::domain::plugin::{Digest, check_digest_prefix, check_own_name, is_standard, owner};
 use crate::domain::time::rfc3339;
-use crate::sandbox::CompileError;
-use crate::store::{NewVersion, PluginRow, VersionRow};
+use crate::sandbox::Plugin;
+use crate::store::{PluginRow, VersionRow};
+
+pub(super) use activate::activate;
+pub(super) use compare::compare;
+pub(super) use dry_run::dry_run;
+pub(super) use remove::{remove, remove_version};
+pub(super) use upload::upload;
 
 const WASM: &str = "application/wasm";
 
@@ -46,8 +59,11 @@ impl From<VersionRow> for VersionView {
 
 #[derive(Serialize)]
 pub(super) struct PluginView {
+    /// The active version; null where there are candidates only.
+    digest: Option<String>,
+    /// Whether it ships with Posthaste.
+    standard: bool,
     name: String,
-    digest: String,
     created_at: String,
     updated_at: String,
 }
@@ -55,8 +71,9 @@ pub(super) struct PluginView {
 impl From<PluginRow> for PluginView {
     fn from(plugin: PluginRow) -> Self {
         Self {
+            digest: plugin.active.map(|digest| digest.to_string()),
+            standard: is_standard(&plugin.name),
             name: plugin.name,
-            digest: plugin.active.to_string(),
             created_at: rfc3339(plugin.created_at),
             updated_at: rfc3339(plugin.updated_at),
         }
@@ -77,62 +94,6 @@ pub(super) struct ListQuery {
     company: Option<String>,
     limit: Option<u32>,
     cursor: Option<String>,
-}
-
-/// `PUT /plugins/{name}`: 201, or 200 where these bytes already are the active version.
-pub(super) async fn upload(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(name): Parameters<String>,
-    request: Request<Body>,
-) -> Result<(StatusCode, Json<VersionView>), Problem> {
-    let company = caller.company(Area::Plugins, Access::Write, query.company.as_deref())?;
-    check_upload_name(&name)?;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(WASM) {
-        return Err(Problem::new(Kind::MediaType, format!("send the component as `content-type: {WASM}`")));
-    }
-    let wasm = body::of(request, api.max_plugin_bytes).await?;
-    let digest = Digest::of(&wasm);
-    let plugin = api.pipeline.plugins().admit(&company, &digest, wasm.clone()).await?;
-    let inspection = plugin.inspection();
-    let new = NewVersion {
-        company: company.clone(),
-        name: name.clone(),
-        digest: digest.clone(),
-        exports: inspection.exports.clone(),
-        imports: inspection.imports.clone(),
-        wasm,
-        now: api.clock.now_ms(),
-    };
-    let changed = api.store.put_plugin(new).await?;
-    let version = version_named(&api, &company, &name, digest.as_str()).await?;
-    Ok((if changed { StatusCode::CREATED } else { StatusCode::OK }, Json(version.into())))
-}
-
-impl From<CompileError> for Problem {
-    fn from(error: CompileError) -> Self {
-        match error {
-            CompileError::Refused(refusal) => Self::new(Kind::Rule, refusal.to_string()),
-            CompileError::Busy(text) => Self::new(Kind::Unavailable, text),
-            CompileError::Host(text) => {
-                tracing::error!(error = text, "an upload could not be compiled");
-                Self::new(Kind::Unavailable, "this host cannot compile now; nothing was stored, try again")
-            }
-        }
-    }
-}
-
-fn check_upload_name(name: &str) -> Result<(), Problem> {
-    check_name(name).map_err(|detail| Problem::new(Kind::Rule, detail))?;
-    if name.starts_with("std-") {
-        return Err(Problem::new(
-            Kind::Rule,
-            "names that begin with `std-` are those of the transforms that ship with Posthaste",
-        ));
-    }
-    Ok(())
 }
 
 /// `GET /plugins`.
@@ -164,11 +125,15 @@ pub(super) async fn one(
     Parameters(name): Parameters<String>,
 ) -> Result<Json<VersionsView>, Problem> {
     let company = caller.company(Area::Plugins, Access::Read, query.company.as_deref())?;
-    let plugin = api.store.plugin(&company, &name).await?.ok_or_else(missing)?;
-    let versions = api.store.versions(&company, &name).await?;
+    Ok(Json(whole(&api, &company, &name).await?))
+}
+
+async fn whole(api: &Api, company: &str, name: &str) -> Result<VersionsView, Problem> {
+    let plugin = api.store.plugin(company, name).await?.ok_or_else(missing)?;
+    let versions = api.store.versions(company, name).await?;
     let data = versions.into_iter().map(Into::into).collect();
     // A plugin has at most a hundred versions, so that this list is always whole.
-    Ok(Json(VersionsView { plugin: plugin.into(), versions: List { data, next_cursor: None } }))
+    Ok(VersionsView { plugin: plugin.into(), versions: List { data, next_cursor: None } })
 }
 
 fn missing() -> Problem {
@@ -184,7 +149,6 @@ pub(super) async fn version(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let company = caller.company(Area::Plugins, Access::Read, query.company.as_deref())?;
-    check_digest_prefix(&digest).map_err(|detail| Problem::new(Kind::Rule, detail))?;
     let version = version_named(&api, &company, &name, &digest).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accept.to_ascii_lowercase().contains(WASM) {
@@ -194,10 +158,34 @@ pub(super) async fn version(
     Ok(([(header::CONTENT_TYPE, WASM)], bytes).into_response())
 }
 
+/// The version that a whole digest or a prefix of one names.
 async fn version_named(api: &Api, company: &str, name: &str, digest: &str) -> Result<VersionRow, Problem> {
+    check_digest_prefix(digest).map_err(|detail| Problem::new(Kind::Rule, detail))?;
     let mut found = api.store.versions_by_prefix(company, name, digest).await?;
     if found.len() > 1 {
         return Err(Problem::new(Kind::Rule, format!("`{digest}` names several versions; give more digits")));
     }
     found.pop().ok_or_else(missing)
+}
+
+/// The active version of a plugin.
+async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem> {
+    let plugin = api.store.plugin(company, name).await?.ok_or_else(missing)?;
+    plugin.active.ok_or_else(|| {
+        let detail = format!(
+            "plugin `{name}` has no active version yet: name a version by its `digest`, or make one active with \
+             POST /plugins/{name}/activate"
+        );
+        Problem::new(Kind::Rule, detail)
+    })
+}
+
+/// A stored version, ready to run.
+async fn compiled(api: &Api, company: &str, name: &str, digest: &Digest) -> Result<Arc<Plugin>, Problem> {
+    let plugin = api.pipeline.plugins().get(owner(company, name), name, digest).await;
+    plugin.map_err(|detail| Problem::new(Kind::Rule, detail))
+}
+
+fn own_name(name: &str) -> Result<(), Problem> {
+    check_own_name(name).map_err(|detail| Problem::new(Kind::Rule, detail))
 }

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Scope,
     NotFound,
     Method,
+    Conflict,
     Slow,
     TooLarge,
     MediaType,
@@ -35,6 +36,7 @@ impl Kind {
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "This credential does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported here"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "Something else stands in the way"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request did not arrive in time"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "This kind of body is not supported"),
@@ -79,6 +81,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Limit(text) => Self::new(Kind::Rule, text),
+            StoreError::InUse(text) => Self::new(Kind::Conflict, text),
+            StoreError::Changed(text) => Self::new(Kind::Conflict, format!("{text}; nothing was changed, try again")),
             StoreError::NotCommitted | StoreError::Closed => {
                 Self::new(Kind::Unavailable, format!("{error}; nothing was stored, try again"))
             }

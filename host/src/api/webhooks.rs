@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::body::{self, Parameters, Params, SMALL};
 use super::problem::{Kind, Problem};
-use super::{Api, App, CompanyOnly};
+use super::{Api, App, CompanyOnly, RETRIES};
 use crate::domain::credential::{Access, Area};
-use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::plugin::{Digest, PluginRef, is_standard, owner};
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::domain::{Invalid, event, headers};
 use crate::outbound::sign;
+use crate::store::StoreError;
 
 /// Most attempts per second that a rate limit may name.
 const MAX_RATE: u32 = 100_000;
@@ -113,14 +114,26 @@ pub(super) async fn create(
     let subscribe: Subscribe = body::json(&bytes)?;
     check_rules(&subscribe, &api.challenge_header)?;
     check_target(&api, &subscribe.target_url).await?;
-    let mut webhook = build(&api, company, subscribe)?;
-    resolve_plugin(&api, &mut webhook).await?;
+    let webhook = build(&api, company, subscribe)?;
     let secret = sign::show_secret(&webhook.signing_secret);
-    let (created, stored) = api.store.put_webhook(webhook).await?;
+    let (created, stored) = store(&api, webhook).await?;
     api.pipeline.webhook_changed(&stored);
     let mut view = WebhookView::from(stored);
     view.signing_secret = created.then_some(secret);
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
+}
+
+/// Stores it once its plugin has checked its config; again where another version became active in between.
+async fn store(api: &Api, webhook: Webhook) -> Result<(bool, Webhook), Problem> {
+    let mut tries = 0;
+    loop {
+        let mut resolved = webhook.clone();
+        resolve_plugin(api, &mut resolved).await?;
+        match api.store.put_webhook(resolved).await {
+            Err(StoreError::Changed(_)) if tries < RETRIES => tries += 1,
+            done => return Ok(done?),
+        }
+    }
 }
 
 fn check_rules(subscribe: &Subscribe, challenge_header: &str) -> Result<(), Problem> {
@@ -166,7 +179,8 @@ pub(super) fn check_headers(headers: &[(String, String)], challenge_header: &str
     header_error(headers, challenge_header).map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<Invalid> {
+/// The first of them that cannot be, with its pointer.
+pub(super) fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<Invalid> {
     let (index, detail) = headers::check_all(headers, challenge_header).err()?;
     let name = index.and_then(|index| headers.get(index)).map(|(name, _)| name.replace('~', "~0").replace('/', "~1"));
     Some(Invalid::at(name.map_or_else(|| "/headers".into(), |name| format!("/headers/{name}")), detail))
@@ -222,7 +236,8 @@ async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(), Problem>
             digest
         }
     };
-    let plugin = api.pipeline.plugins().get(&webhook.company, &reference.name, &digest).await;
+    let owner = owner(&webhook.company, &reference.name);
+    let plugin = api.pipeline.plugins().get(owner, &reference.name, &digest).await;
     let plugin = plugin.map_err(|detail| Invalid::at("/plugin", detail))?;
     let call = api.sandbox.check_config(&plugin, webhook.config.clone()).await;
     call.result.map_err(|failure| {
@@ -233,13 +248,18 @@ async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(), Problem>
 }
 
 async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem> {
-    match api.store.plugin(company, name).await? {
-        Some(plugin) => Ok(plugin.active),
-        None => {
-            Err(Invalid::at("/plugin", format!("there is no plugin `{name}`; upload it with PUT /plugins/{name}"))
-                .into())
-        }
-    }
+    let detail = match api.store.plugin(company, name).await? {
+        Some(plugin) => match plugin.active {
+            Some(digest) => return Ok(digest),
+            None => format!(
+                "plugin `{name}` has no active version: make one active with POST /plugins/{name}/activate, or pin one \
+                 as `{name}@digest`"
+            ),
+        },
+        None if is_standard(name) => format!("there is no `{name}` among the transforms that ship with Posthaste"),
+        None => format!("there is no plugin `{name}`; upload it with PUT /plugins/{name}"),
+    };
+    Err(Invalid::at("/plugin", detail).into())
 }
 
 async fn pinned(api: &Api, company: &str, name: &str, prefix: &str) -> Result<Digest, Problem> {

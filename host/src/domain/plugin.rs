@@ -4,6 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::event::Event;
+use super::headers;
+
 /// What a transform made of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -69,6 +74,49 @@ pub struct Logs {
     pub dropped: u64,
 }
 
+impl Logs {
+    /// The lines that were kept, as the contract shows them.
+    pub fn shown(&self) -> Value {
+        self.lines.iter().map(|line| json!({"level": line.level.name(), "message": line.message})).collect()
+    }
+}
+
+/// What an outcome makes a receiver see, but for the headers that the host sets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sent<'a> {
+    /// The content type.
+    pub content_type: String,
+    /// The other headers: names in lower case, once each.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: &'a str,
+}
+
+impl<'a> Sent<'a> {
+    /// What is sent of `event`, over the headers `asked` for elsewhere, in rising precedence. `None`: nothing is.
+    pub fn of(outcome: &'a Outcome, event: &'a Event, asked: &[&[(String, String)]]) -> Option<Self> {
+        let (body, content_type, own) = match outcome {
+            Outcome::Pass => (event.data_text(), None, &[][..]),
+            Outcome::Replace(message) => (&*message.body, message.content_type.clone(), &message.headers[..]),
+            Outcome::Drop(_) => return None,
+        };
+        let mut headers = headers::merge(asked.iter().copied().chain([own]));
+        let named = headers.iter().position(|(name, _)| name == "content-type").map(|at| headers.remove(at).1);
+        let content_type = content_type.or(named).unwrap_or_else(|| "application/json".into());
+        Some(Self { content_type, headers, body })
+    }
+}
+
+/// The name that the contract gives an answer, and its reason.
+pub fn told(answer: &Result<Outcome, Failure>) -> (&'static str, Option<String>) {
+    match answer {
+        Ok(Outcome::Pass) => ("pass", None),
+        Ok(Outcome::Replace(_)) => ("replace", None),
+        Ok(Outcome::Drop(reason)) => ("drop", Some(reason.clone())),
+        Err(failure) => ("error", Some(failure.to_string())),
+    }
+}
+
 /// Why a call did not answer with an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -98,6 +146,18 @@ pub struct Call<T> {
     pub duration: Duration,
     /// Largest sum of its linear memories, in bytes.
     pub memory_bytes: u64,
+}
+
+impl<T> Call<T> {
+    /// A call that never came about.
+    pub fn failed(failure: Failure) -> Self {
+        Self { result: Err(failure), logs: Logs::default(), duration: Duration::ZERO, memory_bytes: 0 }
+    }
+
+    /// [`Call::duration`] in microseconds.
+    pub fn duration_us(&self) -> u64 {
+        u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The sha-256 of a version's bytes (or of a config): 64 lower-case hex digits.
@@ -163,6 +223,35 @@ impl PluginRef {
     }
 }
 
+/// Who owns the transforms that ship with Posthaste: no company has this name.
+pub const STANDARD_OWNER: &str = "";
+
+/// Whether a name is one of those that are kept for the transforms that ship with Posthaste: it begins with `std-`.
+pub fn is_standard(name: &str) -> bool {
+    name.starts_with("std-")
+}
+
+/// Whose plugin `company` means by `name`: its own, or one that ships with Posthaste and is everybody's.
+pub fn owner<'c>(company: &'c str, name: &str) -> &'c str {
+    if is_standard(name) { STANDARD_OWNER } else { company }
+}
+
+/// Checks that a company may upload to, switch or remove the plugin of this name.
+///
+/// # Errors
+/// As [`check_name`], or that it ships with Posthaste.
+pub fn check_own_name(name: &str) -> Result<(), String> {
+    check_name(name)?;
+    if is_standard(name) {
+        return Err(
+            "names that begin with `std-` are those of the transforms that ship with Posthaste: they are there \
+                    to be used, and change only with Posthaste itself"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
 /// Checks a plugin's name: `[a-z0-9][a-z0-9-]{0,62}`.
 pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -189,6 +278,12 @@ mod tests {
     fn digests_are_sha_256_in_lower_case_hex() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").as_str(), empty);
+    }
+
+    #[test]
+    fn standard_names_are_everybodys_and_nobodys_to_change() {
+        assert_eq!((owner("acme", "std-mask"), owner("acme", "stdmask")), (STANDARD_OWNER, "acme"));
+        assert!(check_own_name("std-x").is_err() && check_own_name("A").is_err() && check_own_name("std").is_ok());
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Pipeline {
             }
             last = company;
         }
+        // After the attempts that may name them.
+        while self.0.store.forget_versions(before).await? {
+            if timeout(EXPIRE_REST, self.0.stop.cancelled()).await.is_ok() {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 

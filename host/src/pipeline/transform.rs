@@ -1,5 +1,7 @@
 //! What the webhook's plugin makes of the event.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -8,8 +10,9 @@ use super::Pipeline;
 use super::lanes::Job;
 use crate::domain::event::Event;
 use crate::domain::headers;
-use crate::domain::plugin::{Call, Digest, Failure, Message, Outcome};
+use crate::domain::plugin::{Call, Digest, Failure, Message, Outcome, PluginRef, owner, told};
 use crate::domain::webhook::{OnError, Webhook};
+use crate::sandbox::Plugin;
 
 /// What is to be sent.
 pub(super) struct Outgoing {
@@ -37,18 +40,13 @@ impl Pipeline {
         let Some(reference) = &webhook.plugin else {
             return (Prepared::Send(Outgoing::original(&job.event)), None);
         };
-        let Some(digest) = &webhook.plugin_digest else {
-            let text = format!("plugin `{}` has no active version", reference.name);
-            return (on_error(webhook, &job.event, text), None);
+        let (call, on_error) = match self.version_of(webhook, reference).await {
+            Ok(plugin) => (self.call(&plugin, job.event.clone(), webhook.config.clone()).await, webhook.on_error),
+            // Not the plugin's failure but the host's, or nobody's yet: the event waits, whatever is to follow when the
+            // plugin fails.
+            Err(text) => (Call::failed(Failure::Broke(text)), OnError::Retry),
         };
-        let plugin = match self.0.plugins.get(&webhook.company, &reference.name, digest).await {
-            Ok(plugin) => plugin,
-            // Not the plugin's failure but the host's: the event waits, whatever is to be done on errors of the plugin.
-            Err(text) => return (Prepared::Failed(format!("plugin `{}`: {text}", reference.name)), None),
-        };
-        let call = self.0.parts.sandbox.transform(&plugin, job.event.clone(), webhook.config.clone()).await;
-        let call = self.check_headers(call);
-        let report = report(&reference.name, digest, webhook, &call);
+        let report = report(&reference.name, webhook, &call, on_error);
         let prepared = match call.result {
             Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(&job.event)),
             Ok(Outcome::Drop(_)) => Prepared::Filtered,
@@ -56,13 +54,21 @@ impl Pipeline {
                 let Message { body, content_type, headers } = message;
                 Prepared::Send(Outgoing { body: body.into(), content_type, headers })
             }
-            Err(failure) => on_error(webhook, &job.event, format!("plugin `{}`: {failure}", reference.name)),
+            Err(failure) => after(on_error, &job.event, format!("plugin `{}`: {failure}", reference.name)),
         };
         (prepared, report)
     }
 
-    /// A plugin that asks for a header it may not set has failed.
-    fn check_headers(&self, mut call: Call<Outcome>) -> Call<Outcome> {
+    async fn version_of(&self, webhook: &Webhook, reference: &PluginRef) -> Result<Arc<Plugin>, String> {
+        let digest = webhook.plugin_digest.as_ref().ok_or("it has no active version")?;
+        let owner = owner(&webhook.company, &reference.name);
+        self.0.plugins.get(owner, &reference.name, digest).await
+    }
+
+    /// One call of a plugin, judged as for a delivery: a plugin that asks for a header it may not set has failed.
+    /// Nothing is sent or stored.
+    pub async fn call(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
+        let mut call = self.0.parts.sandbox.transform(plugin, event, config).await;
         if let Ok(Outcome::Replace(message)) = &call.result {
             let challenge = &self.0.parts.challenge_header;
             let own = headers::check_all(&message.headers, challenge).map_err(|(_, detail)| detail);
@@ -76,33 +82,30 @@ impl Pipeline {
     }
 }
 
-fn on_error(webhook: &Webhook, event: &Event, error: String) -> Prepared {
-    match webhook.on_error {
+fn after(on_error: OnError, event: &Event, error: String) -> Prepared {
+    match on_error {
         OnError::Retry => Prepared::Failed(error),
         OnError::SendOriginal => Prepared::Send(Outgoing::original(event)),
         OnError::Drop => Prepared::Filtered,
     }
 }
 
-fn report(name: &str, digest: &Digest, webhook: &Webhook, call: &Call<Outcome>) -> Option<Box<RawValue>> {
-    let (outcome, reason) = match &call.result {
-        Ok(Outcome::Pass) => ("pass", None),
-        Ok(Outcome::Replace(_)) => ("replace", None),
-        Ok(Outcome::Drop(reason)) => ("drop", Some(reason.clone())),
-        Err(failure) => ("error", Some(failure.to_string())),
-    };
-    let line = |line: &crate::domain::plugin::LogLine| json!({"level": line.level.name(), "message": line.message});
-    let logs: Vec<_> = call.logs.lines.iter().map(line).collect();
-    to_raw_value(&json!({
+/// The contract's object. Where the outcome is an error it also says what followed.
+fn report(name: &str, webhook: &Webhook, call: &Call<Outcome>, on_error: OnError) -> Option<Box<RawValue>> {
+    let (outcome, reason) = told(&call.result);
+    let mut report = json!({
         "name": name,
-        "digest": digest.as_str(),
+        "digest": webhook.plugin_digest.as_ref().map(Digest::as_str),
         "config_digest": webhook.config_digest.as_str(),
         "outcome": outcome,
         "reason": reason,
-        "duration_us": u64::try_from(call.duration.as_micros()).unwrap_or(u64::MAX),
+        "duration_us": call.duration_us(),
         "memory_bytes": call.memory_bytes,
-        "logs": logs,
+        "logs": call.logs.shown(),
         "logs_dropped": call.logs.dropped,
-    }))
-    .ok()
+    });
+    if let (Err(_), Some(report)) = (&call.result, report.as_object_mut()) {
+        report.insert("on_error".into(), on_error.name().into());
+    }
+    to_raw_value(&report).ok()
 }

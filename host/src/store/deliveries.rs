@@ -15,8 +15,10 @@ use crate::domain::event::Event;
 mod log;
 #[cfg(test)]
 mod plans;
+mod recorded;
 
 pub use log::{Filter, Page};
+pub use recorded::Recorded;
 
 /// An event to be stored, with the delivery it makes.
 #[derive(Clone)]

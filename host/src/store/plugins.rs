@@ -1,25 +1,28 @@
 //! Plugins and their versions; the bytes are kept as they were uploaded.
+//!
+//! A company's names mean its own plugins, but for those that ship with Posthaste: [`owner`] decides.
+
+mod change;
+mod followers;
 
 use bytes::Bytes;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
-use super::writer::work;
 use super::{Store, StoreError};
-use crate::domain::plugin::Digest;
+use crate::domain::plugin::{Digest, STANDARD_OWNER, is_standard, owner};
 
-/// Versions that one plugin may have.
-const PER_PLUGIN: i64 = 100;
-/// Plugins that one company may have.
-const PER_COMPANY: i64 = 100;
+pub use change::Activation;
+pub use followers::Follower;
+pub(super) use followers::check_runs;
 
 /// A plugin's name and what is active.
 #[derive(Debug, Clone)]
 pub struct PluginRow {
     /// Its name.
     pub name: String,
-    /// The active version.
-    pub active: Digest,
+    /// The active version; `None`: it has candidates only.
+    pub active: Option<Digest>,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
@@ -45,7 +48,8 @@ pub struct VersionRow {
     pub created_at: i64,
 }
 
-/// An upload to be stored and made active.
+/// An upload to be stored.
+#[derive(Clone)]
 pub struct NewVersion {
     /// The company.
     pub company: String,
@@ -65,7 +69,9 @@ pub struct NewVersion {
 
 const VERSION: &str = "SELECT v.name, v.digest, v.size, v.exports, v.imports, v.created_at, \
                        (CASE WHEN p.active_digest = v.digest THEN 1 ELSE 0 END) AS active \
-                       FROM plugin_versions v JOIN plugins p ON p.company = v.company AND p.name = v.name";
+                       FROM plugin_versions v JOIN plugins p ON p.company = v.company AND p.name = v.name \
+                       WHERE v.removed_at IS NULL AND v.company = $1 AND v.name = $2";
+const PLUGIN: &str = "SELECT name, active_digest, created_at, updated_at FROM plugins";
 
 fn version(row: &SqliteRow) -> Result<VersionRow, sqlx::Error> {
     let names = |column| -> Result<Vec<String>, sqlx::Error> {
@@ -86,28 +92,18 @@ fn version(row: &SqliteRow) -> Result<VersionRow, sqlx::Error> {
 }
 
 fn plugin(row: &SqliteRow) -> Result<PluginRow, sqlx::Error> {
-    let digest: String = row.try_get("active_digest")?;
+    let digest: Option<String> = row.try_get("active_digest")?;
     Ok(PluginRow {
         name: row.try_get("name")?,
-        active: Digest::stored(&digest),
+        active: digest.as_deref().map(Digest::stored),
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })
 }
 
 impl Store {
-    /// Stores a version and makes it active. False when these bytes already were the active version.
-    ///
-    /// # Errors
-    /// [`StoreError::Limit`] when there are too many plugins or versions.
-    pub async fn put_plugin(&self, new: NewVersion) -> Result<bool, StoreError> {
-        let cache = self.webhooks.clone();
-        let work = work(move |connection| Box::pin(async move { put(connection, new).await }));
-        // Which webhooks follow the active version is not known here.
-        self.writer.run(work, move |_| cache.forget_all()).await
-    }
-
-    /// A company's plugins, newest first: those after `after` in that order.
+    /// A company's plugins, newest first, and then those that ship with Posthaste: what comes after `after`, an instant
+    /// and a name, in that order.
     ///
     /// # Errors
     /// The database's.
@@ -117,22 +113,31 @@ impl Store {
         after: Option<&(i64, String)>,
         limit: u32,
     ) -> Result<Vec<PluginRow>, StoreError> {
-        let sql = "SELECT name, active_digest, created_at, updated_at FROM plugins WHERE company = $1 \
-                   AND (created_at < $2 OR (created_at = $2 AND name > $3)) ORDER BY created_at DESC, name LIMIT $4";
+        let sql = format!(
+            "{PLUGIN} WHERE company IN ($1, $2) AND (CASE WHEN company = $2 THEN 1 ELSE 0 END, 0 - created_at, name) \
+             > ($3, $4, $5) ORDER BY CASE WHEN company = $2 THEN 1 ELSE 0 END, created_at DESC, name LIMIT $6"
+        );
         let (at, name) = after.map_or((i64::MAX, ""), |(at, name)| (*at, name.as_str()));
-        let query = sqlx::query(sql).bind(company).bind(at).bind(name).bind(i64::from(limit));
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(company)
+            .bind(STANDARD_OWNER)
+            .bind(i64::from(is_standard(name)))
+            .bind(at.saturating_neg())
+            .bind(name)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
         Ok(rows.iter().map(plugin).collect::<Result<_, _>>()?)
     }
 
-    /// One plugin.
+    /// The plugin that a company means by `name`.
     ///
     /// # Errors
     /// The database's.
     pub async fn plugin(&self, company: &str, name: &str) -> Result<Option<PluginRow>, StoreError> {
-        let sql = "SELECT name, active_digest, created_at, updated_at FROM plugins WHERE company = $1 AND name = $2";
-        let row = sqlx::query(sql).bind(company).bind(name).fetch_optional(&self.readers).await?;
-        Ok(row.as_ref().map(plugin).transpose()?)
+        let sql = format!("{PLUGIN} WHERE company = $1 AND name = $2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
+        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(plugin).transpose()?)
     }
 
     /// A plugin's versions, newest first.
@@ -140,8 +145,9 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn versions(&self, company: &str, name: &str) -> Result<Vec<VersionRow>, StoreError> {
-        let sql = format!("{VERSION} WHERE v.company = $1 AND v.name = $2 ORDER BY v.created_at DESC, v.digest");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(name).fetch_all(&self.readers).await?;
+        let sql = format!("{VERSION} ORDER BY v.created_at DESC, v.digest");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
+        let rows = query.fetch_all(&self.readers).await?;
         Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
     }
 
@@ -155,72 +161,21 @@ impl Store {
         name: &str,
         prefix: &str,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let sql =
-            format!("{VERSION} WHERE v.company = $1 AND v.name = $2 AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(name);
+        let sql = format!("{VERSION} AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
         // `g` is the first character after all hex digits.
         let rows = query.bind(prefix).bind(format!("{prefix}g")).fetch_all(&self.readers).await?;
         Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
     }
 
-    /// A version's bytes, as uploaded.
+    /// A version's bytes, as uploaded; those of a removed one too, as long as attempts may name it.
     ///
     /// # Errors
     /// The database's.
     pub async fn wasm(&self, company: &str, name: &str, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT wasm FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3";
-        let query = sqlx::query_scalar(sql).bind(company).bind(name).bind(digest.as_str());
+        let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \
+                   WHERE v.company = $1 AND v.name = $2 AND v.digest = $3";
+        let query = sqlx::query_scalar(sql).bind(owner(company, name)).bind(name).bind(digest.as_str());
         Ok(query.fetch_optional(&self.readers).await?)
     }
-}
-
-async fn put(connection: &mut SqliteConnection, new: NewVersion) -> Result<bool, StoreError> {
-    let sql = "SELECT active_digest FROM plugins WHERE company = $1 AND name = $2";
-    let query = sqlx::query_scalar(sql).bind(new.company.as_str()).bind(new.name.as_str());
-    let active: Option<String> = query.fetch_optional(&mut *connection).await?;
-    if active.as_deref() == Some(new.digest.as_str()) {
-        return Ok(false);
-    }
-    let names = |names: &[String]| serde_json::to_string(names).map_err(|error| sqlx::Error::Encode(error.into()));
-    sqlx::query(
-        "INSERT INTO plugin_versions (company, name, digest, size, exports, imports, wasm, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (company, name, digest) DO NOTHING",
-    )
-    .bind(new.company.as_str())
-    .bind(new.name.as_str())
-    .bind(new.digest.as_str())
-    .bind(i64::try_from(new.wasm.len()).unwrap_or(i64::MAX))
-    .bind(names(&new.exports)?)
-    .bind(names(&new.imports)?)
-    .bind(new.wasm.to_vec())
-    .bind(new.now)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "INSERT INTO plugins (company, name, active_digest, created_at, updated_at) VALUES ($1, $2, $3, $4, $4) \
-         ON CONFLICT (company, name) DO UPDATE SET active_digest = excluded.active_digest, \
-         updated_at = excluded.updated_at",
-    )
-    .bind(new.company.as_str())
-    .bind(new.name.as_str())
-    .bind(new.digest.as_str())
-    .bind(new.now)
-    .execute(&mut *connection)
-    .await?;
-    check_counts(connection, &new.company, &new.name).await?;
-    Ok(true)
-}
-
-async fn check_counts(connection: &mut SqliteConnection, company: &str, name: &str) -> Result<(), StoreError> {
-    let sql = "SELECT COUNT(*) FROM plugins WHERE company = $1";
-    let plugins: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(&mut *connection).await?;
-    let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2";
-    let versions: i64 = sqlx::query_scalar(sql).bind(company).bind(name).fetch_one(connection).await?;
-    if plugins > PER_COMPANY {
-        return Err(StoreError::Limit(format!("this company has {PER_COMPANY} plugins, which is the most")));
-    }
-    if versions > PER_PLUGIN {
-        return Err(StoreError::Limit(format!("plugin `{name}` has {PER_PLUGIN} versions, which is the most")));
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::plugins::check_runs;
 use super::writer::work;
 use super::{Store, StoreError};
 use crate::domain::plugin::{Digest, PluginRef};
@@ -15,18 +16,21 @@ const PER_COMPANY: i64 = 1_000;
 /// Deliveries cancelled in one transaction, so that nobody waits long behind a webhook with a great backlog.
 const CANCEL_STEP: i64 = 5_000;
 
+// Whose plugin a name means, as `domain::plugin::owner` decides it.
 const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w \
-                      LEFT JOIN plugins p ON p.company = w.company AND p.name = w.plugin_name";
+                      LEFT JOIN plugins p ON p.name = w.plugin_name \
+                      AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END";
 
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
-    signing_secret, created_at, updated_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) \
+    signing_secret, created_at, updated_at, config_digest) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, disabled_reason = NULL, \
     plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
     on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
-    rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at \
+    rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
+    config_digest = excluded.config_digest \
     RETURNING id";
 
 impl Store {
@@ -113,9 +117,10 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn versions_in_use(&self, limit: u32) -> Result<Vec<(String, String, Digest)>, StoreError> {
-        let sql = "SELECT DISTINCT w.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
-                   FROM webhooks w JOIN plugins p ON p.company = w.company AND p.name = w.plugin_name \
-                   WHERE w.enabled = 1 LIMIT $1";
+        let sql = "SELECT DISTINCT p.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
+                   FROM webhooks w JOIN plugins p ON p.name = w.plugin_name \
+                   AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END \
+                   WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
         let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         let triple = |row: &SqliteRow| -> Result<_, sqlx::Error> {
             let digest: String = row.try_get("digest")?;
@@ -128,13 +133,15 @@ impl Store {
     /// signing secret. Returns whether it is new; the webhook is then read anew.
     ///
     /// # Errors
-    /// [`StoreError::Limit`] when the company has too many.
+    /// [`StoreError::Limit`] when the company has too many, [`StoreError::Changed`] when it would run another version of
+    /// its plugin than the one that checked its config.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
         let sealed = self.sealer.seal(&webhook.signing_secret)?;
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let company = webhook.company.clone();
         let work = work(move |connection| {
             Box::pin(async move {
+                check_runs(connection, &webhook).await?;
                 sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
                     .bind(webhook.config_digest.as_str())
                     .bind(&*webhook.config)
@@ -213,6 +220,7 @@ async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Ve
         .bind(i64::from(webhook.ordered))
         .bind(sealed)
         .bind(webhook.updated_at)
+        .bind(webhook.config_digest.as_str())
         .fetch_one(connection)
         .await?;
     Ok(id)

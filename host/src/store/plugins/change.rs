@@ -1,0 +1,226 @@
+//! Storing, switching and removing versions.
+//!
+//! What is removed is gone for every call at once. Its row stays, with `removed_at`, because an attempt names the version
+//! that it ran and any past delivery can be reproduced; [`Store::forget_versions`] drops it once retention has
+//! removed those attempts.
+
+use sqlx::SqliteConnection;
+
+use super::super::writer::work;
+use super::super::{Store, StoreError};
+use super::NewVersion;
+use super::followers::{Follower, unchanged, unused};
+use crate::domain::plugin::{Digest, STANDARD_OWNER};
+
+/// Versions that one plugin may have.
+const PER_PLUGIN: i64 = 100;
+/// Plugins that one company may have.
+const PER_COMPANY: i64 = 100;
+/// Removed versions of one company that wait for retention: otherwise uploading and removing by turns would fill the
+/// disk.
+const REMOVED: i64 = 1_000;
+/// Versions dropped in one transaction: each may have 32 MiB.
+const FORGET_STEP: i64 = 4;
+
+/// A version that is to become the active one.
+#[derive(Clone)]
+pub struct Activation {
+    /// The company.
+    pub company: String,
+    /// The plugin's name.
+    pub name: String,
+    /// The version.
+    pub digest: Digest,
+    /// The webhooks whose configs it accepts; all that follow the plugin.
+    pub followers: Vec<Follower>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+}
+
+impl Store {
+    /// Stores a version, and makes it active where there is an `activation` for it. False when that changed nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] when there are too many plugins or versions, [`StoreError::Changed`] when the plugin has
+    /// other followers by now.
+    pub async fn put_plugin(&self, new: NewVersion, activation: Option<Activation>) -> Result<bool, StoreError> {
+        let cache = self.webhooks.clone();
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let stored = insert(connection, &new).await?;
+                let switched = match &activation {
+                    Some(activation) => switch(connection, activation).await?,
+                    None => false,
+                };
+                if stored && new.company != STANDARD_OWNER {
+                    check_counts(connection, &new.company, &new.name).await?;
+                }
+                Ok(stored || switched)
+            })
+        });
+        // Which event types the followers are for is not worth finding out.
+        self.writer.run(work, move |_| cache.forget_all()).await
+    }
+
+    /// Makes a stored version active: attempts that begin after this run it. False when it was so already.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when the version has been removed or the plugin has other followers by now.
+    pub async fn activate(&self, activation: Activation) -> Result<bool, StoreError> {
+        let cache = self.webhooks.clone();
+        let work = work(move |connection| Box::pin(async move { switch(connection, &activation).await }));
+        self.writer.run(work, move |_| cache.forget_all()).await
+    }
+
+    /// Removes a plugin and its versions; false when it was not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while a webhook uses it, [`StoreError::Limit`] when too much waits for retention.
+    pub async fn remove_plugin(&self, company: String, name: String, now: i64) -> Result<bool, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                unused(connection, (&company, &name), None).await?;
+                hide(connection, (&company, &name), None, now).await?;
+                let query = sqlx::query("DELETE FROM plugins WHERE company = $1 AND name = $2");
+                let removed = query.bind(company).bind(name).execute(connection).await?;
+                Ok(removed.rows_affected() == 1)
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Removes one version; false when it was not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while it is active or a webhook pins it, [`StoreError::Limit`] when too much waits for
+    /// retention.
+    pub async fn remove_version(
+        &self,
+        (company, name): (String, String),
+        digest: Digest,
+        now: i64,
+    ) -> Result<bool, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let sql = "SELECT 1 FROM plugins WHERE company = $1 AND name = $2 AND active_digest = $3";
+                let query = sqlx::query(sql).bind(company.as_str()).bind(name.as_str()).bind(digest.as_str());
+                if query.fetch_optional(&mut *connection).await?.is_some() {
+                    return Err(StoreError::InUse(format!(
+                        "version {digest} is the active one of plugin `{name}`; activate another first"
+                    )));
+                }
+                unused(connection, (&company, &name), Some(&digest)).await?;
+                Ok(hide(connection, (&company, &name), Some(&digest), now).await? == 1)
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Drops versions that were removed before `before`, milliseconds since 1970: no attempt that is kept names them. A
+    /// few in one transaction, so that nobody waits long. True: there may be more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_versions(&self, before: i64) -> Result<bool, StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let sql = "DELETE FROM plugin_versions WHERE (company, name, digest) IN (SELECT company, name, digest \
+                           FROM plugin_versions WHERE removed_at < $1 ORDER BY removed_at LIMIT $2) RETURNING digest";
+                let query = sqlx::query_scalar(sql).bind(before).bind(FORGET_STEP);
+                let digests: Vec<String> = query.fetch_all(&mut *connection).await?;
+                for digest in &digests {
+                    let sql = "DELETE FROM plugin_bytes WHERE digest = $1 \
+                               AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE digest = $1)";
+                    sqlx::query(sql).bind(digest).execute(&mut *connection).await?;
+                }
+                Ok(i64::try_from(digests.len()).is_ok_and(|count| count == FORGET_STEP))
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+}
+
+/// Stores the version and, where it is the first, the plugin. False when it was there already.
+async fn insert(connection: &mut SqliteConnection, new: &NewVersion) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO plugins (company, name, active_digest, created_at, updated_at) \
+               VALUES ($1, $2, NULL, $3, $3) ON CONFLICT (company, name) DO NOTHING";
+    let query = sqlx::query(sql).bind(new.company.as_str()).bind(new.name.as_str()).bind(new.now);
+    query.execute(&mut *connection).await?;
+    let query = sqlx::query("INSERT INTO plugin_bytes (digest, wasm) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING");
+    query.bind(new.digest.as_str()).bind(new.wasm.to_vec()).execute(&mut *connection).await?;
+    let names = |names: &[String]| serde_json::to_string(names).map_err(|error| sqlx::Error::Encode(error.into()));
+    // A version that was removed is new again when it is uploaded again.
+    let inserted = sqlx::query(
+        "INSERT INTO plugin_versions (company, name, digest, size, exports, imports, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (company, name, digest) DO UPDATE \
+         SET removed_at = NULL, created_at = excluded.created_at WHERE plugin_versions.removed_at IS NOT NULL",
+    )
+    .bind(new.company.as_str())
+    .bind(new.name.as_str())
+    .bind(new.digest.as_str())
+    .bind(i64::try_from(new.wasm.len()).unwrap_or(i64::MAX))
+    .bind(names(&new.exports)?)
+    .bind(names(&new.imports)?)
+    .bind(new.now)
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn switch(connection: &mut SqliteConnection, to: &Activation) -> Result<bool, StoreError> {
+    unchanged(connection, (&to.company, &to.name), &to.followers).await?;
+    let sql = "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL";
+    let query = sqlx::query(sql).bind(to.company.as_str()).bind(to.name.as_str()).bind(to.digest.as_str());
+    if query.fetch_optional(&mut *connection).await?.is_none() {
+        return Err(StoreError::Changed(format!(
+            "version {} of plugin `{}` has just been removed",
+            to.digest, to.name
+        )));
+    }
+    let sql = "UPDATE plugins SET active_digest = $1, updated_at = $2 WHERE company = $3 AND name = $4 \
+               AND (active_digest IS NULL OR active_digest <> $1)";
+    let query = sqlx::query(sql).bind(to.digest.as_str()).bind(to.now);
+    let switched = query.bind(to.company.as_str()).bind(to.name.as_str()).execute(connection).await?;
+    Ok(switched.rows_affected() == 1)
+}
+
+/// Hides the versions of a plugin, or one of them, from every call; answers how many.
+async fn hide(
+    connection: &mut SqliteConnection,
+    (company, name): (&str, &str),
+    version: Option<&Digest>,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let sql = "UPDATE plugin_versions SET removed_at = $1 WHERE company = $2 AND name = $3 AND removed_at IS NULL \
+               AND (CAST($4 AS TEXT) IS NULL OR digest = $4)";
+    let query = sqlx::query(sql).bind(now).bind(company).bind(name).bind(version.map(Digest::as_str));
+    let hidden = query.execute(&mut *connection).await?.rows_affected();
+    let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND removed_at IS NOT NULL";
+    let removed: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(connection).await?;
+    if removed > REMOVED {
+        return Err(StoreError::Limit(format!(
+            "{REMOVED} removed versions of this company wait for retention to end, which is the most; wait until \
+             the first of them go"
+        )));
+    }
+    Ok(hidden)
+}
+
+async fn check_counts(connection: &mut SqliteConnection, company: &str, name: &str) -> Result<(), StoreError> {
+    let sql = "SELECT COUNT(*) FROM plugins WHERE company = $1";
+    let plugins: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(&mut *connection).await?;
+    let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2 AND removed_at IS NULL";
+    let versions: i64 = sqlx::query_scalar(sql).bind(company).bind(name).fetch_one(connection).await?;
+    if plugins > PER_COMPANY {
+        return Err(StoreError::Limit(format!(
+            "this company has {PER_COMPANY} plugins, which is the most; remove one first: DELETE /plugins/{{name}}"
+        )));
+    }
+    if versions > PER_PLUGIN {
+        return Err(StoreError::Limit(format!(
+            "plugin `{name}` has {PER_PLUGIN} versions, which is the most; remove one first: \
+             DELETE /plugins/{name}/versions/{{digest}}"
+        )));
+    }
+    Ok(())
+}
