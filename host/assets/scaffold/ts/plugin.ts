@@ -1,0 +1,28 @@
+// Turns `employee_created` into a message for the team's chat, and drops every other event.
+
+import type { Event, Outcome } from 'posthaste:transform/types@0.1.0';
+
+export interface Config {
+  /** What each message begins with; `Welcome` where it is absent. */
+  greeting?: string;
+}
+
+interface Employee {
+  first_name: string;
+  last_name: string;
+}
+
+/** Called when a webhook is created or changed. What it throws refuses the config. */
+export function checkConfig(config: Config | null): void {
+  for (const field of Object.keys(config ?? {})) {
+    if (field !== 'greeting') throw new Error(`config: unknown field ${field}; there is only greeting`);
+  }
+}
+
+/** Called for every event. `event.body` is the data as JSON text. What it throws fails the attempt. */
+export function transform(event: Event, config: Config | null): Outcome {
+  if (event.eventType !== 'employee_created') return { tag: 'drop', val: 'not about a new employee' };
+  const employee: Employee = JSON.parse(event.body);
+  const text = `${config?.greeting ?? 'Welcome'}, ${employee.first_name} ${employee.last_name}!`;
+  return { tag: 'replace', val: { body: JSON.stringify({ text }), headers: [] } };
+}
