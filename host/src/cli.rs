@@ -5,6 +5,7 @@ pub mod keys;
 pub mod listen;
 pub mod plugin;
 pub mod plugin_build;
+pub mod plugin_new;
 pub mod serve;
 pub mod wasm_target;
 
@@ -41,7 +42,7 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Build, check, run and push plugins
+    /// Make, build, check, run and push plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Compile one plugin from stdin to stdout, under limits; what `serve` runs for each upload

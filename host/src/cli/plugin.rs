@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::plugin_new::New;
 use super::{Failure, block_on, plugin_build, wasm_target};
 use crate::clock::{Clock, SystemClock};
 use crate::config::PluginLimits;
@@ -29,7 +30,10 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
 /// What to do with a plugin.
 #[derive(Subcommand)]
 pub enum Plugin {
-    /// Build the plugin at PATH to one component file, with or without the wasm target on this machine
+    /// Make the folder NAME with a plugin in it: a transform, its tests, samples and a README that says what to do next
+    New(New),
+    /// Build the plugin at PATH, in whichever of the languages of `new`, to one component file
+    #[command(after_help = BUILD_HELP)]
     Build(Build),
     /// Run the upload's checks on FILE, offline
     Check(Check),
@@ -39,13 +43,17 @@ pub enum Plugin {
     Push(Push),
 }
 
+const BUILD_HELP: &str = "\
+The language is told by a file: Cargo.toml, package.json, pyproject.toml or plugin.c. Rust needs no wasm target on this machine. The
+other languages' compilers are installed into the plugin's own folder, as its package.json or requirements.txt asks.";
+
 /// What to build.
 #[derive(Args)]
 pub struct Build {
     /// The plugin's folder
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Where the component goes; by default NAME.wasm in this folder
+    /// Where the component goes; by default NAME.wasm here, by the name of the crate or else of the plugin's folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -103,6 +111,7 @@ impl Plugin {
     /// Why it failed; for `check` and `run`, why the plugin would be refused or what it answered.
     pub fn run(self) -> Result<(), Failure> {
         match self {
+            Self::New(new) => new.run(),
             Self::Build(build) => build.run(),
             Self::Check(check) => block_on(check.run()),
             Self::Run(run) => block_on(run.run()),

@@ -1,34 +1,23 @@
-//! `posthaste plugin build`: from a plugin's source to one component file.
+//! `posthaste plugin build`: from a plugin's source to one component file. One file per language.
 
-use std::env;
-use std::ffi::OsStr;
+mod c;
+mod javascript;
+mod python;
+mod rust;
+mod venv;
+
 use std::fs::{self, Permissions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use serde_json::Value;
 use thiserror::Error;
 
 use crate::sandbox::componentize;
 
-use super::wasm_target::{self, Machine, TRIPLE, WasmTargetError, artifacts, cleaned, field, filenames};
-
-/// The guest's stack, in bytes. Rust's default of 1 MiB is touched anew by every fresh instance, which costs more than a small
-/// transform does.
-const STACK_BYTES: u32 = 65_536;
-
-/// What every plugin is built with, whatever its manifest says: smaller and faster to start.
-const PROFILE: [(&str, &str); 6] = [
-    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
-    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
-    ("CARGO_PROFILE_RELEASE_LTO", "fat"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
-    ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
-];
+use super::wasm_target::WasmTargetError;
 
 /// A plugin that has been built.
 #[derive(Debug)]
@@ -44,7 +33,7 @@ pub struct Built {
 /// Why a plugin could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The folder holds no Rust plugin.
+    /// The folder holds no plugin that can be built.
     #[error("{}: {why}", folder.display())]
     NotAPlugin {
         /// The folder.
@@ -58,11 +47,14 @@ pub enum BuildError {
     /// cargo could not be run, or reported errors, which it has printed.
     #[error("{0}")]
     Cargo(String),
-    /// The module that cargo built cannot be made a component.
-    #[error("{}: {why}", module.display())]
+    /// A language's tool is missing, or reported errors, which it has printed.
+    #[error("{0}")]
+    Tool(String),
+    /// What was built cannot be made a component.
+    #[error("{plugin}: {why}")]
     Component {
-        /// The module.
-        module: PathBuf,
+        /// The plugin's name.
+        plugin: String,
         /// What is wrong with it.
         why: String,
     },
@@ -83,136 +75,77 @@ impl BuildError {
     }
 }
 
-/// The crate in the plugin's folder, as cargo sees it.
-#[derive(Debug, PartialEq, Eq)]
-struct Package {
+/// What a language's tools made: a component, or a core module that carries wit-bindgen's metadata.
+struct Made {
+    /// The plugin's name, which names the file where no other is given.
     name: String,
-    manifest: PathBuf,
-    workspace: PathBuf,
+    bytes: Vec<u8>,
 }
 
-/// Builds the Rust plugin in the folder `path` to the component `output`, by default `<crate>.wasm` in the current folder.
+/// How a plugin of one language is built, from its folder.
+type Builder = fn(&Path) -> Result<Made, BuildError>;
+
+/// The file that tells each language, and its builder.
+const LANGUAGES: [(&str, Builder); 4] = [
+    ("Cargo.toml", rust::build),
+    ("package.json", javascript::build),
+    ("pyproject.toml", python::build),
+    ("plugin.c", c::build),
+];
+
+/// Builds the plugin in the folder `path` to the component `output`, by default `NAME.wasm` in the current folder. NAME is the
+/// crate's name; in the other languages the folder's.
 ///
-/// Works also where the toolchain has no wasm target, see [`wasm_target::ensure`]. Blocks; progress and cargo's own messages
-/// go to stderr.
+/// Blocks; progress and the tools' own messages go to stderr.
 ///
 /// # Errors
-/// The folder holds no plugin, the wasm target cannot be had, or the crate does not compile to a component.
+/// The folder holds no plugin, a tool is missing, or the plugin does not compile to a component.
 pub fn build(path: &Path, output: Option<&Path>) -> Result<Built, BuildError> {
     let started = Instant::now();
-    let folder = plugin_folder(path)?;
-    let package = package_in(&folder)?;
-    let sysroot = wasm_target::ensure(&folder, &Machine::from_env(), &|text| eprintln!("posthaste: {text}"))?;
-    let module = compile(&folder, &package, sysroot.as_deref())?;
-    let bytes = fs::read(&module).map_err(BuildError::io(&module))?;
-    let component =
-        componentize(&bytes).map_err(|refusal| BuildError::Component { module, why: refusal.to_string() })?;
-    let file = output.map_or_else(|| PathBuf::from(format!("{}.wasm", package.name)), Path::to_owned);
+    let folder = fs::canonicalize(path).map_err(BuildError::io(path))?;
+    let found = LANGUAGES.iter().find(|(marker, _)| folder.join(marker).is_file());
+    let Some((_, builder)) = found else {
+        let markers = LANGUAGES.map(|(marker, _)| marker).join(", ");
+        let why = format!("this is no plugin's folder: it has none of {markers}; `posthaste plugin new` makes one");
+        return Err(BuildError::NotAPlugin { folder: path.to_owned(), why });
+    };
+    let made = builder(&folder)?;
+    let file = output.map_or_else(|| PathBuf::from(format!("{}.wasm", made.name)), Path::to_owned);
+    let component = componentize(&made.bytes)
+        .map_err(|refusal| BuildError::Component { plugin: made.name, why: refusal.to_string() })?;
     write_whole(&file, &component)?;
     Ok(Built { file, size: component.len(), seconds: started.elapsed().as_secs_f64() })
 }
 
-fn plugin_folder(path: &Path) -> Result<PathBuf, BuildError> {
-    let folder = fs::canonicalize(path).map_err(BuildError::io(path))?;
-    if folder.join("Cargo.toml").is_file() {
-        return Ok(folder);
-    }
-    let other = ["package.json", "pyproject.toml"].into_iter().find(|name| folder.join(name).exists());
-    let why = match other {
-        Some(name) => format!("this is not a Rust plugin (it has a {name}): only Rust plugins can be built yet"),
-        None => "there is no Cargo.toml: give the folder of a Rust plugin".into(),
-    };
-    Err(BuildError::NotAPlugin { folder: path.to_owned(), why })
+/// Tells what takes long.
+fn say(text: &str) {
+    eprintln!("posthaste: {text}");
 }
 
-fn package_in(folder: &Path) -> Result<Package, BuildError> {
-    let mut command = cleaned("cargo", folder);
-    command.args(["metadata", "--no-deps", "--format-version", "1"]).stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| not_started(&error))?;
-    if !output.status.success() {
-        return Err(BuildError::Cargo(format!("cargo cannot read {}", folder.join("Cargo.toml").display())));
-    }
-    let metadata = serde_json::from_slice(&output.stdout)
-        .map_err(|error| BuildError::Cargo(format!("the answer of `cargo metadata` cannot be read: {error}")))?;
-    package_from(&metadata, folder).map_err(|why| BuildError::NotAPlugin { folder: folder.to_owned(), why })
+/// The folder's own name, which is the plugin's where no manifest that we read says it.
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn package_from(metadata: &Value, folder: &Path) -> Result<Package, String> {
-    let manifest = folder.join("Cargo.toml");
-    let mut packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
-    let Some(package) = packages.find(|package| Path::new(field(package, "/manifest_path")) == manifest) else {
-        return Err("this is a workspace, not a crate: give the folder of the plugin in it".into());
-    };
-    let targets = || package.get("targets").and_then(Value::as_array).into_iter().flatten();
-    let crate_types = targets().filter_map(|target| target.get("crate_types")?.as_array()).flatten();
-    if !crate_types.into_iter().any(|crate_type| crate_type == "cdylib") {
-        return Err("the crate is no `cdylib`: add `crate-type = [\"cdylib\"]` under `[lib]` in its Cargo.toml".into());
-    }
-    let workspace = PathBuf::from(field(metadata, "/workspace_root"));
-    Ok(Package { name: field(package, "/name").to_owned(), manifest, workspace })
+/// Runs a tool to its end; all that it prints goes to stderr. `mend` says what to do where it is missing or fails.
+fn run(tool: &mut Command, mend: &str) -> Result<(), BuildError> {
+    let name = tool.get_program().to_string_lossy().into_owned();
+    let status = tool.stdin(Stdio::null()).stdout(io::stderr()).status().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => BuildError::Tool(format!("`{name}` is missing: {mend}")),
+        _ => BuildError::Tool(format!("`{name}` cannot be run: {error}")),
+    })?;
+    let arguments: Vec<_> = tool.get_args().take(3).map(|argument| argument.to_string_lossy()).collect();
+    let failed =
+        || BuildError::Tool(format!("`{name} {} …` failed ({status}), see above; {mend}", arguments.join(" ")));
+    if status.success() { Ok(()) } else { Err(failed()) }
 }
 
-/// Runs cargo and gives the module that it built.
-fn compile(folder: &Path, package: &Package, sysroot: Option<&Path>) -> Result<PathBuf, BuildError> {
-    let mut command = cleaned("cargo", folder);
-    // Not `cargo build`: with an `rlib` beside the `cdylib`, which native tests need, that silently leaves out LTO.
-    command.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TRIPLE]);
-    command.arg("--message-format=json-render-diagnostics");
-    command.envs(PROFILE).stdin(Stdio::null()).stdout(Stdio::piped());
-    set_flags(&mut command, &package.workspace, sysroot);
-
-    let mut cargo = command.spawn().map_err(|error| not_started(&error))?;
-    let module = cargo.stdout.take().and_then(|messages| module_of(BufReader::new(messages), &package.manifest));
-    let status = cargo.wait().map_err(|error| not_started(&error))?;
-    if !status.success() {
-        return Err(BuildError::Cargo(format!("building {} failed, see above", package.name)));
-    }
-    module.ok_or_else(|| BuildError::Cargo(format!("building {} made no .wasm file", package.name)))
-}
-
-/// Reads to the end: a cargo whose messages nobody takes would block.
-fn module_of(messages: impl io::BufRead, manifest: &Path) -> Option<PathBuf> {
-    let ours = artifacts(messages).filter(|artifact| Path::new(field(artifact, "/manifest_path")) == manifest);
-    let modules = ours.filter_map(|artifact| {
-        filenames(&artifact).find(|file| file.extension() == Some(OsStr::new("wasm"))).map(Path::to_owned)
-    });
-    modules.last()
-}
-
-/// Gives rustc's flags in cargo's configuration, which joins them with those that the plugin's own configuration names.
-///
-/// `RUSTFLAGS` would displace both, so what the user put there moves over.
-fn set_flags(command: &mut Command, workspace: &Path, sysroot: Option<&Path>) {
-    let flags = rustc_flags(&inherited_flags(|name| env::var(name).ok()), &remapped(workspace), sysroot);
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // A JSON array of strings is a TOML array as well.
-    command.arg("--config").arg(format!("target.{TRIPLE}.rustflags={}", Value::from(flags)));
-}
-
-/// The user's own flags, in cargo's order of precedence.
-fn inherited_flags(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    let owned = |flags: std::str::Split<'_, char>| flags.filter(|flag| !flag.is_empty()).map(str::to_owned).collect();
-    if let Some(encoded) = variable("CARGO_ENCODED_RUSTFLAGS") {
-        return owned(encoded.split('\u{1f}'));
-    }
-    owned(variable("RUSTFLAGS").unwrap_or_default().split(' '))
-}
-
-fn rustc_flags(inherited: &[String], remapped: &[(PathBuf, &str)], sysroot: Option<&Path>) -> Vec<String> {
-    let mut flags = inherited.to_vec();
-    flags.extend(sysroot.map(|sysroot| format!("--sysroot={}", sysroot.display())));
-    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
-    flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
-    flags
-}
-
-/// Folders whose names must not show in panic messages: the same source is to give the same bytes on every machine.
-fn remapped(workspace: &Path) -> Vec<(PathBuf, &'static str)> {
-    let home = env::var_os("HOME").map(PathBuf::from);
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".cargo")));
-    // rustc takes the last that fits, so the most specific stands last.
-    let folders = [(home, "/home"), (cargo_home, "/cargo"), (Some(workspace.to_owned()), "/plugin")];
-    folders.into_iter().filter_map(|(from, to)| Some((from.filter(|from| from.is_absolute())?, to))).collect()
+/// Lets `tool` make a file in a folder of its own, and reads it.
+fn output_of(make: impl FnOnce(&Path) -> Result<(), BuildError>) -> Result<Vec<u8>, BuildError> {
+    let folder = tempfile::tempdir().map_err(BuildError::io(Path::new("a temporary folder")))?;
+    let file = folder.path().join("plugin.wasm");
+    make(&file)?;
+    fs::read(&file).map_err(BuildError::io(&file))
 }
 
 fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
@@ -226,14 +159,8 @@ fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn not_started(error: &io::Error) -> BuildError {
-    BuildError::Cargo(format!("cargo could not be run: {error}: install Rust with rustup"))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn plugin(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -256,9 +183,11 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_a_folder_that_is_no_plugin() {
-        assert!(refusal(&[]).contains("there is no Cargo.toml"));
-        assert!(refusal(&[("package.json", "{}")]).contains("package.json): only Rust plugins can be built yet"));
-        assert!(refusal(&[("pyproject.toml", "")]).contains("only Rust plugins"));
+        assert!(refusal(&[]).contains("none of Cargo.toml, package.json, pyproject.toml, plugin.c;"));
+        assert!(refusal(&[("package.json", "{}")]).contains("`main`"));
+        assert!(refusal(&[("package.json", "{")]).contains("package.json: "));
+        assert!(refusal(&[("pyproject.toml", "")]).contains("requirements.txt"));
+        assert!(refusal(&[("plugin.c", "")]).contains("requirements.txt"));
         let workspace = refusal(&[("Cargo.toml", "[workspace]\nmembers = []\n")]);
         assert!(workspace.contains("this is a workspace"), "{workspace}");
         let manifest = "[package]\nname = \"x\"\nversion = \"0.0.0\"\n[workspace]\n";
@@ -267,35 +196,6 @@ mod tests {
         assert!(refusal(&[("Cargo.toml", "not toml")]).contains("cargo cannot read"));
         let nowhere = build(Path::new("/no/such/plugin"), None).unwrap_err().to_string();
         assert!(nowhere.starts_with("/no/such/plugin: "), "{nowhere}");
-    }
-
-    #[test]
-    fn takes_the_module_of_this_crate_and_no_other() {
-        let artifact = |folder: &str, file: &str| json!({"reason": "compiler-artifact", "manifest_path": format!("{folder}/Cargo.toml"), "filenames": [file]});
-        let lines = [
-            json!({"reason": "build-script-executed"}),
-            artifact("/dep", "/t/dep.wasm"),
-            artifact("/p", "/t/build-script"),
-            artifact("/p", "/t/p.wasm"),
-            artifact("/other", "/t/other.wasm"),
-        ];
-        let text = lines.map(|line| format!("{line}\n")).concat() + "no JSON\n";
-        let found = |folder: &str| module_of(text.as_bytes(), &Path::new(folder).join("Cargo.toml"));
-        assert_eq!(found("/p"), Some(PathBuf::from("/t/p.wasm")));
-        assert_eq!(found("/absent"), None);
-    }
-
-    #[test]
-    fn keeps_the_flags_that_the_user_has_set() {
-        let rustflags = |name: &str| (name == "RUSTFLAGS").then(|| "-Ca=b  -Cc".to_owned());
-        assert_eq!(inherited_flags(rustflags), ["-Ca=b", "-Cc"]);
-        let both = |name: &str| Some(if name == "RUSTFLAGS" { "-Cno" } else { "-Cone\u{1f}--cfg=a b" }.to_owned());
-        assert_eq!(inherited_flags(both), ["-Cone", "--cfg=a b"]);
-
-        let flags = rustc_flags(&["-Ca".into()], &[("/w".into(), "/plugin")], Some(Path::new("/a b")));
-        let expected = ["-Ca", "--sysroot=/a b", "-Clink-arg=-zstack-size=65536", "--remap-path-prefix=/w=/plugin"];
-        assert_eq!(flags, expected);
-        assert!(!rustc_flags(&[], &[], None).iter().any(|flag| flag.starts_with("--sysroot")));
     }
 
     #[test]
