@@ -1,0 +1,203 @@
+//! Transforms are pure: the same event, config and version give the same bytes, in another process, hours later, in another
+//! environment. Every shipped plugin, scaffold and example, and plugins that try to be otherwise (`tests/impure`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use posthaste::domain::event::Event;
+use posthaste::domain::plugin::{Failure, Outcome};
+use posthaste_plugin::testing::{Case, Expect};
+use posthaste_tests::{binary, shipped};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::cases;
+use crate::languages::{self, Lang};
+
+/// Two machines that differ in all that a process can ask for: hours of clock, and the environment.
+const MACHINES: [(&str, [(&str, &str); 5]); 2] = [
+    ("+0", [("TZ", "UTC"), ("LANG", "C"), ("LC_ALL", "C"), ("PYTHONHASHSEED", "1"), ("HOME", "/")]),
+    (
+        "+5h",
+        [
+            ("TZ", "Asia/Tokyo"),
+            ("LANG", "tr_TR.UTF-8"),
+            ("LC_ALL", "tr_TR.UTF-8"),
+            ("PYTHONHASHSEED", "2"),
+            ("HOME", "/tmp"),
+        ],
+    ),
+];
+
+/// What `posthaste plugin run` prints on a machine, without how long it took.
+async fn run_on(machine: usize, folder: &Path) -> String {
+    let (offset, environment) = MACHINES[machine];
+    let mut command = Command::new("faketime");
+    command.args(["-f", offset]).arg(binary()).envs(environment).current_dir(folder);
+    command.args([
+        "plugin",
+        "run",
+        "plugin.wasm",
+        "--event",
+        "event.json",
+        "--config",
+        "config.json",
+        "--plugin-deadline",
+        "10s",
+    ]);
+    let output = command.output().await.expect("`faketime` is missing: run the tests with `cargo xtask test`");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said.lines().filter(|line| !line.starts_with("time ")).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a plugin on both machines; answers what it printed on each.
+async fn on_both(component: &[u8], event: &str, config: &str) -> [String; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, content) in
+        [("plugin.wasm", component), ("event.json", event.as_bytes()), ("config.json", config.as_bytes())]
+    {
+        std::fs::write(folder.path().join(file), content).unwrap();
+    }
+    [run_on(0, folder.path()).await, run_on(1, folder.path()).await]
+}
+
+async fn is_pure(name: &str, component: &[u8], event: &str, config: &str) {
+    let [here, there] = on_both(component, event, config).await;
+    assert!(here.contains("\noutcome  "), "{name}: {here}");
+    assert_eq!(here, there, "{name}");
+}
+
+/// A case of a folder that ends well, by choice one in which something is replaced, as files of `posthaste plugin run`.
+fn sample(cases: &Path) -> (String, String) {
+    let mut cases = Case::load_dir(cases).unwrap();
+    cases.retain(|case| matches!(case.expect, Expect::Replace { .. } | Expect::Pass | Expect::Drop(_)));
+    cases.sort_by_key(|case| !matches!(case.expect, Expect::Replace { .. }));
+    let case = cases.into_iter().next().unwrap();
+    let data: Value = serde_json::from_str(&case.event.body).unwrap();
+    let event =
+        json!({"type": case.event.event_type, "data": data, "id": "evt_1", "occurred_at": case.event.occurred_at});
+    (event.to_string(), case.config)
+}
+
+fn repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Were the clock not faked, the others would prove nothing: an event that says no time is given the host's.
+#[tokio::test]
+async fn the_two_machines_do_differ() {
+    let [here, there] = on_both(&shipped("envelope"), r#"{"type": "t", "data": 1}"#, "null").await;
+    let at = |said: &str| {
+        let after = said.lines().find_map(|line| line.strip_prefix("after ")).unwrap();
+        let envelope: Value = serde_json::from_str(after).unwrap();
+        posthaste::domain::time::parse_rfc3339(envelope["timestamp"].as_str().unwrap()).unwrap()
+    };
+    let hours = (at(&there) - at(&here)) / 3_600_000;
+    assert_eq!(hours, 5, "{here}\n{there}");
+}
+
+#[tokio::test]
+async fn every_shipped_plugin_is_pure() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(repository("plugins")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.join("Cargo.toml").exists() {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            let (event, config) = sample(&folder.join("cases"));
+            is_pure(name, &shipped(name), &event, &config).await;
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked} plugins");
+}
+
+#[tokio::test]
+async fn every_scaffold_is_pure() {
+    for lang in Lang::ALL {
+        let plugin = languages::scaffold(lang).await;
+        is_pure(lang.name(), &plugin.component, &plugin.text("event.json"), &plugin.text("config.json")).await;
+    }
+}
+
+#[tokio::test]
+async fn every_example_is_pure() {
+    for lang in Lang::ALL.into_iter().filter(|lang| *lang != Lang::Rust) {
+        let plugin = languages::example(lang).await;
+        let (event, config) = sample(&repository("plugins/examples").join(lang.name()).join("cases"));
+        is_pure(lang.name(), &plugin.component, &event, &config).await;
+    }
+}
+
+/// Builds the plugin that asks for what is not pure; runs what answers on both machines, and asks for each of `refused`, which
+/// has to fail for the reason that stands beside it.
+async fn tries(lang: Lang, file: &str, refused: &[(&str, &str)]) -> Value {
+    let plugin = languages::impure(lang, file).await;
+    let event = r#"{"type": "t", "data": 1, "id": "evt_1", "occurred_at": "2026-01-01T00:00:00Z"}"#;
+    let [here, there] = on_both(&plugin.component, event, "null").await;
+    assert_eq!(here, there);
+
+    let sandbox = cases::sandbox();
+    let compiled = Arc::new(sandbox.compile("impure", &plugin.component).unwrap());
+    let event = Arc::new(Event {
+        id: "evt_1".into(),
+        event_type: "t".into(),
+        company: "example".into(),
+        occurred_at: 1_767_225_600_000,
+        headers: Vec::new(),
+        data: "1".into(),
+    });
+    for (what, reason) in refused {
+        let call = sandbox.transform(&compiled, event.clone(), json!(what).to_string().into()).await;
+        let logs: String = call.logs.lines.iter().map(|line| line.message.as_str()).collect();
+        let why = match call.result {
+            Err(Failure::Broke(why) | Failure::Refused(why)) => format!("{why} {logs}"),
+            Ok(outcome) => panic!("{what} was answered: {outcome:?}"),
+        };
+        assert!(why.contains(reason), "{what}: {why}");
+    }
+    let call = sandbox.transform(&compiled, event, "null".into()).await;
+    let Ok(Outcome::Replace(message)) = call.result else { panic!("{:?}", call.result) };
+    let after = here.lines().find_map(|line| line.strip_prefix("after ")).unwrap().trim();
+    assert_eq!(after, message.body);
+    serde_json::from_str::<Vec<(String, Value)>>(&message.body).unwrap().into_iter().collect()
+}
+
+/// What a trap says.
+const TRAP: &str = "used something that the sandbox does not have (clock, random numbers, files, network, environment)";
+
+#[tokio::test]
+async fn what_rust_sees_is_pure() {
+    let refused =
+        [("SystemTime", "time not implemented"), ("Instant", "time not implemented"), ("sleep", "can't sleep")];
+    let seen = tries(Lang::Rust, "src/lib.rs", &refused).await;
+    assert_eq!(seen["environment"], "Err(NotPresent) 0");
+    for none in ["a file", "a thread", "a connection"] {
+        assert_eq!(seen[none], "Err(Unsupported)", "{none}");
+    }
+}
+
+#[tokio::test]
+async fn what_javascript_sees_is_pure() {
+    let refused = [("Date.now", TRAP), ("new Date", TRAP), ("performance.now", TRAP)];
+    let seen = tries(Lang::Js, "plugin.js", &refused).await;
+    assert_eq!((&seen["time zone"], &seen["a given date"]), (&json!(0), &json!("Thu Jan 01 1970 00:00:00 GMT+0000")));
+    assert!(seen["what there is"].as_array().unwrap().iter().all(|pair| pair[1] == "undefined"), "{seen}");
+}
+
+#[tokio::test]
+async fn what_python_sees_is_pure() {
+    let refused = [
+        "time.time",
+        "time.monotonic",
+        "datetime.now",
+        "os.urandom",
+        "uuid.uuid4",
+        "secrets",
+        "random.SystemRandom",
+        "open",
+        "a late import",
+    ];
+    let seen = tries(Lang::Python, "plugin.py", &refused.map(|what| (what, TRAP))).await;
+    assert_eq!((&seen["environment"], &seen["time zone"]), (&json!({}), &json!(["UTC", "UTC"])));
+}
