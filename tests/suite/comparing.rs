@@ -1,6 +1,7 @@
 //! A candidate beside the active version, over past events.
 
 use http::Method;
+use posthaste::domain::credential::Scopes;
 use posthaste_tests::{Client, Host, Receiver, guest, shipped};
 use serde_json::{Value, json};
 
@@ -22,9 +23,9 @@ async fn of_a_hundred_events_exactly_those_three_are_shown_that_would_change() {
     host.post("/webhooks", &hook("t", "p")).await.expect(201);
     host.post("/webhooks", &hook("else", "other")).await.expect(201);
     let mut expected = Vec::new();
-    for number in 0..100 {
+    for number in 0..101 {
         let mut data = json!({"number": number, "salary": 2.50});
-        if [7, 42, 99].contains(&number) {
+        if [7, 42, 100].contains(&number) {
             data["secret"] = json!(number);
         }
         let event = json!({"type": "t", "data": data, "id": format!("e{number}")});
@@ -46,6 +47,11 @@ async fn of_a_hundred_events_exactly_those_three_are_shown_that_would_change() {
     }
     let answer = host.post("/plugins/p/compare", &json!({"digest": digest, "last": 60})).await.expect(200);
     assert_eq!(counts(&answer), [58, 2, 0, 0]);
+    let replace = candidate(&host, "p", &guest("replace")).await;
+    let answer = host.post("/plugins/p/compare", &json!({"digest": replace, "last": 1000})).await.expect(200);
+    assert_eq!((counts(&answer), answer["differences"].as_array().unwrap().len()), ([0, 101, 0, 0], 100));
+    let blind = host.with_key(host.new_key(Some("acme"), Scopes::parse("plugins").unwrap()).await);
+    blind.post("/plugins/p/compare", &json!({"digest": digest})).await.problem(403);
     assert_ne!(host.get("/plugins/p").await.expect(200)["digest"], digest, "comparing activates nothing");
 }
 

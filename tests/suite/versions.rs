@@ -75,6 +75,22 @@ async fn activating_switches_there_and_back_for_every_attempt_that_follows() {
 }
 
 #[tokio::test]
+async fn a_mended_plugin_heals_what_waits_and_each_attempt_names_the_version_that_it_ran() {
+    let schedule = format!("--retry-schedule={}", ["100ms"; 100].join(","));
+    let (host, receiver) = (Host::with(&[&schedule]).await, Receiver::start().await);
+    let broken = host.upload("p", &guest("trap")).await.expect(201)["digest"].clone();
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "plugin": "p"})).await.expect(201);
+    let id = host.publish("t", &json!(1)).await;
+    host.delivery_when(&id, "tried once", |delivery| delivery["attempt_count"] != 0).await;
+    let mended = candidate(&host, "p", &guest("pass")).await.expect(201)["digest"].clone();
+    activate(&host, "p", mended.as_str().unwrap()).await.expect(200);
+    let attempts = host.delivery(&id, "delivered").await["attempts"].clone();
+    let ran = |attempt: Option<&Value>| attempt.unwrap()["plugin"]["digest"].clone();
+    let attempts = attempts.as_array().unwrap();
+    assert_eq!((ran(attempts.first()), ran(attempts.last())), (broken, mended));
+}
+
+#[tokio::test]
 async fn a_prefix_that_names_several_versions_is_refused() {
     let mut host = Host::start().await;
     host.upload("p", &guest("pass")).await.expect(201);
@@ -193,6 +209,24 @@ async fn a_full_plugin_says_the_way_out() {
     host.delete(&format!("/plugins/p/versions/{}", digest(&first)), &Value::Null).await.expect(200);
     candidate(&host, "p", &variant(&wasm, 100)).await.expect(201);
     host.upload("p", &variant(&wasm, 1)).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_waits_for_retention_is_bounded() {
+    let mut host = Host::start().await;
+    let first = digest(&host.upload("p", &guest("pass")).await.expect(201));
+    host.upload("p", &guest("drop")).await.expect(201);
+    host.stop().await;
+    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO \
+        plugin_versions SELECT 'acme', 'gone', printf('%064x', i), 1, '[]', '[]', 1, 4000000000000 FROM n";
+    sqlx::raw_sql(fill).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    host.restart().await;
+    for path in ["/plugins/p".to_owned(), format!("/plugins/p/versions/{first}")] {
+        assert!(host.delete(&path, &Value::Null).await.problem(422).contains("1000 removed versions"));
+    }
+    assert_eq!(host.get("/plugins/p").await.expect(200)["data"].as_array().unwrap().len(), 2);
 }
 
 async fn kept(host: &Host) -> i64 {

@@ -59,11 +59,11 @@ impl From<VersionRow> for VersionView {
 
 #[derive(Serialize)]
 pub(super) struct PluginView {
+    name: String,
     /// The active version; null where there are candidates only.
     digest: Option<String>,
     /// Whether it ships with Posthaste.
     standard: bool,
-    name: String,
     created_at: String,
     updated_at: String,
 }
@@ -71,9 +71,9 @@ pub(super) struct PluginView {
 impl From<PluginRow> for PluginView {
     fn from(plugin: PluginRow) -> Self {
         Self {
-            digest: plugin.active.map(|digest| digest.to_string()),
             standard: is_standard(&plugin.name),
             name: plugin.name,
+            digest: plugin.active.map(|digest| digest.to_string()),
             created_at: rfc3339(plugin.created_at),
             updated_at: rfc3339(plugin.updated_at),
         }
@@ -183,7 +183,8 @@ async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem>
 /// A stored version, ready to run.
 async fn compiled(api: &Api, company: &str, name: &str, digest: &Digest) -> Result<Arc<Plugin>, Problem> {
     let plugin = api.pipeline.plugins().get(owner(company, name), name, digest).await;
-    plugin.map_err(|detail| Problem::new(Kind::Rule, detail))
+    // It was fit to run when it was uploaded.
+    plugin.map_err(|detail| Problem::new(Kind::Unavailable, detail))
 }
 
 fn own_name(name: &str) -> Result<(), Problem> {

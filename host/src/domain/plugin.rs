@@ -154,6 +154,11 @@ impl<T> Call<T> {
         Self { result: Err(failure), logs: Logs::default(), duration: Duration::ZERO, memory_bytes: 0 }
     }
 
+    /// The same call, come to another end.
+    pub fn ended<U>(self, result: Result<U, Failure>) -> Call<U> {
+        Call { result, logs: self.logs, duration: self.duration, memory_bytes: self.memory_bytes }
+    }
+
     /// [`Call::duration`] in microseconds.
     pub fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)

@@ -34,7 +34,7 @@ pub struct Comparison {
     pub kinds: Vec<Option<Kind>>,
     /// The differences on the newest events.
     pub differences: Vec<Difference>,
-    /// False: time ran out before the events did.
+    /// False: time ran out before the events did, or the service stops.
     pub complete: bool,
 }
 
@@ -62,18 +62,19 @@ impl Pipeline {
     /// The store's.
     pub async fn compare(&self, mut question: Question) -> Result<Comparison, StoreError> {
         let until = Instant::now() + BUDGET;
+        let over = || Instant::now() >= until || self.0.stop.is_cancelled();
         let mut comparison = Comparison::default();
         while let Some(page) = self.0.store.next_recorded(&mut question.events).await? {
             for recorded in page {
                 if comparison.kinds.len() == question.last {
                     return Ok(Comparison { complete: true, ..comparison });
                 }
-                if Instant::now() >= until {
+                if over() {
                     return Ok(comparison);
                 }
                 self.compare_on(recorded, &question, &mut comparison).await?;
             }
-            if Instant::now() >= until {
+            if over() {
                 return Ok(comparison);
             }
         }

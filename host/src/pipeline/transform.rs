@@ -40,13 +40,12 @@ impl Pipeline {
         let Some(reference) = &webhook.plugin else {
             return (Prepared::Send(Outgoing::original(&job.event)), None);
         };
-        let (call, on_error) = match self.version_of(webhook, reference).await {
+        let (call, policy) = match self.version_of(webhook, reference).await {
             Ok(plugin) => (self.call(&plugin, job.event.clone(), webhook.config.clone()).await, webhook.on_error),
-            // Not the plugin's failure but the host's, or nobody's yet: the event waits, whatever is to follow when the
-            // plugin fails.
+            // Not the plugin's failure but the host's: the event waits, whatever is to be done on errors of the plugin.
             Err(text) => (Call::failed(Failure::Broke(text)), OnError::Retry),
         };
-        let report = report(&reference.name, webhook, &call, on_error);
+        let report = report(&reference.name, (webhook, policy), &call);
         let prepared = match call.result {
             Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(&job.event)),
             Ok(Outcome::Drop(_)) => Prepared::Filtered,
@@ -54,7 +53,7 @@ impl Pipeline {
                 let Message { body, content_type, headers } = message;
                 Prepared::Send(Outgoing { body: body.into(), content_type, headers })
             }
-            Err(failure) => after(on_error, &job.event, format!("plugin `{}`: {failure}", reference.name)),
+            Err(failure) => on_error(policy, &job.event, format!("plugin `{}`: {failure}", reference.name)),
         };
         (prepared, report)
     }
@@ -82,16 +81,16 @@ impl Pipeline {
     }
 }
 
-fn after(on_error: OnError, event: &Event, error: String) -> Prepared {
-    match on_error {
+fn on_error(policy: OnError, event: &Event, error: String) -> Prepared {
+    match policy {
         OnError::Retry => Prepared::Failed(error),
         OnError::SendOriginal => Prepared::Send(Outgoing::original(event)),
         OnError::Drop => Prepared::Filtered,
     }
 }
 
-/// The contract's object. Where the outcome is an error it also says what followed.
-fn report(name: &str, webhook: &Webhook, call: &Call<Outcome>, on_error: OnError) -> Option<Box<RawValue>> {
+/// The contract's object. Where the outcome is an error it also says which policy was followed.
+fn report(name: &str, (webhook, policy): (&Webhook, OnError), call: &Call<Outcome>) -> Option<Box<RawValue>> {
     let (outcome, reason) = told(&call.result);
     let mut report = json!({
         "name": name,
@@ -105,7 +104,7 @@ fn report(name: &str, webhook: &Webhook, call: &Call<Outcome>, on_error: OnError
         "logs_dropped": call.logs.dropped,
     });
     if let (Err(_), Some(report)) = (&call.result, report.as_object_mut()) {
-        report.insert("on_error".into(), on_error.name().into());
+        report.insert("on_error".into(), policy.name().into());
     }
     to_raw_value(&report).ok()
 }

@@ -48,7 +48,11 @@ pub(in crate::api) async fn activate(
     own_name(&name)?;
     let bytes = body::of(request, SMALL).await?;
     let which: Which = body::json(&bytes)?;
-    let digest = version_named(&api, &company, &name, &which.digest).await?.digest;
+    let version = version_named(&api, &company, &name, &which.digest).await?;
+    if version.active {
+        return Ok(Json(version.into()));
+    }
+    let digest = version.digest;
     let plugin = compiled(&api, &company, &name, &digest).await?;
     let target = Target { company: &company, name: &name, digest: &digest };
     switch(&api, target, &plugin, |activation| api.store.activate(activation)).await?;

@@ -77,35 +77,22 @@ pub(in crate::api) async fn dry_run(
     };
     let plugin = compiled(&api, &company, &name, &digest).await?;
     let config: Arc<str> = ask.config.map_or_else(|| "null".into(), |raw| raw.get().into());
-    let Call { result, logs, duration, memory_bytes } = api.sandbox.check_config(&plugin, config.clone()).await;
-    let (call, fuel) = match result {
+    let checked = api.sandbox.check_config(&plugin, config.clone()).await;
+    let (call, fuel) = match &checked.result {
         Ok(()) => {
+            let version = (owner(&company, &name), name.as_str(), &digest);
             let call = api.pipeline.call(&plugin, event.clone(), config.clone()).await;
-            let fuel = fuel(&api, (&company, &name, &digest), &call, (event.clone(), config)).await;
+            // A call that met its deadline has done as much as this machine let it.
+            let whole = call.duration < api.plugin_deadline;
+            let fuel = if whole { fuel(&api, version, event.clone(), config).await } else { None };
             (call, fuel)
         }
         Err(failure) => {
             let refused = Failure::Refused(format!("the config is refused: {failure}"));
-            (Call { result: Err(refused), logs, duration, memory_bytes }, None)
+            (checked.ended(Err(refused)), None)
         }
     };
     Ok(Json(view(&digest, &event, &call, fuel)))
-}
-
-/// What the call costs on any machine. Null where it met its deadline, and so did as much as this machine let it, or where
-/// this host is too busy to count.
-async fn fuel(
-    api: &Api,
-    version: (&str, &str, &Digest),
-    call: &Call<Outcome>,
-    (event, config): (Arc<Event>, Arc<str>),
-) -> Option<u64> {
-    if call.duration >= api.plugin_deadline {
-        return None;
-    }
-    let (company, name, digest) = version;
-    let counted = api.pipeline.plugins().fuel((owner(company, name), name, digest), event, config).await;
-    counted.inspect_err(|error| tracing::warn!(error, "fuel could not be counted")).ok().flatten()
 }
 
 /// The rules for events that are published, but that the host's own types are as good as any here.
@@ -161,4 +148,14 @@ fn view(digest: &Digest, event: &Event, call: &Call<Outcome>, fuel: Option<u64>)
         fuel,
         memory_bytes: call.memory_bytes,
     }
+}
+
+/// What the call costs on any machine. `None` where it is more than the deadline lets it burn, or cannot be counted now:
+/// the rest of the answer is worth having without it.
+async fn fuel(api: &Api, version: (&str, &str, &Digest), event: Arc<Event>, config: Arc<str>) -> Option<u64> {
+    let counted = api.pipeline.plugins().fuel(version, event, config).await;
+    counted.unwrap_or_else(|error| {
+        tracing::warn!(error, plugin = version.1, "the fuel of a dry-run could not be counted");
+        None
+    })
 }

@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use super::activate::{Target, switch};
 use super::{VersionView, WASM, own_name, version_named};
-use crate::api::App;
 use crate::api::auth::Caller;
 use crate::api::body::{self, Parameters, Params};
 use crate::api::problem::{Kind, Problem};
+use crate::api::{Api, App};
 use crate::domain::credential::{Access, Area};
 use crate::domain::plugin::Digest;
 use crate::sandbox::{CompileError, Inspection};
-use crate::store::NewVersion;
+use crate::store::{NewVersion, VersionRow};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +38,9 @@ pub(in crate::api) async fn upload(
     check_kind(request.headers())?;
     let wasm = body::of(request, api.max_plugin_bytes).await?;
     let digest = Digest::of(&wasm);
+    if let Some(active) = active_already(&api, &company, &name, &digest).await? {
+        return Ok((StatusCode::OK, Json(active.into())));
+    }
     let plugin = api.pipeline.plugins().admit(&company, &digest, wasm.clone()).await?;
     let Inspection { exports, imports, .. } = plugin.inspection().clone();
     let now = api.clock.now_ms();
@@ -71,6 +74,13 @@ impl From<CompileError> for Problem {
             }
         }
     }
+}
+
+/// The version, where these bytes are the active one. They were checked when they became that, and need not be compiled
+/// to be told so.
+async fn active_already(api: &Api, company: &str, name: &str, digest: &Digest) -> Result<Option<VersionRow>, Problem> {
+    let found = api.store.versions_by_prefix(company, name, digest.as_str()).await?;
+    Ok(found.into_iter().find(|version| version.active))
 }
 
 fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
