@@ -1,5 +1,8 @@
 //! Lanes: one per webhook, served in turn, so that no webhook's backlog stands before another's events.
 //!
+//! Companies take turns before their webhooks do, and one may have only as many attempts in flight as are free besides:
+//! alone half of all, two a third each. So there is always room for one more company, whatever hangs at the others.
+//!
 //! A lane holds a bounded number of deliveries in memory. What does not fit is parked in the database and comes in,
 //! oldest first, when there is room. A lane with something parked takes nothing fresh: it would overtake.
 
@@ -52,11 +55,21 @@ impl Lane {
     }
 }
 
+/// A company with something to be served or in flight.
+#[derive(Debug, Default)]
+struct Company {
+    in_flight: usize,
+    /// Its lanes that can be served, each once, in turn.
+    round: VecDeque<String>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     lanes: HashMap<String, Lane>,
-    /// The lanes that can be served, each once, in turn.
+    companies: HashMap<String, Company>,
+    /// The companies whose round is not empty, each once, in turn.
     round: VecDeque<String>,
+    in_flight: usize,
     /// Deliveries in memory, queued or in flight: a lease that runs out is no reason to take them a second time.
     held: HashSet<String>,
     workers: usize,
@@ -184,7 +197,7 @@ impl Lanes {
     /// The next delivery to attempt, lanes taking turns. `None`: the worker that asked is to end.
     pub(super) fn take(&self) -> Option<Job> {
         let mut state = self.lock();
-        let job = if state.closed { None } else { state.next() };
+        let job = if state.closed { None } else { state.next(self.max_workers) };
         if job.is_none() {
             state.workers = state.workers.saturating_sub(1);
         }
@@ -195,6 +208,7 @@ impl Lanes {
     pub(super) fn done(&self, job: &Job) -> bool {
         let mut state = self.lock();
         state.held.remove(&job.delivery);
+        state.landed(&job.event.company);
         let Some(lane) = state.lanes.get_mut(&job.webhook) else {
             return false;
         };
@@ -256,12 +270,36 @@ impl State {
     fn join_round(&mut self, webhook: &str) {
         if let Some(lane) = self.lanes.get_mut(webhook).filter(|lane| lane.can_be_served() && !lane.in_round) {
             lane.in_round = true;
-            self.round.push_back(webhook.to_owned());
+            let company = self.companies.entry(lane.company.clone()).or_default();
+            if company.round.is_empty() {
+                self.round.push_back(lane.company.clone());
+            }
+            company.round.push_back(webhook.to_owned());
         }
     }
 
-    fn next(&mut self) -> Option<Job> {
-        while let Some(webhook) = self.round.pop_front() {
+    fn next(&mut self, max_workers: usize) -> Option<Job> {
+        let free = max_workers.saturating_sub(self.in_flight);
+        // Each company once: one that has its part now stays in the round.
+        for _ in 0..self.round.len() {
+            let name = self.round.pop_front()?;
+            let has_part = self.companies.get(&name).is_some_and(|company| company.in_flight >= free);
+            let job = if has_part { None } else { self.next_of(&name) };
+            match self.companies.get(&name) {
+                Some(company) if !company.round.is_empty() => self.round.push_back(name),
+                Some(company) if company.in_flight == 0 => drop(self.companies.remove(&name)),
+                _ => {}
+            }
+            if job.is_some() {
+                return job;
+            }
+        }
+        None
+    }
+
+    /// The next delivery of a company, its lanes taking turns.
+    fn next_of(&mut self, name: &str) -> Option<Job> {
+        while let Some(webhook) = self.companies.get_mut(name)?.round.pop_front() {
             let Some(lane) = self.lanes.get_mut(&webhook) else {
                 continue;
             };
@@ -271,10 +309,28 @@ impl State {
             }
             let job = lane.queue.pop_front();
             lane.in_flight += 1;
-            self.join_round(&webhook);
+            self.in_flight += 1;
+            let again = lane.can_be_served();
+            lane.in_round = again;
+            let company = self.companies.get_mut(name)?;
+            company.in_flight += 1;
+            if again {
+                company.round.push_back(webhook);
+            }
             return job;
         }
         None
+    }
+
+    /// An attempt of this company has ended.
+    fn landed(&mut self, name: &str) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(company) = self.companies.get_mut(name) {
+            company.in_flight = company.in_flight.saturating_sub(1);
+            if company.in_flight == 0 && company.round.is_empty() {
+                self.companies.remove(name);
+            }
+        }
     }
 }
 
@@ -284,9 +340,13 @@ mod tests {
     use crate::domain::webhook::OnError;
 
     fn webhook(id: &str, slots: u32) -> Webhook {
+        webhook_of("c", id, slots)
+    }
+
+    fn webhook_of(company: &str, id: &str, slots: u32) -> Webhook {
         Webhook {
             id: id.into(),
-            company: "c".into(),
+            company: company.into(),
             event_type: "t".into(),
             target_url: String::new(),
             challenge: None,
@@ -308,11 +368,11 @@ mod tests {
         }
     }
 
-    fn job(webhook: &str, number: usize) -> Job {
+    fn job(company: &str, webhook: &str, number: usize) -> Job {
         let event = Event {
             id: String::new(),
             event_type: "t".into(),
-            company: "c".into(),
+            company: company.into(),
             occurred_at: 0,
             headers: Vec::new(),
             data: bytes::Bytes::new(),
@@ -326,7 +386,11 @@ mod tests {
     }
 
     fn jobs(webhook: &str, count: usize) -> Vec<Job> {
-        (0..count).map(|number| job(webhook, number)).collect()
+        jobs_of("c", webhook, count)
+    }
+
+    fn jobs_of(company: &str, webhook: &str, count: usize) -> Vec<Job> {
+        (0..count).map(|number| job(company, webhook, number)).collect()
     }
 
     #[test]
@@ -336,6 +400,35 @@ mod tests {
         lanes.offer(&webhook("b", 100), jobs("b", 2));
         let order: Vec<_> = (0..5).map(|_| lanes.take().unwrap().delivery).collect();
         assert_eq!(order, ["a-0", "b-0", "a-1", "b-1", "a-2"]);
+    }
+
+    #[test]
+    fn companies_take_turns_however_many_webhooks_they_have() {
+        let lanes = Lanes::new(100);
+        for webhook in ["a", "b", "c"] {
+            lanes.offer(&webhook_of("many", webhook, 9), jobs_of("many", webhook, 9));
+        }
+        lanes.offer(&webhook_of("one", "x", 9), jobs_of("one", "x", 9));
+        let order: Vec<_> = (0..6).map(|_| lanes.take().unwrap().delivery).collect();
+        assert_eq!(order, ["a-0", "x-0", "b-0", "x-1", "c-0", "x-2"]);
+    }
+
+    #[test]
+    fn a_company_leaves_as_many_attempts_free_as_it_has_in_flight() {
+        let lanes = Lanes::new(12);
+        let taken = |company: &str| {
+            lanes.offer(&webhook_of(company, company, 99), jobs_of(company, company, 50));
+            let jobs: Vec<_> = std::iter::from_fn(|| lanes.take()).collect();
+            assert!(jobs.iter().all(|job| job.event.company == company));
+            jobs
+        };
+        let first = taken("a");
+        assert_eq!((first.len(), taken("b").len(), taken("c").len()), (6, 3, 2));
+        // Who has more than its part now is not served again before others are.
+        for job in &first[..2] {
+            lanes.done(job);
+        }
+        assert_eq!(lanes.take().unwrap().event.company, "c");
     }
 
     #[test]
@@ -400,7 +493,8 @@ mod tests {
         assert!(lanes.drain("nobody").is_empty());
         lanes.done(&taken);
         assert!(lanes.take().is_none());
-        assert!(lanes.lock().lanes.is_empty() && lanes.lock().held.is_empty());
+        let state = lanes.lock();
+        assert!(state.lanes.is_empty() && state.held.is_empty() && state.companies.is_empty());
     }
 
     #[test]
