@@ -1,4 +1,7 @@
 //! One call of `mask` on a real event, natively and in the sandbox, in turns: medians in microseconds.
+//! With the arguments `FILE EVENT.json CONFIG.json`, any other plugin.
+
+mod plugin;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -28,6 +31,10 @@ impl Times {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [file, event, config] = arguments.as_slice() {
+        return plugin::measure(file, event, config).await;
+    }
     let sandbox = Sandbox::new(Limits::default())?;
     let plugin = Arc::new(sandbox.compile("mask", MASK)?);
     let event: serde_json::Value = serde_json::from_str(EVENT)?;

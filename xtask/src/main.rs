@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy`.
 
+mod needs;
 mod plugins;
 mod process;
 mod test;

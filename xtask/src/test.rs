@@ -4,11 +4,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{Failure, plugins, process, tidy};
+use crate::{Failure, needs, plugins, process, tidy};
 
-/// Checks the house rules, builds, makes the plugins from source and runs every test.
+/// Checks the house rules, installs what the tests need, builds, makes the plugins from source and runs every test.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     tidy::tidy(root)?;
+    needs::install()?;
     process::build_workspace(root)?;
     let fresh = process::target_dir()?.join("plugins");
     plugins::build(root, &fresh)?;

@@ -127,20 +127,19 @@ fn folder_name(folder: &Path) -> String {
     folder.file_name().map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Runs a tool to its end; all that it prints goes to stderr. `mend` says what to do where it is missing or fails.
+/// Runs a tool to its end; all that it prints goes to stderr. `mend` says what to do where it is missing.
 fn run(tool: &mut Command, mend: &str) -> Result<(), BuildError> {
-    let name = tool.get_program().to_string_lossy().into_owned();
+    let program = Path::new(tool.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let status = tool.stdin(Stdio::null()).stdout(io::stderr()).status().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BuildError::Tool(format!("`{name}` is missing: {mend}")),
-        _ => BuildError::Tool(format!("`{name}` cannot be run: {error}")),
+        io::ErrorKind::NotFound => BuildError::Tool(format!("`{program}` is missing: {mend}")),
+        _ => BuildError::Tool(format!("`{program}` cannot be run: {error}")),
     })?;
     let arguments: Vec<_> = tool.get_args().take(3).map(|argument| argument.to_string_lossy()).collect();
-    let failed =
-        || BuildError::Tool(format!("`{name} {} …` failed ({status}), see above; {mend}", arguments.join(" ")));
+    let failed = || BuildError::Tool(format!("`{program} {} …` failed ({status}), see above", arguments.join(" ")));
     if status.success() { Ok(()) } else { Err(failed()) }
 }
 
-/// Lets `tool` make a file in a folder of its own, and reads it.
+/// Lets a tool make a file in a folder of its own, and reads it.
 fn output_of(make: impl FnOnce(&Path) -> Result<(), BuildError>) -> Result<Vec<u8>, BuildError> {
     let folder = tempfile::tempdir().map_err(BuildError::io(Path::new("a temporary folder")))?;
     let file = folder.path().join("plugin.wasm");

@@ -110,3 +110,50 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .pagemap_scan(Enabled::Auto);
     pool
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::Validator;
+    use wasmtime::component::Component;
+
+    use super::*;
+
+    /// Two components in one, of which the second hands a string to the first: between their memories.
+    const CALLS_ACROSS: &str = r#"(component
+      (component $To
+        (core module $M
+          (memory (export "memory") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+          (func (export "take") (param i32 i32)))
+        (core instance $m (instantiate $M))
+        (func (export "take") (param "text" string)
+          (canon lift (core func $m "take") (memory $m "memory") (realloc (func $m "realloc")))))
+      (component $From
+        (import "take" (func $take (param "text" string)))
+        (core module $Memory (memory (export "memory") 1))
+        (core instance $memory (instantiate $Memory))
+        (core func $lowered (canon lower (func $take) (memory $memory "memory")))
+        (core module $M
+          (import "to" "take" (func $take (param i32 i32)))
+          (func (export "run") (call $take (i32.const 0) (i32.const 0))))
+        (core instance $m (instantiate $M (with "to" (instance (export "take" (func $lowered))))))
+        (func (export "run") (canon lift (core func $m "run"))))
+      (instance $to (instantiate $To))
+      (instance $from (instantiate $From (with "take" (func $to "take"))))
+      (export "run" (func $from "run")))"#;
+
+    #[test]
+    fn components_inside_one_may_call_each_other() {
+        let engine = for_calls(&Limits::default()).unwrap();
+        let component = wat::parse_str(CALLS_ACROSS).unwrap();
+        Validator::new_with_features(FEATURES).validate_all(&component).unwrap();
+        Component::from_binary(&engine, &component).unwrap();
+    }
+
+    #[test]
+    fn an_upload_may_not_have_several_memories_in_a_module() {
+        let component = wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap();
+        let refusal = Validator::new_with_features(FEATURES).validate_all(&component).err().unwrap();
+        assert!(refusal.to_string().contains("multiple memories"), "{refusal}");
+    }
+}

@@ -24,13 +24,13 @@ pub(super) fn build(folder: &Path) -> Result<Made, BuildError> {
             "-target",
             "wasm32-wasi",
             "-mexec-model=reactor",
-            "-std=c11",
+            "-std=gnu11",
             "-O2",
             "-s",
             "-Wall",
         ]);
         zig.arg(format!("-Wl,-z,stack-size={STACK_BYTES}")).args(sources).args(BINDINGS);
-        run(zig.arg("-o").arg(file), "requirements.txt has to name `ziglang`")
+        run(zig.arg("-o").arg(file), "remove .venv, and build again")
     })?;
     Ok(Made { name: folder_name(folder), bytes })
 }

@@ -27,7 +27,7 @@ pub(super) fn program(folder: &Path, name: &str) -> Result<Command, BuildError> 
         say("installing what requirements.txt asks for into .venv …");
         run(cleaned("python3", folder).args(["-m", "venv", ".venv"]), PYTHON)?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
-        run(inside(folder, &venv, "python").args(install), "is the package index reachable?")?;
+        run(inside(folder, &venv, "python").args(install), "remove .venv, and build again")?;
         fs::write(&installed, wanted).map_err(BuildError::io(&installed))?;
     }
     Ok(inside(folder, &venv, name))
