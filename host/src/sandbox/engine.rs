@@ -127,12 +127,12 @@ mod tests {
           (func (export "take") (param i32 i32)))
         (core instance $m (instantiate $M))
         (func (export "take") (param "text" string)
-          (canon lift (core func $m "take") (memory $m "memory") (realloc (func $m "realloc")))))
+          (canon lift (core func $m "take") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))
       (component $From
         (import "take" (func $take (param "text" string)))
         (core module $Memory (memory (export "memory") 1))
         (core instance $memory (instantiate $Memory))
-        (core func $lowered (canon lower (func $take) (memory $memory "memory")))
+        (core func $lowered (canon lower (func $take) (memory (core memory $memory "memory"))))
         (core module $M
           (import "to" "take" (func $take (param i32 i32)))
           (func (export "run") (call $take (i32.const 0) (i32.const 0))))
