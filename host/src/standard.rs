@@ -10,10 +10,12 @@ use crate::sandbox::{Refusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
 
 /// Each name and its component, built from `plugins/` by `cargo xtask plugins`.
-pub const PLUGINS: [(&str, &[u8]); 3] = [
+pub const PLUGINS: [(&str, &[u8]); 5] = [
     ("std-mask", include_bytes!("../../plugins/dist/mask.wasm")),
     ("std-filter", include_bytes!("../../plugins/dist/filter.wasm")),
     ("std-envelope", include_bytes!("../../plugins/dist/envelope.wasm")),
+    ("std-map", include_bytes!("../../plugins/dist/map.wasm")),
+    ("std-template", include_bytes!("../../plugins/dist/template.wasm")),
 ];
 
 /// Stores those that are not stored yet and makes this binary's versions active; `now` is milliseconds since 1970.

@@ -1,7 +1,8 @@
 //! Editing JSON text without touching the rest.
 //!
 //! Going through [`Value`](serde_json::Value) sorts keys, drops all but the last of equal keys and respells numbers.
-//! [`find`] and [`replace`] work on the text itself instead:
+//! What is here works on the text itself instead: [`find`] and [`replace`] change values where they stand, a [`Document`]
+//! moves them about, and [`edit_strings`] goes through all strings of a text.
 //!
 //! ```
 //! use posthaste_plugin::json::{self, Pointer};
@@ -12,13 +13,18 @@
 //! # Ok::<(), posthaste_plugin::Error>(())
 //! ```
 
+mod document;
 mod find;
+mod level;
 mod pointer;
+mod strings;
 
 use serde::Serialize;
 
+pub use document::Document;
 pub use find::find;
 pub use pointer::Pointer;
+pub use strings::{edit_strings, text};
 
 use crate::Error;
 

@@ -20,6 +20,7 @@ mod publishing;
 mod purity;
 mod queries;
 mod standard;
+mod standard_transforms;
 mod targets;
 mod versions;
 mod webhooks;

@@ -18,7 +18,7 @@ async fn every_company_has_the_standard_transforms_after_its_own() {
     host.upload("zebra", &guest("pass")).await.expect(201);
     host.upload("ant", &guest("pass")).await.expect(201);
     let (standard, _) = names(&other, "").await;
-    for name in ["std-mask", "std-filter", "std-envelope"] {
+    for name in ["std-mask", "std-filter", "std-envelope", "std-map", "std-template"] {
         assert!(standard.contains(&name.to_owned()), "{standard:?}");
     }
     let (all, _) = names(&host, "").await;

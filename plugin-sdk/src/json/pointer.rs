@@ -4,10 +4,13 @@ use serde::Deserialize;
 
 use crate::Error;
 
+/// What walks along a pointer may recurse, and a guest's stack is small.
+const MAX_NAMES: usize = 128;
+
 /// A JSON Pointer (RFC 6901) such as `/employee/contract/salary_amount`; the empty one is the whole document.
 ///
 /// In a config, a malformed one is refused with a text that quotes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pointer {
     text: String,
@@ -18,7 +21,8 @@ impl Pointer {
     /// Reads a pointer.
     ///
     /// # Errors
-    /// It is neither empty nor begins with `/`, or a `~` in it is not followed by `0` or `1` (RFC 6901, section 3).
+    /// It is neither empty nor begins with `/`, or a `~` in it is not followed by `0` or `1` (RFC 6901, section 3); or it has
+    /// more than 128 names, as deep as [`serde_json`] reads.
     pub fn new(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         let tokens = match text.strip_prefix('/') {
@@ -26,6 +30,9 @@ impl Pointer {
             None => text.is_empty().then(Vec::new),
         };
         match tokens {
+            Some(tokens) if tokens.len() > MAX_NAMES => {
+                Err(Error::new(format!("a JSON Pointer of {} names; at most {MAX_NAMES} are allowed", tokens.len())))
+            }
             Some(tokens) => Ok(Self { tokens, text }),
             None => Err(Error::new(format!(
                 "`{text}` is not a JSON Pointer (RFC 6901): begin with `/`, \
@@ -42,6 +49,11 @@ impl Pointer {
     /// The names on the way, unescaped; an array index stands as a name.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
+    }
+
+    /// Whether `other` is the same place, or lies inside this one: `/name` contains `/name/first`, and not `/names`.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.tokens.starts_with(&self.tokens)
     }
 }
 
@@ -81,5 +93,19 @@ mod tests {
             let text = Pointer::new(bad).unwrap_err().to_string();
             assert!(text.contains(&format!("`{bad}`")), "{text}");
         }
+    }
+
+    #[test]
+    fn the_depth_is_bounded() {
+        assert!(Pointer::new("/a".repeat(128)).is_ok());
+        let text = Pointer::new("/a".repeat(129)).unwrap_err().to_string();
+        assert!(text.contains("129 names"), "{text}");
+    }
+
+    #[test]
+    fn a_place_contains_itself_and_what_is_in_it() {
+        let contains = |outer, inner| Pointer::new(outer).unwrap().contains(&Pointer::new(inner).unwrap());
+        assert!(contains("", "/a") && contains("/a", "/a") && contains("/a", "/a/b/c") && contains("/~1", "/~1/"));
+        assert!(!contains("/a/b", "/a") && !contains("/a", "/ab") && !contains("/a", "/b/a"));
     }
 }

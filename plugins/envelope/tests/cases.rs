@@ -1,9 +1,9 @@
 //! Runs the files in `cases/`.
 
-use posthaste_plugin::testing::run_cases;
-use posthaste_plugin_envelope::transform;
+use posthaste_plugin::testing::run_checked_cases;
+use posthaste_plugin_envelope::{check, transform};
 
 #[test]
 fn cases() {
-    run_cases("cases", transform);
+    run_checked_cases("cases", transform, check);
 }

@@ -1,0 +1,209 @@
+//! A JSON text under edit: taking, keeping and putting values by pointer.
+
+use std::{fmt, mem};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Pointer;
+use super::find::{Rest, enter};
+use super::level::{children, is_meant};
+use crate::Error;
+
+/// A JSON text under edit, for changes that move values about.
+///
+/// Only what a pointer leads through is read. All else keeps its bytes wherever it goes: the spelling of numbers, the order
+/// of members, the spaces inside. An object or array that a pointer went into is written without spaces between its members.
+///
+/// Places are those of the text as it was read: taking the first element of an array does not make the second the first.
+/// Where an object has a name twice, the last counts, as for most readers, and taking or putting ends the others.
+///
+/// ```
+/// use posthaste_plugin::json::{Document, Pointer};
+///
+/// let mut data = Document::parse(r#"{"id": 52, "first_name": "Bob", "salary": 5450000.00}"#)?;
+/// let name = data.take(&Pointer::new("/first_name")?).ok_or("no name")?;
+/// data.put(&Pointer::new("/name/first")?, &name)?;
+/// assert_eq!(data.to_string(), r#"{"id":52,"salary":5450000.00,"name":{"first":"Bob"}}"#);
+/// # Ok::<(), posthaste_plugin::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Document {
+    root: Node,
+}
+
+impl Document {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let root: &RawValue = serde_json::from_str(text)?;
+        Ok(Self { root: Node::Raw(root.to_owned()) })
+    }
+
+    /// The value that the pointer names, if there is one.
+    pub fn get(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
+        self.node(pointer.tokens())?.clone().into_value()
+    }
+
+    /// Takes out the value that the pointer names, if there is one.
+    pub fn take(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
+        let Some((last, way)) = pointer.tokens().split_last() else {
+            return mem::take(&mut self.root).into_value();
+        };
+        let taken: Vec<_> = self.node(way)?.named(last).map(mem::take).collect();
+        taken.into_iter().next_back()?.into_value()
+    }
+
+    /// Keeps what one of the pointers names and removes all else. Where they name nothing, `{}` is left.
+    pub fn keep(&mut self, pointers: &[Pointer]) {
+        let rests: Vec<_> = pointers.iter().map(Pointer::tokens).collect();
+        if !self.root.keep(&rests) {
+            self.root = Node::Open { is_object: true, children: Vec::new() };
+        }
+    }
+
+    /// Puts `value`, as JSON, where the pointer leads, in the place of what is there. Objects on the way that are missing
+    /// or `null` are made.
+    ///
+    /// # Errors
+    /// Something else is on the way, such as a string or an array without this element; or `value` has no JSON form.
+    pub fn put<T: Serialize + ?Sized>(&mut self, pointer: &Pointer, value: &T) -> Result<(), Error> {
+        let value = to_raw_value(value)?;
+        let mut node = &mut self.root;
+        for token in pointer.tokens() {
+            node = node.place(token).ok_or_else(|| {
+                let why = "is neither an object nor a list with such an element";
+                Error::new(format!("nothing can be put at `{}`: what holds `{token}` {why}", pointer.as_str()))
+            })?;
+        }
+        *node = Node::Raw(value);
+        Ok(())
+    }
+
+    fn node(&mut self, tokens: &[String]) -> Option<&mut Node> {
+        tokens.iter().try_fold(&mut self.root, |node, token| node.named(token).next_back())
+    }
+}
+
+/// The text as it stands now; `null` where the whole was taken.
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.root.is_gone() { f.write_str("null") } else { self.root.fmt(f) }
+    }
+}
+
+/// A member with its name, which is JSON too, or an element.
+type Child = (Option<String>, Node);
+
+/// A value of a document. What is open is as deep as the deepest pointer, so recursion is bounded.
+#[derive(Debug, Clone, Default)]
+enum Node {
+    /// No pointer went into it.
+    Raw(Box<RawValue>),
+    /// An object or an array, with what lies in it.
+    Open { is_object: bool, children: Vec<Child> },
+    /// Taken, or not kept. It holds its place, so that the elements after it keep their index.
+    #[default]
+    Gone,
+}
+
+impl Node {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
+    fn into_value(self) -> Option<Box<RawValue>> {
+        match self {
+            Self::Raw(raw) => Some(raw),
+            Self::Open { .. } => RawValue::from_string(self.to_string()).ok(),
+            Self::Gone => None,
+        }
+    }
+
+    /// Whether it is an object, and what lies in it, read from the text where that was not done yet. `None`: nothing can.
+    fn open(&mut self) -> Option<(bool, &mut Vec<Child>)> {
+        if let Self::Raw(raw) = self {
+            let is_object = raw.get().starts_with('{');
+            if !is_object && !raw.get().starts_with('[') {
+                return None;
+            }
+            let children = children(raw).ok()?.into_iter();
+            let children = children.map(|(name, raw)| (name.map(str::to_owned), Self::Raw(raw.to_owned()))).collect();
+            *self = Self::Open { is_object, children };
+        }
+        match self {
+            Self::Open { is_object, children } => Some((*is_object, children)),
+            Self::Raw(_) | Self::Gone => None,
+        }
+    }
+
+    /// What is there under this name or index: of equal names each.
+    fn named(&mut self, token: &str) -> impl DoubleEndedIterator<Item = &mut Self> {
+        let children = self.open().map_or(&mut [][..], |(_, children)| children);
+        let meant =
+            children.iter_mut().enumerate().filter(|(index, (name, _))| is_meant(name.as_deref(), *index, token));
+        meant.map(|(_, (_, node))| node).filter(|node| !node.is_gone())
+    }
+
+    /// The place under this name or index, made where an object lacks it.
+    fn place(&mut self, token: &str) -> Option<&mut Self> {
+        if self.is_gone() || matches!(self, Self::Raw(raw) if raw.get() == "null") {
+            *self = Self::Open { is_object: true, children: Vec::new() };
+        }
+        let (is_object, children) = self.open()?;
+        let mut place = None;
+        for (index, (name, node)) in children.iter_mut().enumerate().rev() {
+            // What an object lost is not revived: the new member stands last.
+            if is_meant(name.as_deref(), index, token) && !(is_object && node.is_gone()) {
+                match place {
+                    None => place = Some(index),
+                    Some(_) => *node = Self::Gone,
+                }
+            }
+        }
+        if place.is_none() && is_object {
+            place = Some(children.len());
+            children.push((Some(serde_json::to_string(token).ok()?), Self::Gone));
+        }
+        children.get_mut(place?).map(|(_, node)| node)
+    }
+
+    /// Keeps what is left of the pointers names, and says whether that is anything.
+    fn keep(&mut self, rests: &[Rest<'_>]) -> bool {
+        if rests.is_empty() || self.is_gone() {
+            *self = Self::Gone;
+        } else if rests.iter().all(|rest| !rest.is_empty()) {
+            let children = self.open().map_or(&mut [][..], |(_, children)| children);
+            let mut kept = false;
+            for (index, (name, node)) in children.iter_mut().enumerate() {
+                kept |= node.keep(&enter(rests, name.as_deref(), index));
+            }
+            if !kept {
+                *self = Self::Gone;
+            }
+        }
+        !self.is_gone()
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (is_object, children) = match self {
+            Self::Raw(raw) => return f.write_str(raw.get()),
+            Self::Open { is_object, children } => (*is_object, children),
+            Self::Gone => return Ok(()),
+        };
+        f.write_str(if is_object { "{" } else { "[" })?;
+        for (index, (name, node)) in children.iter().filter(|(_, node)| !node.is_gone()).enumerate() {
+            f.write_str(if index > 0 { "," } else { "" })?;
+            if let Some(name) = name {
+                f.write_str(name)?;
+                f.write_str(":")?;
+            }
+            node.fmt(f)?;
+        }
+        f.write_str(if is_object { "}" } else { "]" })
+    }
+}

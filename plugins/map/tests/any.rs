@@ -1,0 +1,63 @@
+//! Whatever the config and the data, JSON comes out or an error does.
+
+#![cfg(test)]
+
+use posthaste_plugin::testing::event;
+use posthaste_plugin::{Event, Outcome};
+use posthaste_plugin_map::{Config, check, transform};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn path() -> impl Strategy<Value = String> {
+    prop::collection::vec("[ab0]", 0..3).prop_map(|names| names.iter().flat_map(|name| ["/", name]).collect())
+}
+
+fn data() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), Just(json!("x"))];
+    leaf.prop_recursive(3, 20, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[ab0]", inner, 0..3).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn sent(event: Event, config: &Value) -> Option<Value> {
+    let config: Config = serde_json::from_value(config.clone()).ok()?;
+    check(&config).ok()?;
+    match transform(event, config).ok()? {
+        Outcome::Replace(message) => Some(serde_json::from_str(&message.body).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_is_json(
+        data in data(),
+        pick in prop::option::of(prop::collection::vec(path(), 0..3)),
+        remove in prop::collection::vec(path(), 0..3),
+        moves in prop::collection::btree_map(path(), path(), 0..3),
+        set in prop::collection::btree_map(path(), any::<i8>(), 0..2),
+    ) {
+        let mut config = json!({"remove": remove, "move": moves, "set": set});
+        if let Some(pick) = pick {
+            config["pick"] = json!(pick);
+        }
+        if let Some(sent) = sent(event("x", &data.to_string()), &config) {
+            for (path, value) in set {
+                prop_assert_eq!(sent.pointer(&path), Some(&json!(value)));
+            }
+            // What is to go stays only where something else is put.
+            let written = |path: &str| {
+                let targets = config["move"].as_object().unwrap().values().filter_map(Value::as_str);
+                let mut targets = targets.chain(config["set"].as_object().unwrap().keys().map(String::as_str));
+                targets.any(|target| target.starts_with(path) || path.starts_with(target))
+            };
+            let in_lists = data.to_string().contains('[');
+            for path in remove.iter().filter(|path| !in_lists && !path.is_empty() && !written(path)) {
+                prop_assert_eq!(sent.pointer(path), None);
+            }
+        }
+    }
+}
