@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +11,12 @@ use posthaste::sandbox::{componentize, inspect};
 /// Inputs have some kilobytes: what takes this long is no longer in proportion to them.
 const SOON: Duration = Duration::from_secs(5);
 
+static QUIET: Once = Once::new();
+
 fuzz_target!(|bytes: &[u8]| {
+    // `componentize` catches the panics of wit-component. libFuzzer's hook would end the process before that; a panic that
+    // leaves this function ends it in any case.
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
     let started = Instant::now();
     let refused = match componentize(bytes) {
         Err(refusal) => Some(refusal),
