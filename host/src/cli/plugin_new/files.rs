@@ -35,8 +35,9 @@ const WIT: &[File] = embedded!("../wit/v0.1": "transform.wit");
 
 /// The SDK is in no registry yet, so a Rust plugin carries it.
 const SDK: &[File] = embedded!("../plugin-sdk":
-    "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/find.rs" "src/json/pointer.rs" "src/lib.rs"
-    "src/log.rs" "src/outcome.rs" "src/testing.rs" "src/testing/file.rs" "src/wasm.rs" "wit/transform.wit");
+    "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs"
+    "src/json/level.rs" "src/json/pointer.rs" "src/json/strings.rs" "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs"
+    "src/testing/file.rs" "src/wasm.rs" "wit/transform.wit");
 
 const SDK_MANIFEST: &str = include_str!("../../../../plugin-sdk/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
