@@ -24,6 +24,10 @@ pub(super) struct Account {
 /// The waiting jobs, and what is remembered of those who had jobs. It grows only with callers that wait for an answer.
 pub(super) struct Turns<J> {
     companies: HashMap<u64, Company<J>>,
+    /// The accounts with jobs waiting, each once: few beside those that are remembered.
+    waiting: Vec<Account>,
+    /// Threads that slow plugins hold.
+    slow_running: usize,
     /// Threads that one plugin may hold, and likewise all slow ones together.
     share: usize,
     /// From this on a call is slow.
@@ -51,7 +55,7 @@ impl<J> Turns<J> {
     /// Nobody waits. A call is slow that takes `slow` or longer.
     pub(super) fn new(threads: usize, slow: Duration, now: Instant) -> Self {
         let share = threads.saturating_sub(1).max(1);
-        Self { companies: HashMap::new(), share, slow, next_turn: 0, halved: now }
+        Self { companies: HashMap::new(), waiting: Vec::new(), slow_running: 0, share, slow, next_turn: 0, halved: now }
     }
 
     /// Queues a job.
@@ -61,6 +65,7 @@ impl<J> Turns<J> {
         let queue = company.plugins.entry(account.plugin).or_default();
         if queue.waiting.is_empty() {
             queue.turn = turn;
+            self.waiting.push(account);
         }
         queue.waiting.push_back(job);
     }
@@ -68,17 +73,25 @@ impl<J> Turns<J> {
     /// The job to run next, on a thread that is free.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Account, J)> {
         self.forget(now);
-        let slow_running: usize = self.queues().filter(|(.., queue)| queue.slow).map(|(.., queue)| queue.running).sum();
-        let may_run = |queue: &Queue<J>| {
-            !queue.waiting.is_empty() && queue.running < self.share && !(queue.slow && slow_running >= self.share)
+        let turn_of = |(place, account): (usize, &Account)| {
+            let company = self.companies.get(&account.company)?;
+            let queue = company.plugins.get(&account.plugin)?;
+            let held_back = queue.slow && self.slow_running >= self.share;
+            let may_run = queue.running < self.share && !held_back;
+            may_run.then_some(((company.used, queue.used, queue.turn), place))
         };
-        let ready = self.queues().filter(|(.., queue)| may_run(queue));
-        let (account, ..) = ready.min_by_key(|(_, company, queue)| (company.used, queue.used, queue.turn))?;
+        let (_, place) = self.waiting.iter().enumerate().filter_map(turn_of).min()?;
+        let account = *self.waiting.get(place)?;
         let turn = self.turn();
         let queue = self.queue(account)?;
         let job = queue.waiting.pop_front()?;
         queue.running += 1;
         queue.turn = turn;
+        let (slow, empty) = (queue.slow, queue.waiting.is_empty());
+        self.slow_running += usize::from(slow);
+        if empty {
+            self.waiting.swap_remove(place);
+        }
         Some((account, job))
     }
 
@@ -89,13 +102,18 @@ impl<J> Turns<J> {
             company.used = company.used.saturating_add(spent);
         }
         let Some(queue) = self.queue(account) else { return false };
-        queue.running = queue.running.saturating_sub(1);
+        let held = queue.running;
+        queue.running = held.saturating_sub(1);
         queue.used = queue.used.saturating_add(spent);
-        std::mem::replace(&mut queue.slow, slow) && !slow
+        let was_slow = std::mem::replace(&mut queue.slow, slow);
+        let (before, after) = (if was_slow { held } else { 0 }, if slow { queue.running } else { 0 });
+        self.slow_running = self.slow_running.saturating_sub(before).saturating_add(after);
+        was_slow && !slow
     }
 
     /// Takes all jobs that wait.
     pub(super) fn clear(&mut self) -> Vec<J> {
+        self.waiting.clear();
         let queues = self.companies.values_mut().flat_map(|company| company.plugins.values_mut());
         queues.flat_map(|queue| std::mem::take(&mut queue.waiting)).collect()
     }
@@ -107,13 +125,6 @@ impl<J> Turns<J> {
 
     fn queue(&mut self, account: Account) -> Option<&mut Queue<J>> {
         self.companies.get_mut(&account.company)?.plugins.get_mut(&account.plugin)
-    }
-
-    fn queues(&self) -> impl Iterator<Item = (Account, &Company<J>, &Queue<J>)> {
-        self.companies.iter().flat_map(|(id, company)| {
-            let of = |plugin| Account { company: *id, plugin };
-            company.plugins.iter().map(move |(plugin, queue)| (of(*plugin), company, queue))
-        })
     }
 
     /// Halves what everyone has used for each [`HALF_LIFE`] that has passed, and drops whom nothing is known of any more.
