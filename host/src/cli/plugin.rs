@@ -25,7 +25,7 @@ use crate::sandbox::{Cache, Compiler, Plugin as Compiled, Sandbox, Source};
 use crate::secret_key;
 
 /// How long an upload may take, checking and compiling included.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
+const PUSH_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// What to do with a plugin.
 #[derive(Subcommand)]
