@@ -30,7 +30,7 @@ use turns::Turns;
 /// Wall-clock time of one child. It runs at low priority, so that on a busy machine it may wait long for its CPU time.
 const WALL: Duration = Duration::from_secs(600);
 
-/// Bytes of compiled code that are taken from a child; Python's 18 MB component makes a fifth of it.
+/// Bytes of compiled code that are taken from a child. Python's 18 MB component makes 33 MB.
 const CODE_BYTES: u64 = 512 << 20;
 
 /// Bytes of a child's error output that are looked at.
