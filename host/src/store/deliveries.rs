@@ -82,8 +82,8 @@ const COLUMNS: &str = "company, id, event_id, event_type, occurred_at, headers, 
 static INSERT: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
         "INSERT INTO deliveries (company, id, event_id, event_type, occurred_at, headers, data, webhook_id, status, \
-         attempt_count, due, lease, parked, created_at, finished_at) VALUES",
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, NULL",
+         attempt_count, attempt_base, due, lease, parked, created_at, finished_at) VALUES",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, NULL",
         "ON CONFLICT (company, event_id) DO NOTHING",
     )
 });
