@@ -5,6 +5,7 @@ mod body;
 mod deliveries;
 mod events;
 mod health;
+mod ping;
 mod plugins;
 mod problem;
 mod webhooks;
@@ -52,9 +53,13 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let v1 = Router::new()
         .route("/webhooks", get(webhooks::list).post(webhooks::create).delete(webhooks::delete_by_type))
         .route("/webhooks/{id}", get(webhooks::one).delete(webhooks::delete_by_id))
+        .route("/webhooks/{id}/test", post(ping::ping))
         .route("/events", post(events::publish))
         .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/replay", post(deliveries::replay))
         .route("/deliveries/{id}", get(deliveries::one))
+        .route("/deliveries/{id}/retry", post(deliveries::retry))
+        .route("/deliveries/{id}/transformed", get(deliveries::transformed))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", put(plugins::upload).get(plugins::one).delete(plugins::remove))
         .route("/plugins/{name}/versions/{digest}", get(plugins::version).delete(plugins::remove_version))

@@ -67,6 +67,16 @@ fn limits(settings: &PluginLimits) -> Limits {
     Limits { deadline: settings.plugin_deadline, memory_bytes: settings.plugin_memory, ..Limits::default() }
 }
 
+/// Attempts in flight at once, over all webhooks, where the limit on open files leaves room for them.
+const MAX_ATTEMPTS: usize = 4_096;
+
+/// Each attempt holds a socket, and most of the open files are for those who call.
+fn max_attempts() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let part = files.and_then(|files| usize::try_from(files / 4).ok());
+    part.map_or(MAX_ATTEMPTS, |part| part.clamp(64, MAX_ATTEMPTS))
+}
+
 /// What a test may put in place of the machine's own.
 pub struct Surroundings {
     /// Tells the time.
@@ -126,6 +136,7 @@ impl Service {
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             retention: config.retention,
+            max_attempts: max_attempts(),
         };
         let pipeline = Pipeline::start(store.clone(), parts).await?;
         let router = api::router(Arc::new(api::Api {

@@ -3,20 +3,26 @@
 //! The database is the log, memory is the fast path: a crash at any point loses nothing that was answered, and costs at
 //! most a second POST of what was in flight.
 
+mod again;
 mod compare;
+mod disable;
 mod lanes;
+mod ping;
 mod plugins;
 mod publish;
 mod record;
 mod send;
 mod sweep;
+mod time;
 mod transform;
+mod transformed;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,17 +33,20 @@ use crate::domain::webhook::Webhook;
 use crate::outbound::Outbound;
 use crate::sandbox::{Compiler, Sandbox};
 use crate::store::{Store, StoreError};
+use crate::telemetry::Seldom;
 use lanes::Lanes;
 use plugins::Plugins;
 use send::Targets;
+use time::Time;
 
 pub use compare::{Comparison, Difference, Question};
 pub use publish::{Accepted, NewEvent};
+pub use transformed::Transformed;
 
 /// How long a process may keep a delivery in memory before the sweep looks whether it is still held.
 const LEASE_MS: i64 = 60_000;
-/// Attempts in flight at once, over all webhooks: each holds a socket.
-const MAX_WORKERS: usize = 1_024;
+/// A delivery that waits for longer, though nothing stands in its way, is a fault of ours.
+const OVERDUE: Duration = Duration::from_secs(60);
 /// Versions that a start looks after, so that no delivery waits for one to be compiled.
 const WARMED: u32 = 4_096;
 
@@ -59,18 +68,26 @@ pub struct Parts {
     pub challenge_header: String,
     /// How long finished deliveries are kept.
     pub retention: Duration,
+    /// Attempts in flight at once, over all webhooks: each holds a socket.
+    pub max_attempts: usize,
 }
 
 struct Inner {
     parts: Parts,
     store: Arc<Store>,
     ids: Ids,
+    time: Time,
+    said: Seldom,
     plugins: Plugins,
     lanes: Arc<Lanes>,
     targets: Targets,
     /// Names this run of the process: a lease of any other name is nobody's.
     process: Arc<str>,
     wake_sweep: Notify,
+    wake_replays: Notify,
+    pings: Semaphore,
+    /// When the sweep last got through.
+    swept: Mutex<Instant>,
     stop: CancellationToken,
     workers: TaskTracker,
 }
@@ -86,21 +103,31 @@ impl Pipeline {
     /// The store's.
     pub async fn start(store: Arc<Store>, parts: Parts) -> Result<Self, StoreError> {
         let ids = Ids::default();
+        // What this process stores is to come after all that is there, also where the clock was set back meanwhile.
+        let newest = store.newest_delivery().await?.unwrap_or(0);
+        ids.next("dlv", newest.saturating_add(1));
         let process = ids.next("run", parts.clock.now_ms()).into();
         let pipeline = Self(Arc::new(Inner {
             plugins: Plugins::new(parts.sandbox.clone(), parts.compiler.clone(), store.clone()),
+            lanes: Arc::new(Lanes::new(parts.max_attempts)),
+            time: Time::new(parts.clock.clone(), newest),
+            said: Seldom::default(),
             parts,
             store,
             ids,
-            lanes: Arc::new(Lanes::new(MAX_WORKERS)),
             targets: Targets::default(),
             process,
             wake_sweep: Notify::new(),
+            wake_replays: Notify::new(),
+            pings: Semaphore::new(ping::MAX_PINGS),
+            swept: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),
         }));
         pipeline.release_leases().await?;
         pipeline.0.workers.spawn(pipeline.clone().sweep());
+        pipeline.0.workers.spawn(pipeline.clone().open_lanes());
+        pipeline.0.workers.spawn(pipeline.clone().replays());
         pipeline.0.workers.spawn(pipeline.clone().expire());
         pipeline.0.workers.spawn(pipeline.clone().warm());
         Ok(pipeline)
@@ -116,12 +143,51 @@ impl Pipeline {
         &self.0.ids
     }
 
-    /// A webhook was stored: what is parked for it may go on.
+    /// A webhook was stored: from now on its lane goes by it. What waits for it goes on, or is parked where it is
+    /// disabled: all of it comes back when it is enabled.
     pub fn webhook_changed(&self, webhook: &Webhook) {
         if webhook.enabled {
-            self.0.lanes.parked(webhook);
+            if self.0.lanes.changed(webhook) {
+                self.start_worker();
+            }
             self.0.wake_sweep.notify_one();
+            return;
         }
+        let (pipeline, id, drained) = (self.clone(), webhook.id.clone(), self.0.lanes.drain(&webhook.id));
+        self.0.workers.spawn(async move {
+            for job in &drained {
+                pipeline.0.store.finish(sweep::parked(job)).await;
+            }
+            if let Err(error) = pipeline.0.store.park_scheduled(&id).await {
+                pipeline.0.said.warn("parking what waits for a disabled webhook failed; its retries will", &error);
+            }
+        });
+    }
+
+    /// What is the matter where this process does not deliver what it could: a delivery that waits though its lane has
+    /// a free slot, or a sweep that does not come round. `None`: all is well.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn trouble(&self) -> Result<Option<String>, StoreError> {
+        let swept = self.0.swept.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if swept > OVERDUE {
+            return Ok(Some(format!("what is due was last looked for {} s ago", swept.as_secs())));
+        }
+        if let Some(wait) = self.0.lanes.longest_wait().filter(|wait| *wait > OVERDUE) {
+            return Ok(Some(format!("a delivery waits for {} s though its webhook has a free slot", wait.as_secs())));
+        }
+        let due = self.0.store.next_due().await?.unwrap_or(i64::MAX);
+        let late = self.0.time.due().saturating_sub(due);
+        if late > i64::try_from(OVERDUE.as_millis()).unwrap_or(i64::MAX) {
+            return Ok(Some(format!("a delivery has been due for {} s and was not taken up", late / 1000)));
+        }
+        Ok(None)
+    }
+
+    /// The instant of a retry, as the log has it, as the time of day: the two differ after the clock was set back.
+    pub fn shown(&self, due: i64) -> i64 {
+        self.0.time.shown(due)
     }
 
     /// A webhook was removed: what waits for it, in memory and in the database, is cancelled when this returns. What is
@@ -133,7 +199,7 @@ impl Pipeline {
         for job in self.0.lanes.drain(&webhook.id) {
             self.0.store.finish(self.cancelled(&job)).await;
         }
-        self.0.store.cancel_waiting(&webhook.id, self.0.parts.clock.now_ms()).await
+        self.0.store.cancel_waiting(&webhook.id, self.0.time.of_day()).await
     }
 
     /// Stops taking deliveries and waits for the attempts in flight. What is queued stays in the database.

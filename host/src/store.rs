@@ -6,6 +6,7 @@ mod deliveries;
 mod keys;
 mod multi;
 mod plugins;
+mod reserve;
 mod seal;
 mod webhooks;
 mod writer;
@@ -23,7 +24,9 @@ use backend::Backend;
 use cache::ReadCache;
 use writer::Writer;
 
-pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published, Recorded};
+pub use deliveries::{
+    Claimed, Completion, Filter, NewDelivery, Page, Parked, Published, Recorded, Replay, ReplayStep, Urged, WaitingLane,
+};
 pub use keys::KeyStore;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
@@ -56,6 +59,9 @@ pub enum StoreError {
     /// The transaction did not commit; nothing of it is stored.
     #[error("the database did not take the write")]
     NotCommitted,
+    /// There is no room on the disk; nothing of it is stored.
+    #[error("the disk is full")]
+    Full,
     /// The service is shutting down.
     #[error("the service is shutting down")]
     Closed,
@@ -90,7 +96,7 @@ impl Store {
         let backend = Backend::open(url).await?;
         let lock = backend.lock()?;
         check_key(&backend.readers, &sealer).await?;
-        let (writer, end) = Writer::start(backend.connect().await?);
+        let (writer, end) = Writer::start(&backend).await?;
         let stop = CancellationToken::new();
         tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
         let store = Self {
@@ -103,15 +109,6 @@ impl Store {
             _fold_back: stop.drop_guard(),
         };
         Ok((store, end))
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// What it said instead.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.readers).await?;
-        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The delivery log.
 
+mod again;
+
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -8,11 +10,13 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::body::{Parameters, Params};
 use super::problem::{Kind, Problem};
-use super::{App, CompanyOnly, List, limit};
+use super::{Api, App, CompanyOnly, List, limit};
 use crate::domain::credential::{Access, Area};
 use crate::domain::delivery::{Attempt, Delivery, STATUSES, Status};
 use crate::domain::time::{parse_rfc3339, rfc3339};
 use crate::store::{Filter, Page};
+
+pub(super) use again::{replay, retry, transformed};
 
 #[derive(Serialize)]
 pub(super) struct DeliveryView {
@@ -28,25 +32,23 @@ pub(super) struct DeliveryView {
     finished_at: Option<String>,
 }
 
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            id: delivery.id,
-            event_id: delivery.event_id,
-            company: delivery.company,
-            r#type: delivery.event_type,
-            webhook: delivery.webhook,
-            status: delivery.status.name(),
-            attempt_count: delivery.attempt_count,
-            next_attempt_at: delivery.next_attempt_at.map(rfc3339),
-            created_at: rfc3339(delivery.created_at),
-            finished_at: delivery.finished_at.map(rfc3339),
-        }
+fn shown(api: &Api, delivery: Delivery) -> DeliveryView {
+    DeliveryView {
+        id: delivery.id,
+        event_id: delivery.event_id,
+        company: delivery.company,
+        r#type: delivery.event_type,
+        webhook: delivery.webhook,
+        status: delivery.status.name(),
+        attempt_count: delivery.attempt_count,
+        next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.pipeline.shown(due))),
+        created_at: rfc3339(delivery.created_at),
+        finished_at: delivery.finished_at.map(rfc3339),
     }
 }
 
 #[derive(Serialize)]
-struct AttemptView {
+pub(super) struct AttemptView {
     number: u32,
     started_at: String,
     duration_ms: i64,
@@ -102,7 +104,7 @@ pub(super) async fn list(
     let company = caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
     let filter = Filter {
         event_type: query.r#type,
-        status: query.status.as_deref().map(status).transpose()?,
+        status: query.status.as_deref().map(status).transpose().map_err(in_query("status"))?,
         webhook: query.webhook,
         since: query.since.as_deref().map(|text| instant("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| instant("until", text)).transpose()?,
@@ -110,14 +112,22 @@ pub(super) async fn list(
     let page = Page { limit: limit(query.limit)?, after: query.cursor };
     let (found, more) = api.store.deliveries(&company, &filter, &page).await?;
     let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
-    Ok(Json(List { data: found.into_iter().map(Into::into).collect(), next_cursor }))
+    Ok(Json(List { data: found.into_iter().map(|one| shown(&api, one)).collect(), next_cursor }))
 }
 
-fn status(name: &str) -> Result<Status, Problem> {
+fn status(name: &str) -> Result<Status, String> {
     Status::named(name).ok_or_else(|| {
         let names = STATUSES.map(Status::name).join(", ");
-        Problem::new(Kind::Rule, format!("status: there is no `{name}`; there are {names}"))
+        format!("there is no `{name}`; there are {names}")
     })
+}
+
+fn in_query(field: &str) -> impl Fn(String) -> Problem {
+    move |detail| Problem::new(Kind::Rule, format!("{field}: {detail}"))
+}
+
+fn missing() -> Problem {
+    Problem::new(Kind::NotFound, "this company has no delivery of that id")
 }
 
 fn instant(field: &str, text: &str) -> Result<i64, Problem> {
@@ -139,10 +149,9 @@ pub(super) async fn one(
 ) -> Result<Json<WholeView>, Problem> {
     let company = caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
     let found = api.store.delivery(&company, &id).await?;
-    let (delivery, event, attempts) =
-        found.ok_or_else(|| Problem::new(Kind::NotFound, "this company has no delivery of that id"))?;
+    let (delivery, event, attempts) = found.ok_or_else(missing)?;
     Ok(Json(WholeView {
-        delivery: delivery.into(),
+        delivery: shown(&api, delivery),
         payload: RawValue::from_string(event.data_text().to_owned()).ok(),
         attempts: attempts.into_iter().map(Into::into).collect(),
     }))

@@ -13,11 +13,15 @@ pub(super) async fn process() -> Response {
     Json(json!({"status": "ok"})).into_response()
 }
 
-/// The database answers too.
+/// The database answers and takes writes, and nothing that could be sent is left waiting.
 pub(super) async fn ready(State(api): App) -> Result<Response, Problem> {
     if let Err(error) = api.store.ping().await {
         tracing::warn!(%error, "not ready");
-        return Err(Problem::new(Kind::Unavailable, "the database does not answer"));
+        return Err(Problem::new(Kind::Unavailable, "the database does not answer, or takes no writes"));
+    }
+    if let Some(trouble) = api.pipeline.trouble().await? {
+        tracing::warn!(trouble, "not ready");
+        return Err(Problem::new(Kind::Unavailable, trouble));
     }
     Ok(Json(json!({"status": "ready"})).into_response())
 }

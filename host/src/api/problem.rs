@@ -3,12 +3,15 @@
 //! Whatever a caller can mend is told in full, with a pointer to the place. What only an operator can mend is logged in
 //! full and told in general.
 
+use std::sync::LazyLock;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::domain::Invalid;
 use crate::store::StoreError;
+use crate::telemetry::Seldom;
 
 /// What kind of error it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,7 @@ pub(super) enum Kind {
     Rule,
     Internal,
     Unavailable,
+    Full,
 }
 
 impl Kind {
@@ -42,10 +46,14 @@ impl Kind {
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "This kind of body is not supported"),
             Self::Rule => (StatusCode::UNPROCESSABLE_ENTITY, "broken-rule", "The request breaks a rule"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong inside"),
+            Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "There is no room to store it"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
         }
     }
 }
+
+/// While the database is away every request fails at it.
+static SAID: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -83,11 +91,14 @@ impl From<StoreError> for Problem {
             StoreError::Limit(text) => Self::new(Kind::Rule, text),
             StoreError::InUse(text) => Self::new(Kind::Conflict, text),
             StoreError::Changed(text) => Self::new(Kind::Conflict, format!("{text}; nothing was changed, try again")),
+            StoreError::Full => {
+                Self::new(Kind::Full, "the disk is full; nothing was stored: make room, or try again later")
+            }
             StoreError::NotCommitted | StoreError::Closed => {
                 Self::new(Kind::Unavailable, format!("{error}; nothing was stored, try again"))
             }
             StoreError::Setup(_) | StoreError::Database(_) => {
-                tracing::error!(%error, "a request failed at the database");
+                SAID.warn("requests fail at the database", &error);
                 Self::new(Kind::Unavailable, "the database did not answer as it should; try again")
             }
         }
@@ -114,7 +125,7 @@ impl IntoResponse for Problem {
             Kind::Credential => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"posthaste\""));
             }
-            Kind::Unavailable => {
+            Kind::Unavailable | Kind::Full => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // The rest of the body is not read, so the connection cannot be used again.

@@ -217,6 +217,7 @@ fn build(api: &Api, company: String, subscribe: Subscribe) -> Result<Webhook, Pr
         max_in_flight: subscribe.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
         rate_limit: subscribe.rate_limit,
         ordered: subscribe.ordered.unwrap_or(false),
+        failing_since: None,
         created_at: now,
         updated_at: now,
         signing_secret: Arc::from(secret),

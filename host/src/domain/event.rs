@@ -28,6 +28,9 @@ impl Event {
     }
 }
 
+/// The type of the event that tries a webhook out.
+pub const PING: &str = "ping";
+
 /// Checks an event type: 1–128 bytes of printable ASCII without spaces.
 pub fn check_type(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -39,7 +42,7 @@ pub fn check_type(text: &str) -> Result<(), String> {
 /// Checks the type of an event that a producer publishes: `ping` and `posthaste.*` are the host's own.
 pub fn check_published_type(text: &str) -> Result<(), Invalid> {
     check_type(text).map_err(|detail| Invalid::at("/type", detail))?;
-    if text == "ping" || text.starts_with("posthaste.") {
+    if text == PING || text.starts_with("posthaste.") {
         return Err(Invalid::at(
             "/type",
             format!("`{text}` is one of the host's own event types; choose another name"),

@@ -69,6 +69,8 @@ pub struct Webhook {
     pub rate_limit: Option<u32>,
     /// Whether events are sent strictly one after the other.
     pub ordered: bool,
+    /// The first failure since the last success, milliseconds since 1970, once that is some time ago.
+    pub failing_since: Option<i64>,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::lanes::{Job, Place};
-use super::{Inner, LEASE_MS, Pipeline};
+use super::{Inner, Pipeline};
 use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
 use crate::store::{NewDelivery, Publish, Published, StoreError};
@@ -47,7 +47,7 @@ impl Pipeline {
         let inner = &self.0;
         let webhook = inner.store.webhook_for(&new.company, &new.event_type).await?;
         let place = webhook.as_deref().filter(|webhook| webhook.enabled).and_then(|hook| inner.lanes.reserve(hook));
-        let now = inner.parts.clock.now_ms();
+        let now = inner.time.of_day();
         let event = Arc::new(Event {
             id: new.id.unwrap_or_else(|| inner.ids.next("evt", now)),
             event_type: new.event_type,
@@ -60,7 +60,7 @@ impl Pipeline {
             id: inner.ids.next("dlv", now),
             event: event.clone(),
             webhook: webhook.as_ref().map(|webhook| webhook.id.clone()),
-            lease: place.as_ref().map(|_| (now + LEASE_MS, inner.process.clone())),
+            lease: place.as_ref().map(|_| self.lease()),
             created_at: now,
         };
         let (id, delivery) = (event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
@@ -84,7 +84,8 @@ impl Pipeline {
         let inner: &Inner = &self.0;
         match place {
             Some(place) => {
-                let job = Job { delivery, webhook: webhook.id.clone(), attempt_count: 0, event };
+                let webhook = webhook.id.clone();
+                let job = Job { delivery, webhook, attempt_count: 0, attempt_base: 0, event, guarded: false };
                 if inner.lanes.put(&place, job) {
                     self.start_worker();
                 }

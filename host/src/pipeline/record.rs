@@ -1,19 +1,48 @@
-//! What an attempt came to, written to the log.
+//! What an attempt came to, written to the log: the one place that decides what a failed attempt means.
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::Pipeline;
-use super::lanes::Job;
+use super::lanes::{Job, Verdict};
 use crate::domain::delivery::{Attempt, Status};
+use crate::domain::webhook::Webhook;
 use crate::store::Completion;
 
+/// A webhook that has only failed for this long is disabled, in milliseconds.
+const GIVE_UP_MS: i64 = 48 * 3_600_000;
+/// A streak of failures is written down once it is this old, in milliseconds: a webhook that fails now and then must
+/// not cost a write each time.
+const NOTED_MS: i64 = 60_000;
+/// How much later than asked for by `Retry-After` an attempt may be, as a part of the wait.
+const LATER: f64 = 0.1;
+
+/// What an attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The receiver took the event.
+    Delivered,
+    /// The plugin dropped it, or failed where that means the same.
+    Filtered,
+    /// The receiver answered that it did not take it, or the plugin failed.
+    Refused {
+        /// The receiver wants nothing more, ever (410).
+        gone: bool,
+        /// The least wait that it asked for.
+        retry_after: Option<Duration>,
+    },
+    /// There was no answer.
+    Silent,
+    /// The host could not make the attempt.
+    Hindered,
+}
+
 /// How an attempt ended.
-#[derive(Default)]
 pub(super) struct Ending {
-    /// What becomes of the delivery; `None`: it has failed, and is tried again if the schedule has a wait left.
-    pub(super) status: Option<Status>,
+    pub(super) came: Came,
+    pub(super) started_at: i64,
+    pub(super) took: Duration,
     pub(super) status_code: Option<u16>,
     pub(super) error: Option<String>,
     pub(super) response_body: Option<String>,
@@ -22,48 +51,130 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    pub(super) fn new(came: Came) -> Self {
+        Self {
+            came,
+            started_at: 0,
+            took: Duration::ZERO,
+            status_code: None,
+            error: None,
+            response_body: None,
+            request_headers: None,
+            plugin: None,
+        }
+    }
+
     pub(super) fn filtered() -> Self {
-        Self { status: Some(Status::Filtered), ..Self::default() }
+        Self::new(Came::Filtered)
     }
 
     pub(super) fn failed(error: String) -> Self {
-        Self { error: Some(error), ..Self::default() }
+        Self { error: Some(error), ..Self::new(Came::Refused { gone: false, retry_after: None }) }
+    }
+
+    pub(super) fn hindered(error: String) -> Self {
+        Self { error: Some(error), ..Self::new(Came::Hindered) }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.came {
+            Came::Delivered => Verdict::Well,
+            Came::Refused { .. } => Verdict::Refused,
+            Came::Silent => Verdict::Silent,
+            Came::Filtered | Came::Hindered => Verdict::Nothing,
+        }
+    }
+
+    /// As the log keeps it.
+    pub(super) fn attempt(self, number: u32) -> Attempt {
+        Attempt {
+            number,
+            started_at: self.started_at,
+            duration_ms: ms(self.took),
+            status_code: self.status_code,
+            error: self.error,
+            response_body: self.response_body,
+            request_headers: self.request_headers,
+            plugin: self.plugin,
+        }
     }
 }
 
 impl Pipeline {
-    pub(super) async fn record(&self, job: &Job, started_at: i64, took: Duration, ending: Ending) {
+    /// Writes down how an attempt ended, and what follows for the delivery and for its webhook. True: it is to be tried
+    /// again.
+    pub(super) async fn record(&self, job: &Job, webhook: &Webhook, ending: Ending) -> bool {
+        let inner = &self.0;
         let number = job.attempt_count.saturating_add(1);
-        let now = self.0.parts.clock.now_ms();
-        let (status, due) = match ending.status {
-            Some(status) => (status, None),
-            None => match self.0.parts.schedule.wait_after(number, (self.0.parts.dice)()) {
-                Some(wait) => (Status::Pending, Some(now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2))),
-                None => (Status::Failed, None),
-            },
-        };
-        let attempt = Attempt {
-            number,
-            started_at,
-            duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-            status_code: ending.status_code,
-            error: ending.error,
-            response_body: ending.response_body,
-            request_headers: ending.request_headers,
-            plugin: ending.plugin,
-        };
+        let (status, due) = self.follows(job, number, &ending.came);
+        let cautious = inner.time.cautious();
+        let (verdict, gone) = (ending.verdict(), matches!(ending.came, Came::Refused { gone: true, .. }));
+        let why = ending.error.clone().unwrap_or_default();
+        let streak = inner.lanes.judge(job, verdict, cautious);
+        if let Some(failures) = streak.and_then(|streak| streak.say) {
+            let (webhook, company) = (&job.webhook, &job.event.company);
+            tracing::warn!(webhook, company, failures, error = why, "a webhook fails");
+        }
         let completion = Completion {
             company: job.event.company.clone(),
             id: job.delivery.clone(),
             status,
             attempt_count: number,
             due,
-            finished_at: (status != Status::Pending).then_some(now),
-            attempt: Some(attempt),
+            finished_at: (status != Status::Pending).then(|| inner.time.of_day()),
+            attempt: Some(ending.attempt(number)),
         };
-        self.0.store.finish(completion).await;
+        inner.store.finish(completion).await;
         if due.is_some() {
-            self.0.wake_sweep.notify_one();
+            inner.wake_sweep.notify_one();
+        }
+        if gone {
+            self.disable(webhook, "the receiver answered 410 Gone").await;
+        } else if let Some(streak) = streak {
+            self.fails(webhook, streak.since, &why).await;
+        } else if verdict == Verdict::Well && webhook.failing_since.is_some() {
+            self.note_failing(webhook, None).await;
+        }
+        due.is_some()
+    }
+
+    /// The delivery's status from now on, and when it is due again.
+    fn follows(&self, job: &Job, number: u32, came: &Came) -> (Status, Option<i64>) {
+        let least = match came {
+            Came::Delivered => return (Status::Delivered, None),
+            Came::Filtered => return (Status::Filtered, None),
+            Came::Refused { gone: true, .. } => return (Status::Failed, None),
+            Came::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+            Came::Silent | Came::Hindered => Duration::ZERO,
+        };
+        let dice = &self.0.parts.dice;
+        match self.0.parts.schedule.wait_after(number.saturating_sub(job.attempt_base), dice()) {
+            Some(wait) => {
+                let wait = wait.max(least.mul_f64(1.0 + LATER * dice().clamp(0.0, 1.0)));
+                (Status::Pending, Some(self.0.time.due().saturating_add(ms(wait))))
+            }
+            None => (Status::Failed, None),
         }
     }
+
+    /// A webhook has failed since `since`, without a success in between.
+    async fn fails(&self, webhook: &Webhook, since: i64, why: &str) {
+        let since = webhook.failing_since.map_or(since, |noted| noted.min(since));
+        let age = self.0.time.cautious().saturating_sub(since);
+        if age >= GIVE_UP_MS {
+            self.disable(webhook, &format!("every attempt failed for 48 hours, the last one with: {why}")).await;
+        } else if age >= NOTED_MS && webhook.failing_since.is_none() {
+            self.note_failing(webhook, Some(since)).await;
+        }
+    }
+
+    async fn note_failing(&self, webhook: &Webhook, since: Option<i64>) {
+        if let Err(error) = self.0.store.note_failing(webhook, since).await {
+            self.0.said.warn("noting since when a webhook fails did not work; the next attempt will", &error);
+        }
+    }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }

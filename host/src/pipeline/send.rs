@@ -10,11 +10,10 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Pipeline;
 use super::lanes::Job;
-use super::record::Ending;
+use super::record::{Came, Ending};
 use super::transform::Outgoing;
-use crate::domain::delivery::Status;
-use crate::domain::headers;
 use crate::domain::webhook::Webhook;
+use crate::domain::{headers, retry};
 use crate::outbound::{Target, sign};
 
 const AGENT: &str = concat!("posthaste/", env!("CARGO_PKG_VERSION"));
@@ -56,19 +55,21 @@ impl Pipeline {
         };
         let request_headers = shown(&headers);
         let sent = self.0.parts.outbound.post(&target, headers, outgoing.body).await;
-        let success = sent.status.is_some_and(|status| (200..300).contains(&status));
-        let error = match sent.status {
-            Some(status) if !success => Some(format!("the receiver answered {status}")),
-            _ => sent.error,
+        let retry_after = sent.retry_after.as_deref().and_then(|text| retry::retry_after(text, self.0.time.of_day()));
+        let (came, error) = match sent.status {
+            Some(200..300) => (Came::Delivered, None),
+            Some(status) => {
+                (Came::Refused { gone: status == 410, retry_after }, Some(format!("the receiver answered {status}")))
+            }
+            None => (Came::Silent, sent.error),
         };
         Ending {
-            status: success.then_some(Status::Delivered),
             status_code: sent.status,
             error,
             // PostgreSQL's TEXT has no NUL.
             response_body: sent.status.map(|_| String::from_utf8_lossy(&sent.body).replace('\0', "\u{fffd}")),
             request_headers,
-            plugin: None,
+            ..Ending::new(came)
         }
     }
 

@@ -2,14 +2,16 @@
 //! poll behind it, so that nothing that was forgotten waits for ever.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::lanes::{Job, Refill};
+use super::lanes::{Job, Refill, Refilled, Wanted};
 use super::{LEASE_MS, Pipeline};
 use crate::domain::delivery::Status;
-use crate::store::{Claimed, Completion, StoreError};
+use crate::store::{Claimed, Completion, Parked, StoreError};
 
 /// Deliveries taken in one statement.
 const BATCH: u32 = 256;
@@ -22,6 +24,8 @@ const EXPIRE: Duration = Duration::from_secs(60);
 const EXPIRE_REST: Duration = Duration::from_millis(50);
 /// Rest after the database failed.
 const REST: Duration = Duration::from_millis(500);
+/// How far ahead of now a lease may end that an earlier process had: the clock may have been set back since, milliseconds.
+const LEASES_END_MS: i64 = LEASE_MS + 3_600_000;
 
 impl Pipeline {
     /// Runs until the pipeline is stopped.
@@ -31,13 +35,16 @@ impl Pipeline {
             if reconciled.is_none_or(|at| at.elapsed() >= RECONCILE) {
                 match self.reconcile().await {
                     Ok(()) => reconciled = Some(Instant::now()),
-                    Err(error) => tracing::warn!(%error, "looking for parked deliveries failed"),
+                    Err(error) => self.0.said.warn("looking for parked deliveries failed", &error),
                 }
             }
             let rest = match self.sweep_once().await {
-                Ok(rest) => rest,
+                Ok(rest) => {
+                    *self.0.swept.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    rest
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "looking for due deliveries failed");
+                    self.0.said.warn("looking for due deliveries failed", &error);
                     REST
                 }
             };
@@ -50,8 +57,8 @@ impl Pipeline {
 
     /// Frees what an earlier process had in memory when it ended. Called once, before anything is taken.
     pub(super) async fn release_leases(&self) -> Result<(), StoreError> {
-        let now = self.0.parts.clock.now_ms();
-        let freed = self.0.store.release_leases(self.0.process.clone(), now, now + LEASE_MS).await?;
+        let now = self.0.time.due();
+        let freed = self.0.store.release_leases(self.0.process.clone(), now, now + LEASES_END_MS).await?;
         if freed > 0 {
             tracing::info!(deliveries = freed, "taking up what an earlier process had begun");
         }
@@ -62,7 +69,7 @@ impl Pipeline {
     pub(super) async fn expire(self) {
         while !self.0.stop.is_cancelled() {
             if let Err(error) = self.expire_once().await {
-                tracing::warn!(%error, "removing what retention no longer keeps failed");
+                self.0.said.warn("removing what retention no longer keeps failed", &error);
             }
             let _ = timeout(EXPIRE, self.0.stop.cancelled()).await;
         }
@@ -70,7 +77,7 @@ impl Pipeline {
 
     async fn expire_once(&self) -> Result<(), StoreError> {
         let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
-        let before = self.0.parts.clock.now_ms().saturating_sub(retention);
+        let before = self.0.time.cautious().saturating_sub(retention);
         let mut last = String::new();
         while let Some(company) = self.0.store.company_after(&last).await? {
             while self.0.store.expire(company.clone(), before).await? {
@@ -90,9 +97,15 @@ impl Pipeline {
     }
 
     async fn reconcile(&self) -> Result<(), StoreError> {
-        for (company, event_type) in self.0.store.parked_lanes().await? {
-            if let Some(webhook) = self.0.store.webhook_for(&company, &event_type).await? {
-                self.0.lanes.parked(&webhook);
+        self.0.lanes.tidy();
+        for waiting in self.0.store.waiting_lanes().await? {
+            if let Some(webhook) = self.0.store.webhook_for(&waiting.company, &waiting.event_type).await? {
+                if waiting.parked {
+                    self.0.lanes.parked(&webhook);
+                }
+                if waiting.replayed {
+                    self.0.lanes.replayed(&webhook);
+                }
             }
         }
         Ok(())
@@ -100,16 +113,16 @@ impl Pipeline {
 
     /// One round; answers how long to rest.
     async fn sweep_once(&self) -> Result<Duration, StoreError> {
-        for refill in self.0.lanes.to_refill() {
-            let more = self.refill(&refill).await;
-            self.0.lanes.refilled(&refill.webhook, *more.as_ref().unwrap_or(&true));
-            more?;
-        }
-        let now = self.0.parts.clock.now_ms();
+        // Together, so that they share commits.
+        let refills = self.0.lanes.to_refill();
+        let ended = join_all(refills.iter().map(|refill| self.refill(refill))).await;
+        let refilled = !refills.is_empty();
+        ended.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let now = self.0.time.due();
         let due = self.0.store.claim_due(now, self.lease(), BATCH).await?;
-        let full = due.len() == BATCH as usize;
-        self.accept(due).await?;
-        if full {
+        let more = !due.is_empty();
+        self.accept(due, false).await?;
+        if more || refilled {
             return Ok(Duration::ZERO);
         }
         let next = self.0.store.next_due().await?;
@@ -117,24 +130,41 @@ impl Pipeline {
         Ok(rest.min(POLL))
     }
 
-    async fn refill(&self, refill: &Refill) -> Result<bool, StoreError> {
-        let webhook = self.0.store.webhook_for(&refill.company, &refill.event_type).await?;
-        if webhook.is_some_and(|webhook| webhook.id == refill.webhook && !webhook.enabled) {
-            return Ok(false);
+    async fn refill(&self, refill: &Refill) -> Result<(), StoreError> {
+        let fetched = self.fetch(refill).await;
+        let (result, failed) = match fetched {
+            Ok(result) => (result, None),
+            Err(error) => (Refilled { more: true, barrier: None }, Some(error)),
+        };
+        if self.0.lanes.refilled(refill, result) {
+            self.start_worker();
         }
-        let limit = BATCH.min(u32::try_from(refill.room).unwrap_or(BATCH));
-        let claimed = self.0.store.claim_parked(&refill.webhook, self.lease(), limit).await?;
-        let more = claimed.len() == limit as usize;
-        self.accept(claimed).await?;
-        Ok(more)
+        failed.map_or(Ok(()), Err)
     }
 
-    fn lease(&self) -> (i64, std::sync::Arc<str>) {
-        (self.0.parts.clock.now_ms() + LEASE_MS, self.0.process.clone())
+    async fn fetch(&self, refill: &Refill) -> Result<Refilled, StoreError> {
+        let webhook = self.0.store.webhook_for(&refill.company, &refill.event_type).await?;
+        if webhook.is_some_and(|webhook| webhook.id == *refill.webhook && !webhook.enabled) {
+            return Ok(Refilled::default());
+        }
+        let limit = BATCH.min(u32::try_from(refill.room).unwrap_or(BATCH));
+        let parked = match refill.wanted {
+            Wanted::Parked => Parked::Any,
+            Wanted::Ordered => Parked::Ordered,
+            Wanted::Replayed => Parked::Replayed,
+        };
+        let (claimed, barrier) = self.0.store.claim_parked((&refill.webhook, parked), self.lease(), limit).await?;
+        let more = !claimed.is_empty();
+        self.accept(claimed, refill.wanted == Wanted::Replayed).await?;
+        Ok(Refilled { more, barrier: (refill.wanted == Wanted::Ordered).then_some(barrier) })
+    }
+
+    pub(super) fn lease(&self) -> (i64, Arc<str>) {
+        (self.0.time.due() + LEASE_MS, self.0.process.clone())
     }
 
     /// Puts claimed deliveries into their lanes; parks what finds no room, cancels what has no webhook any more.
-    async fn accept(&self, claimed: Vec<Claimed>) -> Result<(), StoreError> {
+    async fn accept(&self, claimed: Vec<Claimed>, replayed: bool) -> Result<(), StoreError> {
         let mut by_type: HashMap<(String, String), Vec<Claimed>> = HashMap::new();
         for one in claimed {
             by_type.entry((one.event.company.clone(), one.event.event_type.clone())).or_default().push(one);
@@ -144,13 +174,14 @@ impl Pipeline {
             let (alive, orphans): (Vec<_>, Vec<_>) =
                 claimed.into_iter().partition(|one| webhook.as_ref().is_some_and(|hook| hook.id == one.webhook));
             for orphan in orphans {
-                self.0.store.finish(self.cancelled(&job(orphan))).await;
+                self.0.store.finish(self.cancelled(&Job::from(orphan))).await;
             }
             let Some(webhook) = webhook.filter(|_| !alive.is_empty()) else {
                 continue;
             };
-            let (workers, refused) = self.0.lanes.offer(&webhook, alive.into_iter().map(job).collect());
-            for _ in 0..workers {
+            let jobs = alive.into_iter().map(Job::from).collect();
+            let (start, refused) = self.0.lanes.offer(&webhook, jobs, replayed);
+            if start {
                 self.start_worker();
             }
             if !refused.is_empty() {
@@ -164,7 +195,7 @@ impl Pipeline {
     }
 
     pub(super) fn cancelled(&self, job: &Job) -> Completion {
-        let finished_at = Some(self.0.parts.clock.now_ms());
+        let finished_at = Some(self.0.time.of_day());
         Completion { status: Status::Cancelled, finished_at, ..parked(job) }
     }
 }
@@ -182,6 +213,15 @@ pub(super) fn parked(job: &Job) -> Completion {
     }
 }
 
-fn job(claimed: Claimed) -> Job {
-    Job { delivery: claimed.id, webhook: claimed.webhook, attempt_count: claimed.attempt_count, event: claimed.event }
+impl From<Claimed> for Job {
+    fn from(claimed: Claimed) -> Self {
+        Self {
+            delivery: claimed.id,
+            webhook: claimed.webhook,
+            attempt_count: claimed.attempt_count,
+            attempt_base: claimed.attempt_base,
+            event: claimed.event,
+            guarded: false,
+        }
+    }
 }

@@ -31,7 +31,10 @@ impl Outgoing {
 pub(super) enum Prepared {
     Send(Outgoing),
     Filtered,
+    /// The plugin failed, and the event waits.
     Failed(String),
+    /// The host could not run it.
+    Hindered(String),
 }
 
 impl Pipeline {
@@ -40,11 +43,17 @@ impl Pipeline {
         let Some(reference) = &webhook.plugin else {
             return (Prepared::Send(Outgoing::original(&job.event)), None);
         };
-        let (call, policy) = match self.version_of(webhook, reference).await {
-            Ok(plugin) => (self.call(&plugin, job.event.clone(), webhook.config.clone()).await, webhook.on_error),
+        let plugin = match self.version_of(webhook, reference).await {
+            Ok(plugin) => plugin,
             // Not the plugin's failure but the host's: the event waits, whatever is to be done on errors of the plugin.
-            Err(text) => (Call::failed(Failure::Broke(text)), OnError::Retry),
+            Err(text) => {
+                let call = Call::failed(Failure::Broke(text.clone()));
+                let report = report(&reference.name, (webhook, OnError::Retry), &call);
+                return (Prepared::Hindered(format!("plugin `{}`: {text}", reference.name)), report);
+            }
         };
+        let policy = webhook.on_error;
+        let call = self.call(&plugin, job.event.clone(), webhook.config.clone()).await;
         let report = report(&reference.name, (webhook, policy), &call);
         let prepared = match call.result {
             Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(&job.event)),

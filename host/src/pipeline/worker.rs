@@ -20,44 +20,94 @@ impl Pipeline {
     pub(super) fn start_worker(&self) {
         let pipeline = self.clone();
         self.0.workers.spawn(async move {
-            while let Some(job) = pipeline.0.lanes.take() {
-                pipeline.attend(&job).await;
-                if pipeline.0.lanes.done(&job) {
+            while let Some((job, more)) = pipeline.0.lanes.take() {
+                if more {
+                    pipeline.start_worker();
+                }
+                let again = pipeline.attend(&job).await;
+                if pipeline.0.lanes.done(&job, again) {
                     pipeline.0.wake_sweep.notify_one();
                 }
             }
         });
     }
 
-    async fn attend(&self, job: &Job) {
-        match self.webhook_of(job).await {
-            None => self.0.store.finish(self.cancelled(job)).await,
-            Some(webhook) if !webhook.enabled => self.0.store.finish(parked(job)).await,
-            Some(webhook) => self.attempt(job, &webhook).await,
+    /// Lets the lanes in whose time has come, until the pipeline is stopped.
+    pub(super) async fn open_lanes(self) {
+        let lanes = &self.0.lanes;
+        while !self.0.stop.is_cancelled() {
+            let (start, next) = lanes.open();
+            if start {
+                self.start_worker();
+            }
+            let opening = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = lanes.timers.notified() => (),
+                () = opening => (),
+            }
         }
     }
 
+    /// True: it is to be tried again.
+    async fn attend(&self, job: &Job) -> bool {
+        match self.webhook_of(job).await {
+            Found::Webhook(webhook) if webhook.enabled => return self.attempt(job, &webhook).await,
+            Found::Webhook(webhook) => {
+                self.0.store.finish(parked(job)).await;
+                // It may have been enabled meanwhile, and its lane been refilled before this was parked.
+                self.0.lanes.parked(&webhook);
+            }
+            Found::Nothing => self.0.store.finish(self.cancelled(job)).await,
+            // Its lease is nobody's from the next start on.
+            Found::Stopping => (),
+        }
+        false
+    }
+
     /// The webhook as it stands now: a delivery goes wherever it points when it is attempted.
-    async fn webhook_of(&self, job: &Job) -> Option<Arc<Webhook>> {
+    async fn webhook_of(&self, job: &Job) -> Found {
         loop {
             match self.0.store.webhook_for(&job.event.company, &job.event.event_type).await {
-                Ok(found) => return found.filter(|webhook| webhook.id == job.webhook),
+                Ok(Some(webhook)) if webhook.id == job.webhook => return Found::Webhook(webhook),
+                Ok(_) => return Found::Nothing,
+                Err(_) if self.0.stop.is_cancelled() => return Found::Stopping,
                 Err(error) => {
-                    tracing::warn!(%error, webhook = job.webhook, "reading a webhook failed; trying again");
+                    self.0.said.warn("reading a webhook failed; trying again", &error);
                     tokio::time::sleep(REST).await;
                 }
             }
         }
     }
 
-    async fn attempt(&self, job: &Job, webhook: &Webhook) {
-        let (begun, started_at) = (Instant::now(), self.0.parts.clock.now_ms());
+    async fn attempt(&self, job: &Job, webhook: &Webhook) -> bool {
+        let ending = self.try_once(job, webhook).await;
+        self.record(job, webhook, ending).await
+    }
+
+    /// One attempt, from the transform to the receiver's answer.
+    pub(super) async fn try_once(&self, job: &Job, webhook: &Webhook) -> Ending {
+        let (begun, started_at) = (Instant::now(), self.0.time.of_day());
         let (prepared, plugin) = self.transform(job, webhook).await;
         let ending = match prepared {
-            Prepared::Filtered => Ending { plugin, ..Ending::filtered() },
-            Prepared::Failed(error) => Ending { plugin, ..Ending::failed(error) },
-            Prepared::Send(outgoing) => Ending { plugin, ..self.send(job, webhook, outgoing, started_at).await },
+            Prepared::Filtered => Ending::filtered(),
+            Prepared::Failed(error) => Ending::failed(error),
+            Prepared::Hindered(error) => Ending::hindered(error),
+            Prepared::Send(outgoing) => self.send(job, webhook, outgoing, started_at).await,
         };
-        self.record(job, started_at, begun.elapsed(), ending).await;
+        Ending { plugin, started_at, took: begun.elapsed(), ..ending }
     }
+}
+
+enum Found {
+    Webhook(Arc<Webhook>),
+    /// It was removed.
+    Nothing,
+    /// The service stops before the database has answered.
+    Stopping,
 }

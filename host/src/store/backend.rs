@@ -1,6 +1,7 @@
 //! The connection to the database and its settings.
 
 use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
+use crate::telemetry::Seldom;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -47,8 +49,7 @@ impl Backend {
     /// Claims the database for this process, for as long as the file lives: a second one would take the deliveries that
     /// the first has in memory for those of a crash.
     pub(super) fn lock(&self) -> Result<File, StoreError> {
-        let mut name = self.options.get_filename().as_os_str().to_owned();
-        name.push(".lock");
+        let name = self.beside("lock");
         let failed = |error: std::io::Error| StoreError::Setup(format!("{}: {error}", name.display()));
         let file = File::options().create(true).append(true).open(&name).map_err(failed)?;
         match file.try_lock() {
@@ -59,6 +60,14 @@ impl Backend {
                 name.display()
             ))),
         }
+    }
+
+    /// A file beside the database.
+    pub(super) fn beside(&self, extension: &str) -> PathBuf {
+        let mut name = self.options.get_filename().as_os_str().to_owned();
+        name.push(".");
+        name.push(extension);
+        name.into()
     }
 
     /// A connection of the writer's own.
@@ -95,11 +104,17 @@ fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
 
 /// Folds the write-ahead log back while the writer goes on, until `stop`.
 pub(super) async fn fold_back(mut connection: SqliteConnection, stop: CancellationToken) {
+    let said = Seldom::default();
     while timeout(FOLD_BACK, stop.cancelled()).await.is_err() {
         if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await {
-            tracing::warn!(%error, "folding the write-ahead log back failed; a commit will do it");
+            said.warn("folding the write-ahead log back failed; a commit will do it", &error);
         }
     }
+}
+
+/// Whether there was no room on the disk: SQLITE_FULL.
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "13")
 }
 
 fn setup(url: &str, error: &sqlx::Error) -> StoreError {

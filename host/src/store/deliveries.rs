@@ -12,13 +12,17 @@ use super::{Store, StoreError};
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::Event;
 
+mod again;
 mod log;
 #[cfg(test)]
 mod plans;
 mod recorded;
+mod waiting;
 
+pub use again::{Replay, ReplayStep, Urged};
 pub use log::{Filter, Page};
 pub use recorded::Recorded;
+pub use waiting::{Parked, WaitingLane};
 
 /// An event to be stored, with the delivery it makes.
 #[derive(Clone)]
@@ -73,11 +77,14 @@ pub struct Claimed {
     pub webhook: String,
     /// Attempts made so far.
     pub attempt_count: u32,
+    /// Those of them that the schedule does not count: they were made before a replay.
+    pub attempt_base: u32,
     /// The event.
     pub event: Arc<Event>,
 }
 
-const COLUMNS: &str = "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, attempt_count";
+const COLUMNS: &str =
+    "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, attempt_count, attempt_base";
 
 static INSERT: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
@@ -121,7 +128,7 @@ const UNROUTED: &str = "unrouted";
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     rows: &[NewDelivery],
-) -> Result<Vec<Published>, StoreError> {
+) -> Result<Vec<Published>, sqlx::Error> {
     let mut stored = 0;
     for (sql, rows) in INSERT.cut(rows) {
         let mut query = sqlx::query(sql);
@@ -156,7 +163,7 @@ pub(super) async fn insert(
     Ok(published)
 }
 
-async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> Result<Published, StoreError> {
+async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
     let sql = "SELECT id, webhook_id IS NOT NULL AS routed FROM deliveries WHERE company = $1 AND event_id = $2";
     let query = sqlx::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
@@ -166,7 +173,7 @@ async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> R
 }
 
 /// Writes what became of deliveries, and their attempts.
-pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion]) -> Result<(), StoreError> {
+pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion]) -> Result<(), sqlx::Error> {
     for (sql, rows) in FINISH.cut(rows) {
         let mut query = sqlx::query(sql);
         for row in rows {
@@ -223,66 +230,6 @@ impl Store {
         self.writer.finish(completion).await;
     }
 
-    /// Takes the deliveries that are due, oldest first, for `process`, until `until`.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn claim_due(&self, now: i64, lease: (i64, Arc<str>), limit: u32) -> Result<Vec<Claimed>, StoreError> {
-        self.claim(DUE, (Key::Now(now), lease, limit)).await
-    }
-
-    /// Takes what is parked for `webhook`, oldest first.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn claim_parked(
-        &self,
-        webhook: &str,
-        lease: (i64, Arc<str>),
-        limit: u32,
-    ) -> Result<Vec<Claimed>, StoreError> {
-        self.claim(PARKED, (Key::Webhook(webhook.into()), lease, limit)).await
-    }
-
-    async fn claim(
-        &self,
-        select: &str,
-        (key, (until, process), limit): (Key, (i64, Arc<str>), u32),
-    ) -> Result<Vec<Claimed>, StoreError> {
-        let sql = claim_sql(select);
-        let work = work(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query(sqlx::AssertSqlSafe(sql));
-                let query = match key {
-                    Key::Now(now) => query.bind(now),
-                    Key::Webhook(id) => query.bind(id),
-                };
-                let query = query.bind(i64::from(limit)).bind(until).bind(process.to_string());
-                let rows = query.fetch_all(connection).await?;
-                let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
-                claimed.sort_by(|a, b| a.id.cmp(&b.id));
-                Ok(claimed)
-            })
-        });
-        self.writer.run(work, |_| ()).await
-    }
-
-    /// Makes due now what processes other than `process` had in memory when they ended. `horizon` is the longest lease
-    /// they can hold.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn release_leases(&self, process: Arc<str>, now: i64, horizon: i64) -> Result<u64, StoreError> {
-        let work = work(move |connection| {
-            Box::pin(async move {
-                let sql = "UPDATE deliveries SET due = $1, lease = NULL WHERE due <= $2 AND lease <> $3";
-                let query = sqlx::query(sql).bind(now).bind(horizon).bind(process.to_string());
-                Ok(query.execute(connection).await?.rows_affected())
-            })
-        });
-        self.writer.run(work, |_| ()).await
-    }
-
     /// The company after `company`, in the order of their names, that has any events.
     ///
     /// # Errors
@@ -290,6 +237,20 @@ impl Store {
     pub async fn company_after(&self, company: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT company FROM deliveries WHERE company > $1 ORDER BY company LIMIT 1";
         Ok(sqlx::query_scalar(sql).bind(company).fetch_optional(&self.readers).await?)
+    }
+
+    /// Stores an event whose delivery has come to its end already.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn insert_finished(&self, row: NewDelivery, completion: Completion) -> Result<(), StoreError> {
+        let work = work(move |connection| {
+            Box::pin(async move {
+                insert(connection, &[row]).await?;
+                Ok(finish(connection, &[completion]).await?)
+            })
+        });
+        self.writer.run(work, |()| ()).await
     }
 
     /// Removes events of a company that were accepted before `before`, with their deliveries and attempts: a few in
@@ -313,40 +274,6 @@ impl Store {
         });
         self.writer.run(work, |_| ()).await
     }
-
-    /// When the next delivery is due, whether scheduled or leased.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        Ok(sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?)
-    }
-
-    /// The enabled webhooks, as company and event type, in whose lanes something is parked.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn parked_lanes(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let sql = "SELECT company, event_type FROM webhooks WHERE enabled = 1 AND EXISTS (SELECT 1 FROM deliveries d \
-                   WHERE d.webhook_id = webhooks.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 1)";
-        Ok(sqlx::query_as(sql).fetch_all(&self.readers).await?)
-    }
-}
-
-enum Key {
-    Now(i64),
-    Webhook(String),
-}
-
-const NEXT_DUE: &str = "SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL";
-const DUE: &str = "SELECT company, id FROM deliveries WHERE due <= $1 ORDER BY due, id LIMIT $2";
-const PARKED: &str = "SELECT company, id FROM deliveries WHERE webhook_id = $1 AND status = 'pending' \
-                      AND lease IS NULL AND parked = 1 ORDER BY id LIMIT $2";
-
-fn claim_sql(select: &str) -> String {
-    format!(
-        "UPDATE deliveries SET due = $3, lease = $4, parked = 0 WHERE (company, id) IN ({select}) RETURNING {COLUMNS}"
-    )
 }
 
 fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
@@ -363,11 +290,15 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
 }
 
 fn claimed(row: &SqliteRow) -> Result<Claimed, sqlx::Error> {
-    let attempts: i64 = row.try_get("attempt_count")?;
+    let number = |column| -> Result<u32, sqlx::Error> {
+        let number: i64 = row.try_get(column)?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
+    };
     Ok(Claimed {
         id: row.try_get("id")?,
         webhook: row.try_get("webhook_id")?,
-        attempt_count: u32::try_from(attempts).unwrap_or(u32::MAX),
+        attempt_count: number("attempt_count")?,
+        attempt_base: number("attempt_base")?,
         event: Arc::new(event(row)?),
     })
 }

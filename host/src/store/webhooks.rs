@@ -1,5 +1,7 @@
 //! Webhooks: at most one per company and event type.
 
+mod failing;
+
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
@@ -68,6 +70,7 @@ impl Store {
             max_in_flight: number("max_in_flight")?,
             rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
             ordered: number("ordered")? == 1,
+            failing_since: row.try_get("failing_since")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
             signing_secret: secret.into(),

@@ -9,10 +9,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::StoreError;
+use super::backend::{Backend, is_full};
 use super::deliveries::{self, Completion, NewDelivery, Published};
+use super::reserve::Reserve;
+use super::{Store, StoreError};
+use crate::telemetry::Seldom;
 
 /// How long a completion may wait for others to share its commit.
 const LINGER: Duration = Duration::from_millis(20);
@@ -20,6 +23,8 @@ const LINGER: Duration = Duration::from_millis(20);
 const GROUP: usize = 512;
 /// Operations that may wait for the writer; who comes later waits to be let in.
 const WAITING: usize = 4096;
+/// How long the writer may take for nothing at all before it counts as stuck.
+const STUCK: Duration = Duration::from_secs(5);
 /// How long the writer rests after a failed commit before it tries the completions again.
 const REST: Duration = Duration::from_millis(200);
 
@@ -47,9 +52,15 @@ pub(super) struct Writer(mpsc::Sender<Op>);
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last way in is dropped and all is written.
-    pub(super) fn start(connection: SqliteConnection) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(super) async fn start(backend: &Backend) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), tokio::spawn(run(connection, receiver)))
+        let writing = Writing {
+            connection: backend.connect().await?,
+            reserve: Reserve::make(backend.beside("reserve")),
+            said: Seldom::default(),
+            kept: Vec::new(),
+        };
+        Ok((Self(sender), tokio::spawn(writing.run(receiver))))
     }
 
     pub(super) async fn publish(&self, publish: Publish) {
@@ -87,6 +98,18 @@ impl Writer {
     }
 }
 
+impl Store {
+    /// Whether the database answers, and takes writes.
+    ///
+    /// # Errors
+    /// What it said instead, or that it said nothing.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.readers).await?;
+        let nothing = work(|_| Box::pin(async { Ok(()) }));
+        timeout(STUCK, self.writer.run(nothing, |()| ())).await.unwrap_or(Err(StoreError::NotCommitted))
+    }
+}
+
 /// Gives a closure the type that [`Writer::run`] takes; inference alone does not find its lifetimes.
 pub(super) fn work<T, F>(work: F) -> F
 where
@@ -100,8 +123,12 @@ async fn savepoint<T>(
     work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let mut inner = connection.begin().await?;
-    let value = work(&mut inner).await?;
-    inner.commit().await?;
+    let full = |error| match error {
+        StoreError::Database(error) if is_full(&error) => StoreError::Full,
+        other => other,
+    };
+    let value = work(&mut inner).await.map_err(full)?;
+    inner.commit().await.map_err(|error| full(error.into()))?;
     Ok(value)
 }
 
@@ -128,20 +155,60 @@ impl Group {
     fn somebody_waits(&self) -> bool {
         !self.publishes.is_empty() || !self.works.is_empty()
     }
+
+    fn refuse_publishes(&mut self, why: &dyn Fn() -> StoreError) {
+        for publish in self.publishes.drain(..) {
+            (publish.done)(Err(why()));
+        }
+    }
 }
 
-async fn run(mut connection: SqliteConnection, mut receiver: mpsc::Receiver<Op>) {
-    let mut kept: Vec<Completion> = Vec::new();
-    loop {
-        let mut group = Group { finishes: std::mem::take(&mut kept), ..Group::default() };
-        let open = gather(&mut group, &mut receiver).await;
-        if let Err((error, finishes)) = commit(&mut connection, group).await {
-            tracing::error!(%error, "the database did not take a group of writes; trying again");
-            kept = finishes;
-            sleep(REST).await;
-        } else if !open {
-            return;
+/// The writer's own.
+struct Writing {
+    connection: SqliteConnection,
+    reserve: Reserve,
+    said: Seldom,
+    /// Completions that did not commit: nobody else remembers them.
+    kept: Vec<Completion>,
+}
+
+impl Writing {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Op>) {
+        loop {
+            let mut group = Group { finishes: std::mem::take(&mut self.kept), ..Group::default() };
+            let open = gather(&mut group, &mut receiver).await;
+            if self.reserve.is_missing(Instant::now()) {
+                group.refuse_publishes(&|| StoreError::Full);
+            }
+            match commit(&mut self.connection, group).await {
+                Ok(()) if open => (),
+                Ok(()) => return,
+                Err((error, finishes)) => {
+                    self.kept = finishes;
+                    self.failed(error, &mut receiver).await;
+                }
+            }
         }
+    }
+
+    /// Tells those who wait, so that nobody waits for one failure after the other, and rests.
+    async fn failed(&mut self, error: sqlx::Error, receiver: &mut mpsc::Receiver<Op>) {
+        let full = is_full(&error);
+        self.said.warn("the database did not take a group of writes; trying again", &error);
+        if full {
+            self.reserve.give_up(Instant::now());
+        }
+        let mut waiting = Group { finishes: std::mem::take(&mut self.kept), ..Group::default() };
+        while waiting.finishes.len() < GROUP
+            && let Ok(op) = receiver.try_recv()
+        {
+            waiting.push(op);
+        }
+        waiting.refuse_publishes(&|| if full { StoreError::Full } else { StoreError::NotCommitted });
+        // Their callers see that the answer never comes.
+        drop(waiting.works);
+        self.kept = waiting.finishes;
+        sleep(REST).await;
     }
 }
 
@@ -171,7 +238,7 @@ async fn gather(group: &mut Group, receiver: &mut mpsc::Receiver<Op>) -> bool {
 
 /// Writes the group in one transaction and answers everybody. On failure those who wait are told, and the
 /// completions, which nobody else remembers, come back.
-async fn commit(connection: &mut SqliteConnection, group: Group) -> Result<(), (StoreError, Vec<Completion>)> {
+async fn commit(connection: &mut SqliteConnection, group: Group) -> Result<(), (sqlx::Error, Vec<Completion>)> {
     if group.len() == 0 {
         return Ok(());
     }
@@ -189,8 +256,9 @@ async fn commit(connection: &mut SqliteConnection, group: Group) -> Result<(), (
             Ok(())
         }
         Err(error) => {
+            let full = is_full(&error);
             for done in dones {
-                done(Err(StoreError::NotCommitted));
+                done(Err(if full { StoreError::Full } else { StoreError::NotCommitted }));
             }
             Err((error, finishes))
         }
@@ -203,7 +271,7 @@ async fn write(
     finishes: &[Completion],
     works: Vec<Work>,
     answers: &mut Vec<Done>,
-) -> Result<Vec<Published>, StoreError> {
+) -> Result<Vec<Published>, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let published = deliveries::insert(&mut transaction, rows).await?;
     deliveries::finish(&mut transaction, finishes).await?;

@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{DUE, NEXT_DUE, PARKED, claim_sql};
+use super::waiting::{DUE, FIRST_SCHEDULED, NEXT_DUE, PARKED, claim_sql};
 use crate::store::backend::Backend;
 
 async fn database() -> (tempfile::TempDir, SqliteConnection) {
@@ -34,6 +34,8 @@ async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
 async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
     let claim = plan(&mut connection, &claim_sql(PARKED)).await;
-    assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{claim}");
+    assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
+    let first = plan(&mut connection, FIRST_SCHEDULED).await;
+    assert!(first.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
 }

@@ -1,0 +1,158 @@
+//! How a webhook's receiver has been answering of late.
+//!
+//! A receiver that only fails is probed, one attempt at a time with pauses between, so that it costs next to nothing and
+//! is found well again within half a minute. A few failures in a row are no reason yet: every event has a schedule of its own.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row, and the time they have to span, before a lane is only probed.
+const STRIKES: u32 = 16;
+const SPAN: Duration = Duration::from_secs(5);
+/// The pause between two probes: an eighth of how long it has been failing, within these.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A failing webhook is logged once in this time.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+/// What failed the last time this long ago is no longer remembered.
+const MEMORY: Duration = Duration::from_secs(3600);
+
+/// What an attempt says about the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Verdict {
+    /// It took the event.
+    Well,
+    /// It answered that it did not, or the plugin failed.
+    Refused,
+    /// It gave no answer: such an attempt may have held its slot for the whole time-out.
+    Silent,
+    /// Nothing: it was not asked, or the failure was the host's.
+    Nothing,
+}
+
+/// A streak of failures, right after one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) struct Streak {
+    /// When the first of them was, milliseconds since 1970.
+    pub(in crate::pipeline) since: i64,
+    /// It is time to log it: so many failed since the last time.
+    pub(in crate::pipeline) say: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    strikes: u32,
+    began: Instant,
+    since: i64,
+    last: Instant,
+    silent: bool,
+    said: Option<Instant>,
+    unsaid: u32,
+}
+
+/// What is remembered of one lane's attempts.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// The last attempt that said something said that the receiver is well.
+    proven: bool,
+    failing: Option<Failing>,
+}
+
+impl Health {
+    /// Takes in an attempt that ended at `now`, which is `now_ms` milliseconds since 1970.
+    pub(super) fn judge(&mut self, verdict: Verdict, now: Instant, now_ms: i64) -> Option<Streak> {
+        let silent = match verdict {
+            Verdict::Nothing => return None,
+            Verdict::Well => {
+                *self = Self { proven: true, failing: None };
+                return None;
+            }
+            Verdict::Refused => false,
+            Verdict::Silent => true,
+        };
+        self.proven = false;
+        let failing = self.failing.get_or_insert(Failing {
+            strikes: 0,
+            began: now,
+            since: now_ms,
+            last: now,
+            silent,
+            said: None,
+            unsaid: 0,
+        });
+        failing.strikes = failing.strikes.saturating_add(1);
+        (failing.last, failing.silent) = (now, silent);
+        failing.unsaid = failing.unsaid.saturating_add(1);
+        let due = failing.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
+        let say = due.then(|| std::mem::take(&mut failing.unsaid));
+        if due {
+            failing.said = Some(now);
+        }
+        Some(Streak { since: failing.since, say })
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.failing.as_ref().is_some_and(|failing| failing.silent)
+    }
+
+    /// When the next probe may begin; `None`: the receiver is not only probed.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        let failing = self.failing.as_ref()?;
+        let span = failing.last.duration_since(failing.began);
+        (failing.strikes >= STRIKES && span >= SPAN).then(|| failing.last + (span / 8).clamp(SHORTEST, LONGEST))
+    }
+
+    /// Whether there is nothing worth remembering.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        self.failing.as_ref().is_none_or(|failing| now.duration_since(failing.last) > MEMORY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(health: &mut Health, begin: Instant, at: Duration) -> Streak {
+        let ms = i64::try_from(at.as_millis()).unwrap();
+        health.judge(Verdict::Silent, begin + at, ms).unwrap()
+    }
+
+    #[test]
+    fn is_probed_after_many_failures_over_some_time_and_well_after_one_success() {
+        let (begin, mut health) = (Instant::now(), Health::default());
+        for _ in 0..100 {
+            failed(&mut health, begin, Duration::from_secs(4));
+        }
+        assert_eq!(health.probe_at(), None);
+        failed(&mut health, begin, Duration::from_secs(9));
+        assert_eq!(health.probe_at(), Some(begin + Duration::from_secs(10)));
+        failed(&mut health, begin, Duration::from_secs(84));
+        assert_eq!(health.probe_at(), Some(begin + Duration::from_secs(94)));
+        let streak = failed(&mut health, begin, Duration::from_secs(4000));
+        assert_eq!((health.probe_at(), streak.since), (Some(begin + Duration::from_secs(4030)), 4000));
+        assert_eq!(health.judge(Verdict::Well, begin, 0), None);
+        assert!(health.probe_at().is_none() && health.is_proven() && !health.is_silent());
+    }
+
+    #[test]
+    fn is_logged_once_a_minute_with_the_number_of_failures_since() {
+        let (begin, mut health) = (Instant::now(), Health::default());
+        let said: Vec<_> =
+            (0..130).filter_map(|second| failed(&mut health, begin, Duration::from_secs(second)).say).collect();
+        assert_eq!(said, [1, 60, 60]);
+    }
+
+    #[test]
+    fn what_says_nothing_about_the_receiver_changes_nothing() {
+        let (begin, mut health) = (Instant::now(), Health::default());
+        failed(&mut health, begin, Duration::ZERO);
+        assert_eq!(health.judge(Verdict::Nothing, begin, 0), None);
+        assert!(health.is_silent() && !health.is_forgotten(begin + MEMORY));
+        assert!(health.is_forgotten(begin + MEMORY + Duration::from_secs(1)));
+    }
+}

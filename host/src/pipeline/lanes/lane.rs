@@ -1,0 +1,259 @@
+//! One webhook's lane.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Job;
+use super::health::Health;
+use crate::domain::webhook::Webhook;
+
+/// How far a rate-limited lane may catch up with its own pace: what timers are late by.
+const CATCH_UP: Duration = Duration::from_millis(10);
+
+/// Where a delivery joins its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// Before all others: somebody asked for it now.
+    Front,
+    /// Behind those that wait.
+    Back,
+    /// Behind all live traffic, also what comes later.
+    Replay,
+}
+
+/// Who may use the second half of the attempts that are possible at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A receiver that is known to be well, and anybody's first.
+    Open,
+    /// More of a receiver that is not: each may hang until the time-out.
+    Guarded,
+}
+
+/// The part of a webhook that its lane goes by.
+#[derive(Debug, Default, PartialEq)]
+struct Settings {
+    slots: u32,
+    /// Between the beginnings of two attempts.
+    interval: Option<Duration>,
+    ordered: bool,
+}
+
+/// What an ordered lane knows of the deliveries that it does not hold.
+#[derive(Debug, Default)]
+struct Order {
+    /// Whether it has asked the database.
+    known: bool,
+    /// The delivery that waits for its retry: no later one passes it. Identifiers ascend in the order of publishing.
+    barrier: Option<String>,
+}
+
+/// One webhook's lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) company: Arc<str>,
+    pub(super) event_type: String,
+    queue: VecDeque<Job>,
+    replay: VecDeque<Job>,
+    /// Places promised to events that are being stored.
+    pub(super) reserved: usize,
+    in_flight: u32,
+    settings: Settings,
+    order: Order,
+    pub(super) health: Health,
+    /// The earliest that its pace allows the next attempt.
+    paced: Option<Instant>,
+    /// Something may lie in the database for this lane: parked, or to be replayed.
+    pub(super) parked: bool,
+    pub(super) replayed: bool,
+    /// Somebody is fetching it.
+    pub(super) refilling: bool,
+    /// The number of its last refill.
+    pub(super) turn: u64,
+    /// For each class, whether the lane has an entry in its company's round.
+    pub(super) entries: [bool; 2],
+    /// The timer that is set for it.
+    pub(super) timer: Option<Instant>,
+    /// Since when it could be served, if it can.
+    pub(super) servable_since: Option<Instant>,
+}
+
+impl Lane {
+    pub(super) fn new(webhook: &Webhook) -> Self {
+        Self {
+            company: webhook.company.as_str().into(),
+            event_type: webhook.event_type.clone(),
+            queue: VecDeque::new(),
+            replay: VecDeque::new(),
+            reserved: 0,
+            in_flight: 0,
+            settings: Settings::default(),
+            order: Order::default(),
+            health: Health::default(),
+            paced: None,
+            parked: false,
+            replayed: false,
+            refilling: false,
+            turn: 0,
+            entries: [false; 2],
+            timer: None,
+            servable_since: None,
+        }
+    }
+
+    /// Goes by the webhook as it stands now.
+    pub(super) fn follow(&mut self, webhook: &Webhook) {
+        let interval = webhook.rate_limit.map(|rate| Duration::from_secs(1) / rate.max(1));
+        let settings = Settings { slots: webhook.max_in_flight.max(1), interval, ordered: webhook.ordered };
+        if settings == self.settings {
+            return;
+        }
+        if settings.ordered && !self.settings.ordered {
+            self.ask_again();
+            self.queue.make_contiguous().sort_by(|a, b| a.delivery.cmp(&b.delivery));
+        }
+        self.settings = settings;
+    }
+
+    /// Somebody changed the webhook: what was known of its receiver no longer holds.
+    pub(super) fn start_anew(&mut self) {
+        self.health = Health::default();
+        self.paced = None;
+        self.ask_again();
+    }
+
+    /// An ordered lane asks the database once more what must not be passed.
+    pub(super) fn ask_again(&mut self) {
+        self.order = Order::default();
+    }
+
+    /// Whether nothing of an ordered lane is on its way, so that the database knows all.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.settings.ordered && self.in_flight == 0 && self.order.barrier.is_some()
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
+        self.settings.ordered
+    }
+
+    /// The answer of the database: `barrier` is the first delivery that waits for a retry.
+    pub(super) fn learn(&mut self, barrier: Option<String>) {
+        // One that failed since the database was asked is known here alone.
+        self.order.barrier = match (self.order.barrier.take(), barrier) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.order.known = true;
+    }
+
+    /// An attempt of this delivery has ended; `again`: it is to be retried.
+    pub(super) fn ended(&mut self, delivery: &str, again: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if !self.settings.ordered {
+            return;
+        }
+        if again {
+            self.order.barrier = Some(delivery.to_owned());
+        } else if self.order.barrier.as_deref() == Some(delivery) {
+            self.ask_again();
+            self.parked = true;
+        }
+    }
+
+    /// How many more it may take when a lane may hold `limit`.
+    pub(super) fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.queue.len() + self.reserved)
+    }
+
+    /// Whether fresh events may be put into it, none of those that wait in the database being passed.
+    pub(super) fn takes_fresh(&self) -> bool {
+        !self.parked && !self.refilling && (!self.settings.ordered || self.order.known)
+    }
+
+    /// Whether what is parked for it is worth fetching: half of what it may hold at once.
+    pub(super) fn wants_parked(&self, limit: usize) -> bool {
+        self.parked && !self.refilling && self.room(limit) > limit / 2
+    }
+
+    pub(super) fn wants_replays(&self) -> bool {
+        self.replayed && !self.parked && !self.refilling && self.queue.is_empty() && self.replay.is_empty()
+    }
+
+    pub(super) fn put(&mut self, job: Job, spot: Spot) {
+        match spot {
+            Spot::Replay => self.replay.push_back(job),
+            _ if self.settings.ordered => {
+                let at = self.queue.partition_point(|other| other.delivery < job.delivery);
+                self.queue.insert(at, job);
+            }
+            Spot::Front => self.queue.push_front(job),
+            Spot::Back => self.queue.push_back(job),
+        }
+    }
+
+    /// Takes everything that waits in it.
+    pub(super) fn empty(&mut self) -> Vec<Job> {
+        (self.parked, self.replayed) = (false, false);
+        self.queue.drain(..).chain(self.replay.drain(..)).collect()
+    }
+
+    fn next(&mut self) -> Option<&mut VecDeque<Job>> {
+        if !self.settings.ordered {
+            return [&mut self.queue, &mut self.replay].into_iter().find(|queue| !queue.is_empty());
+        }
+        match (&self.order.barrier, self.queue.front()) {
+            _ if !self.order.known => None,
+            (Some(barrier), Some(front)) if front.delivery > *barrier => None,
+            (_, Some(_)) => Some(&mut self.queue),
+            (Some(_), None) => None,
+            (None, None) => Some(&mut self.replay).filter(|queue| !queue.is_empty()),
+        }
+    }
+
+    fn slots(&self) -> u32 {
+        if self.settings.ordered || self.health.probe_at().is_some() { 1 } else { self.settings.slots }
+    }
+
+    /// Whether something waits and a slot is free for it, now or when [`Lane::opens_at`] has come.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.in_flight < self.slots() && self.next().is_some()
+    }
+
+    /// The earliest that its pace and its receiver's health allow an attempt; `None`: at any time.
+    pub(super) fn opens_at(&self) -> Option<Instant> {
+        self.paced.max(self.health.probe_at())
+    }
+
+    pub(super) fn is_servable(&mut self, now: Instant) -> bool {
+        self.is_ready() && self.opens_at().is_none_or(|at| at <= now)
+    }
+
+    pub(super) fn class(&self) -> Class {
+        let well = !self.health.is_silent() && (self.in_flight == 0 || self.health.is_proven());
+        if well { Class::Open } else { Class::Guarded }
+    }
+
+    /// The next delivery to attempt, where there is one.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Job> {
+        let job = self.next()?.pop_front()?;
+        self.in_flight += 1;
+        self.servable_since = None;
+        if let Some(interval) = self.settings.interval {
+            let late = if interval < CATCH_UP { CATCH_UP } else { Duration::ZERO };
+            let earliest = now.checked_sub(late).unwrap_or(now);
+            self.paced = Some(self.paced.map_or(now, |paced| paced.max(earliest)) + interval);
+        }
+        Some(job)
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let empty = self.queue.is_empty() && self.replay.is_empty() && self.reserved == 0 && self.in_flight == 0;
+        // An ordered lane that were forgotten would have to ask again at its next event.
+        let still = !self.parked && !self.replayed && !self.refilling && !self.order.known;
+        empty && still && self.health.is_forgotten(now) && self.paced.is_none_or(|paced| paced <= now)
+    }
+}

@@ -1,0 +1,67 @@
+//! Trying a webhook out: one event through the whole path, at once, whatever waits.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Pipeline;
+use super::lanes::Job;
+use super::record::Came;
+use crate::domain::delivery::{Attempt, Status};
+use crate::domain::event::{Event, PING};
+use crate::domain::time::rfc3339;
+use crate::domain::webhook::Webhook;
+use crate::store::{Completion, NewDelivery, StoreError};
+
+/// Tries at once, over all webhooks: each may take the whole time-out.
+pub(super) const MAX_PINGS: usize = 64;
+
+impl Pipeline {
+    /// Sends a `ping` event to the webhook, also to a disabled one, once. It is in the log afterwards, like any other,
+    /// and is not retried.
+    ///
+    /// # Errors
+    /// The store's; the attempt was made.
+    pub async fn ping(&self, webhook: &Webhook) -> Result<Attempt, StoreError> {
+        let inner = &self.0;
+        // The semaphore is never closed.
+        let _turn = inner.pings.acquire().await.ok();
+        let now = inner.time.of_day();
+        let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
+        let event = Arc::new(Event {
+            id: inner.ids.next("evt", now),
+            event_type: PING.into(),
+            company: webhook.company.clone(),
+            occurred_at: now,
+            headers: Vec::new(),
+            data: data.to_string().into(),
+        });
+        let row = NewDelivery {
+            id: inner.ids.next("dlv", now),
+            event: event.clone(),
+            webhook: Some(webhook.id.clone()),
+            lease: None,
+            created_at: now,
+        };
+        let (delivery, webhook_id) = (row.id.clone(), webhook.id.clone());
+        let job = Job { delivery, webhook: webhook_id, attempt_count: 0, attempt_base: 0, event, guarded: false };
+        let ending = self.try_once(&job, webhook).await;
+        let status = match ending.came {
+            Came::Delivered => Status::Delivered,
+            Came::Filtered => Status::Filtered,
+            Came::Refused { .. } | Came::Silent | Came::Hindered => Status::Failed,
+        };
+        let attempt = ending.attempt(1);
+        let completion = Completion {
+            company: webhook.company.clone(),
+            id: row.id.clone(),
+            status,
+            attempt_count: 1,
+            due: None,
+            finished_at: Some(inner.time.of_day()),
+            attempt: Some(attempt.clone()),
+        };
+        inner.store.insert_finished(row, completion).await?;
+        Ok(attempt)
+    }
+}
