@@ -48,8 +48,10 @@ async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
     host.stop().await;
     let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
     let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) \
-        INSERT INTO deliveries SELECT 'acme', 'dlv_' || printf('%012x', i), 'e' || i, 't', 0, '[]', '1', \
-        'wh_' || (i % 1000), 'pending', 0, CASE WHEN i % 2 THEN 4000000000000 + i END, NULL, 1 - i % 2, 0, NULL FROM n";
+        INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, due, \
+        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || printf('%012x', i), 'e' || i, 't', \
+        'wh_' || (i % 1000), 'pending', 0, 0, CASE WHEN i % 2 THEN 4000000000000 + i END, 1 - i % 2, 0, 0, '[]', '1' \
+        FROM n";
     sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut connection).await.unwrap();
     sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
