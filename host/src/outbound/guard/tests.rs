@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::super::resolve::Resolving;
 use super::*;
 
+mod oracle;
+
 const HTTP: Way = Way { scheme: Scheme::Http, port: 80 };
 const HTTPS: Way = Way { scheme: Scheme::Https, port: 443 };
 
