@@ -158,10 +158,7 @@ async fn what_is_no_answer_is_named() {
         ("HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n".into(), "the receiver answered 999"),
     ] {
         let text = text.leak().as_bytes();
-        let raw = Raw::first(async |stream| {
-            let _open = say(stream, text).await;
-            pending().await
-        });
+        let raw = Raw::first(async |stream| answer(say(stream, text).await).await);
         let said = first_error(&host, &raw.await.url()).await;
         assert!(said.starts_with(error), "{said}");
     }
