@@ -2,9 +2,11 @@
 //! The only place that knows reqwest.
 
 mod client;
+mod dial;
 mod fault;
 mod guard;
 mod plain;
+mod port;
 mod resolve;
 pub mod sign;
 mod special;
@@ -14,4 +16,4 @@ pub use client::{MAX_ANSWER_BYTES, Outbound, Sent};
 pub use guard::{Guard, Refused};
 pub use plain::{MAX_PLAIN_ANSWER_BYTES, Plain};
 pub use resolve::{Resolver, Resolving, SystemResolver};
-pub use target::{MAX_URL_BYTES, Scheme, Target};
+pub use target::{MAX_URL_BYTES, Scheme, Target, Way};

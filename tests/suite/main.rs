@@ -3,6 +3,7 @@
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod cases;
 mod commands;
 mod comparing;
@@ -11,6 +12,7 @@ mod crash;
 mod credentials;
 mod delivering;
 mod dry_runs;
+mod guard;
 mod guide;
 mod hostile;
 mod languages;

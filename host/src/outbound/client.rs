@@ -8,8 +8,10 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 use reqwest::{Client, ClientBuilder, Request, Response};
 use tokio::time::{Instant, timeout_at};
+use tower::util::MapFutureLayer;
 
-use super::fault;
+use super::dial::{self, Dial};
+use super::fault::{self, Fault};
 use super::guard::Guard;
 use super::resolve::{Guarded, Resolver, SystemResolver};
 use super::target::{Scheme, Target};
@@ -28,6 +30,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// attempt closes only its stream: without this a dead connection would fail every later attempt as well.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon a pooled connection that the receiver had closed shows it: one round trip.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// One attempt's end. Either `status` or `error` is there: the status decides, whatever becomes of the body after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,7 @@ impl Outbound {
             let guarded = Guarded { guard: Arc::clone(&guard), resolver: Arc::clone(&resolver), scheme };
             builder(scheme, connect_timeout)
                 .no_proxy()
+                .connector_layer(MapFutureLayer::new(dial::connecting))
                 .dns_resolver(guarded)
                 .pool_max_idle_per_host(max_idle_per_host)
                 .build()
@@ -138,13 +143,32 @@ impl Outbound {
         let mut request = Request::new(Method::POST, target.url().clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
+        let again = request.try_clone();
+        let sent_at = Instant::now();
+        match (self.exchange(target, request, deadline).await, again) {
+            // The receiver closed an idle connection while the request was on its way to it. Once more, by another:
+            // delivery is at least once, and `webhook-id` tells a receiver that had got it after all.
+            (Err(Fault { stale: true, .. }), Some(again)) if sent_at.elapsed() < STALE_WITHIN => {
+                self.exchange(target, again, deadline).await
+            }
+            (answer, _) => answer,
+        }
+        .map_err(|fault| fault.text)
+    }
+
+    async fn exchange(&self, target: &Target, request: Request, deadline: Instant) -> Result<Response, Fault> {
         let client = match target.scheme() {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
         };
-        match timeout_at(deadline, client.execute(request)).await {
-            Ok(answer) => answer.map_err(|error| fault::describe(&error, target.url(), self.connect_timeout)),
-            Err(_) => Err(format!("no answer within {}", fault::spoken(self.attempt_timeout))),
+        let dial = Dial::new(target.way().port);
+        let answer = dial.watch(timeout_at(deadline, client.execute(request))).await;
+        let phase = dial.phase();
+        match answer {
+            Ok(answer) => {
+                answer.map_err(|error| fault::of_attempt(&error, target.url(), (phase, self.connect_timeout)))
+            }
+            Err(_) => Err(fault::late(target.url(), phase, self.attempt_timeout)),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::resolve::Resolver;
-use super::special;
-use super::target::{Scheme, Target};
+use super::target::{Scheme, Target, Way};
+use super::{port, special};
 
 /// Longest that subscribing waits for DNS.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,11 +38,12 @@ impl Guard {
         Self { allow_target: allow_target.into_iter().map(canonical).collect(), allow_http }
     }
 
-    /// Whether `ip` may be reached. An IPv4-mapped IPv6 address is the IPv4 address.
+    /// Whether `ip` may be reached. An IPv4-mapped IPv6 address is the IPv4 address. Public addresses are not called on
+    /// the ports of other protocols, the "bad ports" of the WHATWG Fetch standard.
     ///
     /// # Errors
     /// Names the address, its class and the flag that would allow it.
-    pub fn verdict(&self, scheme: Scheme, ip: IpAddr) -> Result<(), String> {
+    pub fn verdict(&self, Way { scheme, port }: Way, ip: IpAddr) -> Result<(), String> {
         let ip = ip.to_canonical();
         if self.allow_target.iter().any(|net| net.contains(&ip)) {
             return Ok(());
@@ -54,6 +55,7 @@ impl Guard {
                 "{ip} is a public address, which takes https://; \
                  the operator can allow http:// with --allow-http or --allow-target {net}"
             )),
+            None if port::is_bad(port) => Err(format!("{ip} is a public address, and {}{net}", bad_port(port))),
             None => Ok(()),
         }
     }
@@ -69,13 +71,17 @@ impl Guard {
         self.check_literal(&target)?;
         if is_localhost(target.host()) {
             let [v4, v6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            self.keep(target.scheme(), target.host(), vec![v4, v6]).map_err(|refused| refused.to_string())?;
+            self.keep(target.way(), target.host(), vec![v4, v6]).map_err(|refused| refused.to_string())?;
         }
         // No address that the name could have would pass.
-        if target.scheme() == Scheme::Http && !self.allow_http && self.allow_target.is_empty() {
+        let Way { scheme, port } = target.way();
+        if self.allow_target.is_empty() && scheme == Scheme::Http && !self.allow_http {
             return Err("a public target takes https://; the operator can allow http:// with --allow-http, \
                         or for some addresses with --allow-target"
                 .into());
+        }
+        if self.allow_target.is_empty() && port::is_bad(port) {
+            return Err(bad_port(port) + "its address");
         }
         Ok(target)
     }
@@ -90,22 +96,20 @@ impl Guard {
             return self.check_literal(target);
         }
         match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.resolve(target.host())).await {
-            Ok(Ok(ips)) => {
-                self.keep(target.scheme(), target.host(), ips).map(drop).map_err(|refused| refused.to_string())
-            }
+            Ok(Ok(ips)) => self.keep(target.way(), target.host(), ips).map(drop).map_err(|refused| refused.to_string()),
             Ok(Err(_)) | Err(_) => Ok(()),
         }
     }
 
     /// Judges a target whose host is an address: such a one never comes by a resolver.
     pub(super) fn check_literal(&self, target: &Target) -> Result<(), String> {
-        target.literal().map_or(Ok(()), |ip| self.verdict(target.scheme(), ip))
+        target.literal().map_or(Ok(()), |ip| self.verdict(target.way(), ip))
     }
 
     /// Those of a name's addresses that may be reached, in their order; an error when there were some and none may.
-    pub(super) fn keep(&self, scheme: Scheme, name: &str, mut ips: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refused> {
+    pub(super) fn keep(&self, way: Way, name: &str, mut ips: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refused> {
         let mut refused = None;
-        ips.retain(|ip| match self.verdict(scheme, *ip) {
+        ips.retain(|ip| match self.verdict(way, *ip) {
             Ok(()) => true,
             Err(why) => {
                 refused.get_or_insert_with(|| Refused { name: name.to_owned(), ip: *ip, why });
@@ -117,6 +121,11 @@ impl Guard {
             _ => Ok(ips),
         }
     }
+}
+
+/// The refusal of a port, but for what the operator would have to allow.
+fn bad_port(port: u16) -> String {
+    format!("port {port} is another protocol's, not HTTP's; the operator can allow it with --allow-target ")
 }
 
 /// Names that stand for loopback whatever DNS says (RFC 6761 §6.3).

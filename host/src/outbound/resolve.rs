@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::dial::{self, Phase};
 use super::guard::Guard;
-use super::target::Scheme;
+use super::target::{Scheme, Way};
 
 /// Most lookups at once. Each holds a thread, for as long as the system's resolver pleases, also after its attempt
 /// has given up; unbounded, names that never answer would take all of the runtime's blocking threads.
@@ -62,9 +63,13 @@ pub(super) struct Guarded {
 impl reqwest::dns::Resolve for Guarded {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let lookup = self.resolver.resolve(name.as_str());
-        let (guard, scheme) = (Arc::clone(&self.guard), self.scheme);
+        // No client resolves outside of a request; if one did, it would reach no more than the least trusted port may.
+        let way = Way { scheme: self.scheme, port: dial::port().unwrap_or_default() };
+        let guard = Arc::clone(&self.guard);
         Box::pin(async move {
-            let ips = guard.keep(scheme, name.as_str(), lookup.await?)?;
+            dial::mark(Phase::Resolving);
+            let ips = guard.keep(way, name.as_str(), lookup.await?)?;
+            dial::mark(Phase::Connecting);
             if ips.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses").into());
             }

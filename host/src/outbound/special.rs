@@ -57,14 +57,19 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], len: u8) -> Ipv6Net {
 }
 
 /// What kind of non-public address this is, with its article; `None` for a public one.
-/// An IPv4-mapped address is judged as the IPv4 address, a 6to4 or NAT64 one by the IPv4 address inside it.
+/// An IPv4-mapped address is judged as the IPv4 address, a 6to4 or NAT64 one by the IPv4 address inside it, an ISATAP
+/// one by both.
 pub(super) fn class(ip: IpAddr) -> Option<Cow<'static, str>> {
+    let way_to = |inner| class_v4(inner).map(|class| Cow::Owned(format!("a way to {inner}, {class}")));
     match ip.to_canonical() {
         IpAddr::V4(ip) => class_v4(ip).map(Cow::Borrowed),
-        IpAddr::V6(ip) => match embedded(ip) {
-            Some(inner) => class_v4(inner).map(|class| Cow::Owned(format!("a way to {inner}, {class}"))),
-            None => class_v6(ip).map(Cow::Borrowed),
-        },
+        IpAddr::V6(ip) => {
+            let prefix = match embedded(ip) {
+                Some(inner) => way_to(inner),
+                None => class_v6(ip).map(Cow::Borrowed),
+            };
+            prefix.or_else(|| isatap(ip).and_then(way_to))
+        }
     }
 }
 
@@ -87,6 +92,12 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     } else {
         None
     }
+}
+
+/// The IPv4 address to which an ISATAP router takes packets for `ip` (RFC 5214 §6.1): the interface identifier tells.
+fn isatap(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [_, _, _, _, 0 | 0x200, 0x5efe, high, low] = ip.segments() else { return None };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
 #[cfg(test)]
@@ -138,7 +149,12 @@ mod tests {
         assert_eq!(class_of("::ffff:127.0.0.1").as_deref(), Some("a loopback address"));
         assert_eq!(class_of("64:ff9b::10.0.0.1").as_deref(), Some("a way to 10.0.0.1, a private address"));
         assert_eq!(class_of("2002:7f00:1::").as_deref(), Some("a way to 127.0.0.1, a loopback address"));
-        for public in ["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"] {
+        assert_eq!(class_of("2a00::5efe:10.0.0.1").as_deref(), Some("a way to 10.0.0.1, a private address"));
+        assert_eq!(class_of("2a00::200:5efe:10.0.0.1").as_deref(), Some("a way to 10.0.0.1, a private address"));
+        assert_eq!(class_of("2002:808:808::5efe:127.0.0.1").as_deref(), Some("a way to 127.0.0.1, a loopback address"));
+        for public in
+            ["2a00::5efe:8.8.8.8", "2a00::1:5efe:10.0.0.1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]
+        {
             assert_eq!(class_of(public), None, "{public}");
         }
     }

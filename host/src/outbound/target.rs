@@ -7,6 +7,9 @@ use reqwest::Url;
 
 /// Longest URL of a target, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
+/// Longest host name and longest part of one, in bytes (RFC 1035 §2.3.4).
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
 
 /// How a target is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +20,21 @@ pub enum Scheme {
     Https,
 }
 
+/// By which protocol and port a target is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The protocol.
+    pub scheme: Scheme,
+    /// The port of the URL, or its scheme's.
+    pub port: u16,
+}
+
 /// Where a webhook is POSTed: parsed once, kept beside the webhook, so that a send need not parse.
 /// `Display` gives the normalised URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     url: Url,
-    scheme: Scheme,
+    way: Way,
     literal: Option<IpAddr>,
 }
 
@@ -56,16 +68,28 @@ impl Target {
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
         // The connection follows what `http::Uri` reads in the same text: both have to see the same host.
         let uri: http::Uri = url.as_str().parse().map_err(|error| format!("the URL cannot be sent: {error}"))?;
-        if uri.host() != Some(host) {
+        if uri.host() != Some(host) || uri.port_u16() != url.port() {
             return Err("the URL's host is ambiguous; write it plainly".into());
         }
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        Ok(Self { scheme, literal, url })
+        if literal.is_none() {
+            check_name(host)?;
+        }
+        let port = match url.port_or_known_default() {
+            Some(port) if port != 0 => port,
+            _ => return Err("the URL's port is 0, where nothing can listen".into()),
+        };
+        Ok(Self { way: Way { scheme, port }, literal, url })
     }
 
     /// With TLS or without.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.way.scheme
+    }
+
+    /// The protocol and the port.
+    pub fn way(&self) -> Way {
+        self.way
     }
 
     /// The host as it is shown: a name, or an address (an IPv6 one in brackets).
@@ -80,6 +104,19 @@ impl Target {
 
     pub(super) fn url(&self) -> &Url {
         &self.url
+    }
+}
+
+/// DNS could not carry any other (RFC 1035 §2.3.4), and a resolver's word for that is unclear.
+fn check_name(host: &str) -> Result<(), String> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("the URL's host has {} bytes; a name has at most {MAX_NAME_BYTES}", name.len()));
+    }
+    match name.split('.').map(str::len).find(|len| !(1..=MAX_LABEL_BYTES).contains(len)) {
+        Some(0) => Err("the URL's host has an empty part between two dots".into()),
+        Some(len) => Err(format!("a part of the URL's host has {len} bytes; at most {MAX_LABEL_BYTES} are allowed")),
+        None => Ok(()),
     }
 }
 

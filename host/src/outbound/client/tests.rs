@@ -1,40 +1,20 @@
 //! The clients against real sockets on loopback.
 
 use std::future::pending;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::super::resolve::Resolving;
 use super::super::{Outbound, Plain};
 use super::*;
+
+mod names;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-struct Fake {
-    ips: Vec<IpAddr>,
-    calls: AtomicUsize,
-}
-
-impl Fake {
-    fn new(ips: &[[u8; 4]]) -> Arc<Self> {
-        Arc::new(Self { ips: ips.iter().map(|ip| IpAddr::from(*ip)).collect(), calls: AtomicUsize::new(0) })
-    }
-}
-
-impl Resolver for Fake {
-    fn resolve(&self, _: &str) -> Resolving {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let ips = self.ips.clone();
-        Box::pin(async { Ok(ips) })
-    }
-}
 
 fn guard(allowed: &str) -> Guard {
     Guard::new(vec![allowed.parse().unwrap()], false)
@@ -214,69 +194,11 @@ async fn a_server_without_tls_is_a_tls_failure() {
     assert!(error.starts_with("TLS: "), "{error}");
 }
 
-#[tokio::test]
-async fn a_name_that_turns_out_to_be_loopback_is_refused_when_connecting() {
-    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
-    let fake = Fake::new(&[[127, 0, 0, 1]]);
-    let outbound = Outbound::with_resolver(guard("10.0.0.0/8"), fake, LONG, 8).unwrap();
-    for scheme in ["http", "https"] {
-        let sent = post(&outbound, &format!("{scheme}://hook.test:{}/?k=s3cret", addr.port())).await;
-        let error = sent.error.unwrap();
-        assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
-    }
-    assert!(requests.try_recv().is_err());
-    let error = outbound.check_target("https://hook.test/").await.unwrap_err();
-    assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
-}
-
-#[tokio::test]
-async fn an_address_is_judged_again_before_each_send() {
-    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
-    let target = guard("127.0.0.0/8").parse_target(&format!("http://{addr}/")).unwrap();
-    let strict = Outbound::new(Guard::new(Vec::new(), true), LONG, 8).unwrap();
-    let sent = strict.post(&target, HeaderMap::new(), Bytes::new()).await;
-    assert!(sent.error.unwrap().starts_with("127.0.0.1 is a loopback address"));
-    assert!(requests.try_recv().is_err());
-}
-
-// Elsewhere 127.0.0.2 has to be configured first.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn only_the_addresses_that_passed_are_dialled_after_one_lookup() {
-    let (addr, mut forbidden) = server([127, 0, 0, 1], 0, OK).await;
-    let (_, mut allowed) = server([127, 0, 0, 2], addr.port(), OK).await;
-    let fake = Fake::new(&[[127, 0, 0, 1], [127, 0, 0, 2]]);
-    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, LONG, 8).unwrap();
-    let sent = post(&outbound, &format!("http://hook.test:{}/", addr.port())).await;
-    assert_eq!(sent.status, Some(200), "{sent:?}");
-    let (_, text) = allowed.try_recv().unwrap();
-    assert!(text.contains(&format!("host: hook.test:{}\r\n", addr.port())), "{text}");
-    assert!(forbidden.try_recv().is_err());
-    assert_eq!(fake.calls.load(Ordering::Relaxed), 1);
-}
-
 #[test]
 fn an_attempt_takes_up_to_an_hour() {
     for (timeout, fine) in [(0, false), (1, true), (3600, true), (3601, false), (u64::MAX, false)] {
         let built = Outbound::new(guard("127.0.0.0/8"), Duration::from_secs(timeout), 8);
         assert_eq!(built.is_ok(), fine, "{timeout}");
-    }
-}
-
-#[tokio::test]
-async fn a_name_that_does_not_resolve_is_named() {
-    struct Nowhere;
-    impl Resolver for Nowhere {
-        fn resolve(&self, _: &str) -> Resolving {
-            Box::pin(async { Err(io::Error::other("Name or service not known")) })
-        }
-    }
-    let nowhere = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Nowhere), LONG, 8).unwrap();
-    let nothing = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[]), LONG, 8).unwrap();
-    for (outbound, cause) in [(nowhere, "Name or service not known"), (nothing, "the name has no addresses")] {
-        let sent = post(&outbound, "https://hook.test/?k=s3cret").await;
-        assert_eq!(sent.error, Some(format!("could not resolve hook.test: {cause}")));
-        assert!(outbound.check_target("https://hook.test/").await.is_ok());
     }
 }
 

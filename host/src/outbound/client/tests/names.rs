@@ -1,0 +1,149 @@
+//! Names: what they resolve to is judged, and what was judged is dialled.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::super::resolve::Resolving;
+use super::*;
+
+/// Answers each lookup with what it was last given.
+struct Fake {
+    ips: Mutex<Vec<IpAddr>>,
+    calls: AtomicUsize,
+}
+
+impl Fake {
+    fn new(ips: &[[u8; 4]]) -> Arc<Self> {
+        let fake = Arc::new(Self { ips: Mutex::default(), calls: AtomicUsize::new(0) });
+        fake.rebind(ips);
+        fake
+    }
+
+    fn rebind(&self, ips: &[[u8; 4]]) {
+        *self.ips.lock().unwrap() = ips.iter().map(|ip| IpAddr::from(*ip)).collect();
+    }
+}
+
+impl Resolver for Fake {
+    fn resolve(&self, _: &str) -> Resolving {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let ips = self.ips.lock().unwrap().clone();
+        Box::pin(async { Ok(ips) })
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_turns_out_to_be_loopback_is_refused_when_connecting() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let fake = Fake::new(&[[127, 0, 0, 1]]);
+    let outbound = Outbound::with_resolver(guard("10.0.0.0/8"), fake, LONG, 8).unwrap();
+    for scheme in ["http", "https"] {
+        let sent = post(&outbound, &format!("{scheme}://hook.test:{}/?k=s3cret", addr.port())).await;
+        let error = sent.error.unwrap();
+        assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
+    }
+    assert!(requests.try_recv().is_err());
+    let error = outbound.check_target("https://hook.test/").await.unwrap_err();
+    assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_is_judged_again_before_each_send() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let target = guard("127.0.0.0/8").parse_target(&format!("http://{addr}/")).unwrap();
+    let strict = Outbound::new(Guard::new(Vec::new(), true), LONG, 8).unwrap();
+    let sent = strict.post(&target, HeaderMap::new(), Bytes::new()).await;
+    assert!(sent.error.unwrap().starts_with("127.0.0.1 is a loopback address"));
+    assert!(requests.try_recv().is_err());
+}
+
+// Elsewhere 127.0.0.2 has to be configured first.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn only_the_addresses_that_passed_are_dialled_after_one_lookup() {
+    let (addr, mut forbidden) = server([127, 0, 0, 1], 0, OK).await;
+    let (_, mut allowed) = server([127, 0, 0, 2], addr.port(), OK).await;
+    let fake = Fake::new(&[[127, 0, 0, 1], [127, 0, 0, 2]]);
+    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, LONG, 8).unwrap();
+    let sent = post(&outbound, &format!("http://hook.test:{}/", addr.port())).await;
+    assert_eq!(sent.status, Some(200), "{sent:?}");
+    let (_, text) = allowed.try_recv().unwrap();
+    assert!(text.contains(&format!("host: hook.test:{}\r\n", addr.port())), "{text}");
+    assert!(forbidden.try_recv().is_err());
+    assert_eq!(fake.calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named() {
+    struct Nowhere;
+    impl Resolver for Nowhere {
+        fn resolve(&self, _: &str) -> Resolving {
+            Box::pin(async { Err(io::Error::other("Name or service not known")) })
+        }
+    }
+    let nowhere = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Nowhere), LONG, 8).unwrap();
+    let nothing = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[]), LONG, 8).unwrap();
+    for (outbound, cause) in [(nowhere, "Name or service not known"), (nothing, "the name has no addresses")] {
+        let sent = post(&outbound, "https://hook.test/?k=s3cret").await;
+        assert_eq!(sent.error, Some(format!("could not resolve hook.test: {cause}")));
+        assert!(outbound.check_target("https://hook.test/").await.is_ok());
+    }
+}
+
+// Elsewhere 127.0.0.2 has to be configured first.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_name_that_changes_reaches_only_addresses_that_were_judged_for_it() {
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (_, mut forbidden) = server([127, 0, 0, 1], port, OK).await;
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let allowed = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..2 {
+            request(&mut stream).await.unwrap();
+            stream.write_all(OK).await.unwrap();
+        }
+        closed.await.unwrap();
+    });
+    let fake = Fake::new(&[[127, 0, 0, 2]]);
+    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, LONG, 8).unwrap();
+    let url = format!("http://hook.test:{port}/");
+    outbound.check_target(&url).await.unwrap();
+    assert_eq!(post(&outbound, &url).await.status, Some(200));
+    // From here on the name means loopback: the open connection still leads where it was judged to lead.
+    fake.rebind(&[[127, 0, 0, 1]]);
+    assert_eq!(post(&outbound, &url).await.status, Some(200));
+    close.send(()).unwrap();
+    allowed.await.unwrap();
+    // The next one needs a connection of its own, also where the request is sent again after a stale one.
+    let error = post(&outbound, &url).await.error.unwrap();
+    assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
+    assert!(forbidden.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn another_protocols_port_of_a_public_address_is_not_called() {
+    let outbound = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[[93, 184, 216, 34]]), SHORT, 8).unwrap();
+    let error = post(&outbound, "https://hook.test:25/").await.error.unwrap();
+    assert!(error.contains("93.184.216.34 is a public address, and port 25 is another protocol's"), "{error}");
+    let error = outbound.check_target("https://hook.test:25/").await.unwrap_err();
+    assert!(error.contains("port 25 is another protocol's"), "{error}");
+}
+
+#[tokio::test]
+async fn a_lookup_that_never_ends_costs_the_time_out_and_is_named() {
+    struct Silent;
+    impl Resolver for Silent {
+        fn resolve(&self, _: &str) -> Resolving {
+            Box::pin(pending())
+        }
+    }
+    let outbound = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Silent), SHORT, 8).unwrap();
+    for scheme in ["http", "https"] {
+        let error = post(&outbound, &format!("{scheme}://hook.test/?k=s3cret")).await.error.unwrap();
+        assert_eq!(error, "could not resolve hook.test: no answer from DNS within 300 ms");
+    }
+}
