@@ -17,6 +17,7 @@ use axum::routing::{get, post, put};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::oauth::Tokens;
 use crate::outbound::Outbound;
 use crate::pipeline::Pipeline;
 use crate::sandbox::Sandbox;
@@ -35,6 +36,8 @@ pub(crate) struct Api {
     pub(crate) outbound: Arc<Outbound>,
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Judges access tokens, where they are accepted.
+    pub(crate) tokens: Option<Tokens>,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.

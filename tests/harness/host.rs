@@ -1,6 +1,7 @@
 //! A host in this process, and a client that speaks to any host.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Parser;
 use posthaste::clock::{Clock, SystemClock};
@@ -150,6 +151,7 @@ pub struct Host {
     pub client: Client,
     flags: Vec<String>,
     compiler: PathBuf,
+    clock: Arc<dyn Clock>,
     service: Option<Service>,
     folder: TempDir,
 }
@@ -170,13 +172,19 @@ impl Host {
 
     /// The same, with these flags besides.
     pub async fn with(flags: &[&str]) -> Self {
+        Self::clocked(flags, Arc::new(SystemClock)).await
+    }
+
+    /// The same, by this clock.
+    pub async fn clocked(flags: &[&str], clock: Arc<dyn Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let defaults = ["--allow-target=127.0.0.0/8", "--attempt-timeout=2s", "--retry-schedule=20ms,20ms,20ms"];
         let name = |flag: &str| flag.split('=').next().map(str::to_owned);
         let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
         let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
         let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
-        let mut host = Self { client: Client::new("", ""), flags: all, compiler: binary(), service: None, folder };
+        let mut host =
+            Self { client: Client::new("", ""), flags: all, compiler: binary(), clock, service: None, folder };
         host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
         host.boot().await;
         host
@@ -203,7 +211,8 @@ impl Host {
         let flags = ["posthaste".to_owned(), data, database].into_iter().chain(self.flags.iter().cloned());
         let config = Flags::try_parse_from(flags).unwrap_or_else(|error| panic!("{error}")).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let around = Surroundings { program: self.compiler.clone(), ..Surroundings::default() };
+        let around =
+            Surroundings { clock: self.clock.clone(), program: self.compiler.clone(), ..Surroundings::default() };
         let service = Service::start_in(around, config, listener).await.unwrap();
         self.client.base = format!("http://{}", service.address());
         self.service = Some(service);

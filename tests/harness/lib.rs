@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bombs;
+mod clock;
 mod frame;
 mod host;
 mod plugins;
@@ -12,6 +13,7 @@ mod process;
 mod receiver;
 
 pub use bombs::{BOMBS, bomb};
+pub use clock::Standing;
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
 pub use process::{Process, binary};

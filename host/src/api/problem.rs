@@ -10,11 +10,17 @@ use serde_json::json;
 use crate::domain::Invalid;
 use crate::store::StoreError;
 
+/// The challenge to who gave no credential.
+const BEARER: &str = "Bearer realm=\"posthaste\"";
+
 /// What kind of error it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Malformed,
+    /// There is no credential.
     Credential,
+    /// There is one, and it opens nothing.
+    Refused,
     Scope,
     NotFound,
     Method,
@@ -32,7 +38,9 @@ impl Kind {
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
-            Self::Credential => (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed"),
+            Self::Credential | Self::Refused => {
+                (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed")
+            }
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "This credential does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported here"),
@@ -112,7 +120,10 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {
             Kind::Credential => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"posthaste\""));
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER));
+            }
+            Kind::Refused => {
+                headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
             }
             Kind::Unavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -125,4 +136,17 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// RFC 6750 §3: what is wrong with the token that was given, in the characters that stand there between quotes.
+fn invalid_token(detail: &str) -> HeaderValue {
+    let plain = |c: char| match c {
+        '"' => '\'',
+        '\\' => '/',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    let description: String = detail.chars().map(plain).collect();
+    let text = format!("Bearer realm=\"posthaste\", error=\"invalid_token\", error_description=\"{description}\"");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(BEARER))
 }
