@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod deliveries;
 mod events;
+mod failures;
 mod health;
 mod plugins;
 mod problem;
@@ -22,6 +23,7 @@ use crate::outbound::Outbound;
 use crate::pipeline::Pipeline;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
+pub(crate) use failures::{Failures, Peer};
 use problem::{Kind, Problem};
 
 /// What the handlers work with.
@@ -38,6 +40,8 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     /// Judges access tokens, where they are accepted.
     pub(crate) tokens: Option<Tokens>,
+    /// Slows down who tries credentials.
+    pub(crate) failures: Failures,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.

@@ -141,6 +141,7 @@ impl Service {
             outbound,
             clock: around.clock,
             tokens,
+            failures: api::Failures::default(),
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,

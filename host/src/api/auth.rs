@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use super::Api;
 use super::problem::{Kind, Problem};
+use super::{Api, Peer};
 use crate::domain::credential::{Access, Area, Grant, Owner, check_company};
 use crate::oauth::{self, Refusal};
 
@@ -18,7 +18,13 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        identify(&parts.headers, api).await.map(Self)
+        // The credential first: a valid one is let in, however many wrong ones came from where it comes from.
+        let identified = identify(&parts.headers, api).await;
+        identified.map(Self).map_err(|problem| {
+            let peer = parts.extensions.get::<Peer>();
+            let slowed = problem.is_about_credential() && !api.failures.may_fail(peer, api.clock.now_ms());
+            if slowed { problem.too_often() } else { problem }
+        })
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Credential,
     /// There is one, and it opens nothing.
     Refused,
+    /// There were many of these.
+    Attempts,
     Scope,
     NotFound,
     Method,
@@ -41,6 +43,7 @@ impl Kind {
             Self::Credential | Self::Refused => {
                 (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed")
             }
+            Self::Attempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many wrong credentials"),
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "This credential does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported here"),
@@ -66,6 +69,18 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// Whether it is about the credential (401).
+    pub(super) fn is_about_credential(&self) -> bool {
+        matches!(self.kind, Kind::Credential | Kind::Refused)
+    }
+
+    /// The same, for an address that has had many of these.
+    pub(super) fn too_often(self) -> Self {
+        let detail =
+            format!("too many requests with a wrong credential came from this address; of this one: {}", self.detail);
+        Self { kind: Kind::Attempts, detail, ..self }
     }
 
     /// Broken rules in the body, at least one.
@@ -125,7 +140,7 @@ impl IntoResponse for Problem {
             Kind::Refused => {
                 headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
             }
-            Kind::Unavailable => {
+            Kind::Unavailable | Kind::Attempts => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // The rest of the body is not read, so the connection cannot be used again.
