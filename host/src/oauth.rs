@@ -24,8 +24,8 @@ use source::Source;
 
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Tokens that are remembered as verified, and for how long at most, in milliseconds: verifying costs about as much as
-/// all the rest of a request.
+/// Tokens that are remembered as verified, and for how long at most, in milliseconds. Verifying one takes 30 to 55 µs,
+/// knowing it again less than one.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const REMEMBERED_MS: i64 = 60_000;
 /// How long a start waits for a file.
