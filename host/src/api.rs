@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod deliveries;
 mod events;
+mod failures;
 mod health;
 mod ping;
 mod plugins;
@@ -18,10 +19,12 @@ use axum::routing::{get, post, put};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::oauth::Tokens;
 use crate::outbound::Outbound;
 use crate::pipeline::Pipeline;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
+pub(crate) use failures::{Failures, Peer};
 use problem::{Kind, Problem};
 
 /// What the handlers work with.
@@ -36,6 +39,10 @@ pub(crate) struct Api {
     pub(crate) outbound: Arc<Outbound>,
     /// Tells the time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Judges access tokens, where they are accepted.
+    pub(crate) tokens: Option<Tokens>,
+    /// Slows down who tries credentials.
+    pub(crate) failures: Failures,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.

@@ -55,6 +55,21 @@ pub struct SecretKey {
     pub secret_key_file: Option<PathBuf>,
 }
 
+/// Whose OAuth2 access tokens are accepted (RFC 9068).
+#[derive(Debug, Clone, Default, Args)]
+pub struct OAuth {
+    /// Accept access tokens of this issuer; its keys are found by discovery
+    #[arg(long, value_name = "URL")]
+    pub oauth_issuer: Option<String>,
+    /// Accept access tokens that a key of this JWK Set verifies; with --oauth-issuer too, `iss` has to be that
+    /// issuer, without it `iss` is not checked
+    #[arg(long, value_name = "URL|FILE")]
+    pub oauth_jwks: Option<String>,
+    /// What the `aud` of an access token has to contain; needed with either of these
+    #[arg(long, value_name = "NAME")]
+    pub oauth_audience: Option<String>,
+}
+
 /// Which targets may be reached, and how deliveries are attempted.
 #[derive(Debug, Clone, Args)]
 pub struct Delivering {
@@ -102,6 +117,9 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub secret_key: SecretKey,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub oauth: OAuth,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub delivering: Delivering,

@@ -9,6 +9,7 @@ pub mod id;
 pub mod plugin;
 pub mod retry;
 pub mod time;
+pub mod token;
 pub mod webhook;
 
 /// One broken rule in a request body.

@@ -1,6 +1,6 @@
 //! Posthaste, a webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST.
 //!
-//! The map: `main → cli → lib → api, pipeline → store, sandbox, outbound → domain`. [`Service`] is the only place that
+//! The map: `main → cli → lib → api, pipeline → store, sandbox, oauth, outbound → domain`. [`Service`] is the only place that
 //! wires parts together.
 
 mod api;
@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+mod oauth;
 pub mod outbound;
 pub mod pipeline;
 pub mod sandbox;
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 
 use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
+use oauth::Tokens;
 use outbound::{Guard, Outbound};
 use pipeline::{Parts, Pipeline};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The secret key's text or file.
     #[error("{0}")]
     SecretKey(String),
+    /// The flags that begin `--oauth-`, or the file that one names.
+    #[error("{0}")]
+    OAuth(String),
     /// The folder for compiled plugins.
     #[error("{}: {error}", folder.display())]
     Cache {
@@ -117,6 +122,7 @@ impl Service {
     /// As [`Service::start`].
     pub async fn start_in(around: Surroundings, config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
+        let tokens = Tokens::start(config.oauth, around.clock.clone()).await.map_err(StartError::OAuth)?;
         let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?).await?;
         let store = Arc::new(store);
         standard::install(&store, around.clock.now_ms()).await?;
@@ -145,6 +151,8 @@ impl Service {
             sandbox,
             outbound,
             clock: around.clock,
+            tokens,
+            failures: api::Failures::default(),
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,

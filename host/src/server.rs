@@ -4,15 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::api::Peer;
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -58,8 +63,8 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             () = stop.cancelled() => break,
             accepted = connection => accepted,
         };
-        let stream: TcpStream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
                 sleep(REST).await;
@@ -67,7 +72,12 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             }
         };
         let _ = stream.set_nodelay(true);
-        let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let inner = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer.ip()));
+            inner.call(request)
+        });
+        let serving = http.serve_connection(TokioIo::new(stream), service);
         let serving = graceful.watch(serving);
         tokio::spawn(async move {
             let _place = place;

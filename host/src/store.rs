@@ -79,7 +79,9 @@ pub struct Store {
     writer: Writer,
     sealer: Arc<Sealer>,
     webhooks: Arc<WebhookCache>,
-    keys: ReadCache<String, Option<Arc<Key>>>,
+    keys: ReadCache<String, Arc<Key>>,
+    /// Apart from the valid ones: anyone can make up wrong keys, and would push those out.
+    wrong_keys: ReadCache<String, ()>,
     _lock: std::fs::File,
     _fold_back: DropGuard,
 }
@@ -105,6 +107,7 @@ impl Store {
             sealer: Arc::new(sealer),
             webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
+            wrong_keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             _lock: lock,
             _fold_back: stop.drop_guard(),
         };

@@ -13,7 +13,7 @@ mod process;
 mod receiver;
 
 pub use bombs::{BOMBS, bomb};
-pub use clock::MovedClock;
+pub use clock::{MovedClock, Standing};
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
 pub use process::{Process, binary};

@@ -2,7 +2,7 @@
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Host, Process, Receiver, until};
+use posthaste_tests::{Host, Process, Receiver, Standing, until};
 use serde_json::json;
 
 #[tokio::test]
@@ -102,4 +102,27 @@ async fn the_keys_command_works_beside_a_running_server() {
     assert!(status == 2 && error.contains("there is no scope `event`"), "{error}");
     let (_, platform, _) = keys(&["create", "--platform"]).await;
     process.client.with_key(platform.trim()).get("/webhooks?company=any").await.expect(200);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_slowed_down_and_right_ones_are_not() {
+    let clock = Standing::now();
+    let host = Host::at(clock.clone(), &[]).await;
+    let wrong = host.with_key("phk_wrong");
+    for count in 0..60 {
+        let answer = wrong.get("/webhooks").await;
+        if count < 20 {
+            answer.problem(401);
+            assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
+        } else {
+            assert!(answer.problem(429).contains("unknown or has been revoked"));
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+        host.get("/webhooks").await.expect(200);
+    }
+    host.with_key("").get("/webhooks").await.problem(429);
+    host.company("another").await.get("/webhooks").await.expect(200);
+    clock.turn(1);
+    wrong.get("/webhooks").await.problem(401);
+    wrong.get("/webhooks").await.problem(429);
 }

@@ -16,6 +16,7 @@ mod guard;
 mod guide;
 mod hostile;
 mod languages;
+mod oauth;
 mod plugins;
 mod problems;
 mod publishing;

@@ -6,34 +6,72 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use super::Api;
 use super::problem::{Kind, Problem};
-use crate::domain::credential::{Access, Area, Key, Owner, check_company};
+use super::{Api, Peer};
+use crate::domain::credential::{Access, Area, Grant, Owner, check_company};
+use crate::oauth::{self, Refusal};
 
 /// The holder of a valid credential.
-pub(super) struct Caller(Arc<Key>);
+pub(super) struct Caller(Grant);
 
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let text = credential(&parts.headers)?;
-        match api.store.key(text).await? {
-            Some(key) => Ok(Self(key)),
-            None => Err(Problem::new(Kind::Credential, "this key is unknown or has been revoked")),
-        }
+        // The credential first: a valid one is let in, however many wrong ones came from where it comes from.
+        let identified = identify(&parts.headers, api).await;
+        identified.map(Self).map_err(|problem| {
+            let peer = parts.extensions.get::<Peer>();
+            let slowed = problem.is_about_credential() && !api.failures.may_fail(peer, api.clock.now_ms());
+            if slowed { problem.too_often() } else { problem }
+        })
     }
 }
 
-/// The key's text: `Authorization: Bearer …` (RFC 6750 §2.1) or `x-api-key: …`.
-fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
-    const HOW: &str = "send `Authorization: Bearer <key>` or `x-api-key: <key>`";
+/// What a request gives to show who calls.
+enum Credential<'a> {
+    /// `Authorization: Bearer …` (RFC 6750 §2.1): a key or an access token.
+    Bearer(&'a str),
+    /// `x-api-key: …`
+    Key(&'a str),
+}
+
+async fn identify(headers: &HeaderMap, api: &Api) -> Result<Grant, Problem> {
+    let key = match credential(headers)? {
+        Credential::Bearer(token) if oauth::is_token(token) => return check_token(token, api).await,
+        Credential::Bearer(key) | Credential::Key(key) => key,
+    };
+    match api.store.key(key).await? {
+        Some(key) => Ok(Grant { owner: key.owner.clone(), scopes: key.scopes.clone() }),
+        None => Err(Problem::new(Kind::Refused, "this key is unknown or has been revoked")),
+    }
+}
+
+async fn check_token(token: &str, api: &Api) -> Result<Grant, Problem> {
+    let Some(tokens) = &api.tokens else {
+        let detail = "this is no key, and access tokens are not accepted here: `posthaste serve` needs --oauth-issuer";
+        return Err(Problem::new(Kind::Refused, detail));
+    };
+    tokens.check(token).await.map_err(|refusal| match refusal {
+        Refusal::Invalid(detail) => Problem::new(Kind::Refused, detail),
+        Refusal::Unavailable => {
+            Problem::new(Kind::Unavailable, "the keys that verify access tokens cannot be had at present; try again")
+        }
+    })
+}
+
+fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Problem> {
+    const HOW: &str = "send `Authorization: Bearer <key or access token>` or `x-api-key: <key>`";
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
     let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::trim);
-    bearer.or(key).filter(|text| !text.is_empty()).ok_or_else(|| Problem::new(Kind::Credential, HOW))
+    match (bearer, key) {
+        (Some(""), _) | (None, None | Some("")) => Err(Problem::new(Kind::Credential, HOW)),
+        (Some(bearer), _) => Ok(Credential::Bearer(bearer)),
+        (None, Some(key)) => Ok(Credential::Key(key)),
+    }
 }
 
 impl Caller {
@@ -44,13 +82,16 @@ impl Caller {
     pub(super) fn company(&self, area: Area, access: Access, named: Option<&str>) -> Result<String, Problem> {
         if !self.0.scopes.allow(area, access) {
             let suffix = if access == Access::Read { ":read" } else { "" };
-            let detail = format!("this key lacks the scope `{}{suffix}`; it has `{}`", area.name(), self.0.scopes);
+            let detail =
+                format!("this credential lacks the scope `{}{suffix}`; it has `{}`", area.name(), self.0.scopes);
             return Err(Problem::new(Kind::Scope, detail));
         }
         match (&self.0.owner, named) {
             (Owner::Company(own), None) => Ok(own.clone()),
             (Owner::Company(own), Some(named)) if own == named => Ok(own.clone()),
-            (Owner::Company(_), Some(_)) => Err(Problem::new(Kind::Scope, "this key belongs to another company")),
+            (Owner::Company(_), Some(_)) => {
+                Err(Problem::new(Kind::Scope, "this credential belongs to another company"))
+            }
             (Owner::Platform, Some(named)) => {
                 check_company(named).map_err(|detail| Problem::new(Kind::Rule, detail))?;
                 Ok(named.to_owned())

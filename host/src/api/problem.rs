@@ -13,11 +13,19 @@ use crate::domain::Invalid;
 use crate::store::StoreError;
 use crate::telemetry::Seldom;
 
+/// The challenge to who gave no credential.
+const BEARER: &str = "Bearer realm=\"posthaste\"";
+
 /// What kind of error it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Malformed,
+    /// There is no credential.
     Credential,
+    /// There is one, and it opens nothing.
+    Refused,
+    /// There were many of these.
+    Attempts,
     Scope,
     NotFound,
     Method,
@@ -36,7 +44,10 @@ impl Kind {
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
-            Self::Credential => (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed"),
+            Self::Credential | Self::Refused => {
+                (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed")
+            }
+            Self::Attempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many wrong credentials"),
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "This credential does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported here"),
@@ -66,6 +77,18 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// Whether it is about the credential (401).
+    pub(super) fn is_about_credential(&self) -> bool {
+        matches!(self.kind, Kind::Credential | Kind::Refused)
+    }
+
+    /// The same, for an address that has had many of these.
+    pub(super) fn too_often(self) -> Self {
+        let detail =
+            format!("too many requests with a wrong credential came from this address; of this one: {}", self.detail);
+        Self { kind: Kind::Attempts, detail, ..self }
     }
 
     /// Broken rules in the body, at least one.
@@ -123,9 +146,12 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {
             Kind::Credential => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"posthaste\""));
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER));
             }
-            Kind::Unavailable | Kind::Full => {
+            Kind::Refused => {
+                headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
+            }
+            Kind::Unavailable | Kind::Full | Kind::Attempts => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // The rest of the body is not read, so the connection cannot be used again.
@@ -136,4 +162,17 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// RFC 6750 §3: what is wrong with the token that was given, in the characters that stand there between quotes.
+fn invalid_token(detail: &str) -> HeaderValue {
+    let plain = |c: char| match c {
+        '"' => '\'',
+        '\\' => '/',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    let description: String = detail.chars().map(plain).collect();
+    let text = format!("Bearer realm=\"posthaste\", error=\"invalid_token\", error_description=\"{description}\"");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(BEARER))
 }

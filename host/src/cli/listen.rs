@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -90,7 +91,9 @@ fn verdicts(expected: &Expected, headers: &HeaderMap, body: &[u8], now_s: i64) -
     }
     if let Some(challenge) = &expected.challenge {
         lines.push(match header(&expected.challenge_header) {
-            Some(got) if got == challenge => "challenge is right".into(),
+            Some(got) if verify_slices_are_equal(got.as_bytes(), challenge.as_bytes()).is_ok() => {
+                "challenge is right".into()
+            }
             Some(_) => "CHALLENGE IS WRONG".into(),
             None => format!("NO CHALLENGE: {} is missing", expected.challenge_header),
         });

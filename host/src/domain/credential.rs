@@ -1,4 +1,4 @@
-//! API keys: what they may do, and how they are kept.
+//! Credentials: whom they speak for, what they may do, and how API keys are kept.
 
 use std::fmt;
 
@@ -59,19 +59,26 @@ impl Scopes {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut scopes = Vec::new();
         for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
-            let (name, access) = match word.strip_suffix(":read") {
-                Some(name) => (name, Access::Read),
-                None => (word, Access::Write),
-            };
-            let area = AREAS.into_iter().find(|area| area.name() == name).ok_or_else(|| {
+            scopes.push(scope(word).ok_or_else(|| {
                 format!("there is no scope `{word}`; scopes are {}, each with `:read` to only look", names())
-            })?;
-            scopes.push((area, access));
+            })?);
         }
         if scopes.is_empty() {
             return Err(format!("no scope given; scopes are {}", names()));
         }
         Ok(Self(scopes))
+    }
+
+    /// Those of an access token: of the words between spaces the ones that are scopes here, each once. The others, such
+    /// as `openid`, are for other services.
+    pub fn among(words: &str) -> Self {
+        let mut scopes = Vec::new();
+        for found in words.split(' ').filter_map(scope) {
+            if !scopes.contains(&found) {
+                scopes.push(found);
+            }
+        }
+        Self(scopes)
     }
 
     /// Whether these allow `access` to `area`.
@@ -80,12 +87,24 @@ impl Scopes {
     }
 }
 
+/// Reads `webhooks` or `webhooks:read`.
+fn scope(word: &str) -> Option<(Area, Access)> {
+    let (name, access) = match word.strip_suffix(":read") {
+        Some(name) => (name, Access::Read),
+        None => (word, Access::Write),
+    };
+    AREAS.into_iter().find(|area| area.name() == name).map(|area| (area, access))
+}
+
 fn names() -> String {
     AREAS.map(Area::name).join(", ")
 }
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
         for (index, (area, access)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let suffix = if *access == Access::Read { ":read" } else { "" };
@@ -102,6 +121,15 @@ pub enum Owner {
     Company(String),
     /// The operator's own systems: any company.
     Platform,
+}
+
+/// What a valid credential gives its bearer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whom the bearer speaks for.
+    pub owner: Owner,
+    /// What it may do.
+    pub scopes: Scopes,
 }
 
 /// A key as it is kept: everything but the key itself, of which only the sha-256 is stored.

@@ -56,6 +56,14 @@ impl Plain {
         self.exchange(request).await
     }
 
+    /// Gets `url`: the status and the body.
+    ///
+    /// # Errors
+    /// As [`Plain::call`].
+    pub async fn get(&self, url: &str) -> Result<(u16, Bytes), String> {
+        self.exchange(Request::new(Method::GET, parse(url)?)).await
+    }
+
     async fn exchange(&self, request: Request) -> Result<(u16, Bytes), String> {
         let url = request.url().clone();
         let scheme = if url.scheme() == "https" { Scheme::Https } else { Scheme::Http };

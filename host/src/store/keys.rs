@@ -85,13 +85,19 @@ impl Store {
     pub async fn key(&self, text: &str) -> Result<Option<Arc<Key>>, StoreError> {
         let hash = Digest::of(text.as_bytes()).to_string();
         let mark = match self.keys.get(&hash) {
-            Ok(key) => return Ok(key),
+            Ok(key) => return Ok(Some(key)),
             Err(mark) => mark,
         };
+        if self.wrong_keys.get(&hash).is_ok() {
+            return Ok(None);
+        }
         let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys WHERE hash = $1";
         let row = sqlx::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
         let found = row.as_ref().map(key).transpose()?.filter(|key| key.revoked_at.is_none()).map(Arc::new);
-        self.keys.keep(mark, hash, found.clone());
+        match &found {
+            Some(key) => self.keys.keep(mark, hash, key.clone()),
+            None => self.wrong_keys.keep(mark, hash, ()),
+        }
         Ok(found)
     }
 }

@@ -1,4 +1,4 @@
-//! Which room of the host may name which: `main → cli → lib → api, dashboard, pipeline → store, sandbox, outbound → domain`.
+//! Which room of the host may name which: `main → cli → lib → api, dashboard, pipeline → store, sandbox, oauth → outbound → domain`.
 
 use std::path::Path;
 
@@ -6,15 +6,16 @@ use super::Violation;
 use super::source::{PathUse, Source};
 
 /// A room and the rooms that it may name, besides itself and the leaves.
-const MAY_NAME: [(&str, &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
     ("cli", &["lib", "api", "dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
-    ("lib", &["api", "dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
-    ("api", &["dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
+    ("lib", &["api", "dashboard", "pipeline", "store", "sandbox", "oauth", "outbound", "domain"]),
+    ("api", &["dashboard", "pipeline", "store", "sandbox", "oauth", "outbound", "domain"]),
     ("dashboard", &["api", "pipeline", "store", "sandbox", "outbound", "domain"]),
     ("pipeline", &["store", "sandbox", "outbound", "domain"]),
     ("store", &["domain"]),
     ("sandbox", &["domain"]),
+    ("oauth", &["outbound", "domain"]),
     ("outbound", &["domain"]),
     ("domain", &[]),
 ];
@@ -23,12 +24,13 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
 const LEAVES: [&str; 3] = ["clock", "config", "telemetry"];
 
 /// A crate and the modules that may use it.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("wasmtime", &["sandbox"]),
     ("wit_component", &["sandbox"]),
     ("wasmparser", &["sandbox"]),
     ("reqwest", &["outbound"]),
+    ("jsonwebtoken", &["oauth"]),
     ("axum", &["api", "dashboard", "lib", "cli::listen", "cli::demo"]),
 ];
 
@@ -145,6 +147,7 @@ mod tests {
         refused("host/src/store/keys.rs", "fn f(_: crate::sandbox::X) {}", "`store` names `crate::sandbox`");
         refused("host/src/sandbox.rs", "use crate::{domain, outbound::X};", "`sandbox` names `crate::outbound`");
         refused("host/src/outbound/guard.rs", "use crate::pipeline;", "`outbound` names `crate::pipeline`");
+        refused("host/src/oauth/ring.rs", "use crate::store::X;", "`oauth` names `crate::store`");
         refused("host/src/pipeline/send.rs", "use crate::api::X;", "`pipeline` names `crate::api`");
         refused("host/src/api.rs", "use crate::cli::Cli;", "`api` names `crate::cli`");
         refused("host/src/lib.rs", "use crate::cli::Cli;", "`lib` names `crate::cli`");
@@ -183,6 +186,8 @@ mod tests {
         refused("host/src/cli/plugin_build.rs", "fn f() { wasmparser::x() }", "`wasmparser` is used outside sandbox");
         refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, dashboard, lib");
         refused("host/src/domain/x.rs", "#[derive(sqlx::FromRow)] struct X;", "`sqlx` is used outside store");
+        refused("host/src/api/auth.rs", "use jsonwebtoken::decode;", "`jsonwebtoken` is used outside oauth");
+        allowed("host/src/oauth/keys.rs", "use jsonwebtoken::jwk; use crate::outbound::Plain;");
         allowed("host/src/store/keys.rs", "use sqlx::Row;");
         allowed("host/src/sandbox/bindings/v0_1.rs", "use wasmtime::component::bindgen; use wit_component::X;");
         allowed("host/src/outbound/client.rs", "use reqwest::Client;");

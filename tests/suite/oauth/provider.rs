@@ -1,0 +1,116 @@
+//! Against `oidc-provider`: discovery, the three algorithms, and keys that change.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use posthaste_tests::{Host, PATIENCE, Standing};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+use super::{opens, refused};
+
+struct Provider {
+    issuer: String,
+    http: reqwest::Client,
+    _child: Child,
+}
+
+/// `npm ci` into the target folder, once.
+async fn install() -> &'static Path {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let folder = Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/oidc"));
+    let install = || async {
+        std::fs::create_dir_all(folder).unwrap();
+        for file in ["package.json", "package-lock.json", "provider.js"] {
+            std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc").join(file), folder.join(file)).unwrap();
+        }
+        let mut npm = Command::new("npm");
+        let output = npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder).output().await.unwrap();
+        assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    INSTALLED.get_or_init(install).await;
+    folder
+}
+
+impl Provider {
+    async fn start() -> Self {
+        let mut node = Command::new("node");
+        node.arg("provider.js").current_dir(install().await).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = node.kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let issuer = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it never listened").unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { issuer: issuer.expect("the provider ended"), http, _child: child }
+    }
+
+    async fn token(&self, company: &str, alg: &str, scope: &str) -> String {
+        let resource = format!("urn:posthaste:{alg}");
+        let form = format!("grant_type=client_credentials&resource={resource}&scope={}", scope.replace(' ', "+"));
+        let request = self.http.post(format!("{}/token", self.issuer)).basic_auth(company, Some("secret"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    async fn rotate(&self) {
+        assert!(self.http.post(format!("{}/rotate", self.issuer)).send().await.unwrap().status().is_success());
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_each_algorithm_open_what_their_scopes_say() {
+    let provider = Provider::start().await;
+    let host = Host::with(&[&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"]).await;
+    let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
+    host.post("/webhooks", &hook).await.expect(201);
+    for alg in ["RS256", "ES256", "EdDSA"] {
+        let reader = host.with_key(provider.token("acme", alg, "webhooks:read reports").await);
+        assert_eq!(reader.get("/webhooks").await.expect(200)[0]["company"], "acme", "{alg}");
+        assert!(reader.post("/webhooks", &hook).await.problem(403).contains("webhooks:read"), "{alg}");
+        reader.get("/webhooks?company=42").await.problem(403);
+        reader.get("/deliveries").await.problem(403);
+        let useless = host.with_key(provider.token("acme", alg, "reports").await);
+        assert!(useless.get("/webhooks").await.problem(403).contains("`none`"), "{alg}");
+    }
+    let other = host.with_key(provider.token("42", "ES256", "webhooks").await);
+    assert_eq!(other.get("/webhooks").await.expect(200), json!([]));
+    assert_eq!(other.post("/webhooks", &hook).await.expect(201)["company"], "42");
+    host.get("/webhooks").await.expect(200);
+}
+
+#[tokio::test]
+async fn keys_that_are_new_to_us_are_fetched_and_removed_ones_are_forgotten() {
+    let (provider, clock) = (Provider::start().await, Standing::now());
+    let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
+    let host = Host::at(clock.clone(), &flags).await;
+    let old = provider.token("acme", "RS256", "webhooks").await;
+    assert!(opens(&host, &old).await);
+    provider.rotate().await;
+    let new = provider.token("acme", "RS256", "webhooks").await;
+    let answer = host.with_key(&new).get("/webhooks").await;
+    assert!(refused(&answer).contains("`kid`"), "the keys were fetched just now");
+    clock.turn(10);
+    assert!(opens(&host, &new).await);
+    assert!(!opens(&host, &old).await, "its key was removed");
+}
+
+#[tokio::test]
+async fn a_token_for_another_audience_or_issuer_is_refused() {
+    let provider = Provider::start().await;
+    let token = provider.token("acme", "ES256", "webhooks").await;
+    let (issuer, jwks) = (&provider.issuer, format!("--oauth-jwks={}/jwks", provider.issuer));
+    let host = Host::with(&[&format!("--oauth-issuer={issuer}"), "--oauth-audience=other"]).await;
+    assert!(refused(&host.with_key(&token).get("/webhooks").await).contains("`aud`"));
+    let host = Host::with(&[&jwks, "--oauth-issuer=https://other.example", "--oauth-audience=posthaste"]).await;
+    assert!(refused(&host.with_key(&token).get("/webhooks").await).contains("`iss`"));
+    let host = Host::with(&[&jwks, &format!("--oauth-issuer={issuer}"), "--oauth-audience=posthaste"]).await;
+    assert!(opens(&host, &token).await);
+    let host = Host::with(&[&jwks, "--oauth-audience=posthaste"]).await;
+    assert!(opens(&host, &token).await);
+    // A document that names another issuer than the flag is not followed.
+    let host = Host::with(&[&format!("--oauth-issuer={issuer}/"), "--oauth-audience=posthaste"]).await;
+    host.with_key(&token).get("/webhooks").await.problem(503);
+}
