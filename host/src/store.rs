@@ -27,6 +27,7 @@ pub use deliveries::{Claimed, Completion, Filter, NewDelivery, Page, Published, 
 pub use keys::KeyStore;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
+pub use webhooks::Rotation;
 pub use writer::Publish;
 
 /// Webhooks kept in memory; others are read when their event comes.

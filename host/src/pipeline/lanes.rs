@@ -365,6 +365,7 @@ mod tests {
             created_at: 0,
             updated_at: 0,
             signing_secret: Arc::from([].as_slice()),
+            previous_secret: None,
         }
     }
 
