@@ -54,6 +54,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/webhooks/{id}", get(webhooks::one).patch(webhooks::patch).delete(webhooks::delete_by_id))
         .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
         .route("/events", post(events::publish))
+        .route("/events/batch", post(events::batch))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::one))
         .route("/plugins", get(plugins::list))

@@ -3,6 +3,7 @@
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod batches;
 mod cases;
 mod commands;
 mod comparing;
