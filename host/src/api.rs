@@ -59,9 +59,11 @@ type App = axum::extract::State<Arc<Api>>;
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let v1 = Router::new()
         .route("/webhooks", get(webhooks::list).post(webhooks::create).delete(webhooks::delete_by_type))
-        .route("/webhooks/{id}", get(webhooks::one).delete(webhooks::delete_by_id))
+        .route("/webhooks/{id}", get(webhooks::one).patch(webhooks::patch).delete(webhooks::delete_by_id))
+        .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
         .route("/webhooks/{id}/test", post(ping::ping))
         .route("/events", post(events::publish))
+        .route("/events/batch", post(events::batch))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/replay", post(deliveries::replay))
         .route("/deliveries/{id}", get(deliveries::one))

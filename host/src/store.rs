@@ -30,6 +30,7 @@ pub use deliveries::{
 pub use keys::KeyStore;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
+pub use webhooks::Rotation;
 pub use writer::Publish;
 
 /// Webhooks kept in memory; others are read when their event comes.

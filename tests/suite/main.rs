@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod answers;
+mod batches;
 mod cases;
 mod commands;
 mod comparing;
@@ -17,11 +18,13 @@ mod guide;
 mod hostile;
 mod languages;
 mod oauth;
+mod patching;
 mod plugins;
 mod problems;
 mod publishing;
 mod purity;
 mod queries;
+mod rotating;
 mod standard;
 mod standard_transforms;
 mod targets;

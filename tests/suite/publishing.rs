@@ -142,7 +142,10 @@ async fn bad_events_are_refused_with_the_place() {
         (r#"{"type":"t","data":1,"headers":{"a":7}}"#, 422, "[/headers/a]"),
         (r#"{"type":"t","data":1,"extra":1}"#, 422, "extra"),
         (r#"{"type":"t","data":1,"company":"other"}"#, 403, "another company"),
-        (r#"["type"]"#, 422, ""),
+        (r#"["type"]"#, 422, "not a JSON object"),
+        (r#"["t",1,null,null,null,null]"#, 422, "not a JSON object"),
+        (r#"{"type":7,"data":"#, 400, "not JSON"),
+        (r#"{"type":"t","data":1}{}"#, 400, "not JSON"),
         ("", 400, "not JSON"),
         ("\u{feff}{}", 400, "not JSON"),
     ] {

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, header};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::problem::{Kind, Problem};
@@ -54,12 +54,20 @@ pub(super) async fn of(request: Request<Body>, limit: usize) -> Result<Bytes, Pr
     read(&parts.headers, body, limit).await
 }
 
-/// Reads JSON: 400 where it is none, 422 with a pointer where it is not what is expected.
+/// Reads a JSON object: 400 where it is no JSON, 422 with a pointer where it is not what is expected.
 pub(super) fn json<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Problem> {
+    let malformed = |error| Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"));
+    // serde would read an array as the fields in their order.
+    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
     match serde_json::from_slice(bytes) {
-        Ok(value) => Ok(value),
-        Err(error) if error.classify() == Category::Data => Err(pointed::<T>(bytes).into()),
-        Err(error) => Err(Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))),
+        Ok(value) if is_object => Ok(value),
+        Err(error) if error.classify() != Category::Data => Err(malformed(error)),
+        // Reading stopped at the first broken rule; what follows may be no JSON.
+        _ => match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Err(error) => Err(malformed(error)),
+            Ok(_) if !is_object => Err(Invalid::at("", "the body is not a JSON object").into()),
+            Ok(_) => Err(pointed::<T>(bytes).into()),
+        },
     }
 }
 

@@ -1,4 +1,6 @@
-//! Publishing.
+//! Publishing one event; many at once in `batch`.
+
+mod batch;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,10 +18,12 @@ use super::auth::Caller;
 use super::body::{self, Params};
 use super::problem::{Kind, Problem};
 use super::webhooks::check_headers;
-use super::{App, CompanyOnly};
+use super::{Api, App, CompanyOnly};
 use crate::domain::credential::{Access, Area};
 use crate::domain::{Invalid, event, time};
-use crate::pipeline::NewEvent;
+use crate::pipeline::{Accepted, NewEvent};
+
+pub(super) use batch::batch;
 
 /// Room for all of a request but the event's data.
 const AROUND: usize = 64 * 1024;
@@ -50,18 +54,32 @@ pub(super) async fn publish(
     Params(query): Params<CompanyOnly>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let bytes = body::of(request, api.max_event_bytes.saturating_add(AROUND)).await?;
-    let publish: Publish = body::json(&bytes)?;
-    let named = publish.company.as_deref().or(query.company.as_deref());
-    let company = caller.company(Area::Events, Access::Write, named)?;
+    let bytes = body::of(request, most_bytes(&api)).await?;
+    let event = read(&api, &caller, query.company.as_deref(), &bytes)?;
+    let answer = Answer::from(api.pipeline.publish(event).await?);
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+impl From<Accepted> for Answer {
+    fn from(accepted: Accepted) -> Self {
+        Self { id: accepted.id, delivery_id: accepted.delivery_id }
+    }
+}
+
+/// Most bytes of one event as it is sent.
+fn most_bytes(api: &Api) -> usize {
+    api.max_event_bytes.saturating_add(AROUND)
+}
+
+/// Reads an event and checks its rules; `company` is the one that the query names.
+fn read(api: &Api, caller: &Caller, company: Option<&str>, bytes: &Bytes) -> Result<NewEvent, Problem> {
+    let publish: Publish = body::json(bytes)?;
+    let company = caller.company(Area::Events, Access::Write, publish.company.as_deref().or(company))?;
     if publish.data.get().len() > api.max_event_bytes {
         let limit = api.max_event_bytes;
         return Err(Problem::new(Kind::TooLarge, format!("the event's data is over {limit} bytes")));
     }
-    let event = check(publish, company, &bytes, &api.challenge_header)?;
-    let accepted = api.pipeline.publish(event).await?;
-    let answer = Answer { id: accepted.id, delivery_id: accepted.delivery_id };
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    check(publish, company, bytes, &api.challenge_header)
 }
 
 fn check(publish: Publish, company: String, body: &Bytes, challenge_header: &str) -> Result<NewEvent, Problem> {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::domain::Invalid;
 use crate::store::StoreError;
@@ -128,20 +128,32 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The problem object (RFC 9457 §3).
+    pub(super) fn object(&self) -> Value {
         let (status, kind, title) = self.kind.row();
-        let mut body = json!({
+        let mut object = json!({
             "type": format!("urn:posthaste:problem:{kind}"),
             "title": title,
             "status": status.as_u16(),
             "detail": self.detail,
         });
-        if let (false, Some(object)) = (self.errors.is_empty(), body.as_object_mut()) {
+        if let (false, Some(object)) = (self.errors.is_empty(), object.as_object_mut()) {
             let error = |error: &Invalid| json!({"pointer": error.pointer, "detail": error.detail});
             object.insert("errors".into(), self.errors.iter().map(error).collect());
         }
-        let mut response = (status, body.to_string()).into_response();
+        object
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.row();
+        let mut response = (status, self.object().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {

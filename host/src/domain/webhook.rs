@@ -75,8 +75,29 @@ pub struct Webhook {
     pub created_at: i64,
     /// Milliseconds since 1970.
     pub updated_at: i64,
-    /// The key that signs: raw bytes, never shown but in the first 201.
+    /// The key that signs: raw bytes, shown once, in the answer that made it.
     pub signing_secret: Arc<[u8]>,
+    /// The key that it took over from, while that one signs too.
+    pub previous_secret: Option<PreviousSecret>,
+}
+
+/// A signing secret on its way out.
+#[derive(Clone)]
+pub struct PreviousSecret {
+    /// Raw bytes.
+    pub secret: Arc<[u8]>,
+    /// Signs until then: milliseconds since 1970.
+    pub until: i64,
+}
+
+impl Webhook {
+    /// The keys that sign what is stamped `timestamp_s`, seconds since 1970: the newest first (Standard Webhooks 1.0,
+    /// "Signature scheme": several while secrets are rotated).
+    pub fn signing_secrets(&self, timestamp_s: i64) -> impl Iterator<Item = &[u8]> {
+        let previous =
+            self.previous_secret.as_ref().filter(|previous| timestamp_s.saturating_mul(1000) < previous.until);
+        std::iter::once(&*self.signing_secret).chain(previous.map(|previous| &*previous.secret))
+    }
 }
 
 /// Default of `max_in_flight`.

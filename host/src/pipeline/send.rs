@@ -82,7 +82,10 @@ impl Pipeline {
         map.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         map.insert(ID, value(&event.id)?);
         map.insert(TIMESTAMP, HeaderValue::from(timestamp));
-        map.insert(SIGNATURE, value(&sign::sign(&webhook.signing_secret, &event.id, timestamp, &outgoing.body))?);
+        let secrets = webhook.signing_secrets(timestamp);
+        let signatures: Vec<_> =
+            secrets.map(|secret| sign::sign(secret, &event.id, timestamp, &outgoing.body)).collect();
+        map.insert(SIGNATURE, value(&signatures.join(" "))?);
         map.insert(EVENT_TYPE, value(&event.event_type)?);
         if let Some(challenge) = &webhook.challenge {
             let name = HeaderName::from_bytes(self.0.parts.challenge_header.as_bytes());

@@ -5,13 +5,13 @@ mod failing;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::plugins::check_runs;
 use super::writer::work;
-use super::{Store, StoreError};
+use super::{Sealer, Store, StoreError, WebhookCache};
 use crate::domain::plugin::{Digest, PluginRef};
-use crate::domain::webhook::{OnError, Webhook};
+use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 
 /// Webhooks that one company may have.
 const PER_COMPANY: i64 = 1_000;
@@ -23,19 +23,46 @@ const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plu
                       LEFT JOIN plugins p ON p.name = w.plugin_name \
                       AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END";
 
+// What was stored anew has not failed yet. A previous secret that no longer signs goes with the next change.
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
-    challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, disabled_reason = NULL, \
+    challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
+    disabled_reason = excluded.disabled_reason, failing_since = NULL, \
     plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
     on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
-    config_digest = excluded.config_digest \
+    config_digest = excluded.config_digest, \
+    previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
+    previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
 
-impl Store {
+// The secret that signed until now becomes the previous one, unless its time is over already.
+const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
+    previous_secret = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN signing_secret END, \
+    previous_until = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN CAST($5 AS BIGINT) END, \
+    updated_at = $4 WHERE company = $1 AND id = $2";
+
+/// A signing secret that takes over.
+pub struct Rotation {
+    /// Raw bytes.
+    pub secret: Arc<[u8]>,
+    /// When it takes over: milliseconds since 1970.
+    pub now: i64,
+    /// Until when the one before signs too: milliseconds since 1970.
+    pub until: i64,
+}
+
+impl Sealer {
+    fn open_secret(&self, sealed: &[u8]) -> Result<Arc<[u8]>, StoreError> {
+        let secret = self.open(sealed).ok_or_else(|| {
+            StoreError::Setup("a webhook's signing secret was encrypted with another secret key".into())
+        })?;
+        Ok(secret.into())
+    }
+
     fn webhook_of(&self, row: &SqliteRow) -> Result<Webhook, StoreError> {
         let on_error: String = row.try_get("on_error")?;
         let headers: String = row.try_get("headers")?;
@@ -49,9 +76,11 @@ impl Store {
             Ok(u32::try_from(number).unwrap_or(u32::MAX))
         };
         let rate_limit: Option<i64> = row.try_get("rate_limit")?;
-        let secret = self.sealer.open(&sealed).ok_or_else(|| {
-            StoreError::Setup("a webhook's signing secret was encrypted with another secret key".into())
-        })?;
+        let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
+        let until: Option<i64> = row.try_get("previous_until")?;
+        let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
+            Ok(PreviousSecret { secret: self.open_secret(&sealed)?, until })
+        });
         Ok(Webhook {
             id: row.try_get("id")?,
             company: row.try_get("company")?,
@@ -73,10 +102,13 @@ impl Store {
             failing_since: row.try_get("failing_since")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
-            signing_secret: secret.into(),
+            signing_secret: self.open_secret(&sealed)?,
+            previous_secret: previous.transpose()?,
         })
     }
+}
 
+impl Store {
     /// The webhook for events of this type, from memory where it is known.
     ///
     /// # Errors
@@ -90,7 +122,7 @@ impl Store {
         let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(event_type);
         let row = query.fetch_optional(&self.readers).await?;
-        let found = row.as_ref().map(|row| self.webhook_of(row)).transpose()?.map(Arc::new);
+        let found = row.as_ref().map(|row| self.sealer.webhook_of(row)).transpose()?.map(Arc::new);
         self.webhooks.keep(mark, key, found.clone());
         Ok(found)
     }
@@ -100,9 +132,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn webhook(&self, company: &str, id: &str) -> Result<Option<Webhook>, StoreError> {
-        let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
-        query.fetch_optional(&self.readers).await?.as_ref().map(|row| self.webhook_of(row)).transpose()
+        find(&self.readers, &self.sealer, (company, id)).await
     }
 
     /// A company's webhooks, newest first.
@@ -112,7 +142,7 @@ impl Store {
     pub async fn webhooks(&self, company: &str) -> Result<Vec<Webhook>, StoreError> {
         let sql = format!("{SELECT} WHERE w.company = $1 ORDER BY w.id DESC");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).fetch_all(&self.readers).await?;
-        rows.iter().map(|row| self.webhook_of(row)).collect()
+        rows.iter().map(|row| self.sealer.webhook_of(row)).collect()
     }
 
     /// The plugin versions that enabled webhooks run, each once: what is worth compiling before it is needed.
@@ -139,18 +169,11 @@ impl Store {
     /// [`StoreError::Limit`] when the company has too many, [`StoreError::Changed`] when it would run another version of
     /// its plugin than the one that checked its config.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
-        let sealed = self.sealer.seal(&webhook.signing_secret)?;
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let company = webhook.company.clone();
+        let (company, sealer) = (webhook.company.clone(), self.sealer.clone());
         let work = work(move |connection| {
             Box::pin(async move {
-                check_runs(connection, &webhook).await?;
-                sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-                    .bind(webhook.config_digest.as_str())
-                    .bind(&*webhook.config)
-                    .execute(&mut *connection)
-                    .await?;
-                let id = upsert(connection, &webhook, sealed).await?;
+                let id = write(connection, &sealer, &webhook).await?;
                 let created = id == webhook.id;
                 if created {
                     check_count(connection, &webhook.company).await?;
@@ -161,6 +184,54 @@ impl Store {
         let (created, id) = self.writer.run(work, move |_| cache.forget(&key)).await?;
         let stored = self.webhook(&company, &id).await?.ok_or(StoreError::NotCommitted)?;
         Ok((created, stored))
+    }
+
+    /// Changes a webhook as it stands in the writer's transaction, so that of two changes at once neither is lost; `None`
+    /// where it is not there any more. `change` leaves `id`, company, type and secrets as they are.
+    ///
+    /// # Errors
+    /// What `change` says; [`StoreError::Changed`] as for [`Store::put_webhook`].
+    pub async fn change_webhook(
+        &self,
+        (company, id): (&str, &str),
+        change: impl FnOnce(&mut Webhook) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Option<Webhook>, StoreError> {
+        let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
+        let (company, id) = (company.to_owned(), id.to_owned());
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let Some(mut webhook) = find(&mut *connection, &sealer, (&company, &id)).await? else {
+                    return Ok(None);
+                };
+                change(&mut webhook)?;
+                write(connection, &sealer, &webhook).await?;
+                find(connection, &sealer, (&company, &id)).await
+            })
+        });
+        self.writer.run(work, move |stored| forget(&cache, stored.as_ref())).await
+    }
+
+    /// Gives a webhook a new signing secret; `None` where it is not there any more. Of a rotation that is still under way
+    /// the older secret ends at once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn rotate_secret(
+        &self,
+        (company, id): (&str, &str),
+        rotation: Rotation,
+    ) -> Result<Option<Webhook>, StoreError> {
+        let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
+        let (company, id) = (company.to_owned(), id.to_owned());
+        let work = work(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(ROTATE).bind(company.as_str()).bind(id.as_str());
+                let query = query.bind(sealer.seal(&rotation.secret)?).bind(rotation.now).bind(rotation.until);
+                query.execute(&mut *connection).await?;
+                find(connection, &sealer, (&company, &id)).await
+            })
+        });
+        self.writer.run(work, move |stored| forget(&cache, stored.as_ref())).await
     }
 
     /// Removes a webhook; false when it was not there any more. What waits for it is left to [`Store::cancel_waiting`].
@@ -203,6 +274,34 @@ impl Store {
     }
 }
 
+fn forget(cache: &WebhookCache, stored: Option<&Webhook>) {
+    if let Some(webhook) = stored {
+        cache.forget(&(webhook.company.clone(), webhook.event_type.clone()));
+    }
+}
+
+async fn find(
+    database: impl SqliteExecutor<'_>,
+    sealer: &Sealer,
+    (company, id): (&str, &str),
+) -> Result<Option<Webhook>, StoreError> {
+    let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
+    query.fetch_optional(database).await?.as_ref().map(|row| sealer.webhook_of(row)).transpose()
+}
+
+/// Writes every field but `id`, `created_at` and the secrets over the webhook of this company and type, or a new row;
+/// answers the row's id.
+async fn write(connection: &mut SqliteConnection, sealer: &Sealer, webhook: &Webhook) -> Result<String, StoreError> {
+    check_runs(connection, webhook).await?;
+    sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+        .bind(webhook.config_digest.as_str())
+        .bind(&*webhook.config)
+        .execute(&mut *connection)
+        .await?;
+    upsert(connection, webhook, sealer.seal(&webhook.signing_secret)?).await
+}
+
 async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
     let headers = serde_json::to_string(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let id = sqlx::query_scalar(UPSERT)
@@ -224,6 +323,7 @@ async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Ve
         .bind(sealed)
         .bind(webhook.updated_at)
         .bind(webhook.config_digest.as_str())
+        .bind(webhook.disabled_reason.as_deref())
         .fetch_one(connection)
         .await?;
     Ok(id)

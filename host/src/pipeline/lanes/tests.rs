@@ -33,6 +33,7 @@ fn webhook_of(company: &str, id: &str, slots: u32) -> Webhook {
         created_at: 0,
         updated_at: 0,
         signing_secret: Arc::from([].as_slice()),
+        previous_secret: None,
     }
 }
 

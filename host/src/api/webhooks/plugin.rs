@@ -1,0 +1,58 @@
+//! The plugin that a webhook asks for.
+
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::domain::Invalid;
+use crate::domain::plugin::{Digest, is_standard, owner};
+use crate::domain::webhook::Webhook;
+
+/// Finds the version that the webhook asks for and has it check the config.
+pub(super) async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(), Problem> {
+    let Some(reference) = &mut webhook.plugin else {
+        return Ok(());
+    };
+    let digest = match &mut reference.digest_prefix {
+        None => active(api, &webhook.company, &reference.name).await?,
+        Some(prefix) => {
+            let digest = pinned(api, &webhook.company, &reference.name, prefix).await?;
+            *prefix = digest.to_string();
+            digest
+        }
+    };
+    let owner = owner(&webhook.company, &reference.name);
+    let plugin = api.pipeline.plugins().get(owner, &reference.name, &digest).await;
+    let plugin = plugin.map_err(|detail| Invalid::at("/plugin", detail))?;
+    let call = api.sandbox.check_config(&plugin, webhook.config.clone()).await;
+    call.result.map_err(|failure| {
+        Invalid::at("/config", format!("plugin `{}` refuses this config: {failure}", reference.name))
+    })?;
+    webhook.plugin_digest = Some(digest);
+    Ok(())
+}
+
+async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem> {
+    let detail = match api.store.plugin(company, name).await? {
+        Some(plugin) => match plugin.active {
+            Some(digest) => return Ok(digest),
+            None => format!(
+                "plugin `{name}` has no active version: make one active with POST /plugins/{name}/activate, or pin one \
+                 as `{name}@digest`"
+            ),
+        },
+        None if is_standard(name) => format!("there is no `{name}` among the transforms that ship with Posthaste"),
+        None => format!("there is no plugin `{name}`; upload it with PUT /plugins/{name}"),
+    };
+    Err(Invalid::at("/plugin", detail).into())
+}
+
+async fn pinned(api: &Api, company: &str, name: &str, prefix: &str) -> Result<Digest, Problem> {
+    let found = api.store.versions_by_prefix(company, name, prefix).await?;
+    match found.as_slice() {
+        [one] => Ok(one.digest.clone()),
+        [] => Err(Invalid::at("/plugin", format!("plugin `{name}` has no version `{prefix}`")).into()),
+        _ => {
+            Err(Invalid::at("/plugin", format!("`{prefix}` names several versions of `{name}`; give more digits"))
+                .into())
+        }
+    }
+}
