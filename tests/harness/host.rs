@@ -114,6 +114,11 @@ impl Client {
         self.call(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
+    /// `PATCH` of JSON.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PATCH, path, &[], body.to_string()).await
+    }
+
     /// `DELETE` with JSON.
     pub async fn delete(&self, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -123,6 +128,13 @@ impl Client {
     /// Uploads a plugin.
     pub async fn upload(&self, name: &str, wasm: &[u8]) -> Answer {
         self.call(Method::PUT, &format!("/plugins/{name}"), &[("content-type", "application/wasm")], wasm).await
+    }
+
+    /// Subscribes, or subscribes anew, and answers the webhook's id.
+    pub async fn subscribe(&self, webhook: &Value) -> String {
+        let answer = self.post("/webhooks", webhook).await;
+        assert!([200, 201].contains(&answer.status), "{}", String::from_utf8_lossy(&answer.bytes));
+        answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Publishes an event and answers its delivery's id.
@@ -230,6 +242,12 @@ impl Host {
     /// A client of another company.
     pub async fn company(&self, name: &str) -> Client {
         self.client.with_key(self.new_key(Some(name), Scopes::all()).await)
+    }
+
+    /// Has it look at once for what is due, after its clock was moved: any webhook that is stored does that.
+    pub async fn look(&self) {
+        self.subscribe(&serde_json::json!({"type": "nobody-publishes-this", "target_url": "http://127.0.0.1:9/"}))
+            .await;
     }
 
     /// Drains and stops.

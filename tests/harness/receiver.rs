@@ -1,7 +1,9 @@
 //! A webhook receiver on loopback that keeps what arrives and answers as it is told.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -10,13 +12,15 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::PATIENCE;
 
 /// One POST that arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival {
+    /// When.
+    pub at: Instant,
     /// The path it was sent to.
     pub path: String,
     /// Its headers.
@@ -48,6 +52,10 @@ struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     count: watch::Sender<usize>,
     answering: Mutex<Answering>,
+    /// Answers that may be given; `None`: any.
+    held: Mutex<Option<Arc<Semaphore>>>,
+    unanswered: AtomicUsize,
+    most_unanswered: AtomicUsize,
 }
 
 /// A receiver; it ends with the test.
@@ -66,6 +74,9 @@ impl Receiver {
             arrivals: Mutex::default(),
             count: watch::Sender::new(0),
             answering: Mutex::new(Arc::new(|_, _| StatusCode::OK.into_response())),
+            held: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+            most_unanswered: AtomicUsize::new(0),
         });
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -80,6 +91,32 @@ impl Receiver {
     /// Answers from now on as `answer` says; it is told how many arrived before.
     pub fn answer(&self, answer: impl Fn(usize, &Arrival) -> Response + Send + Sync + 'static) {
         *self.shared.answering.lock().unwrap() = Arc::new(answer);
+    }
+
+    /// Answers from now on with this status.
+    pub fn answer_status(&self, status: u16) {
+        let status = StatusCode::from_u16(status).unwrap();
+        self.answer(move |_, _| status.into_response());
+    }
+
+    /// From now on nothing is answered but what [`Receiver::release`] lets through, in the order of arrival.
+    pub fn hold(&self) {
+        *self.shared.held.lock().unwrap() = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    /// Lets so many answers through.
+    pub fn release(&self, count: usize) {
+        self.shared.held.lock().unwrap().as_ref().unwrap().add_permits(count);
+    }
+
+    /// Answers everything again, also what was held.
+    pub fn open(&self) {
+        self.shared.held.lock().unwrap().take().unwrap().close();
+    }
+
+    /// The most that ever were unanswered at once.
+    pub fn most_unanswered(&self) -> usize {
+        self.shared.most_unanswered.load(Ordering::SeqCst)
     }
 
     /// All that arrived so far.
@@ -119,8 +156,10 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let arrival = Arrival { path: uri.path().into(), headers, body };
-    let answering = shared.answering.lock().unwrap().clone();
+    let arrival = Arrival { at: Instant::now(), path: uri.path().into(), headers, body };
+    let (answering, held) = (shared.answering.lock().unwrap().clone(), shared.held.lock().unwrap().clone());
+    let unanswered = shared.unanswered.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.most_unanswered.fetch_max(unanswered, Ordering::SeqCst);
     let before = {
         let mut arrivals = shared.arrivals.lock().unwrap();
         arrivals.push(arrival.clone());
@@ -128,5 +167,11 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
     };
     let answer = answering(before, &arrival);
     shared.count.send_replace(before + 1);
+    if let Some(held) = held
+        && let Ok(permit) = held.acquire().await
+    {
+        permit.forget();
+    }
+    shared.unanswered.fetch_sub(1, Ordering::SeqCst);
     answer
 }
