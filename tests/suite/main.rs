@@ -3,6 +3,7 @@
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod again;
 mod answers;
 mod batches;
 mod cases;
@@ -18,6 +19,8 @@ mod guide;
 mod hostile;
 mod languages;
 mod oauth;
+mod ordering;
+mod pacing;
 mod patching;
 mod plugins;
 mod problems;

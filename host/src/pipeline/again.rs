@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::lanes::Job;
+use super::sweep::parked;
 use super::{Inner, Pipeline};
 use crate::domain::webhook::Webhook;
 use crate::store::{Replay, ReplayStep, StoreError, Urged};
@@ -15,7 +16,7 @@ const REST: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_secs(15);
 
 impl Pipeline {
-    /// Attempts a delivery now, whatever its status, against the webhook as it stands; one that is on its way already is
+    /// Attempts a delivery now, whatever its status, against the webhook as it stands; one that is in flight already is
     /// left alone. While the webhook is disabled it waits.
     ///
     /// # Errors
@@ -26,8 +27,13 @@ impl Pipeline {
         let urged = inner.store.urge((company.to_owned(), id.to_owned()), webhook.id.clone(), lease).await?;
         match &urged {
             Urged::Taken(claimed) => {
-                if inner.lanes.urge(webhook, Job::from((**claimed).clone())) {
+                let (start, refused) = inner.lanes.urge(webhook, Job::from((**claimed).clone()));
+                if start {
                     self.start_worker();
+                }
+                if let Some(job) = refused {
+                    inner.store.finish(parked(&job)).await;
+                    inner.lanes.parked(webhook);
                 }
                 if webhook.ordered {
                     inner.wake_sweep.notify_one();
@@ -37,7 +43,15 @@ impl Pipeline {
                 // It may have been enabled since it was read.
                 inner.lanes.parked(webhook);
             }
-            Urged::OnItsWay | Urged::Missing => (),
+            Urged::OnItsWay => {
+                if inner.lanes.hasten(webhook, id) {
+                    self.start_worker();
+                }
+                if webhook.ordered {
+                    inner.wake_sweep.notify_one();
+                }
+            }
+            Urged::Missing => (),
         }
         Ok(urged)
     }

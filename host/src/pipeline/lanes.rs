@@ -65,17 +65,21 @@ pub(super) struct Lanes {
     pub(super) timers: Notify,
 }
 
-/// A place in a lane, kept for an event that is being stored. Dropped unused, it is free again.
+/// A fresh event that is being stored is known to its lane, which keeps a place for it or will find it parked. Dropped
+/// unused, the place is free again.
 pub(super) struct Place {
     lanes: Arc<Lanes>,
     webhook: String,
+    /// Whether there is room for it in memory.
+    pub(super) in_memory: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.lanes.lock();
         if let Some(lane) = state.lanes.get_mut(self.webhook.as_str()) {
-            lane.reserved = lane.reserved.saturating_sub(1);
+            let counter = if self.in_memory { &mut lane.reserved } else { &mut lane.unplaced };
+            *counter = counter.saturating_sub(1);
         }
         state.settle(&self.webhook, (self.lanes.now)());
     }
@@ -100,6 +104,8 @@ pub(super) struct Refill {
     pub(super) event_type: String,
     pub(super) wanted: Wanted,
     pub(super) room: usize,
+    /// Only what is older than this delivery, the last in memory: the lane has no room for what comes after it.
+    pub(super) before: Option<String>,
 }
 
 /// How a refill ended.
@@ -135,16 +141,15 @@ impl Lanes {
         result
     }
 
-    /// A place for a fresh event, or `None`: it has to be parked.
-    pub(super) fn reserve(self: &Arc<Self>, webhook: &Webhook) -> Option<Place> {
+    /// A place for a fresh event.
+    pub(super) fn reserve(self: &Arc<Self>, webhook: &Webhook) -> Place {
         let mut state = self.lock();
         let limit = state.limit();
         let lane = state.lane(webhook);
-        if !lane.takes_fresh() || lane.room(limit) == 0 {
-            return None;
-        }
-        lane.reserved += 1;
-        Some(Place { lanes: self.clone(), webhook: webhook.id.clone() })
+        let in_memory = lane.takes_fresh() && lane.room(limit) > 0;
+        let counter = if in_memory { &mut lane.reserved } else { &mut lane.unplaced };
+        *counter += 1;
+        Place { lanes: self.clone(), webhook: webhook.id.clone(), in_memory }
     }
 
     /// Puts a stored event into its place. True: start a worker.
@@ -157,7 +162,7 @@ impl Lanes {
     }
 
     /// Puts deliveries that were taken from the database into their lane. Answers whether to start a worker, and those
-    /// that found no room.
+    /// to be parked, since there is no room for them.
     pub(super) fn offer(&self, webhook: &Webhook, jobs: Vec<Job>, replayed: bool) -> (bool, Vec<Job>) {
         let mut refused = Vec::new();
         let spot = if replayed { Spot::Replay } else { Spot::Back };
@@ -167,28 +172,52 @@ impl Lanes {
                 if state.holds(&job.delivery) {
                     continue;
                 }
-                if !replayed && state.lane(webhook).room(limit) == 0 {
-                    refused.push(job);
-                } else {
-                    state.lane(webhook);
+                let lane = state.lane(webhook);
+                let (admitted, pushed_out) = if replayed { (true, None) } else { lane.admits(&job, limit) };
+                lane.parked |= !admitted || pushed_out.is_some();
+                if let Some(other) = pushed_out {
+                    state.let_go(&other);
+                    refused.push(other);
+                }
+                if admitted {
                     state.push(job, spot, now);
+                } else {
+                    refused.push(job);
                 }
             }
             (state.starts_worker(), refused)
         })
     }
 
-    /// Puts a delivery that somebody asked for before all others of its lane, which makes no pause for it. True: start
-    /// a worker.
-    pub(super) fn urge(&self, webhook: &Webhook, job: Job) -> bool {
+    /// Puts a delivery that somebody asked for before all others of its lane, which does not wait for a probe. Answers
+    /// whether to start a worker, and gives it back where too many were asked for already.
+    pub(super) fn urge(&self, webhook: &Webhook, job: Job) -> (bool, Option<Job>) {
         self.change(|state, now| {
             if state.holds(&job.delivery) {
-                return false;
+                return (false, None);
             }
+            let limit = state.limit();
             let lane = state.lane(webhook);
-            lane.start_anew();
-            lane.parked |= webhook.ordered;
+            lane.give_another_chance();
+            // As many again as come by themselves.
+            if lane.room(2 * limit) == 0 {
+                return (false, Some(job));
+            }
             state.push(job, Spot::Front, now);
+            (state.starts_worker(), None)
+        })
+    }
+
+    /// Has a delivery that waits in memory come before all others, as [`Lanes::urge`]. One that is in flight is left
+    /// alone. True: start a worker.
+    pub(super) fn hasten(&self, webhook: &Webhook, delivery: &str) -> bool {
+        self.change(|state, now| {
+            let lane = state.lane(webhook);
+            if let Some(job) = lane.pick(delivery) {
+                lane.give_another_chance();
+                lane.put(job, Spot::Front);
+            }
+            state.settle(&webhook.id, now);
             state.starts_worker()
         })
     }
@@ -199,7 +228,7 @@ impl Lanes {
         let limit = state.limit();
         let lane = state.lane(webhook);
         lane.parked = true;
-        lane.room(limit) > limit / 2
+        lane.wants_parked(limit)
     }
 
     /// Something is to be replayed for this webhook.
@@ -210,9 +239,7 @@ impl Lanes {
     /// The webhook was stored anew: its lane goes by it, and what is parked comes in. True: start a worker.
     pub(super) fn changed(&self, webhook: &Webhook) -> bool {
         self.change(|state, now| {
-            let lane = state.lane(webhook);
-            lane.start_anew();
-            lane.parked = true;
+            state.lane(webhook).start_anew();
             state.settle(&webhook.id, now);
             state.starts_worker()
         })
@@ -232,13 +259,19 @@ impl Lanes {
                 true => (Wanted::Parked, lane.room(limit)),
                 false => (Wanted::Replayed, REPLAYS),
             };
+            let before = lane.last().filter(|_| wanted == Wanted::Ordered && room <= limit / 2);
+            let room = if before.is_some() { limit } else { room };
             (lane.refilling, lane.turn) = (true, turn);
             match wanted {
                 Wanted::Replayed => lane.replayed = false,
-                Wanted::Parked | Wanted::Ordered => lane.parked = false,
+                Wanted::Parked => lane.parked = false,
+                Wanted::Ordered => {
+                    lane.parked = false;
+                    lane.ask();
+                }
             }
             let (company, event_type) = (lane.company.clone(), lane.event_type.clone());
-            Refill { webhook: webhook.clone(), company, event_type, wanted, room }
+            Refill { webhook: webhook.clone(), company, event_type, wanted, room, before }
         };
         lanes.into_iter().take(REFILLS).map(refill).collect()
     }
@@ -307,7 +340,6 @@ impl Lanes {
         let (mut state, now) = (self.lock(), (self.now)());
         for lane in state.lanes.values_mut().filter(|lane| lane.is_blocked()) {
             lane.ask_again();
-            lane.parked = true;
         }
         state.lanes.retain(|_, lane| !lane.is_idle(now));
     }

@@ -46,7 +46,7 @@ impl Pipeline {
     pub async fn publish(&self, new: NewEvent) -> Result<Accepted, StoreError> {
         let inner = &self.0;
         let webhook = inner.store.webhook_for(&new.company, &new.event_type).await?;
-        let place = webhook.as_deref().filter(|webhook| webhook.enabled).and_then(|hook| inner.lanes.reserve(hook));
+        let place = webhook.as_deref().filter(|webhook| webhook.enabled).map(|hook| inner.lanes.reserve(hook));
         let now = inner.time.of_day();
         let event = Arc::new(Event {
             id: new.id.unwrap_or_else(|| inner.ids.next("evt", now)),
@@ -60,7 +60,7 @@ impl Pipeline {
             id: inner.ids.next("dlv", now),
             event: event.clone(),
             webhook: webhook.as_ref().map(|webhook| webhook.id.clone()),
-            lease: place.as_ref().map(|_| self.lease()),
+            lease: place.as_ref().filter(|place| place.in_memory).map(|_| self.lease()),
             created_at: now,
         };
         let (id, delivery) = (event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
@@ -83,15 +83,15 @@ impl Pipeline {
     fn hand_over(&self, webhook: &Webhook, delivery: String, event: Arc<Event>, place: Option<Place>) {
         let inner: &Inner = &self.0;
         match place {
-            Some(place) => {
+            Some(place) if place.in_memory => {
                 let webhook = webhook.id.clone();
                 let job = Job { delivery, webhook, attempt_count: 0, attempt_base: 0, event, guarded: false };
                 if inner.lanes.put(&place, job) {
                     self.start_worker();
                 }
             }
-            None if webhook.enabled && inner.lanes.parked(webhook) => inner.wake_sweep.notify_one(),
-            None => (),
+            Some(_) if inner.lanes.parked(webhook) => inner.wake_sweep.notify_one(),
+            Some(_) | None => (),
         }
     }
 }

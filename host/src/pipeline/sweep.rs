@@ -150,11 +150,11 @@ impl Pipeline {
         let limit = BATCH.min(u32::try_from(refill.room).unwrap_or(BATCH));
         let parked = match refill.wanted {
             Wanted::Parked => Parked::Any,
-            Wanted::Ordered => Parked::Ordered,
+            Wanted::Ordered => Parked::Ordered { before: refill.before.clone() },
             Wanted::Replayed => Parked::Replayed,
         };
         let (claimed, barrier) = self.0.store.claim_parked((&refill.webhook, parked), self.lease(), limit).await?;
-        let more = !claimed.is_empty();
+        let more = !claimed.is_empty() || refill.before.is_some();
         self.accept(claimed, refill.wanted == Wanted::Replayed).await?;
         Ok(Refilled { more, barrier: (refill.wanted == Wanted::Ordered).then_some(barrier) })
     }

@@ -47,6 +47,8 @@ struct Settings {
 struct Order {
     /// Whether it has asked the database.
     known: bool,
+    /// It is asking, and nothing has happened since that makes the answer void.
+    asking: bool,
     /// The delivery that waits for its retry: no later one passes it. Identifiers ascend in the order of publishing.
     barrier: Option<String>,
 }
@@ -60,6 +62,8 @@ pub(super) struct Lane {
     replay: VecDeque<Job>,
     /// Places promised to events that are being stored.
     pub(super) reserved: usize,
+    /// Events that are being stored and will be parked: later ones must not pass them.
+    pub(super) unplaced: usize,
     in_flight: u32,
     settings: Settings,
     order: Order,
@@ -89,6 +93,7 @@ impl Lane {
             queue: VecDeque::new(),
             replay: VecDeque::new(),
             reserved: 0,
+            unplaced: 0,
             in_flight: 0,
             settings: Settings::default(),
             order: Order::default(),
@@ -111,23 +116,36 @@ impl Lane {
         if settings == self.settings {
             return;
         }
-        if settings.ordered && !self.settings.ordered {
+        let begins = settings.ordered && !self.settings.ordered;
+        self.settings = settings;
+        if begins {
             self.ask_again();
             self.queue.make_contiguous().sort_by(|a, b| a.delivery.cmp(&b.delivery));
         }
-        self.settings = settings;
     }
 
-    /// Somebody changed the webhook: what was known of its receiver no longer holds.
+    /// Somebody changed the webhook: what was known of its receiver no longer holds, and all that waits comes in.
     pub(super) fn start_anew(&mut self) {
-        self.health = Health::default();
         self.paced = None;
+        (self.parked, self.replayed) = (true, true);
+        self.give_another_chance();
+    }
+
+    /// Somebody asks for an attempt now: it waits for no probe, but keeps to the pace.
+    pub(super) fn give_another_chance(&mut self) {
+        self.health = Health::default();
         self.ask_again();
     }
 
     /// An ordered lane asks the database once more what must not be passed.
     pub(super) fn ask_again(&mut self) {
         self.order = Order::default();
+        self.parked |= self.settings.ordered;
+    }
+
+    /// The database is being asked.
+    pub(super) fn ask(&mut self) {
+        self.order.asking = true;
     }
 
     /// Whether nothing of an ordered lane is on its way, so that the database knows all.
@@ -141,6 +159,9 @@ impl Lane {
 
     /// The answer of the database: `barrier` is the first delivery that waits for a retry.
     pub(super) fn learn(&mut self, barrier: Option<String>) {
+        if !std::mem::take(&mut self.order.asking) {
+            return;
+        }
         // One that failed since the database was asked is known here alone.
         self.order.barrier = match (self.order.barrier.take(), barrier) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -159,7 +180,6 @@ impl Lane {
             self.order.barrier = Some(delivery.to_owned());
         } else if self.order.barrier.as_deref() == Some(delivery) {
             self.ask_again();
-            self.parked = true;
         }
     }
 
@@ -170,12 +190,14 @@ impl Lane {
 
     /// Whether fresh events may be put into it, none of those that wait in the database being passed.
     pub(super) fn takes_fresh(&self) -> bool {
-        !self.parked && !self.refilling && (!self.settings.ordered || self.order.known)
+        !self.parked && !self.refilling && self.unplaced == 0 && (!self.settings.ordered || self.order.known)
     }
 
-    /// Whether what is parked for it is worth fetching: half of what it may hold at once.
+    /// Whether what is parked for it is worth fetching: half of what it may hold at once. An ordered lane has to ask in
+    /// any case before it goes on.
     pub(super) fn wants_parked(&self, limit: usize) -> bool {
-        self.parked && !self.refilling && self.room(limit) > limit / 2
+        let waits = self.settings.ordered && !self.order.known;
+        self.parked && !self.refilling && (waits || self.room(limit) > limit / 2)
     }
 
     pub(super) fn wants_replays(&self) -> bool {
@@ -192,6 +214,27 @@ impl Lane {
             Spot::Front => self.queue.push_front(job),
             Spot::Back => self.queue.push_back(job),
         }
+    }
+
+    /// Whether a delivery from the database may come in where the lane may hold `limit`. Into an ordered one it comes
+    /// before its turn is over, at the cost of the last, which is given back.
+    pub(super) fn admits(&mut self, job: &Job, limit: usize) -> (bool, Option<Job>) {
+        if self.room(limit) > 0 {
+            return (true, None);
+        }
+        let passes = self.settings.ordered && self.queue.back().is_none_or(|last| last.delivery > job.delivery);
+        (passes, if passes { self.queue.pop_back() } else { None })
+    }
+
+    /// The last in memory.
+    pub(super) fn last(&self) -> Option<String> {
+        self.queue.back().map(|job| job.delivery.clone())
+    }
+
+    /// Takes out a delivery that waits in it.
+    pub(super) fn pick(&mut self, delivery: &str) -> Option<Job> {
+        let pick = |queue: &mut VecDeque<Job>| queue.remove(queue.iter().position(|job| job.delivery == delivery)?);
+        pick(&mut self.queue).or_else(|| pick(&mut self.replay))
     }
 
     /// Takes everything that waits in it.
@@ -251,7 +294,8 @@ impl Lane {
 
     /// Whether nothing is lost when it is forgotten.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let empty = self.queue.is_empty() && self.replay.is_empty() && self.reserved == 0 && self.in_flight == 0;
+        let coming = self.reserved + self.unplaced > 0;
+        let empty = self.queue.is_empty() && self.replay.is_empty() && !coming && self.in_flight == 0;
         // An ordered lane that were forgotten would have to ask again at its next event.
         let still = !self.parked && !self.replayed && !self.refilling && !self.order.known;
         empty && still && self.health.is_forgotten(now) && self.paced.is_none_or(|paced| paced <= now)

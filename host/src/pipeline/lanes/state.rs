@@ -111,7 +111,7 @@ impl State {
         self.settle(&webhook, now);
     }
 
-    fn let_go(&mut self, job: &Job) {
+    pub(super) fn let_go(&mut self, job: &Job) {
         if self.held.remove(&job.delivery) {
             self.bytes = self.bytes.saturating_sub(job.size());
         }

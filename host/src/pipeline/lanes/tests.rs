@@ -1,5 +1,7 @@
 //! Whose turn it is, and what waits where.
 
+mod ordered;
+
 use super::health::Verdict;
 use super::state::BUFFER;
 use super::*;
@@ -35,10 +37,6 @@ fn webhook_of(company: &str, id: &str, slots: u32) -> Webhook {
         signing_secret: Arc::from([].as_slice()),
         previous_secret: None,
     }
-}
-
-fn ordered(id: &str) -> Webhook {
-    Webhook { ordered: true, ..webhook(id, 32) }
 }
 
 fn job(company: &str, webhook: &str, number: usize) -> Job {
@@ -216,24 +214,24 @@ fn when_memory_is_short_a_lane_holds_few_and_keeps_its_attempts_going() {
     let refused = |hook: &str| lanes.offer(&webhook(hook, 1), large(hook, 100), false).1.len();
     let kept: Vec<_> = ["a", "b", "c", "d"].map(|hook| 100 - refused(hook)).into();
     assert_eq!((kept[0], &kept[1..]), (24, &[4, 4, 4][..]));
-    assert!(lanes.reserve(&webhook("a", 1)).is_none());
+    assert!(!lanes.reserve(&webhook("a", 1)).in_memory);
 }
 
 #[test]
 fn a_lane_with_something_parked_takes_nothing_fresh_until_it_is_refilled() {
     let lanes = Arc::new(Lanes::new(1));
     let hook = webhook("a", 1);
-    let place = lanes.reserve(&hook).unwrap();
+    let place = lanes.reserve(&hook);
     assert!(lanes.parked(&hook));
-    assert!(lanes.reserve(&hook).is_none());
+    assert!(!lanes.reserve(&hook).in_memory);
     let refill = lanes.to_refill();
     assert_eq!((refill.len(), refill[0].room, refill[0].wanted), (1, BUFFER - 1, Wanted::Parked));
-    assert!(lanes.to_refill().is_empty() && lanes.reserve(&hook).is_none());
+    assert!(lanes.to_refill().is_empty() && !lanes.reserve(&hook).in_memory);
     lanes.refilled(&refill[0], Refilled { more: true, barrier: None });
     let refill = lanes.to_refill();
     assert_eq!(refill.len(), 1);
     lanes.refilled(&refill[0], Refilled::default());
-    assert!(lanes.reserve(&hook).is_some());
+    assert!(lanes.reserve(&hook).in_memory);
     drop(place);
     assert!(lanes.lock().lanes.is_empty(), "an idle lane costs nothing");
 }
@@ -286,61 +284,14 @@ fn what_is_replayed_waits_behind_what_is_fresh() {
     lanes.refilled(&refill, Refilled { more: true, barrier: None });
     assert!(lanes.to_refill().is_empty(), "there are enough of them");
     let first = take(&lanes).unwrap();
-    let place = lanes.reserve(&hook).expect("replays do not park what is fresh");
+    let place = lanes.reserve(&hook);
+    assert!(place.in_memory, "replays do not park what is fresh");
     lanes.put(&place, job("c", "a", 1));
     lanes.done(&first, false);
     let second = take(&lanes).unwrap();
     assert_eq!((first.delivery.as_str(), second.delivery.as_str()), ("a-10", "a-1"));
     lanes.done(&second, false);
     assert_eq!(take(&lanes).unwrap().delivery, "a-11");
-}
-
-/// Has the lane learn that nothing but what it holds waits for a retry, or this.
-fn learn(lanes: &Lanes, hook: &Webhook, barrier: Option<&str>) {
-    lanes.parked(hook);
-    let refill = lanes.to_refill().remove(0);
-    assert_eq!(refill.wanted, Wanted::Ordered);
-    lanes.refilled(&refill, Refilled { more: false, barrier: Some(barrier.map(str::to_owned)) });
-}
-
-#[test]
-fn an_ordered_lane_takes_nothing_before_it_knows_what_waits() {
-    let lanes = Arc::new(Lanes::new(9));
-    let hook = ordered("a");
-    assert!(lanes.reserve(&hook).is_none());
-    lanes.offer(&hook, vec![job("c", "a", 2), job("c", "a", 1)], false);
-    assert!(lanes.take().is_none());
-    learn(&lanes, &hook, None);
-    assert!(lanes.reserve(&hook).is_some());
-    let first = take(&lanes).unwrap();
-    assert_eq!(first.delivery, "a-1");
-    assert!(lanes.take().is_none(), "one at a time");
-    lanes.done(&first, false);
-    assert_eq!(take(&lanes).unwrap().delivery, "a-2");
-}
-
-#[test]
-fn in_an_ordered_lane_what_waits_for_its_retry_is_not_passed() {
-    let lanes = Lanes::new(9);
-    let hook = ordered("a");
-    lanes.offer(&hook, vec![job("c", "a", 1), job("c", "a", 2), job("c", "a", 4)], false);
-    learn(&lanes, &hook, Some("a-3"));
-    let first = take(&lanes).unwrap();
-    lanes.done(&first, true);
-    assert!(lanes.take().is_none(), "the first waits for its retry");
-    lanes.offer(&hook, vec![first], false);
-    let first = take(&lanes).unwrap();
-    assert_eq!(first.delivery, "a-1");
-    lanes.done(&first, false);
-    // The first stood in the way of learning anew what else does.
-    assert!(lanes.take().is_none());
-    learn(&lanes, &hook, Some("a-3"));
-    let second = take(&lanes).unwrap();
-    lanes.done(&second, false);
-    assert!(lanes.take().is_none(), "the fourth must not pass the third");
-    lanes.tidy();
-    learn(&lanes, &hook, None);
-    assert_eq!(take(&lanes).unwrap().delivery, "a-4");
 }
 
 #[test]
@@ -401,8 +352,25 @@ fn what_somebody_asks_for_does_not_wait_for_the_next_probe() {
     lanes.judge(&job("c", "a", 0), Verdict::Silent, 0);
     lanes.offer(&hook, jobs("a", 3), false);
     assert!(lanes.take().is_none());
-    assert!(lanes.urge(&hook, job("c", "a", 9)));
+    assert!(lanes.urge(&hook, job("c", "a", 9)).0);
     assert_eq!(take(&lanes).unwrap().delivery, "a-9");
+}
+
+#[test]
+fn what_somebody_asks_for_keeps_to_the_pace_and_is_bounded() {
+    let (hands, lanes) = Hands::lanes(9);
+    let hook = Webhook { rate_limit: Some(2), ..webhook("a", 8) };
+    let refused = (0..2 * BUFFER + 3).filter(|number| lanes.urge(&hook, job("c", "a", *number)).1.is_some()).count();
+    assert_eq!(refused, 3);
+    assert!(lanes.urge(&hook, job("c", "a", 0)).1.is_none(), "it waits already");
+    lanes.hasten(&hook, "a-7");
+    assert_eq!(take(&lanes).unwrap().delivery, "a-7");
+    lanes.hasten(&hook, "a-8");
+    assert!(lanes.take().is_none());
+    hands.pass(Duration::from_millis(500));
+    lanes.open();
+    assert_eq!(take(&lanes).unwrap().delivery, "a-8");
+    assert!(!lanes.hasten(&hook, "a-8") && lanes.take().is_none());
 }
 
 #[test]

@@ -14,12 +14,15 @@ const BYTES: i64 = 4 << 20;
 const PARK_STEP: i64 = 5_000;
 
 /// Which of a webhook's parked deliveries to take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parked {
     /// The oldest.
     Any,
     /// The oldest, but none that is younger than one that waits for its retry.
-    Ordered,
+    Ordered {
+        /// Nor one that is younger than this.
+        before: Option<String>,
+    },
     /// Those to be replayed.
     Replayed,
 }
@@ -85,14 +88,15 @@ impl Store {
         let webhook = webhook.to_owned();
         let work = work(move |connection| {
             Box::pin(async move {
-                let barrier: Option<String> = match parked {
-                    Parked::Any | Parked::Replayed => None,
-                    Parked::Ordered => {
-                        sqlx::query_scalar(FIRST_SCHEDULED).bind(webhook.as_str()).fetch_one(&mut *connection).await?
+                let kind = if parked == Parked::Replayed { 2 } else { 1 };
+                let (barrier, before): (Option<String>, _) = match parked {
+                    Parked::Any | Parked::Replayed => (None, None),
+                    Parked::Ordered { before } => {
+                        let query = sqlx::query_scalar(FIRST_SCHEDULED).bind(webhook.as_str());
+                        (query.fetch_one(&mut *connection).await?, before)
                     }
                 };
-                let kind = if parked == Parked::Replayed { 2 } else { 1 };
-                let end = barrier.clone().unwrap_or_else(|| END.into());
+                let end = barrier.iter().chain(&before).min().cloned().unwrap_or_else(|| END.into());
                 let key = Key::Webhook(webhook, kind, end);
                 Ok((claim(connection, PARKED, (key, lease, limit)).await?, barrier))
             })

@@ -1,0 +1,284 @@
+//! `POST /deliveries/replay`.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::response::IntoResponse;
+use http::{Method, StatusCode};
+use posthaste::domain::time::rfc3339;
+use posthaste_tests::{Arrival, Client, Host, MovedClock, Receiver, until};
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+
+const EVER: &str = "2020-01-01T00:00:00Z";
+
+async fn replay(client: &Client, body: &Value) -> u64 {
+    client.post("/deliveries/replay", body).await.expect(202)["count"].as_u64().unwrap()
+}
+
+/// Publishes so many events of a type and waits until all of them have arrived; answers their deliveries.
+async fn delivered(host: &Host, kind: &str, count: usize) -> Vec<String> {
+    let lines = (0..count).fold(String::new(), |mut text, number| {
+        writeln!(text, r#"{{"type":"{kind}","data":{number}}}"#).unwrap();
+        text
+    });
+    let headers = [("content-type", "application/x-ndjson")];
+    let answer = host.call(Method::POST, "/events/batch", &headers, lines).await.expect(202);
+    let ids = answer["results"].as_array().unwrap().iter();
+    let ids: Vec<_> = ids.map(|one| one["delivery_id"].as_str().unwrap().to_owned()).collect();
+    nothing_waits(host).await;
+    ids
+}
+
+async fn nothing_waits(host: &Host) {
+    until("nothing waits", || async {
+        let page = host.get("/deliveries?status=pending&limit=1").await.expect(200);
+        page["data"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+}
+
+fn ids(arrivals: &[Arrival]) -> Vec<String> {
+    let mut ids: Vec<_> = arrivals.iter().map(|arrival| arrival.header("webhook-id").to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn what_type_status_and_time_name_is_sent_again_under_the_same_ids() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=1ms"]).await, Receiver::start().await);
+    for kind in ["a", "b"] {
+        host.subscribe(&json!({"type": kind, "target_url": receiver.url(&format!("/{kind}"))})).await;
+    }
+    delivered(&host, "a", 3).await;
+    receiver.answer_status(500);
+    delivered(&host, "b", 2).await;
+    receiver.answer_status(200);
+    clock.pass(3_600_000);
+    let middle = host.delivery(&delivered(&host, "a", 4).await[0], "delivered").await;
+    let middle = middle["created_at"].as_str().unwrap();
+    clock.pass(3_600_000);
+    let mut seen = receiver.arrivals().len();
+    for (ask, path, count) in [
+        (json!({"since": EVER}), "", 9),
+        (json!({"since": EVER, "type": "a"}), "/a", 7),
+        (json!({"since": EVER, "type": "a", "until": middle}), "/a", 3),
+        (json!({"since": middle, "status": "delivered", "type": "a"}), "/a", 4),
+        (json!({"since": middle, "until": middle}), "", 0),
+        (json!({"since": EVER, "type": "c"}), "", 0),
+        (json!({"since": EVER, "status": "failed"}), "", 0),
+        (json!({"since": "2100-01-01T00:00:00Z"}), "", 0),
+    ] {
+        assert_eq!(replay(&host, &ask).await, count, "{ask}");
+        let expected = seen + usize::try_from(count).unwrap();
+        let arrivals = receiver.wait_for(expected).await;
+        nothing_waits(&host).await;
+        assert_eq!(receiver.arrivals().len(), expected, "{ask}");
+        assert!(arrivals[seen..].iter().all(|arrival| arrival.path.starts_with(path)), "{ask}");
+        seen = expected;
+    }
+    let distinct: HashSet<_> = ids(&receiver.arrivals()).into_iter().collect();
+    assert_eq!(distinct.len(), 9, "every one under its own id");
+    // Only those that failed: the plain use of it.
+    receiver.answer_status(500);
+    let failed = delivered(&host, "b", 5).await;
+    receiver.answer_status(200);
+    clock.pass(1000);
+    assert_eq!(replay(&host, &json!({"since": EVER, "status": "failed"})).await, 5);
+    for id in failed {
+        assert_eq!(host.delivery(&id, "delivered").await["attempt_count"], 3);
+    }
+}
+
+#[tokio::test]
+async fn what_fails_again_has_its_whole_schedule_anew() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=2ms,2ms"]).await, Receiver::start().await);
+    receiver.answer_status(500);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let id = delivered(&host, "t", 1).await.remove(0);
+    for attempts in [6, 9] {
+        clock.pass(1000);
+        assert_eq!(replay(&host, &json!({"since": EVER})).await, 1);
+        host.delivery_when(&id, "failed anew", |one| one["attempt_count"] == attempts && one["status"] == "failed")
+            .await;
+    }
+    let whole = host.delivery(&id, "failed").await;
+    let numbers: Vec<_> =
+        whole["attempts"].as_array().unwrap().iter().map(|one| one["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
+    assert_eq!(receiver.arrivals().len(), 9);
+}
+
+#[tokio::test]
+async fn what_is_fresh_goes_before_the_rest_of_a_replay() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &["--attempt-timeout=25s"]).await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 2});
+    host.subscribe(&hook).await;
+    delivered(&host, "t", 300).await;
+    clock.pass(1000);
+    receiver.hold();
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 300);
+    receiver.wait_for(302).await;
+    let fresh = host.publish("t", &json!("fresh")).await;
+    receiver.release(2);
+    let arrivals = receiver.wait_for(304).await;
+    assert!(arrivals[302..].iter().any(|arrival| arrival.text() == "\"fresh\""));
+    receiver.open();
+    host.delivery(&fresh, "delivered").await;
+    nothing_waits(&host).await;
+    assert_eq!(receiver.arrivals().len(), 601);
+}
+
+#[tokio::test]
+async fn a_replay_survives_a_restart_in_its_middle() {
+    let clock = Arc::new(MovedClock::default());
+    let (mut host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
+    let hook = |rate: Option<u32>| json!({"type": "t", "target_url": receiver.url("/"), "rate_limit": rate});
+    host.subscribe(&hook(None)).await;
+    delivered(&host, "t", 1000).await;
+    delivered(&host, "t", 400).await;
+    clock.pass(1000);
+    // Slow enough that the restart comes in its middle, also of marking what is to be sent.
+    host.subscribe(&hook(Some(100))).await;
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 1400);
+    receiver.wait_for(1405).await;
+    host.restart().await;
+    assert!(receiver.arrivals().len() < 2000);
+    host.subscribe(&hook(None)).await;
+    let arrivals = receiver.wait_for(2800).await;
+    nothing_waits(&host).await;
+    let distinct: HashSet<_> = ids(&arrivals).into_iter().collect();
+    assert_eq!((distinct.len(), receiver.arrivals().len()), (1400, 2800));
+}
+
+#[tokio::test]
+async fn a_replay_for_a_disabled_webhook_waits_for_it_and_comes_at_once() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let ids = delivered(&host, "t", 3).await;
+    clock.pass(1000);
+    host.patch(&format!("/webhooks/{id}"), &json!({"enabled": false})).await.expect(200);
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 3);
+    for delivery in &ids {
+        host.delivery(delivery, "pending").await;
+    }
+    assert_eq!(receiver.arrivals().len(), 3);
+    let begun = std::time::Instant::now();
+    host.patch(&format!("/webhooks/{id}"), &json!({"enabled": true})).await.expect(200);
+    receiver.wait_for(6).await;
+    // What is only found by the search for what was forgotten takes up to a quarter of a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn those_of_removed_webhooks_and_other_companies_stay_as_they_are() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
+    let other = host.company("other").await;
+    other.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let foreign = other.publish("t", &json!(1)).await;
+    other.delivery(&foreign, "delivered").await;
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    delivered(&host, "t", 2).await;
+    host.delete(&format!("/webhooks/{id}"), &Value::Null).await.expect(200);
+    clock.pass(1000);
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 0);
+    // Where there is one again, they are its own.
+    let anew = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/anew")})).await;
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 2);
+    receiver.wait_for(5).await;
+    nothing_waits(&host).await;
+    let page = host.get(&format!("/deliveries?webhook={anew}")).await.expect(200);
+    assert_eq!((page["data"].as_array().unwrap().len(), receiver.arrivals().len()), (2, 5));
+    assert_eq!(other.get(&format!("/deliveries/{foreign}")).await.expect(200)["attempt_count"], 1);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_and_says_where() {
+    let host = Host::start().await;
+    for (body, status, part) in [
+        (json!({}), 422, "[/since]"),
+        (json!({"since": "yesterday"}), 422, "[/since]"),
+        (json!({"since": 5}), 422, "[/since]"),
+        (json!({"since": EVER, "until": "2020-13-01T00:00:00Z"}), 422, "[/until]"),
+        (json!({"since": EVER, "until": "2019-01-01T00:00:00Z"}), 422, "[/until]"),
+        (json!({"since": EVER, "status": "lost"}), 422, "[/status]"),
+        (json!({"since": EVER, "type": "a b"}), 422, "[/type]"),
+        (json!({"since": EVER, "webhook": "wh_1"}), 422, "webhook"),
+        (json!([]), 422, ""),
+    ] {
+        let text = host.post("/deliveries/replay", &body).await.problem(status);
+        assert!(text.contains(part), "{body}: {text}");
+    }
+    host.call(Method::POST, "/deliveries/replay", &[], "{").await.problem(400);
+    host.call(Method::POST, "/deliveries/replay", &[], "").await.problem(400);
+    assert_eq!(replay(&host, &json!({"since": EVER, "until": null, "type": null, "status": null})).await, 0);
+}
+
+/// A log of so many deliveries to webhook `webhook`, all delivered in this minute.
+async fn fill(host: &Host, webhook: &str, now_ms: i64) {
+    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
+        INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
+        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || printf('%012x', $1 + i), 'e' || i, \
+        't', $2, 'delivered', 1, 0, 0, $1, $1, '[]', '1' FROM n";
+    sqlx::query(fill).bind(now_ms - 60_000).bind(webhook).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_company_has_ten_replays_under_way_at_most() {
+    use posthaste::clock::{Clock, SystemClock};
+    let (mut host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
+    let id = host.subscribe(&hook).await;
+    host.stop().await;
+    let now = SystemClock.now_ms();
+    fill(&host, &id, now).await;
+    host.restart().await;
+    let ask = json!({"since": rfc3339(now - 3_600_000)});
+    let mut refused = Vec::new();
+    // Each takes twenty steps or more, with a rest after each.
+    for _ in 0..40 {
+        let answer = host.post("/deliveries/replay", &ask).await;
+        if answer.status == 422 {
+            refused.push(answer.problem(422));
+            break;
+        }
+        answer.expect(202);
+    }
+    assert!(refused[0].contains("10 replays under way"), "{refused:?}");
+    let other = host.company("other").await;
+    assert_eq!(replay(&other, &ask).await, 0, "another company has its own");
+}
+
+#[tokio::test]
+async fn some_that_fail_do_not_hold_up_the_others() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    delivered(&host, "t", 90).await;
+    clock.pass(1000);
+    receiver.answer(|_, arrival| {
+        let fails = arrival.json().as_u64().unwrap().is_multiple_of(3);
+        if fails { StatusCode::BAD_GATEWAY } else { StatusCode::OK }.into_response()
+    });
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 90);
+    receiver.wait_for(180).await;
+    until("sixty are delivered again", || async {
+        let page = host.get("/deliveries?status=delivered").await.expect(200);
+        (page["data"].as_array().unwrap().len() == 60).then_some(())
+    })
+    .await;
+    // Those that wait for their retry may be replayed themselves.
+    clock.pass(1000);
+    receiver.answer_status(200);
+    assert_eq!(replay(&host, &json!({"since": EVER, "status": "pending"})).await, 30);
+    receiver.wait_for(210).await;
+    nothing_waits(&host).await;
+}
