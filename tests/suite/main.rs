@@ -13,6 +13,7 @@ mod compiling;
 mod crash;
 mod credentials;
 mod delivering;
+mod disabling;
 mod dry_runs;
 mod guard;
 mod guide;

@@ -1,5 +1,6 @@
 //! What an attempt came to, written to the log: the one place that decides what a failed attempt means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -12,8 +13,8 @@ use crate::store::Completion;
 
 /// A webhook that has only failed for this long is disabled, in milliseconds.
 const GIVE_UP_MS: i64 = 48 * 3_600_000;
-/// A streak of failures is written down once it is this old, in milliseconds: a webhook that fails now and then must
-/// not cost a write each time.
+/// A streak of failures is written down once it is this old, in milliseconds, or pauses for as long: a webhook that fails
+/// now and then must not cost a write each time.
 const NOTED_MS: i64 = 60_000;
 /// How much later than asked for by `Retry-After` an attempt may be, as a part of the wait.
 const LATER: f64 = 0.1;
@@ -36,6 +37,15 @@ pub(super) enum Came {
     Silent,
     /// The host could not make the attempt.
     Hindered,
+}
+
+/// What becomes of a delivery after an attempt.
+struct Next {
+    status: Status,
+    /// When it is due again.
+    due: Option<i64>,
+    /// The disabled webhook that it waits for.
+    waits_for: Option<Arc<Webhook>>,
 }
 
 /// How an attempt ended.
@@ -106,7 +116,7 @@ impl Pipeline {
     pub(super) async fn record(&self, job: &Job, webhook: &Webhook, ending: Ending) -> bool {
         let inner = &self.0;
         let number = job.attempt_count.saturating_add(1);
-        let (status, due) = self.follows(job, number, &ending.came);
+        let Next { status, due, waits_for } = self.as_it_stands(job, self.follows(job, number, &ending.came)).await;
         let cautious = inner.time.cautious();
         let (verdict, gone) = (ending.verdict(), matches!(ending.came, Came::Refused { gone: true, .. }));
         let why = ending.error.clone().unwrap_or_default();
@@ -128,10 +138,15 @@ impl Pipeline {
         if due.is_some() {
             inner.wake_sweep.notify_one();
         }
+        if let Some(webhook) = waits_for {
+            // It may have been enabled meanwhile, and its lane been refilled before this was parked.
+            inner.lanes.parked(&webhook);
+        }
         if gone {
             self.disable(webhook, "the receiver answered 410 Gone").await;
         } else if let Some(streak) = streak {
-            self.fails(webhook, streak.since, &why).await;
+            let rests = due.is_none_or(|due| due.saturating_sub(inner.time.due()) >= NOTED_MS);
+            self.fails(webhook, (streak.since, rests), &why).await;
         } else if verdict == Verdict::Well && webhook.failing_since.is_some() {
             self.note_failing(webhook, None).await;
         }
@@ -157,13 +172,29 @@ impl Pipeline {
         }
     }
 
-    /// A webhook has failed since `since`, without a success in between.
-    async fn fails(&self, webhook: &Webhook, since: i64, why: &str) {
+    /// The same, unless the webhook was removed or disabled while the attempt was made: nothing is tried again then, or
+    /// not before it is enabled.
+    async fn as_it_stands(&self, job: &Job, (status, due): (Status, Option<i64>)) -> Next {
+        let same = Next { status, due, waits_for: None };
+        if due.is_none() {
+            return same;
+        }
+        match self.0.store.webhook_for(&job.event.company, &job.event.event_type).await {
+            Ok(Some(webhook)) if webhook.id == job.webhook && webhook.enabled => same,
+            Ok(Some(webhook)) if webhook.id == job.webhook => Next { due: None, waits_for: Some(webhook), ..same },
+            Ok(_) => Next { status: Status::Cancelled, due: None, ..same },
+            // Whoever takes it up when it is due looks again.
+            Err(_) => same,
+        }
+    }
+
+    /// A webhook has failed since `since`, without a success in between; `rests`: its next attempt may be long after.
+    async fn fails(&self, webhook: &Webhook, (since, rests): (i64, bool), why: &str) {
         let since = webhook.failing_since.map_or(since, |noted| noted.min(since));
         let age = self.0.time.cautious().saturating_sub(since);
         if age >= GIVE_UP_MS {
             self.disable(webhook, &format!("every attempt failed for 48 hours, the last one with: {why}")).await;
-        } else if age >= NOTED_MS && webhook.failing_since.is_none() {
+        } else if (age >= NOTED_MS || rests) && webhook.failing_since.is_none() {
             self.note_failing(webhook, Some(since)).await;
         }
     }
