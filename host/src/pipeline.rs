@@ -21,7 +21,7 @@ mod worker;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -85,7 +85,7 @@ struct Inner {
     process: Arc<str>,
     wake_sweep: Notify,
     wake_replays: Notify,
-    pings: Semaphore,
+    pings: ping::Turns,
     /// When the sweep last got through.
     swept: Mutex<Instant>,
     stop: CancellationToken,
@@ -119,7 +119,7 @@ impl Pipeline {
             process,
             wake_sweep: Notify::new(),
             wake_replays: Notify::new(),
-            pings: Semaphore::new(ping::MAX_PINGS),
+            pings: ping::Turns::default(),
             swept: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),

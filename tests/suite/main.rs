@@ -23,6 +23,7 @@ mod oauth;
 mod ordering;
 mod pacing;
 mod patching;
+mod pinging;
 mod plugins;
 mod problems;
 mod publishing;

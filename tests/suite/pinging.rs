@@ -1,0 +1,126 @@
+//! `POST /webhooks/{id}/test`: one event through the whole path, now.
+
+use std::time::Duration;
+
+use posthaste_tests::{Answer, Client, Host, Receiver, guest};
+use serde_json::{Value, json};
+
+async fn test(client: &Client, id: &str) -> Answer {
+    client.post(&format!("/webhooks/{id}/test"), &Value::Null).await
+}
+
+#[tokio::test]
+async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/hook"), "challenge": "c1", "headers": {"x-a": "1"}});
+    let webhook = host.post("/webhooks", &hook).await.expect(201);
+    let id = webhook["id"].as_str().unwrap();
+    let attempt = test(&host, id).await.expect(200);
+    assert_eq!(
+        (&attempt["number"], &attempt["status_code"], &attempt["error"]),
+        (&json!(1), &json!(200), &Value::Null)
+    );
+    let arrival = receiver.first().await;
+    assert_eq!((arrival.path.as_str(), arrival.header("webhook-event-type")), ("/hook", "ping"));
+    assert_eq!((arrival.header("x-factorial-wh-challenge"), arrival.header("x-a")), ("c1", "1"));
+    assert_eq!((&arrival.json()["type"], &arrival.json()["webhook"]), (&json!("ping"), &json!(id)));
+    let secret = posthaste::outbound::sign::parse_secret(webhook["signing_secret"].as_str().unwrap()).unwrap();
+    let signed =
+        (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
+    posthaste_tests::verify(&secret, signed, &arrival.body, signed.1.parse().unwrap()).unwrap();
+    assert_eq!(attempt["request_headers"]["webhook-id"], arrival.header("webhook-id"));
+    // It is in the log like any other.
+    let page = host.get(&format!("/deliveries?webhook={id}&type=ping&status=delivered")).await.expect(200);
+    let listed = &page["data"][0];
+    assert_eq!((&listed["event_id"], &listed["attempt_count"]), (&json!(arrival.header("webhook-id")), &json!(1)));
+    let whole = host.get(&format!("/deliveries/{}", listed["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!((&whole["attempts"][0], &whole["payload"]), (&attempt, &arrival.json()));
+    let again = host.post(&format!("/deliveries/{}/retry", listed["id"].as_str().unwrap()), &Value::Null).await;
+    assert!(again.problem(409).contains("ping"));
+}
+
+#[tokio::test]
+async fn a_ping_goes_through_the_plugin() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    for name in ["replace", "drop", "trap"] {
+        host.upload(name, &guest(name)).await.expect(201);
+    }
+    for (plugin, outcome, status) in
+        [("replace", "replace", "delivered"), ("drop", "drop", "filtered"), ("trap", "error", "failed")]
+    {
+        let hook = json!({"type": plugin, "target_url": receiver.url("/"), "plugin": plugin});
+        let id = host.subscribe(&hook).await;
+        let attempt = test(&host, &id).await.expect(200);
+        assert_eq!((&attempt["plugin"]["name"], &attempt["plugin"]["outcome"]), (&json!(plugin), &json!(outcome)));
+        let page = host.get(&format!("/deliveries?webhook={id}")).await.expect(200);
+        assert_eq!(page["data"][0]["status"], status);
+    }
+    let arrivals = receiver.arrivals();
+    assert_eq!((arrivals.len(), arrivals[0].text()), (1, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn a_disabled_webhook_can_be_tried_and_stays_disabled() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "enabled": false})).await;
+    let waiting = host.publish("t", &json!(1)).await;
+    assert_eq!(test(&host, &id).await.expect(200)["status_code"], 200);
+    assert_eq!(host.get(&format!("/webhooks/{id}")).await.expect(200)["enabled"], false);
+    assert_eq!(host.get(&format!("/deliveries/{waiting}")).await.expect(200)["status"], "pending");
+    assert_eq!(receiver.arrivals().len(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook() {
+    let (host, receiver) = (Host::with(&["--attempt-timeout=300ms"]).await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    for status in [500, 404, 410] {
+        receiver.answer_status(status);
+        let attempt = test(&host, &id).await.expect(200);
+        assert_eq!(
+            (&attempt["status_code"], &attempt["error"]),
+            (&json!(status), &json!(format!("the receiver answered {status}")))
+        );
+    }
+    receiver.hold();
+    let attempt = test(&host, &id).await.expect(200);
+    assert_eq!(attempt["status_code"], Value::Null);
+    assert!(attempt["error"].as_str().unwrap().contains("no answer within 300 ms"), "{attempt}");
+    let page = host.get("/deliveries?status=failed").await.expect(200);
+    let failed = page["data"].as_array().unwrap();
+    assert!(failed.len() == 4 && failed.iter().all(|one| one["attempt_count"] == 1), "{page}");
+    assert_eq!(host.get(&format!("/webhooks/{id}")).await.expect(200)["enabled"], true);
+}
+
+#[tokio::test]
+async fn unknown_ones_and_other_companies_are_not_found() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    test(&host, "wh_nobody").await.problem(404);
+    test(&host.company("other").await, &id).await.problem(404);
+    assert!(receiver.arrivals().is_empty());
+}
+
+#[tokio::test]
+async fn many_at_once_are_bounded_and_one_company_leaves_room_for_others() {
+    let (host, receiver) = (Host::with(&["--attempt-timeout=25s"]).await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    receiver.hold();
+    let mut tasks = Vec::new();
+    for _ in 0..100 {
+        let (client, id) = (host.client.clone(), id.clone());
+        tasks.push(tokio::spawn(async move { test(&client, &id).await }));
+    }
+    // A neighbour's webhook is tried while all those hang.
+    receiver.wait_for(4).await;
+    let (other, well) = (host.company("other").await, Receiver::start().await);
+    let theirs = other.subscribe(&json!({"type": "t", "target_url": well.url("/")})).await;
+    let answer = tokio::time::timeout(Duration::from_secs(10), test(&other, &theirs)).await.unwrap();
+    assert_eq!(answer.expect(200)["status_code"], 200);
+    assert!(receiver.most_unanswered() < 64, "{}", receiver.most_unanswered());
+    receiver.open();
+    for task in tasks {
+        let answer = task.await.unwrap();
+        assert!([200, 429].contains(&answer.status), "{}", answer.status);
+    }
+}
