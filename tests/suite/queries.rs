@@ -43,6 +43,50 @@ async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
 }
 
 #[tokio::test]
+async fn limits_cursors_and_instants_of_any_text_are_answered() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let id = host.publish("t", &json!(1)).await;
+    let at = host.delivery(&id, "delivered").await["created_at"].as_str().unwrap().to_owned();
+    for (query, part) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1.5", "limit"),
+        ("limit=99999999999999999999", "limit"),
+        ("limit=", "limit"),
+        ("status=lost", "pending, delivered, filtered, failed, cancelled"),
+        ("status=", "status"),
+        ("since=yesterday", "since"),
+        ("until=2026-13-01T00:00:00Z", "until"),
+        ("until=2026-01-01", "until"),
+        ("colour=red", "colour"),
+    ] {
+        let text = host.get(&format!("/deliveries?{query}")).await.problem(422);
+        assert!(text.contains(part), "{query}: {text}");
+    }
+    let count = async |query: &str| {
+        host.get(&format!("/deliveries?{query}")).await.expect(200)["data"].as_array().unwrap().len()
+    };
+    for cursor in ["", "zzz", "%00", "%27%20OR%201=1--", "%F0%9F%90%8E", "dlv_", "dlv_0", "dlv_~~", &"x".repeat(4000)] {
+        assert!(count(&format!("cursor={cursor}")).await <= 1, "{cursor}");
+    }
+    assert_eq!((count(&format!("cursor={id}")).await, count("limit=1").await, count("limit=100").await), (0, 1, 1));
+    // `since` is that instant or later, `until` is before it.
+    let [since, until] = ["since", "until"].map(|field| format!("{field}={at}"));
+    assert_eq!((count(&since).await, count(&until).await, count(&format!("{since}&{until}")).await), (1, 0, 0));
+    assert_eq!((count("since=0001-01-01T00:00:00Z").await, count("until=9999-12-01T00:00:00Z").await), (1, 1));
+    assert_eq!((count("since=9999-12-01T00:00:00Z").await, count("until=0001-01-01T00:00:00Z").await), (0, 0));
+    assert_eq!(count("since=2020-01-01T00:00:00+02:00").await, 1);
+    assert_eq!((count("webhook=wh_nobody").await, count("type=%00").await), (0, 0));
+    host.company("other").await.get(&format!("/deliveries/{id}")).await.problem(404);
+    assert_eq!(
+        host.company("third").await.get("/deliveries").await.expect(200),
+        json!({"data": [], "next_cursor": null})
+    );
+}
+
+#[tokio::test]
 async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
     let mut host = Host::start().await;
     host.stop().await;

@@ -3,7 +3,9 @@
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
+use super::log::list_sql;
 use super::waiting::{DUE, FIRST_SCHEDULED, NEXT_DUE, PARKED, claim_sql};
+use crate::domain::delivery::Status;
 use crate::store::backend::Backend;
 
 async fn database() -> (tempfile::TempDir, SqliteConnection) {
@@ -38,4 +40,14 @@ async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_ord
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
     let first = plan(&mut connection, FIRST_SCHEDULED).await;
     assert!(first.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
+}
+
+#[tokio::test]
+async fn what_failed_is_found_by_its_partial_index_and_all_else_by_the_primary_key() {
+    let (_folder, mut connection) = database().await;
+    let failed = plan(&mut connection, &list_sql(Some(Status::Failed))).await;
+    assert!(failed.contains("USING INDEX deliveries_failed (company=? AND id>? AND id<?)"), "{failed}");
+    let any = plan(&mut connection, &list_sql(None)).await;
+    assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
+    assert!(!failed.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{failed}{any}");
 }
