@@ -1,0 +1,90 @@
+//! When a failed attempt is made again: the schedule from its first attempt to its last, and what `Retry-After` adds.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste::clock::Clock;
+use posthaste::domain::time::parse_rfc3339;
+use posthaste_tests::{Host, MovedClock, Receiver};
+use serde_json::{Value, json};
+
+/// The waits of the default schedule, in seconds.
+const WAITS: [i64; 19] = [
+    5, 15, 40, 90, 120, 600, 1200, 2400, 3600, 5400, 7200, 7200, 10_800, 10_800, 14_400, 18_000, 21_600, 28_800, 39_600,
+];
+const HOUR_MS: i64 = 3_600_000;
+
+fn instant(value: &Value) -> i64 {
+    parse_rfc3339(value.as_str().unwrap()).unwrap()
+}
+
+/// Waits until so many attempts were made, then has the time pass until the next; answers the wait, in milliseconds
+/// from the attempt's end.
+async fn next_attempt(host: &Host, clock: &MovedClock, id: &str, made: usize) -> i64 {
+    let delivery = host.delivery_when(id, "tried", |delivery| delivery["attempt_count"] == made).await;
+    assert_eq!(delivery["status"], "pending");
+    let (attempt, next) = (&delivery["attempts"][made - 1], instant(&delivery["next_attempt_at"]));
+    let wait = next - instant(&attempt["started_at"]) - attempt["duration_ms"].as_i64().unwrap();
+    clock.pass(next - clock.now_ms());
+    host.look().await;
+    wait
+}
+
+async fn failing(schedule: &str) -> (Host, Receiver, Arc<MovedClock>) {
+    let clock = Arc::new(MovedClock::default());
+    let host = Host::at(clock.clone(), &[&format!("--retry-schedule={schedule}")]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer_status(500);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    (host, receiver, clock)
+}
+
+#[tokio::test]
+async fn twenty_attempts_in_two_days_six_of_them_in_five_minutes() {
+    let schedule = WAITS.map(|seconds| format!("{seconds}s")).join(",");
+    let (host, receiver, clock) = failing(&schedule).await;
+    let id = host.publish("t", &json!(1)).await;
+    for (made, seconds) in (1..).zip(WAITS) {
+        let wait = next_attempt(&host, &clock, &id, made).await;
+        // A loaded machine writes the attempt down a little after it ended.
+        assert!((seconds * 900 - 10..seconds * 1100 + 1000).contains(&wait), "after attempt {made}: {wait} ms");
+    }
+    let delivery = host.delivery(&id, "failed").await;
+    let attempts = delivery["attempts"].as_array().unwrap();
+    let at: Vec<_> =
+        attempts.iter().map(|one| instant(&one["started_at"]) - instant(&delivery["created_at"])).collect();
+    assert_eq!((at.len(), receiver.arrivals().len()), (20, 20));
+    assert_eq!(at.iter().filter(|at| **at < 300_000).count(), 6, "{at:?}");
+    assert!((43 * HOUR_MS..53 * HOUR_MS).contains(&at[19]), "{at:?}");
+    assert_eq!((&delivery["next_attempt_at"], delivery["finished_at"].is_string()), (&Value::Null, true));
+    let ids: std::collections::HashSet<_> =
+        receiver.arrivals().iter().map(|arrival| arrival.header("webhook-id").to_owned()).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn retry_after_is_a_minimum_to_which_jitter_only_adds() {
+    let (host, receiver, clock) = failing("100s,100s,100s,100s,100s,100s").await;
+    // What the receiver asks for, in seconds or as a date, and the least and the most that is waited, in seconds.
+    let cases =
+        [("300", 300, 330), ("date", 600, 660), ("7200", 3600, 3960), ("10", 90, 110), ("0", 90, 110), ("x", 90, 110)];
+    for _ in 0..3 {
+        let time = clock.clone();
+        receiver.answer(move |before, _| {
+            let asked = cases.get(before % 7).map_or("3600", |case| case.0);
+            let date = UNIX_EPOCH + Duration::from_millis(time.now_ms().unsigned_abs()) + Duration::from_secs(601);
+            let asked = if asked == "date" { httpdate::fmt_http_date(date) } else { asked.into() };
+            (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", asked)]).into_response()
+        });
+        let id = host.publish("t", &json!(1)).await;
+        for (made, (asked, least, most)) in (1..).zip(cases) {
+            let wait = next_attempt(&host, &clock, &id, made).await;
+            assert!((least * 1000 - 10..most * 1000 + 2_000).contains(&wait), "{asked}: {wait} ms");
+        }
+        // There is nothing to wait for after the last.
+        let failed = host.delivery(&id, "failed").await;
+        assert_eq!((&failed["attempt_count"], &failed["next_attempt_at"]), (&json!(7), &Value::Null));
+    }
+}
