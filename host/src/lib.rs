@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 
 use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
+use metrics::Metrics;
 use outbound::{Guard, Outbound};
 use pipeline::{Parts, Pipeline};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
@@ -108,7 +109,9 @@ impl Service {
     /// As [`Service::start`].
     pub async fn start_in(around: Surroundings, config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
-        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?).await?;
+        let standard = standard::PLUGINS.iter().map(|(name, _)| *name);
+        let metrics = Arc::new(Metrics::new(around.clock.now_ms(), standard));
+        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
         let store = Arc::new(store);
         standard::install(&store, around.clock.now_ms()).await?;
         let delivering = config.delivering;
@@ -127,6 +130,7 @@ impl Service {
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             retention: config.retention,
+            metrics: metrics.clone(),
         };
         let pipeline = Pipeline::start(store.clone(), parts).await?;
         let router = api::router(Arc::new(api::Api {
@@ -135,13 +139,14 @@ impl Service {
             sandbox,
             outbound,
             clock: around.clock,
+            metrics: metrics.clone(),
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server = Server::start(listener, router);
+        let server = Server::start(listener, router, metrics);
         Ok(Self { address, server, pipeline, store, writer })
     }
 

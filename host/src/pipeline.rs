@@ -5,6 +5,7 @@
 
 mod compare;
 mod lanes;
+mod observe;
 mod plugins;
 mod publish;
 mod record;
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
+use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::{Compiler, Sandbox};
 use crate::store::{Store, StoreError};
@@ -59,6 +61,8 @@ pub struct Parts {
     pub challenge_header: String,
     /// How long finished deliveries are kept.
     pub retention: Duration,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 struct Inner {
@@ -103,6 +107,7 @@ impl Pipeline {
         pipeline.0.workers.spawn(pipeline.clone().sweep());
         pipeline.0.workers.spawn(pipeline.clone().expire());
         pipeline.0.workers.spawn(pipeline.clone().warm());
+        pipeline.0.workers.spawn(pipeline.clone().count_waiting());
         Ok(pipeline)
     }
 

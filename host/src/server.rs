@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
+
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
 /// A request's head that has not arrived by then ends the connection; so does an idle connection.
@@ -31,9 +33,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves `router` on `listener`.
-    pub(crate) fn start(listener: TcpListener, router: Router) -> Self {
+    pub(crate) fn start(listener: TcpListener, router: Router, metrics: Arc<Metrics>) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(accept(listener, router, stop.clone())), stop }
+        Self { task: tokio::spawn(accept(listener, router, metrics, stop.clone())), stop }
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -43,7 +45,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn accept(listener: TcpListener, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
@@ -69,8 +71,9 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
         let _ = stream.set_nodelay(true);
         let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let serving = graceful.watch(serving);
+        let open = metrics.connection_opened();
         tokio::spawn(async move {
-            let _place = place;
+            let _held = (place, open);
             // A client that goes away is no fault of ours.
             let _ = serving.await;
         });

@@ -27,6 +27,10 @@ pub(super) enum Kind {
     Unavailable,
 }
 
+/// What a response says in its extensions when it is a problem: the word for its kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reason(pub(super) &'static str);
+
 impl Kind {
     /// The status table: status, `type` (after `urn:posthaste:problem:`) and `title`.
     fn row(self) -> (StatusCode, &'static str, &'static str) {
@@ -108,6 +112,7 @@ impl IntoResponse for Problem {
             object.insert("errors".into(), self.errors.iter().map(error).collect());
         }
         let mut response = (status, body.to_string()).into_response();
+        response.extensions_mut().insert(Reason(kind));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {

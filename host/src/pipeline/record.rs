@@ -16,6 +16,8 @@ pub(super) struct Ending {
     pub(super) status: Option<Status>,
     pub(super) status_code: Option<u16>,
     pub(super) error: Option<String>,
+    /// The plugin failed, or could not be loaded, so that nothing was sent.
+    pub(super) plugin_failed: bool,
     pub(super) response_body: Option<String>,
     pub(super) request_headers: Option<Box<RawValue>>,
     pub(super) plugin: Option<Box<RawValue>>,
@@ -35,6 +37,7 @@ impl Pipeline {
     pub(super) async fn record(&self, job: &Job, started_at: i64, took: Duration, ending: Ending) {
         let number = job.attempt_count.saturating_add(1);
         let now = self.0.parts.clock.now_ms();
+        self.observe(job, took, now, &ending);
         let (status, due) = match ending.status {
             Some(status) => (status, None),
             None => match self.0.parts.schedule.wait_after(number, (self.0.parts.dice)()) {

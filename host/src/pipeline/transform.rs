@@ -41,7 +41,11 @@ impl Pipeline {
             return (Prepared::Send(Outgoing::original(&job.event)), None);
         };
         let (call, policy) = match self.version_of(webhook, reference).await {
-            Ok(plugin) => (self.call(&plugin, job.event.clone(), webhook.config.clone()).await, webhook.on_error),
+            Ok(plugin) => {
+                let call = self.call(&plugin, job.event.clone(), webhook.config.clone()).await;
+                self.0.parts.metrics.transform_ended(&reference.name, call.duration, call.result.is_err());
+                (call, webhook.on_error)
+            }
             // Not the plugin's failure but the host's: the event waits, whatever is to be done on errors of the plugin.
             Err(text) => (Call::failed(Failure::Broke(text)), OnError::Retry),
         };

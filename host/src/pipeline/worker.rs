@@ -52,10 +52,11 @@ impl Pipeline {
 
     async fn attempt(&self, job: &Job, webhook: &Webhook) {
         let (begun, started_at) = (Instant::now(), self.0.parts.clock.now_ms());
+        let _in_flight = self.0.parts.metrics.attempt_began();
         let (prepared, plugin) = self.transform(job, webhook).await;
         let ending = match prepared {
             Prepared::Filtered => Ending { plugin, ..Ending::filtered() },
-            Prepared::Failed(error) => Ending { plugin, ..Ending::failed(error) },
+            Prepared::Failed(error) => Ending { plugin, plugin_failed: true, ..Ending::failed(error) },
             Prepared::Send(outgoing) => Ending { plugin, ..self.send(job, webhook, outgoing, started_at).await },
         };
         self.record(job, started_at, begun.elapsed(), ending).await;

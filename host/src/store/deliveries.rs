@@ -16,6 +16,7 @@ mod log;
 #[cfg(test)]
 mod plans;
 mod recorded;
+mod waiting;
 
 pub use log::{Filter, Page};
 pub use recorded::Recorded;

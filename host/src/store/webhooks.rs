@@ -8,6 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use super::plugins::check_runs;
 use super::writer::work;
 use super::{Store, StoreError};
+use crate::domain::delivery::Status;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::{OnError, Webhook};
 
@@ -196,7 +197,8 @@ impl Store {
                 Ok(query.execute(connection).await?.rows_affected())
             })
         });
-        self.writer.run(work, |_| ()).await
+        let metrics = self.metrics.clone();
+        self.writer.run(work, move |count| metrics.deliveries_ended(Status::Cancelled, *count)).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! Completions of attempts hurry nobody: they wait up to [`LINGER`] for company. A crash before their commit costs a
 //! second POST, never a loss.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::StoreError;
 use super::deliveries::{self, Completion, NewDelivery, Published};
+use crate::metrics::Metrics;
 
 /// How long a completion may wait for others to share its commit.
 const LINGER: Duration = Duration::from_millis(20);
@@ -47,9 +49,14 @@ pub(super) struct Writer(mpsc::Sender<Op>);
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last way in is dropped and all is written.
-    pub(super) fn start(connection: SqliteConnection) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(super) fn start(connection: SqliteConnection, metrics: Arc<Metrics>) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), tokio::spawn(run(connection, receiver)))
+        (Self(sender), tokio::spawn(run(connection, receiver, metrics)))
+    }
+
+    /// How many operations wait.
+    pub(super) fn queue(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
     }
 
     pub(super) async fn publish(&self, publish: Publish) {
@@ -130,12 +137,12 @@ impl Group {
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut receiver: mpsc::Receiver<Op>) {
+async fn run(mut connection: SqliteConnection, mut receiver: mpsc::Receiver<Op>, metrics: Arc<Metrics>) {
     let mut kept: Vec<Completion> = Vec::new();
     loop {
         let mut group = Group { finishes: std::mem::take(&mut kept), ..Group::default() };
         let open = gather(&mut group, &mut receiver).await;
-        if let Err((error, finishes)) = commit(&mut connection, group).await {
+        if let Err((error, finishes)) = commit(&mut connection, group, &metrics).await {
             tracing::error!(%error, "the database did not take a group of writes; trying again");
             kept = finishes;
             sleep(REST).await;
@@ -171,15 +178,24 @@ async fn gather(group: &mut Group, receiver: &mut mpsc::Receiver<Op>) -> bool {
 
 /// Writes the group in one transaction and answers everybody. On failure those who wait are told, and the
 /// completions, which nobody else remembers, come back.
-async fn commit(connection: &mut SqliteConnection, group: Group) -> Result<(), (StoreError, Vec<Completion>)> {
+async fn commit(
+    connection: &mut SqliteConnection,
+    group: Group,
+    metrics: &Metrics,
+) -> Result<(), (StoreError, Vec<Completion>)> {
     if group.len() == 0 {
         return Ok(());
     }
+    let (begun, operations) = (Instant::now(), group.len());
     let Group { publishes, finishes, works } = group;
     let (rows, dones): (Vec<_>, Vec<_>) = publishes.into_iter().map(|publish| (publish.row, publish.done)).unzip();
     let mut answers = Vec::with_capacity(works.len());
     match write(connection, &rows, &finishes, works, &mut answers).await {
         Ok(published) => {
+            metrics.committed(operations, begun.elapsed());
+            for finished in &finishes {
+                metrics.deliveries_ended(finished.status, 1);
+            }
             for (done, answer) in dones.into_iter().zip(published) {
                 done(Ok(answer));
             }
