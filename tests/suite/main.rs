@@ -14,6 +14,7 @@ mod dry_runs;
 mod guide;
 mod hostile;
 mod languages;
+mod metrics;
 mod plugins;
 mod problems;
 mod publishing;
