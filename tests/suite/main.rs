@@ -17,6 +17,7 @@ mod guard;
 mod guide;
 mod hostile;
 mod languages;
+mod metrics;
 mod oauth;
 mod patching;
 mod plugins;
