@@ -1,6 +1,7 @@
 //! One call of `mask` on a real event, natively and in the sandbox, in turns: medians in microseconds.
-//! With the arguments `FILE EVENT.json CONFIG.json`, any other plugin.
+//! With the arguments `FILE EVENT.json CONFIG.json`, any other plugin; with `metrics`, what measuring costs.
 
+mod metrics;
 mod plugin;
 
 use std::error::Error;
@@ -34,6 +35,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [file, event, config] = arguments.as_slice() {
         return plugin::measure(file, event, config).await;
+    }
+    if arguments == ["metrics"] {
+        metrics::measure();
+        return Ok(());
     }
     let sandbox = Sandbox::new(Limits::default())?;
     let plugin = Arc::new(sandbox.compile("mask", MASK)?);

@@ -6,6 +6,7 @@ mod deliveries;
 mod events;
 mod failures;
 mod health;
+mod measure;
 mod ping;
 mod plugins;
 mod problem;
@@ -15,10 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::oauth::Tokens;
 use crate::outbound::Outbound;
 use crate::pipeline::Pipeline;
@@ -43,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) tokens: Option<Tokens>,
     /// Slows down who tries credentials.
     pub(crate) failures: Failures,
+    /// Counts what happens.
+    pub(crate) metrics: Arc<Metrics>,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.
@@ -79,8 +84,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .nest("/api/v1", v1)
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(measure::scrape))
         .fallback(|| async { Problem::new(Kind::NotFound, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async { Problem::new(Kind::Method, "this path does not take this method") })
+        .layer(from_fn_with_state(api.clone(), measure::count))
         .with_state(api)
 }
 

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod metrics;
 mod oauth;
 pub mod outbound;
 pub mod pipeline;
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 
 use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
+use metrics::Metrics;
 use oauth::Tokens;
 use outbound::{Guard, Outbound};
 use pipeline::{Parts, Pipeline};
@@ -123,7 +125,9 @@ impl Service {
     pub async fn start_in(around: Surroundings, config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
         let tokens = Tokens::start(config.oauth, around.clock.clone()).await.map_err(StartError::OAuth)?;
-        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?).await?;
+        let standard = standard::PLUGINS.iter().map(|(name, _)| *name);
+        let metrics = Arc::new(Metrics::new(around.clock.now_ms(), standard));
+        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
         let store = Arc::new(store);
         standard::install(&store, around.clock.now_ms()).await?;
         let delivering = config.delivering;
@@ -143,6 +147,7 @@ impl Service {
             challenge_header: delivering.challenge_header.clone(),
             retention: config.retention,
             max_attempts: max_attempts(),
+            metrics: metrics.clone(),
         };
         let pipeline = Pipeline::start(store.clone(), parts).await?;
         let router = api::router(Arc::new(api::Api {
@@ -153,13 +158,14 @@ impl Service {
             clock: around.clock,
             tokens,
             failures: api::Failures::default(),
+            metrics: metrics.clone(),
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server = Server::start(listener, router);
+        let server = Server::start(listener, router, metrics);
         Ok(Self { address, server, pipeline, store, writer })
     }
 

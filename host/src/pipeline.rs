@@ -7,6 +7,7 @@ mod again;
 mod compare;
 mod disable;
 mod lanes;
+mod observe;
 mod ping;
 mod plugins;
 mod publish;
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
+use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::{Compiler, Sandbox};
 use crate::store::{Store, StoreError};
@@ -70,6 +72,8 @@ pub struct Parts {
     pub retention: Duration,
     /// Attempts in flight at once, over all webhooks: each holds a socket.
     pub max_attempts: usize,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 struct Inner {
@@ -130,6 +134,7 @@ impl Pipeline {
         pipeline.0.workers.spawn(pipeline.clone().replays());
         pipeline.0.workers.spawn(pipeline.clone().expire());
         pipeline.0.workers.spawn(pipeline.clone().warm());
+        pipeline.0.workers.spawn(pipeline.clone().count_waiting());
         Ok(pipeline)
     }
 

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Peer;
+use crate::metrics::Metrics;
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -36,9 +37,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves `router` on `listener`.
-    pub(crate) fn start(listener: TcpListener, router: Router) -> Self {
+    pub(crate) fn start(listener: TcpListener, router: Router, metrics: Arc<Metrics>) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(accept(listener, router, stop.clone())), stop }
+        Self { task: tokio::spawn(accept(listener, router, metrics, stop.clone())), stop }
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -48,7 +49,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn accept(listener: TcpListener, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
@@ -79,8 +80,9 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
         });
         let serving = http.serve_connection(TokioIo::new(stream), service);
         let serving = graceful.watch(serving);
+        let open = metrics.connection_opened();
         tokio::spawn(async move {
-            let _place = place;
+            let _held = (place, open);
             // A client that goes away is no fault of ours.
             let _ = serving.await;
         });

@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::credential::Key;
 use crate::domain::webhook::Webhook;
+use crate::metrics::Metrics;
 use backend::Backend;
 use cache::ReadCache;
 use writer::Writer;
@@ -78,6 +79,7 @@ type WebhookCache = ReadCache<(String, String), Option<Arc<Webhook>>>;
 pub struct Store {
     readers: SqlitePool,
     writer: Writer,
+    metrics: Arc<Metrics>,
     sealer: Arc<Sealer>,
     webhooks: Arc<WebhookCache>,
     keys: ReadCache<String, Arc<Key>>,
@@ -91,20 +93,22 @@ pub struct Store {
 pub type WriterEnd = tokio::task::JoinHandle<()>;
 
 impl Store {
-    /// Opens `url`, creating and migrating it where needed; `sealer` holds the key of its signing secrets.
+    /// Opens `url`, creating and migrating it where needed; `sealer` holds the key of its signing secrets, `metrics`
+    /// hears of what is written.
     ///
     /// # Errors
     /// [`StoreError::Setup`]: not openable, served by another process, or sealed under another key.
-    pub async fn open(url: &str, sealer: Sealer) -> Result<(Self, WriterEnd), StoreError> {
+    pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
         let backend = Backend::open(url).await?;
         let lock = backend.lock()?;
         check_key(&backend.readers, &sealer).await?;
-        let (writer, end) = Writer::start(&backend).await?;
+        let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
         tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
         let store = Self {
             readers: backend.readers,
             writer,
+            metrics,
             sealer: Arc::new(sealer),
             webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),

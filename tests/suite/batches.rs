@@ -6,6 +6,7 @@ use http::Method;
 use posthaste::domain::credential::Scopes;
 use posthaste_tests::{Answer, Client, Host, Receiver};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 
 const NDJSON: &str = "application/x-ndjson";
 /// Events that [`subscribe`] sends.
@@ -234,4 +235,45 @@ async fn the_same_id_twice_is_one_delivery() {
     assert_eq!(alone, answer["results"][0]);
     host.publish("t", &json!("marker")).await;
     assert_eq!(arrived(&receiver, 3).await, [r#""once""#, "0", r#""marker""#]);
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_take_is_told_line_by_line() {
+    let (host, receiver) = subscribed().await;
+    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.event_id = 'no' \
+                  BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::raw_sql(refuse).execute(&mut connection).await.unwrap();
+    let lines = "{\"type\":\"t\",\"data\":1,\"id\":\"no\"}\n{\"type\":\"t\"}";
+    let answer = batch(&host, lines).await.expect(202);
+    assert_eq!(answer["accepted"], 0);
+    assert_eq!(
+        (&answer["results"][0]["error"]["status"], &answer["results"][1]["error"]["status"]),
+        (&json!(503), &json!(422))
+    );
+    sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut connection).await.unwrap();
+    assert_eq!(batch(&host, lines).await.expect(202)["accepted"], 1);
+    assert_eq!(arrived(&receiver, 1).await, ["1"]);
+}
+
+#[tokio::test]
+async fn an_error_does_not_repeat_the_whole_line() {
+    let (host, _receiver) = subscribed().await;
+    let long = "k".repeat(50_000);
+    let lines = [
+        format!(r#"{{"type":"t","data":1,"{long}":1}}"#),
+        format!(r#"{{"type":"t","data":1,"headers":{{"{long}":1}}}}"#),
+        format!(r#"{{"type":"t","data":1,"headers":"{long}"}}"#),
+        format!(r#"{{"type":"t","data":1,"headers":{{"{}":"v"}}}}"#, "k".repeat(8_000)),
+        format!(r#"{{"type":"{long}","data":1}}"#),
+        format!(r#"{{"type":"t","data":1,"id":"{long}"}}"#),
+        format!(r#"{{"type":"t","data":1,"company":"{long}"}}"#),
+        format!(r#"{{"type":"t","data":1,"occurred_at":"{long}"}}"#),
+        long.clone(),
+    ];
+    for line in lines {
+        let answer = batch(&host, &*line).await;
+        assert_eq!(answer.expect(202)["accepted"], 0);
+        assert!(answer.bytes.len() < 3_000, "{} bytes: {}", answer.bytes.len(), &line[..60]);
+    }
 }

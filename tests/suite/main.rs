@@ -20,6 +20,7 @@ mod guard;
 mod guide;
 mod hostile;
 mod languages;
+mod metrics;
 mod oauth;
 mod ordering;
 mod pacing;

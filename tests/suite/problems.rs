@@ -28,6 +28,34 @@ async fn what_is_not_there_and_what_is_not_meant() {
 }
 
 #[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
+    let host = Host::start().await;
+    for (path, method, allowed) in [
+        ("/webhooks", Method::PATCH, "GET,HEAD,POST,DELETE"),
+        ("/webhooks", Method::OPTIONS, "GET,HEAD,POST,DELETE"),
+        ("/webhooks/wh_1", Method::POST, "GET,HEAD,PATCH,DELETE"),
+        ("/webhooks/wh_1/secret/rotate", Method::GET, "POST"),
+        ("/events", Method::GET, "POST"),
+        ("/events/batch", Method::PUT, "POST"),
+    ] {
+        let answer = host.call(method.clone(), path, &[], "").await;
+        answer.problem(405);
+        let mut given: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
+        let mut expected: Vec<_> = allowed.split(',').collect();
+        given.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(given, expected, "{method} {path}");
+    }
+    let head = host.call(Method::HEAD, "/webhooks", &[], "").await;
+    assert_eq!((head.status, head.bytes.len()), (200, 0));
+    let head = host.call(Method::HEAD, "/webhooks/wh_nobody", &[], "").await;
+    assert_eq!((head.status, head.header("content-type")), (404, "application/problem+json"));
+    for path in ["/events/", "/events/batch/x", "/webhooks/wh_1/secret", "/webhooks/wh_1/secret/rotate/x"] {
+        host.call(Method::POST, path, &[], "{}").await.problem(404);
+    }
+}
+
+#[tokio::test]
 async fn health_needs_no_credential() {
     let host = Host::start().await;
     let nobody = host.with_key("");

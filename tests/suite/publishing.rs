@@ -103,6 +103,46 @@ async fn an_event_that_nobody_subscribes_to_is_accepted() {
     assert_eq!(host.get("/deliveries").await.expect(200)["data"], json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_id_at_the_same_instant_is_one_delivery() {
+    let (host, receiver) = subscribed().await;
+    let start = std::sync::Arc::new(tokio::sync::Barrier::new(40));
+    for round in 0..5 {
+        let mut tasks = Vec::new();
+        for number in 0..40 {
+            // Which of two different events with one id is first, nobody can say: but it is one.
+            let event = json!({"type": "t", "data": [round, number], "id": format!("same-{round}")});
+            let (client, start) = (host.with_key(host.key.clone()), start.clone());
+            tasks.push(tokio::spawn(async move {
+                start.wait().await;
+                client.post("/events", &event).await.expect(202)
+            }));
+        }
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        let first = &answers[0];
+        assert!(first["delivery_id"].is_string() && answers.iter().all(|answer| answer == first), "{answers:?}");
+        host.delivery(first["delivery_id"].as_str().unwrap(), "delivered").await;
+    }
+    host.publish("t", &json!("marker")).await;
+    let arrivals = receiver.wait_for(6).await;
+    assert_eq!(arrivals.len(), 6);
+    for (round, arrival) in arrivals[..5].iter().enumerate() {
+        assert_eq!(arrival.header("webhook-id"), format!("same-{round}"));
+    }
+}
+
+#[tokio::test]
+async fn null_is_as_good_as_nothing() {
+    let (host, receiver) = subscribed().await;
+    let event = r#"{"type":"t","data":null,"id":null,"occurred_at":null,"company":null,"headers":null}"#;
+    let answer = host.call(Method::POST, "/events", &[], event).await.expect(202);
+    assert!(answer["id"].as_str().unwrap().starts_with("evt_"));
+    assert_eq!(receiver.first().await.text(), "null");
+}
+
 #[tokio::test]
 async fn the_same_id_is_answered_alike_and_delivered_once_per_company() {
     let (host, receiver) = subscribed().await;

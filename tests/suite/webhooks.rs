@@ -224,3 +224,58 @@ async fn rules_are_checked_all_at_once_and_pointed_to() {
         host.post("/webhooks", &json!({"type": "t", "target_url": "http://127.0.0.1:1/", "plugin": "nobody"})).await;
     assert!(text.problem(422).contains("there is no plugin `nobody`"));
 }
+
+#[tokio::test]
+async fn the_type_has_two_names_and_is_given_once() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let url = receiver.url("/");
+    let both = json!({"type": "t", "subscription_type": "t", "target_url": url});
+    assert!(host.post("/webhooks", &both).await.problem(422).contains("[/subscription_type]"));
+    let bad = json!({"subscription_type": "a b", "target_url": url});
+    assert!(host.post("/webhooks", &bad).await.problem(422).contains("[/subscription_type]"));
+    for neither in [json!({}), json!({"type": null, "target_url": null})] {
+        let text = host.post("/webhooks", &neither).await.problem(422);
+        assert!(text.contains("[/type]") && text.contains("[/target_url]"), "{text}");
+    }
+    let created = host.post("/webhooks", &json!({"subscription_type": "t", "target_url": url})).await.expect(201);
+    assert_eq!(created["type"], "t");
+    for bad in [json!({}), json!({"type": "t", "subscription_type": "t"}), json!(["t"]), json!({"type": "t", "x": 1})] {
+        host.delete("/webhooks", &bad).await.problem(422);
+    }
+    host.call(http::Method::DELETE, "/webhooks", &[], "").await.problem(400);
+    let removed = host.delete("/webhooks", &json!({"subscription_type": "t"})).await.expect(200);
+    assert_eq!((&removed["id"], removed.get("signing_secret")), (&created["id"], None));
+}
+
+#[tokio::test]
+async fn fields_are_bounded() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let many: serde_json::Map<_, _> = (0..33).map(|number| (format!("x-{number}"), json!("v"))).collect();
+    let twins = json!({"x-a": "1", "X-A": "2"});
+    for (field, fine, bad) in [
+        ("challenge", json!("~".repeat(256)), json!("~".repeat(257))),
+        ("challenge", json!("!"), json!("")),
+        ("challenge", json!("a"), json!("a b")),
+        ("name", json!("é".repeat(128)), json!("é".repeat(129))),
+        ("name", json!(""), json!("a\nb")),
+        ("max_in_flight", json!(1024), json!(1025)),
+        ("max_in_flight", json!(1), json!(-1)),
+        ("rate_limit", json!(100_000), json!(100_001)),
+        ("rate_limit", json!(1), json!(1.5)),
+        ("headers", json!({"x-a": "v".repeat(8000)}), json!({"x-a": "v".repeat(8192)})),
+        ("headers", json!({"content-type": "text/plain"}), json!({"content-encoding": "gzip"})),
+        ("headers", json!({}), json!({"X-Factorial-Other": "x"})),
+        ("headers", twins, json!(many)),
+        ("ordered", json!(true), json!("true")),
+        ("type", json!("Employees::Events::EmployeeUpdated"), json!("x".repeat(129))),
+        ("target_url", json!(receiver.url("/?a=b#c")), json!("ftp://127.0.0.1/")),
+        ("target_url", json!(receiver.url("/")), json!("http://user@127.0.0.1/")),
+    ] {
+        let mut hook = json!({"type": "t", "target_url": receiver.url("/")});
+        hook[field] = fine;
+        assert!(host.post("/webhooks", &hook).await.status < 300, "{hook}");
+        hook[field] = bad;
+        let text = host.post("/webhooks", &hook).await.problem(422);
+        assert!(text.contains(&format!("[/{field}")), "{field}: {text}");
+    }
+}

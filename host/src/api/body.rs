@@ -18,6 +18,9 @@ use crate::domain::Invalid;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Largest JSON body other than an event's.
 pub(super) const SMALL: usize = 256 * 1024;
+/// Most characters of a key, and of the reader's words, that an error repeats: they may hold as much as the body does.
+const MAX_KEY: usize = 128;
+const MAX_DETAIL: usize = 512;
 
 /// Reads a body of at most `limit` bytes.
 ///
@@ -81,17 +84,29 @@ fn pointed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Invalid {
     for segment in error.path() {
         use serde_path_to_error::Segment;
         match segment {
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", escaped(key))),
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             Segment::Enum { .. } | Segment::Unknown => (),
         }
     }
     let text = error.inner().to_string();
-    let detail = text.split(" at line ").next().unwrap_or_default().to_owned();
+    let detail = clipped(text.rsplit_once(" at line ").map_or(&*text, |(detail, _)| detail), MAX_DETAIL);
     if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         pointer.push_str(&format!("/{field}"));
     }
     Invalid::at(pointer, detail)
+}
+
+/// A key as it stands in a JSON pointer (RFC 6901 §3), shortened where it is very long.
+pub(super) fn escaped(key: &str) -> String {
+    clipped(key, MAX_KEY).replace('~', "~0").replace('/', "~1")
+}
+
+fn clipped(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// The variable parts of the path.

@@ -39,6 +39,10 @@ pub(super) enum Kind {
     Full,
 }
 
+/// What a response says in its extensions when it is a problem: the word for its kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reason(pub(super) &'static str);
+
 impl Kind {
     /// The status table: status, `type` (after `urn:posthaste:problem:`) and `title`.
     fn row(self) -> (StatusCode, &'static str, &'static str) {
@@ -152,8 +156,9 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, ..) = self.kind.row();
+        let (status, kind, _) = self.kind.row();
         let mut response = (status, self.object().to_string()).into_response();
+        response.extensions_mut().insert(Reason(kind));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {

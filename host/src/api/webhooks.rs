@@ -111,7 +111,7 @@ pub(super) fn check_headers(headers: &[(String, String)], challenge_header: &str
 /// The first of them that cannot be, with its pointer.
 pub(super) fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<Invalid> {
     let (index, detail) = headers::check_all(headers, challenge_header).err()?;
-    let name = index.and_then(|index| headers.get(index)).map(|(name, _)| name.replace('~', "~0").replace('/', "~1"));
+    let name = index.and_then(|index| headers.get(index)).map(|(name, _)| body::escaped(name));
     Some(Invalid::at(name.map_or_else(|| "/headers".into(), |name| format!("/headers/{name}")), detail))
 }
 

@@ -39,6 +39,22 @@ impl Status {
     }
 }
 
+/// What is pending, by where it waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// For an instant: a retry.
+    pub scheduled: i64,
+    /// In a process's memory.
+    pub leased: i64,
+    /// In its webhook's lane, in the database.
+    pub parked: i64,
+    /// The same, behind all else: it is being replayed.
+    pub replayed: i64,
+    /// Since when the one has been due that has been so the longest, of those that are in no process's memory;
+    /// milliseconds since 1970.
+    pub oldest_due: Option<i64>,
+}
+
 /// A delivery as the log shows it.
 #[derive(Debug, Clone)]
 pub struct Delivery {

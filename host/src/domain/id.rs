@@ -27,9 +27,23 @@ impl Ids {
     }
 }
 
+/// When an identifier was made: milliseconds since 1970, from its first 48 bits. `None`: it is not one of ours.
+pub fn made_at(id: &str) -> Option<i64> {
+    let (_, uuid) = id.split_once('_')?;
+    i64::from_str_radix(uuid.get(..12)?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identifier_tells_when_it_was_made() {
+        assert_eq!(made_at(&Ids::default().next("dlv", 1_700_000_000_123)), Some(1_700_000_000_123));
+        for foreign in ["", "dlv", "dlv_", "dlv_018bcfe5", "dlv_xxxxxxxxxxxx", "dlv_éééééé"] {
+            assert_eq!(made_at(foreign), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn ascend_within_one_millisecond_and_when_the_clock_steps_back() {

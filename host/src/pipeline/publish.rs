@@ -68,6 +68,9 @@ impl Pipeline {
         let pipeline = self.clone();
         let job = webhook.zip(delivery.clone());
         let done = move |result: Result<Published, StoreError>| {
+            if let Ok(Published::Stored) = &result {
+                pipeline.0.parts.metrics.event_accepted();
+            }
             if let (Ok(Published::Stored), Some((webhook, delivery))) = (&result, job) {
                 pipeline.hand_over(&webhook, delivery, event, place);
             }

@@ -55,6 +55,8 @@ pub(super) struct Ending {
     pub(super) took: Duration,
     pub(super) status_code: Option<u16>,
     pub(super) error: Option<String>,
+    /// The plugin failed, or could not be loaded, so that nothing was sent.
+    pub(super) plugin_failed: bool,
     pub(super) response_body: Option<String>,
     pub(super) request_headers: Option<Box<RawValue>>,
     pub(super) plugin: Option<Box<RawValue>>,
@@ -68,6 +70,7 @@ impl Ending {
             took: Duration::ZERO,
             status_code: None,
             error: None,
+            plugin_failed: false,
             response_body: None,
             request_headers: None,
             plugin: None,
@@ -116,6 +119,7 @@ impl Pipeline {
     pub(super) async fn record(&self, job: &Job, webhook: &Webhook, ending: Ending) -> bool {
         let inner = &self.0;
         let number = job.attempt_count.saturating_add(1);
+        self.observe(job, &ending);
         let Next { status, due, waits_for } = self.as_it_stands(job, self.follows(job, number, &ending.came)).await;
         let cautious = inner.time.cautious();
         let (verdict, gone) = (ending.verdict(), matches!(ending.came, Came::Refused { gone: true, .. }));

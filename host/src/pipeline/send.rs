@@ -66,6 +66,7 @@ impl Pipeline {
         Ending {
             status_code: sent.status,
             error,
+            plugin_failed: false,
             // PostgreSQL's TEXT has no NUL.
             response_body: sent.status.map(|_| String::from_utf8_lossy(&sent.body).replace('\0', "\u{fffd}")),
             request_headers,

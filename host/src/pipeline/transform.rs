@@ -54,6 +54,7 @@ impl Pipeline {
         };
         let policy = webhook.on_error;
         let call = self.call(&plugin, job.event.clone(), webhook.config.clone()).await;
+        self.0.parts.metrics.transform_ended(&reference.name, call.duration, call.result.is_err());
         let report = report(&reference.name, (webhook, policy), &call);
         let prepared = match call.result {
             Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(&job.event)),

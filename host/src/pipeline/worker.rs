@@ -93,11 +93,12 @@ impl Pipeline {
     /// One attempt, from the transform to the receiver's answer.
     pub(super) async fn try_once(&self, job: &Job, webhook: &Webhook) -> Ending {
         let (begun, started_at) = (Instant::now(), self.0.time.of_day());
+        let _in_flight = self.0.parts.metrics.attempt_began();
         let (prepared, plugin) = self.transform(job, webhook).await;
         let ending = match prepared {
             Prepared::Filtered => Ending::filtered(),
-            Prepared::Failed(error) => Ending::failed(error),
-            Prepared::Hindered(error) => Ending::hindered(error),
+            Prepared::Failed(error) => Ending { plugin_failed: true, ..Ending::failed(error) },
+            Prepared::Hindered(error) => Ending { plugin_failed: true, ..Ending::hindered(error) },
             Prepared::Send(outgoing) => self.send(job, webhook, outgoing, started_at).await,
         };
         Ending { plugin, started_at, took: begun.elapsed(), ..ending }

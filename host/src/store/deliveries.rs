@@ -13,6 +13,7 @@ use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::Event;
 
 mod again;
+mod counts;
 mod log;
 #[cfg(test)]
 mod plans;

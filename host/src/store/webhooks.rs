@@ -10,6 +10,7 @@ use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use super::plugins::check_runs;
 use super::writer::work;
 use super::{Sealer, Store, StoreError, WebhookCache};
+use crate::domain::delivery::Status;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 
@@ -270,7 +271,8 @@ impl Store {
                 Ok(query.execute(connection).await?.rows_affected())
             })
         });
-        self.writer.run(work, |_| ()).await
+        let metrics = self.metrics.clone();
+        self.writer.run(work, move |count| metrics.deliveries_ended(Status::Cancelled, *count)).await
     }
 }
 

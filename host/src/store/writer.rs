@@ -4,6 +4,7 @@
 //! Completions of attempts hurry nobody: they wait up to [`LINGER`] for company. A crash before their commit costs a
 //! second POST, never a loss.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,6 +16,7 @@ use super::backend::{Backend, is_full};
 use super::deliveries::{self, Completion, NewDelivery, Published};
 use super::reserve::Reserve;
 use super::{Store, StoreError};
+use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 
 /// How long a completion may wait for others to share its commit.
@@ -52,15 +54,24 @@ pub(super) struct Writer(mpsc::Sender<Op>);
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last way in is dropped and all is written.
-    pub(super) async fn start(backend: &Backend) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
+    pub(super) async fn start(
+        backend: &Backend,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let writing = Writing {
             connection: backend.connect().await?,
             reserve: Reserve::make(backend.beside("reserve")),
             said: Seldom::default(),
+            metrics,
             kept: Vec::new(),
         };
         Ok((Self(sender), tokio::spawn(writing.run(receiver))))
+    }
+
+    /// How many operations wait.
+    pub(super) fn queue(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
     }
 
     pub(super) async fn publish(&self, publish: Publish) {
@@ -168,6 +179,7 @@ struct Writing {
     connection: SqliteConnection,
     reserve: Reserve,
     said: Seldom,
+    metrics: Arc<Metrics>,
     /// Completions that did not commit: nobody else remembers them.
     kept: Vec<Completion>,
 }
@@ -180,7 +192,7 @@ impl Writing {
             if self.reserve.is_missing(Instant::now()) {
                 group.refuse_publishes(&|| StoreError::Full);
             }
-            match commit(&mut self.connection, group).await {
+            match commit(&mut self.connection, group, &self.metrics).await {
                 Ok(()) if open => (),
                 Ok(()) => return,
                 Err((error, finishes)) => {
@@ -238,15 +250,24 @@ async fn gather(group: &mut Group, receiver: &mut mpsc::Receiver<Op>) -> bool {
 
 /// Writes the group in one transaction and answers everybody. On failure those who wait are told, and the
 /// completions, which nobody else remembers, come back.
-async fn commit(connection: &mut SqliteConnection, group: Group) -> Result<(), (sqlx::Error, Vec<Completion>)> {
+async fn commit(
+    connection: &mut SqliteConnection,
+    group: Group,
+    metrics: &Metrics,
+) -> Result<(), (sqlx::Error, Vec<Completion>)> {
     if group.len() == 0 {
         return Ok(());
     }
+    let (begun, operations) = (Instant::now(), group.len());
     let Group { publishes, finishes, works } = group;
     let (rows, dones): (Vec<_>, Vec<_>) = publishes.into_iter().map(|publish| (publish.row, publish.done)).unzip();
     let mut answers = Vec::with_capacity(works.len());
     match write(connection, &rows, &finishes, works, &mut answers).await {
         Ok(published) => {
+            metrics.committed(operations, begun.elapsed());
+            for finished in &finishes {
+                metrics.deliveries_ended(finished.status, 1);
+            }
             for (done, answer) in dones.into_iter().zip(published) {
                 done(Ok(answer));
             }

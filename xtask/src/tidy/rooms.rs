@@ -21,7 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
 ];
 
 /// What every room but `domain` may name; they themselves name each other and `domain`.
-const LEAVES: [&str; 3] = ["clock", "config", "telemetry"];
+const LEAVES: [&str; 4] = ["clock", "config", "metrics", "telemetry"];
 
 /// A crate and the modules that may use it.
 const CRATES: [(&str, &[&str]); 7] = [

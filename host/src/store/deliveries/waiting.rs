@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::super::writer::work;
 use super::{COLUMNS, Claimed, claimed};
+use crate::domain::id;
 use crate::store::{Store, StoreError};
 
 /// What the events taken in one statement may have together, in bytes: one at least is taken.
@@ -186,7 +187,7 @@ impl Store {
                    WHERE names.company IS NOT NULL) \
                    SELECT MAX((SELECT MAX(d.id) FROM deliveries d WHERE d.company = names.company)) FROM names";
         let newest: Option<String> = sqlx::query_scalar(sql).fetch_one(&self.readers).await?;
-        Ok(newest.and_then(|id| i64::from_str_radix(id.get(4..16)?, 16).ok()))
+        Ok(newest.as_deref().and_then(id::made_at))
     }
 }
 

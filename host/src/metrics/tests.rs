@@ -1,0 +1,91 @@
+//! What is written, and that it stays bounded.
+
+use std::time::Duration;
+
+use super::Metrics;
+use crate::domain::delivery::Waiting;
+
+fn metrics() -> Metrics {
+    Metrics::new(1_700_000_000_250, ["std-mask", "std-map"])
+}
+
+/// The values of every sample whose name and labels start so.
+fn values(metrics: &Metrics, start: &str) -> Vec<String> {
+    let text = metrics.text();
+    let lines = text.lines().filter(|line| line.starts_with(start));
+    lines.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn shows(metrics: &Metrics, sample: &str, value: &str) {
+    assert_eq!(values(metrics, &format!("{sample} ")), [value], "{sample} in\n{}", metrics.text());
+}
+
+#[test]
+fn the_format_and_what_is_known_from_the_start() {
+    let metrics = metrics();
+    let text = metrics.text();
+    assert!(text.contains("# TYPE posthaste_events_accepted_total counter\n"), "{text}");
+    assert!(text.contains("# TYPE posthaste_attempt_duration_seconds histogram\n"), "{text}");
+    shows(&metrics, &format!("posthaste_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), "1");
+    shows(&metrics, "process_start_time_seconds", "1700000000.25");
+    shows(&metrics, "posthaste_events_accepted_total", "0");
+    shows(&metrics, "posthaste_deliveries_total{outcome=\"failed\"}", "0");
+    assert!(!text.contains("pending"), "{text}");
+}
+
+#[test]
+fn five_minutes_are_a_bucket_and_a_counter() {
+    let metrics = metrics();
+    for seconds in [1, 300, 301] {
+        metrics.event_delivered(Duration::from_secs(seconds));
+    }
+    shows(&metrics, "posthaste_event_to_delivery_seconds_bucket{le=\"300\"}", "2");
+    shows(&metrics, "posthaste_event_to_delivery_seconds_count", "3");
+    shows(&metrics, "posthaste_deliveries_within_five_minutes_total", "2");
+}
+
+#[test]
+fn a_hundred_plugins_have_names_and_the_standard_ones_always() {
+    let metrics = metrics();
+    for number in 0..300 {
+        metrics.transform_ended(&format!("plugin-{number}"), Duration::from_millis(1), number % 2 == 0);
+    }
+    metrics.transform_ended("std-map", Duration::from_millis(1), true);
+    metrics.transform_ended("plugin-7", Duration::from_millis(1), false);
+    assert_eq!(values(&metrics, "posthaste_transform_duration_seconds_count").len(), 103);
+    shows(&metrics, "posthaste_transform_duration_seconds_count{plugin=\"plugin-7\"}", "2");
+    shows(&metrics, "posthaste_transform_duration_seconds_count{plugin=\"other\"}", "200");
+    shows(&metrics, "posthaste_transform_duration_seconds_count{plugin=\"std-map\"}", "1");
+    shows(&metrics, "posthaste_transform_errors_total{plugin=\"other\"}", "100");
+    shows(&metrics, "posthaste_transform_errors_total{plugin=\"std-map\"}", "1");
+}
+
+#[test]
+fn any_method_and_status_has_its_place() {
+    let metrics = metrics();
+    let before = metrics.text().lines().count();
+    for method in ["GET", "POST", "BREW", "get"] {
+        for status in [100, 204, 404, 599, 999] {
+            let method = method.parse().unwrap();
+            metrics.request_answered(&method, http::StatusCode::from_u16(status).unwrap());
+        }
+    }
+    assert_eq!(metrics.text().lines().count(), before);
+    shows(&metrics, "posthaste_http_requests_total{method=\"GET\",status=\"4xx\"}", "1");
+    shows(&metrics, "posthaste_http_requests_total{method=\"other\",status=\"5xx\"}", "2");
+}
+
+#[test]
+fn gauges_go_down_again_and_an_age_is_never_negative() {
+    let metrics = metrics();
+    let attempt = metrics.attempt_began();
+    shows(&metrics, "posthaste_attempts_in_flight", "1");
+    drop(attempt);
+    shows(&metrics, "posthaste_attempts_in_flight", "0");
+    for (oldest_due, age) in [(Some(1_000), "1.5"), (Some(9_000), "0.0"), (None, "0.0")] {
+        metrics.waiting(&Waiting { parked: 3, oldest_due, ..Waiting::default() }, 2_500);
+        shows(&metrics, "posthaste_oldest_due_delivery_age_seconds", age);
+    }
+    shows(&metrics, "posthaste_deliveries_waiting{state=\"parked\"}", "3");
+}
