@@ -104,7 +104,7 @@ pub(super) struct Refill {
     pub(super) event_type: String,
     pub(super) wanted: Wanted,
     pub(super) room: usize,
-    /// Only what is older than this delivery, the last in memory: the lane has no room for what comes after it.
+    /// Only what is older than this delivery, the last in memory: until nothing of it is left, the lane must not go on.
     pub(super) before: Option<String>,
 }
 
@@ -259,7 +259,7 @@ impl Lanes {
                 true => (Wanted::Parked, lane.room(limit)),
                 false => (Wanted::Replayed, REPLAYS),
             };
-            let before = lane.last().filter(|_| wanted == Wanted::Ordered && room <= limit / 2);
+            let before = lane.doubtful().filter(|_| wanted == Wanted::Ordered);
             let room = if before.is_some() { limit } else { room };
             (lane.refilling, lane.turn) = (true, turn);
             match wanted {

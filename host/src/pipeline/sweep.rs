@@ -154,9 +154,11 @@ impl Pipeline {
             Wanted::Replayed => Parked::Replayed,
         };
         let (claimed, barrier) = self.0.store.claim_parked((&refill.webhook, parked), self.lease(), limit).await?;
-        let more = !claimed.is_empty() || refill.before.is_some();
+        let none = claimed.is_empty();
+        let more = !none || refill.before.is_some();
         self.accept(claimed, refill.wanted == Wanted::Replayed).await?;
-        Ok(Refilled { more, barrier: (refill.wanted == Wanted::Ordered).then_some(barrier) })
+        let known = refill.wanted == Wanted::Ordered && (none || refill.before.is_none());
+        Ok(Refilled { more, barrier: known.then_some(barrier) })
     }
 
     pub(super) fn lease(&self) -> (i64, Arc<str>) {

@@ -190,14 +190,23 @@ impl Lane {
 
     /// Whether fresh events may be put into it, none of those that wait in the database being passed.
     pub(super) fn takes_fresh(&self) -> bool {
-        !self.parked && !self.refilling && self.unplaced == 0 && (!self.settings.ordered || self.order.known)
+        !self.parked && !self.refilling && self.unplaced == 0 && self.is_open()
+    }
+
+    /// Whether the order stands in nobody's way. While it does, nothing further comes into memory: it would wait there.
+    fn is_open(&self) -> bool {
+        !self.settings.ordered || (self.order.known && self.order.barrier.is_none())
     }
 
     /// Whether what is parked for it is worth fetching: half of what it may hold at once. An ordered lane has to ask in
     /// any case before it goes on.
     pub(super) fn wants_parked(&self, limit: usize) -> bool {
-        let waits = self.settings.ordered && !self.order.known;
-        self.parked && !self.refilling && (waits || self.room(limit) > limit / 2)
+        let worth = self.is_open() && self.room(limit) > limit / 2;
+        self.parked && !self.refilling && (worth || self.has_to_ask())
+    }
+
+    fn has_to_ask(&self) -> bool {
+        self.settings.ordered && !self.order.known
     }
 
     pub(super) fn wants_replays(&self) -> bool {
@@ -226,9 +235,9 @@ impl Lane {
         (passes, if passes { self.queue.pop_back() } else { None })
     }
 
-    /// The last in memory.
-    pub(super) fn last(&self) -> Option<String> {
-        self.queue.back().map(|job| job.delivery.clone())
+    /// The last in memory of an ordered lane that does not know yet whether the database has what comes before it.
+    pub(super) fn doubtful(&self) -> Option<String> {
+        self.queue.back().filter(|_| self.has_to_ask()).map(|job| job.delivery.clone())
     }
 
     /// Takes out a delivery that waits in it.

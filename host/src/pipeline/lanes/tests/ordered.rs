@@ -100,16 +100,39 @@ fn what_is_fresh_does_not_pass_what_is_being_stored_without_a_place() {
 }
 
 #[test]
-fn an_answer_that_is_out_of_date_does_not_block_an_ordered_lane() {
-    let lanes = Lanes::new(9);
+fn a_blocked_lane_takes_nothing_into_memory_and_asks_once_it_is_free() {
+    let lanes = Arc::new(Lanes::new(9));
     let hook = ordered("a");
     lanes.offer(&hook, vec![job("c", "a", 1), job("c", "a", 2)], false);
     learn(&lanes, &hook, None);
     let first = take(&lanes).unwrap();
     lanes.done(&first, true);
+    assert!(!lanes.reserve(&hook).in_memory && !lanes.parked(&hook) && lanes.to_refill().is_empty());
+    lanes.offer(&hook, vec![first], false);
+    let first = take(&lanes).unwrap();
+    lanes.done(&first, false);
+    // First what is before the last in memory, as often as there is any; then what comes behind it.
+    for barrier in [None, Some(None)] {
+        assert!(lanes.take().is_none());
+        let refill = lanes.to_refill().remove(0);
+        assert_eq!(refill.before.as_deref(), Some("a-2"));
+        lanes.refilled(&refill, Refilled { more: true, barrier });
+    }
+    assert_eq!(take(&lanes).unwrap().delivery, "a-2");
+    assert_eq!(lanes.to_refill().remove(0).before, None);
+}
+
+#[test]
+fn an_answer_that_is_out_of_date_does_not_block_an_ordered_lane() {
+    let lanes = Lanes::new(9);
+    let hook = ordered("a");
+    lanes.offer(&hook, vec![job("c", "a", 1), job("c", "a", 2)], false);
+    learn(&lanes, &hook, None);
     lanes.parked(&hook);
     let refill = lanes.to_refill().remove(0);
-    // While the database is asked, the first comes through.
+    // While the database is asked, the first fails, waits for its retry, and comes through.
+    let first = take(&lanes).unwrap();
+    lanes.done(&first, true);
     lanes.offer(&hook, vec![first], false);
     let first = take(&lanes).unwrap();
     lanes.done(&first, false);
