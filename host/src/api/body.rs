@@ -1,12 +1,15 @@
 //! Reading requests: bounded in size and time, JSON with errors that point to the place.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use hyper::body::Body as _;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
@@ -36,16 +39,66 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     if length.is_some_and(|length| length > limit) {
         return Err(large());
     }
-    match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await {
+    match tokio::time::timeout(PATIENCE, collect(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(large()),
-        Ok(Err(_)) => Err(Problem::new(Kind::Malformed, "the body broke off")),
+        Ok(Err(Cut::Large)) => Err(large()),
+        Ok(Err(Cut::Broken)) => Err(Problem::new(Kind::Malformed, "the body broke off")),
+        Ok(Err(Cut::Crowded)) => Err(Problem::new(
+            Kind::Unavailable,
+            "too many large requests are arriving at this moment; nothing was stored, try again",
+        )),
         Err(_) => Err(Problem::new(Kind::Slow, "the request did not arrive whole within 60 s")),
     }
 }
 
-fn is_over_limit(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
+/// What all bodies that are being read may take together, in bytes: thousands of connections may each send the largest.
+const MOST_AT_ONCE: usize = 256 << 20;
+
+/// Bytes of bodies that are being read.
+static READING: AtomicUsize = AtomicUsize::new(0);
+
+/// A body's part of [`READING`].
+struct Part(usize);
+
+impl Part {
+    /// Takes more; false where that is more than all may have.
+    fn take(&mut self, bytes: usize) -> bool {
+        self.0 += bytes;
+        READING.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST_AT_ONCE
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        READING.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// Why a body was not read to its end.
+enum Cut {
+    Large,
+    Broken,
+    Crowded,
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, Cut> {
+    let (mut stream, mut part) = (body.into_data_stream(), Part(0));
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Cut::Broken)?;
+        if whole.len() + chunk.len() > limit {
+            return Err(Cut::Large);
+        }
+        if !part.take(chunk.len()) {
+            return Err(Cut::Crowded);
+        }
+        // Most bodies come in one piece, which is not copied.
+        if whole.is_empty() && stream.is_end_stream() {
+            return Ok(chunk);
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
 }
 
 /// Reads a whole request of at most `limit` bytes.
@@ -134,5 +187,31 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::new(Kind::Rule, format!("the query: {}", error.body_text()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn pieces(count: usize, bytes: usize) -> Body {
+        Body::from_stream(stream::iter(
+            (0..count).map(move |_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))),
+        ))
+    }
+
+    #[tokio::test]
+    async fn a_body_arrives_whole_in_however_many_pieces_and_is_bounded_alone_and_together() {
+        for (count, bytes) in [(0, 0), (1, 10), (7, 10)] {
+            assert_eq!(collect(pieces(count, bytes), 70).await.ok().map(|body| body.len()), Some(count * bytes));
+        }
+        assert!(matches!(collect(pieces(8, 10), 70).await, Err(Cut::Large)));
+        let mut others = Part(0);
+        assert!(others.take(MOST_AT_ONCE - 60));
+        assert!(matches!(collect(pieces(7, 10), 70).await, Err(Cut::Crowded)));
+        drop(others);
+        assert!(collect(pieces(7, 10), 70).await.is_ok());
     }
 }
