@@ -150,6 +150,25 @@ async fn events_deliveries_and_attempts_are_counted_by_what_came_of_them() {
 }
 
 #[tokio::test]
+async fn a_replay_and_a_ping_say_nothing_about_waiting() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let webhook = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
+    let id = host.publish("t", &json!(1)).await;
+    host.delivery(&id, "delivered").await;
+    let replay = json!({"since": "2020-01-01T00:00:00Z"});
+    assert_eq!(host.post("/deliveries/replay", &replay).await.expect(202)["count"], 1);
+    host.post(&format!("/webhooks/{}/test", webhook["id"].as_str().unwrap()), &json!({})).await.expect(200);
+    let wanted = [
+        ("posthaste_deliveries_total{outcome=\"delivered\"}", 2.0),
+        ("posthaste_attempts_total{result=\"success\"}", 2.0),
+        ("posthaste_event_to_delivery_seconds_count", 1.0),
+        ("posthaste_deliveries_within_five_minutes_total", 1.0),
+    ];
+    settled(&host.client, &wanted).await;
+    assert_eq!(receiver.arrivals().len(), 3);
+}
+
+#[tokio::test]
 async fn a_plugin_that_fails_is_told_by_its_name_and_as_the_attempts_result() {
     let (host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
     host.upload("trap", &posthaste_tests::guest("trap")).await.expect(201);
@@ -178,14 +197,16 @@ async fn refused_events_and_requests_are_counted_and_the_same_id_once() {
     host.call(Method::POST, "/events", &[], "{").await.expect(400);
     host.with_key("unknown").post("/events", &event).await.expect(401);
     host.post("/webhooks", &json!({"type": "t"})).await.expect(422);
+    let batch = "{\"type\":\"t\",\"data\":1}\n{\"type\":\"ping\",\"data\":1}";
+    host.call(Method::POST, "/events/batch", &[("content-type", "application/x-ndjson")], batch).await.expect(202);
     host.get("/webhooks").await.expect(200);
     host.get("/nowhere").await.expect(404);
     let scrape = Scrape::of(&host.client).await;
-    assert_eq!(scrape.get("posthaste_events_accepted_total"), 1.0);
-    for (reason, count) in [("broken-rule", 1.0), ("malformed", 1.0), ("credential", 1.0)] {
+    assert_eq!(scrape.get("posthaste_events_accepted_total"), 2.0);
+    for (reason, count) in [("broken-rule", 2.0), ("malformed", 1.0), ("credential", 1.0)] {
         assert_eq!(scrape.get(&format!("posthaste_events_refused_total{{reason=\"{reason}\"}}")), count, "{reason}");
     }
-    for (labels, count) in [("POST\",status=\"2xx", 2.0), ("POST\",status=\"4xx", 4.0), ("GET\",status=\"4xx", 1.0)] {
+    for (labels, count) in [("POST\",status=\"2xx", 3.0), ("POST\",status=\"4xx", 4.0), ("GET\",status=\"4xx", 1.0)] {
         assert_eq!(scrape.get(&format!("posthaste_http_requests_total{{method=\"{labels}\"}}")), count, "{labels}");
     }
     assert!(scrape.get("posthaste_http_connections_open") >= 1.0);

@@ -9,6 +9,9 @@ use super::App;
 use super::problem::Reason;
 use crate::metrics::CONTENT_TYPE;
 
+/// Where events come in. What is wrong with one line of a batch, [`super::events`] counts itself.
+const PUBLISHING: [&str; 2] = ["/api/v1/events", "/api/v1/events/batch"];
+
 /// `GET /metrics`: what Prometheus reads.
 pub(super) async fn scrape(State(api): App) -> Response {
     api.metrics.writer_queue(api.store.writer_queue());
@@ -19,7 +22,7 @@ pub(super) async fn scrape(State(api): App) -> Response {
 /// never reaches a handler.
 pub(super) async fn count(State(api): App, request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let publishes = method == Method::POST && request.uri().path() == "/api/v1/events";
+    let publishes = method == Method::POST && PUBLISHING.contains(&request.uri().path());
     let response = next.run(request).await;
     api.metrics.request_answered(&method, response.status());
     if let (true, Some(Reason(reason))) = (publishes, response.extensions().get()) {

@@ -137,6 +137,11 @@ impl Problem {
         self.kind
     }
 
+    /// The word for its kind, the last of its `type`.
+    pub(super) fn reason(&self) -> &'static str {
+        self.kind.row().1
+    }
+
     /// The problem object (RFC 9457 §3).
     pub(super) fn object(&self) -> Value {
         let (status, kind, title) = self.kind.row();
@@ -156,9 +161,9 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, kind, _) = self.kind.row();
+        let ((status, ..), reason) = (self.kind.row(), self.reason());
         let mut response = (status, self.object().to_string()).into_response();
-        response.extensions_mut().insert(Reason(kind));
+        response.extensions_mut().insert(Reason(reason));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {

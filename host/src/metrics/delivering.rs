@@ -75,7 +75,7 @@ pub(super) struct Delivering {
 impl Delivering {
     pub(super) fn register(to: &mut Registry) -> Self {
         let ends = STATUSES.into_iter().filter(|status| *status != Status::Pending);
-        let outcomes = ("deliveries", "Deliveries that came to their end; one that is replayed ends again");
+        let outcomes = ("deliveries", "Deliveries that came to their end; one that is retried or replayed ends again");
         let results = ("attempts", "Attempts at deliveries, by what came of them");
         let oldest_due = Gauge::default();
         let age = "How long the delivery has been due that has been so the longest and is in no memory; 0: none";

@@ -47,9 +47,9 @@ impl Plugin {
 impl Plugins {
     pub(super) fn register(to: &mut Registry, standard: impl IntoIterator<Item = &'static str>) -> Self {
         let duration: Family<Label, Histogram> = Family::new_with_constructor(|| Histogram::new(TRANSFORM));
-        let help = "Transforms of deliveries, by plugin; waiting for a thread is left out";
+        let help = "Transforms by webhooks, by plugin; waiting for a thread is left out";
         to.register_with_unit("transform_duration", help, Unit::Seconds, duration.clone());
-        let errors = "Transforms of deliveries that failed, by plugin, whatever the webhook does on errors";
+        let errors = "Transforms by webhooks that failed, by plugin, whatever the webhook does on errors";
         let errors = add(to, "transform_errors", errors, Family::default());
         let named = standard.into_iter().map(|name| (name.to_owned(), plugin(&duration, &errors, name)));
         let named: HashMap<_, _> = named.collect();
@@ -85,7 +85,7 @@ fn plugin(duration: &Family<Label, Histogram>, errors: &Family<Label, Counter>, 
 }
 
 impl Metrics {
-    /// A plugin was called for a delivery; `failed`: it trapped, went over a limit or answered with an error.
+    /// A plugin was called for a webhook; `failed`: it trapped, went over a limit or answered with an error.
     pub fn transform_ended(&self, plugin: &str, took: Duration, failed: bool) {
         self.plugins.ended(plugin, took, failed);
     }

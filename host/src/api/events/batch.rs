@@ -71,7 +71,10 @@ pub(in crate::api) async fn batch(
     let accepted = done.iter().filter(|result| result.is_ok()).count();
     let results = done.into_iter().map(|result| match result {
         Ok(accepted) => Line::Accepted(accepted.into()),
-        Err(problem) => Line::Refused { error: problem.object() },
+        Err(problem) => {
+            api.metrics.event_refused(problem.reason());
+            Line::Refused { error: problem.object() }
+        }
     });
     Ok((StatusCode::ACCEPTED, Json(Results { accepted, results: results.collect() })))
 }
