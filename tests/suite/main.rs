@@ -27,6 +27,7 @@ mod queries;
 mod rotating;
 mod standard;
 mod standard_transforms;
+mod surviving;
 mod targets;
 mod versions;
 mod webhooks;
