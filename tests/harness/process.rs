@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -24,6 +25,7 @@ pub struct Process {
     pub client: Client,
     child: Child,
     database: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
@@ -50,33 +52,48 @@ impl Process {
 
     /// The same, with these environment variables.
     pub async fn serve_in(environment: &[(&str, &str)], folder: &Path, flags: &[&str]) -> Self {
-        let database = format!("sqlite://{}", folder.join("posthaste.db").display());
-        let key = new_key("acme", &database).await;
-        let mut child = Command::new(binary())
+        let key = new_key("acme", &database_in(folder)).await;
+        let started = Self::start(folder, key, |command| {
+            command.envs(environment.iter().copied()).args(flags);
+        });
+        started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
+    }
+
+    /// Starts `serve` in `folder`, with a key that is there already and what `more` adds to the command. Answers what it
+    /// said where it ended instead.
+    pub async fn start(folder: &Path, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
+        let database = database_in(folder);
+        let mut command = Command::new(binary());
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")
             .arg(folder)
-            .args(flags)
-            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .kill_on_drop(true);
+        more(&mut command);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let base = tokio::time::timeout(PATIENCE, async {
-            let mut said = String::new();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, address)) = line.split_once("serving address=") {
-                    return format!("http://{}", address.trim());
+        let (said, heard) = (Arc::<Mutex<Vec<String>>>::default(), tokio::sync::oneshot::channel());
+        let keep = said.clone();
+        tokio::spawn(async move {
+            let mut tell = Some(heard.0);
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some((_, address)) = line.split_once("serving address=")
+                    && let Some(tell) = tell.take()
+                {
+                    let _ = tell.send(format!("http://{}", address.trim()));
                 }
-                said.push_str(&line);
-                said.push('\n');
+                keep.lock().unwrap().push(line);
             }
-            panic!("serve ended: {said}");
         });
-        let base = base.await.expect("serve never said where it listens");
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { client: Client::new(base, key), child, database }
+        let base = tokio::time::timeout(PATIENCE, heard.1).await.expect("serve never said where it listens");
+        let base = base.map_err(|_| said.lock().unwrap().join("\n"))?;
+        Ok(Self { client: Client::new(base, key), child, database, said })
+    }
+
+    /// The lines of its log so far.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// A client of another company.
@@ -86,9 +103,18 @@ impl Process {
 
     /// The most memory that it has had, in KiB: the `VmHWM` of proc(5).
     pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM")
+    }
+
+    /// The memory that it has now, in KiB: the `VmRSS` of proc(5).
+    pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let file = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -105,6 +131,10 @@ impl Process {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
         status.code().unwrap_or(-1)
     }
+}
+
+fn database_in(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("posthaste.db").display())
 }
 
 async fn new_key(company: &str, database: &str) -> String {

@@ -35,6 +35,7 @@ mod rotating;
 mod schedule;
 mod standard;
 mod standard_transforms;
+mod surviving;
 mod targets;
 mod versions;
 mod webhooks;

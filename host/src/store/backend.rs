@@ -31,7 +31,7 @@ const FOLD_BACK: Duration = Duration::from_millis(200);
 
 /// An open database at the newest schema.
 pub(super) struct Backend {
-    options: SqliteConnectOptions,
+    pub(super) options: SqliteConnectOptions,
     pub(super) readers: SqlitePool,
 }
 

@@ -29,22 +29,24 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Makes the file, where there is room for it.
-    pub(super) fn make(path: PathBuf) -> Self {
-        let reserve = Self { path, missing: None };
+    /// Makes the file. Where the disk is full it is missing from the start.
+    pub(super) fn make(path: PathBuf, now: Instant) -> Self {
+        let mut reserve = Self { path, missing: None };
         if let Err(error) = reserve.fill() {
             tracing::warn!(%error, path = %reserve.path.display(), "no disk space is kept back");
+            reserve.missing = (error.kind() == io::ErrorKind::StorageFull).then(|| now + LOOK);
         }
         reserve
     }
 
     fn fill(&self) -> io::Result<()> {
-        // What an earlier process has left counts as free.
+        // What an earlier process has left counts as free; no less than that is kept back.
+        let left = fs::metadata(&self.path).map_or(0, |file| file.len());
         let _ = fs::remove_file(&self.path);
         let file = File::create(&self.path)?;
         let space =
             statvfs(self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref()))?;
-        let size = (space.f_bavail.saturating_mul(space.f_frsize) / PART).min(MOST);
+        let size = (space.f_bavail.saturating_mul(space.f_frsize) / PART).max(left).min(MOST);
         let filled = if size < LEAST {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         } else {
@@ -66,7 +68,9 @@ impl Reserve {
     /// Whether the disk is full, as far as is known; looks now and then whether there is room again.
     pub(super) fn is_missing(&mut self, now: Instant) -> bool {
         if self.missing.is_some_and(|at| at <= now) {
-            self.missing = self.fill().is_err().then(|| now + LOOK);
+            // A file system that knows no such files keeps nothing back, and is not full for that.
+            let full = self.fill().is_err_and(|error| error.kind() != io::ErrorKind::Unsupported);
+            self.missing = full.then(|| now + LOOK);
             if self.missing.is_none() {
                 tracing::info!("there is room on the disk again: events are accepted");
             }
@@ -83,12 +87,15 @@ mod tests {
     fn is_given_up_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.reserve");
-        let (mut reserve, now) = (Reserve::make(path.clone()), Instant::now());
+        let now = Instant::now();
+        let mut reserve = Reserve::make(path.clone(), now);
         let size = fs::metadata(&path).unwrap().len();
         assert!((LEAST..=MOST).contains(&size) && !reserve.is_missing(now));
         reserve.give_up(now);
         assert!(!path.exists() && reserve.is_missing(now));
         assert!(!reserve.is_missing(now + LOOK) && path.exists());
+        Reserve::make(path.clone(), now);
+        assert_eq!(fs::metadata(&path).unwrap().len(), size, "the next process keeps back as much");
         fs::remove_file(&path).unwrap();
         drop(folder);
         reserve.give_up(now);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backend::{Backend, is_full};
@@ -23,12 +24,14 @@ use crate::telemetry::Seldom;
 const LINGER: Duration = Duration::from_millis(20);
 /// Most operations in one transaction.
 const GROUP: usize = 512;
-/// Operations that may wait for the writer; who comes later waits to be let in.
+/// Completions that may wait to be written, and as many other operations; who comes later waits to be let in.
 const WAITING: usize = 4096;
 /// How long the writer may take for nothing at all before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(5);
 /// How long the writer rests after a failed commit before it tries the completions again.
 const REST: Duration = Duration::from_millis(200);
+/// How long it goes on trying once the service is to stop: what is not written then is attempted again.
+const LAST_TRIES: Duration = Duration::from_secs(10);
 
 type Done = Box<dyn FnOnce() + Send>;
 type Work = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<Done, Done>> + Send>;
@@ -44,13 +47,18 @@ pub struct Publish {
 
 enum Op {
     Publish(Publish),
-    Finish(Box<Completion>),
+    Finish(Box<Completion>, OwnedSemaphorePermit),
     Work(Work),
 }
 
 /// The way in.
 #[derive(Clone)]
-pub(super) struct Writer(mpsc::Sender<Op>);
+pub(super) struct Writer {
+    ops: mpsc::Sender<Op>,
+    /// One for each completion that is not written yet, so that those of a database that takes no writes fill neither
+    /// the memory nor the way in: whoever waits for an answer is still told that there is none.
+    places: Arc<Semaphore>,
+}
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last way in is dropped and all is written.
@@ -58,31 +66,36 @@ impl Writer {
         backend: &Backend,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (ops, receiver) = mpsc::channel(2 * WAITING);
         let writing = Writing {
             connection: backend.connect().await?,
-            reserve: Reserve::make(backend.beside("reserve")),
+            options: backend.options.clone(),
+            reserve: Reserve::make(backend.beside("reserve"), Instant::now()),
             said: Seldom::default(),
             metrics,
-            kept: Vec::new(),
+            kept: Kept::default(),
         };
-        Ok((Self(sender), tokio::spawn(writing.run(receiver))))
+        Ok((Self { ops, places: Arc::new(Semaphore::new(WAITING)) }, tokio::spawn(writing.run(receiver))))
     }
 
     /// How many operations wait.
     pub(super) fn queue(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.ops.max_capacity() - self.ops.capacity()
     }
 
     pub(super) async fn publish(&self, publish: Publish) {
-        if let Err(mpsc::error::SendError(Op::Publish(publish))) = self.0.send(Op::Publish(publish)).await {
+        if let Err(mpsc::error::SendError(Op::Publish(publish))) = self.ops.send(Op::Publish(publish)).await {
             (publish.done)(Err(StoreError::Closed));
         }
     }
 
     pub(super) async fn finish(&self, completion: Completion) {
+        // The semaphore is never closed.
+        let Ok(place) = self.places.clone().acquire_owned().await else {
+            return;
+        };
         // The writer outlives all who finish; were it gone, the delivery would simply be due again.
-        let _ = self.0.send(Op::Finish(Box::new(completion))).await;
+        let _ = self.ops.send(Op::Finish(Box::new(completion), place)).await;
     }
 
     /// Runs `work` inside the next group, in a savepoint of its own. Once it is committed `then` is called on the
@@ -104,7 +117,7 @@ impl Writer {
                 }
             })
         });
-        self.0.send(Op::Work(op)).await.map_err(|_| StoreError::Closed)?;
+        self.ops.send(Op::Work(op)).await.map_err(|_| StoreError::Closed)?;
         receiver.await.unwrap_or(Err(StoreError::NotCommitted))
     }
 }
@@ -143,10 +156,44 @@ async fn savepoint<T>(
     Ok(value)
 }
 
+/// Completions that are not written yet, with their places.
+#[derive(Default)]
+struct Kept {
+    completions: Vec<Completion>,
+    places: Option<OwnedSemaphorePermit>,
+}
+
+impl Kept {
+    fn push(&mut self, completion: Completion, place: OwnedSemaphorePermit) {
+        self.completions.push(completion);
+        match &mut self.places {
+            Some(places) => places.merge(place),
+            None => self.places = Some(place),
+        }
+    }
+
+    /// The oldest, as many as go into one group.
+    fn some(&mut self) -> Self {
+        let count = self.completions.len().min(GROUP);
+        let places = self.places.as_mut().and_then(|places| places.split(count));
+        Self { completions: self.completions.drain(..count).collect(), places }
+    }
+
+    /// Takes back what [`Kept::some`] gave.
+    fn take_back(&mut self, some: Self) {
+        let later = std::mem::replace(self, some);
+        self.completions.extend(later.completions);
+        match (&mut self.places, later.places) {
+            (Some(places), Some(more)) => places.merge(more),
+            (places, more) => *places = places.take().or(more),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Group {
     publishes: Vec<Publish>,
-    finishes: Vec<Completion>,
+    finishes: Kept,
     works: Vec<Work>,
 }
 
@@ -154,13 +201,13 @@ impl Group {
     fn push(&mut self, op: Op) {
         match op {
             Op::Publish(publish) => self.publishes.push(publish),
-            Op::Finish(completion) => self.finishes.push(*completion),
+            Op::Finish(completion, place) => self.finishes.push(*completion, place),
             Op::Work(work) => self.works.push(work),
         }
     }
 
     fn len(&self) -> usize {
-        self.publishes.len() + self.finishes.len() + self.works.len()
+        self.publishes.len() + self.finishes.completions.len() + self.works.len()
     }
 
     fn somebody_waits(&self) -> bool {
@@ -177,28 +224,36 @@ impl Group {
 /// The writer's own.
 struct Writing {
     connection: SqliteConnection,
+    options: SqliteConnectOptions,
     reserve: Reserve,
     said: Seldom,
     metrics: Arc<Metrics>,
     /// Completions that did not commit: nobody else remembers them.
-    kept: Vec<Completion>,
+    kept: Kept,
 }
 
 impl Writing {
     async fn run(mut self, mut receiver: mpsc::Receiver<Op>) {
+        let mut closed: Option<Instant> = None;
         loop {
-            let mut group = Group { finishes: std::mem::take(&mut self.kept), ..Group::default() };
-            let open = gather(&mut group, &mut receiver).await;
+            let mut group = Group { finishes: self.kept.some(), ..Group::default() };
+            if !gather(&mut group, &mut receiver).await {
+                closed.get_or_insert_with(Instant::now);
+            }
             if self.reserve.is_missing(Instant::now()) {
                 group.refuse_publishes(&|| StoreError::Full);
             }
-            match commit(&mut self.connection, group, &self.metrics).await {
-                Ok(()) if open => (),
-                Ok(()) => return,
-                Err((error, finishes)) => {
-                    self.kept = finishes;
-                    self.failed(error, &mut receiver).await;
+            if let Err((error, finishes)) = commit(&mut self.connection, group, &self.metrics).await {
+                self.kept.take_back(finishes);
+                self.failed(error, &mut receiver).await;
+            }
+            let unwritten = self.kept.completions.len();
+            match closed.map(|at| at.elapsed()) {
+                Some(_) if unwritten == 0 => return,
+                Some(tried) if tried > LAST_TRIES => {
+                    return tracing::warn!(unwritten, "stopping without having written down the end of some attempts");
                 }
+                _ => (),
             }
         }
     }
@@ -210,16 +265,22 @@ impl Writing {
         if full {
             self.reserve.give_up(Instant::now());
         }
-        let mut waiting = Group { finishes: std::mem::take(&mut self.kept), ..Group::default() };
-        while waiting.finishes.len() < GROUP
-            && let Ok(op) = receiver.try_recv()
-        {
-            waiting.push(op);
+        // SQLite ends the transaction by itself after some errors. sqlx does not see that, and believes ever after to be
+        // inside of it.
+        match self.options.connect().await {
+            Ok(connection) => self.connection = connection,
+            Err(error) => self.said.warn("connecting to the database anew failed; trying again", &error),
+        }
+        let mut waiting = Group::default();
+        while let Ok(op) = receiver.try_recv() {
+            match op {
+                Op::Finish(completion, place) => self.kept.push(*completion, place),
+                other => waiting.push(other),
+            }
         }
         waiting.refuse_publishes(&|| if full { StoreError::Full } else { StoreError::NotCommitted });
         // Their callers see that the answer never comes.
         drop(waiting.works);
-        self.kept = waiting.finishes;
         sleep(REST).await;
     }
 }
@@ -250,11 +311,7 @@ async fn gather(group: &mut Group, receiver: &mut mpsc::Receiver<Op>) -> bool {
 
 /// Writes the group in one transaction and answers everybody. On failure those who wait are told, and the
 /// completions, which nobody else remembers, come back.
-async fn commit(
-    connection: &mut SqliteConnection,
-    group: Group,
-    metrics: &Metrics,
-) -> Result<(), (sqlx::Error, Vec<Completion>)> {
+async fn commit(connection: &mut SqliteConnection, group: Group, metrics: &Metrics) -> Result<(), (sqlx::Error, Kept)> {
     if group.len() == 0 {
         return Ok(());
     }
@@ -262,10 +319,10 @@ async fn commit(
     let Group { publishes, finishes, works } = group;
     let (rows, dones): (Vec<_>, Vec<_>) = publishes.into_iter().map(|publish| (publish.row, publish.done)).unzip();
     let mut answers = Vec::with_capacity(works.len());
-    match write(connection, &rows, &finishes, works, &mut answers).await {
+    match write(connection, &rows, &finishes.completions, works, &mut answers).await {
         Ok(published) => {
             metrics.committed(operations, begun.elapsed());
-            for finished in &finishes {
+            for finished in &finishes.completions {
                 metrics.deliveries_ended(finished.status, 1);
             }
             for (done, answer) in dones.into_iter().zip(published) {

@@ -1,0 +1,162 @@
+//! A full disk: events are refused, what was accepted is delivered and written down, and all goes on once there is room.
+
+use std::path::Path;
+use std::process::Command;
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Client, Process, Receiver, until};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::{bodies, publish, subscribe};
+
+/// A file system of its own; unmounted with the test.
+struct Disk(TempDir);
+
+impl Disk {
+    fn of(mebibytes: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            mount.status.success(),
+            "this test fills a disk of its own and has to be allowed to mount one (as root, or with CAP_SYS_ADMIN): {}",
+            String::from_utf8_lossy(&mount.stderr)
+        );
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.path().join("ballast")).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+    }
+
+    /// Gives back what [`Disk::fill`] took.
+    fn empty(&self) {
+        std::fs::remove_file(self.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the process that was killed with the test may not have ended yet.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// Refused for want of room; the text says what to do.
+fn is_refused(answer: &posthaste_tests::Answer) {
+    assert_eq!(answer.problem(507), "the disk is full; nothing was stored: make room, or try again later");
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+/// The deliveries of events that still found room, the last one's refusal being as it should.
+async fn accepted_until_refused(client: &Client) -> Vec<String> {
+    let mut accepted = Vec::new();
+    loop {
+        let answer = publish(client, json!("x".repeat(100_000))).await;
+        if answer.status != 202 {
+            is_refused(&answer);
+            return accepted;
+        }
+        accepted.push(answer.json()["delivery_id"].as_str().unwrap().to_owned());
+    }
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_down() {
+    let (disk, receiver) = (Disk::of(24), Receiver::start().await);
+    let (release, held) = watch::channel(false);
+    receiver.answer_later(move |_, _| {
+        let mut held = held.clone();
+        async move {
+            let _ = held.wait_for(|held| *held).await;
+            StatusCode::OK.into_response()
+        }
+    });
+    let process = Process::serve(disk.path(), &[]).await;
+    let client = &process.client;
+    subscribe(client, &receiver).await;
+    let mut accepted = Vec::new();
+    for number in 0..50 {
+        accepted.push(client.publish("t", &json!(number)).await);
+    }
+    disk.fill();
+    // What comes first may still find room inside the files that there are.
+    accepted.extend(accepted_until_refused(client).await);
+    release.send_replace(true);
+    for id in &accepted {
+        client.delivery(id, "delivered").await;
+    }
+    is_refused(&publish(client, json!(1)).await);
+    disk.empty();
+    let after = until("events are accepted again", || async {
+        let answer = publish(client, json!("after")).await;
+        (answer.status == 202).then(|| answer.json()["delivery_id"].as_str().unwrap().to_owned())
+    })
+    .await;
+    client.delivery(&after, "delivered").await;
+    assert_eq!(receiver.arrivals().len(), accepted.len() + 1, "each was sent once");
+}
+
+#[tokio::test]
+async fn filled_and_emptied_again_and_again_nothing_accepted_is_lost() {
+    let (disk, receiver) = (Disk::of(24), Receiver::start().await);
+    let process = Process::serve(disk.path(), &[]).await;
+    subscribe(&process.client, &receiver).await;
+    let mut accepted = std::collections::HashSet::new();
+    for round in 0..3 {
+        disk.fill();
+        for number in 0.. {
+            let data = json!([round, number, "x".repeat(50_000)]);
+            if publish(&process.client, data.clone()).await.status != 202 {
+                break;
+            }
+            accepted.insert(data.to_string());
+        }
+        disk.empty();
+        let data = json!([round, "after"]);
+        until("events are accepted again", || async {
+            (publish(&process.client, data.clone()).await.status == 202).then_some(())
+        })
+        .await;
+        accepted.insert(data.to_string());
+    }
+    until("all that was accepted arrives", || async { accepted.is_subset(&bodies(&receiver)).then_some(()) }).await;
+    assert_eq!(process.client.get("!/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn killed_on_a_full_disk_the_next_process_starts_there_and_delivers() {
+    let (disk, receiver) = (Disk::of(24), Receiver::start().await);
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let process = Process::serve(disk.path(), &["--retry-schedule=1h"]).await;
+    let key = process.client.key.clone();
+    subscribe(&process.client, &receiver).await;
+    let id = process.client.publish("t", &json!(1)).await;
+    process.client.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] == 1).await;
+    disk.fill();
+    process.kill().await;
+    let started = Process::start(disk.path(), key, |_| ()).await;
+    let process = started.unwrap_or_else(|said| panic!("it did not start: {said}"));
+    accepted_until_refused(&process.client).await;
+    assert_eq!(process.client.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
+    disk.empty();
+    until("events are accepted again", || async {
+        (publish(&process.client, json!(2)).await.status == 202).then_some(())
+    })
+    .await;
+}

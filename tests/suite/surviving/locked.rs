@@ -1,0 +1,87 @@
+//! Another process holds the database for a while.
+
+use std::time::Instant;
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Host, PATIENCE, Receiver, until};
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::watch;
+
+use super::{publish, subscribe};
+
+/// Holds the database until it is dropped, as a backup tool or a curious `sqlite3` would.
+async fn hold(host: &Host) -> SqliteConnection {
+    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=1s,1s,1s,1s"]).await, Receiver::start().await);
+    subscribe(&host, &receiver).await;
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let waiting = host.publish("t", &json!("waiting")).await;
+    receiver.wait_for(1).await;
+    host.delivery_when(&waiting, "an attempt", |delivery| delivery["attempt_count"] != 0).await;
+    receiver.answer(|_, _| StatusCode::OK.into_response());
+    let holder = hold(&host).await;
+    let began = Instant::now();
+    let (refused, ready) = tokio::join!(publish(&host, json!("refused")), host.get("!/readyz"));
+    assert_eq!(refused.problem(503), "the database did not take the write; nothing was stored, try again");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(ready.problem(503), "the database does not answer, or takes no writes");
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert_eq!(host.get(&format!("/deliveries/{waiting}")).await.expect(200)["status"], "pending");
+    holder.close().await.unwrap();
+    let fresh = until("events are accepted again", || async {
+        let answer = publish(&host, json!("fresh")).await;
+        (answer.status == 202).then(|| answer.json()["delivery_id"].as_str().unwrap().to_owned())
+    })
+    .await;
+    host.delivery(&fresh, "delivered").await;
+    host.delivery(&waiting, "delivered").await;
+    assert_eq!(host.get("!/readyz").await.status, 200);
+    assert!(!receiver.arrivals().iter().any(|arrival| arrival.text() == "\"refused\""));
+}
+
+#[tokio::test]
+async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written() {
+    let (host, receiver) = (Host::with(&["--attempt-timeout=30s"]).await, Receiver::start().await);
+    let (release, held) = watch::channel(false);
+    receiver.answer_later(move |_, _| {
+        let mut held = held.clone();
+        async move {
+            let _ = held.wait_for(|held| *held).await;
+            StatusCode::OK.into_response()
+        }
+    });
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1000});
+    host.post("/webhooks", &hook).await.expect(201);
+    let warm = host.publish("t", &json!("warm")).await;
+    receiver.wait_for(1).await;
+    release.send_replace(true);
+    host.delivery(&warm, "delivered").await;
+    release.send_replace(false);
+    // More than the writer takes into one group.
+    let (count, mut accepted) = (700, Vec::new());
+    for number in 0..count {
+        accepted.push(host.publish("t", &json!(number)).await);
+    }
+    receiver.wait_for(1 + count).await;
+    let holder = hold(&host).await;
+    release.send_replace(true);
+    // The first may fail together with the ends, the others meet a writer that has them to write.
+    for _ in 0..3 {
+        let began = Instant::now();
+        publish(&host, json!("refused")).await.problem(503);
+        assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    }
+    holder.close().await.unwrap();
+    for id in &accepted {
+        host.delivery(id, "delivered").await;
+    }
+    assert_eq!(receiver.arrivals().len(), 1 + count, "nothing was sent twice");
+}
