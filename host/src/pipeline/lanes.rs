@@ -186,7 +186,7 @@ impl Lanes {
                 return false;
             }
             let lane = state.lane(webhook);
-            lane.start_anew();
+            lane.hurry();
             lane.parked |= webhook.ordered;
             state.push(job, Spot::Front, now);
             state.starts_worker()

@@ -120,7 +120,14 @@ impl Lane {
 
     /// Somebody changed the webhook: what was known of its receiver no longer holds.
     pub(super) fn start_anew(&mut self) {
-        self.health = Health::default();
+        self.health.start_anew();
+        self.paced = None;
+        self.ask_again();
+    }
+
+    /// Somebody wants an attempt now.
+    pub(super) fn hurry(&mut self) {
+        self.health.hurry();
         self.paced = None;
         self.ask_again();
     }
