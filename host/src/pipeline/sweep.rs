@@ -77,7 +77,7 @@ impl Pipeline {
 
     async fn expire_once(&self) -> Result<(), StoreError> {
         let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
-        let before = self.0.time.cautious().saturating_sub(retention);
+        let before = self.0.time.doubtful().saturating_sub(retention);
         let mut last = String::new();
         while let Some(company) = self.0.store.company_after(&last).await? {
             while self.0.store.expire(company.clone(), before).await? {
