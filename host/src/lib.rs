@@ -32,7 +32,7 @@ use oauth::Tokens;
 use outbound::{Guard, Outbound};
 use pipeline::{Parts, Pipeline};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
-use server::Server;
+use server::{Server, max_connections};
 use store::{Sealer, Store, StoreError, WriterEnd};
 
 /// Connections to one receiver that are kept open while idle.
@@ -77,11 +77,15 @@ fn limits(settings: &PluginLimits) -> Limits {
 /// Attempts in flight at once, over all webhooks, where the limit on open files leaves room for them.
 const MAX_ATTEMPTS: usize = 4_096;
 
+/// The limit on open files; `None`: there is none.
+fn max_files() -> Option<usize> {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.and_then(|files| usize::try_from(files).ok())
+}
+
 /// Each attempt holds a socket, and most of the open files are for those who call.
 fn max_attempts() -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let part = files.and_then(|files| usize::try_from(files / 4).ok());
-    part.map_or(MAX_ATTEMPTS, |part| part.clamp(64, MAX_ATTEMPTS))
+    max_files().map_or(MAX_ATTEMPTS, |files| (files / 4).clamp(64, MAX_ATTEMPTS))
 }
 
 /// What a test may put in place of the machine's own.
@@ -165,7 +169,8 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server = Server::start(listener, router, metrics);
+        let connections = max_connections(max_files(), max_attempts());
+        let server = Server::start(listener, router, (metrics, connections));
         Ok(Self { address, server, pipeline, store, writer })
     }
 

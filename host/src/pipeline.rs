@@ -90,6 +90,8 @@ struct Inner {
     wake_sweep: Notify,
     wake_replays: Notify,
     pings: ping::Turns,
+    /// Held while deliveries are on their way from the database into their lanes.
+    taking: tokio::sync::Mutex<()>,
     /// When the sweep last got through.
     swept: Mutex<Instant>,
     stop: CancellationToken,
@@ -124,6 +126,7 @@ impl Pipeline {
             wake_sweep: Notify::new(),
             wake_replays: Notify::new(),
             pings: ping::Turns::default(),
+            taking: tokio::sync::Mutex::default(),
             swept: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),
@@ -201,10 +204,18 @@ impl Pipeline {
     /// # Errors
     /// The store's.
     pub async fn webhook_removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.cancel_held(webhook).await;
+        self.0.store.cancel_waiting(&webhook.id, self.0.time.of_day()).await?;
+        // What the sweep had just taken from the database has come to its lane when it lets go of this.
+        drop(self.0.taking.lock().await);
+        self.cancel_held(webhook).await;
+        self.0.store.written().await
+    }
+
+    async fn cancel_held(&self, webhook: &Webhook) {
         for job in self.0.lanes.drain(&webhook.id) {
             self.0.store.finish(self.cancelled(&job)).await;
         }
-        self.0.store.cancel_waiting(&webhook.id, self.0.time.of_day()).await
     }
 
     /// Stops taking deliveries and waits for the attempts in flight. What is queued stays in the database.

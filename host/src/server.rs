@@ -19,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Peer;
 use crate::metrics::Metrics;
+use crate::telemetry::Seldom;
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once, where the limit on open files leaves room for them; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
+/// Files that are neither connections nor attempts: the database's, and those of a plugin being compiled.
+const OTHER_FILES: usize = 128;
 /// A request's head that has not arrived by then ends the connection; so does an idle connection.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// How long requests in flight may take once the service is to stop.
@@ -36,10 +39,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `router` on `listener`.
-    pub(crate) fn start(listener: TcpListener, router: Router, metrics: Arc<Metrics>) -> Self {
+    /// Serves `router` on `listener`, holding at most `connections` at once and counting them.
+    pub(crate) fn start(listener: TcpListener, router: Router, bounds: (Arc<Metrics>, usize)) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(accept(listener, router, metrics, stop.clone())), stop }
+        Self { task: tokio::spawn(accept(listener, router, bounds, stop.clone())), stop }
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -49,9 +52,22 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, metrics: Arc<Metrics>, stop: CancellationToken) {
+/// Connections that `files` open files have room for beside `attempts` at once: callers must not take the sockets that
+/// deliveries need.
+pub(crate) fn max_connections(files: Option<usize>, attempts: usize) -> usize {
+    let room = files.map(|files| files.saturating_sub(attempts + OTHER_FILES));
+    room.map_or(MAX_CONNECTIONS, |room| room.clamp(OTHER_FILES / 2, MAX_CONNECTIONS))
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    (metrics, connections): (Arc<Metrics>, usize),
+    stop: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let said = Seldom::default();
+    let places = Arc::new(Semaphore::new(connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
     loop {
@@ -67,7 +83,7 @@ async fn accept(listener: TcpListener, router: Router, metrics: Arc<Metrics>, st
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed");
+                said.warn("accepting a connection failed", &error);
                 sleep(REST).await;
                 continue;
             }

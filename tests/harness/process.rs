@@ -62,8 +62,17 @@ impl Process {
     /// Starts `serve` in `folder`, with a key that is there already and what `more` adds to the command. Answers what it
     /// said where it ended instead.
     pub async fn start(folder: &Path, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
+        Self::start_by(Command::new(binary()), folder, key, more).await
+    }
+
+    /// The same, where this command starts the binary with the arguments that follow.
+    pub async fn start_by(
+        mut command: Command,
+        folder: &Path,
+        key: String,
+        more: impl FnOnce(&mut Command),
+    ) -> Result<Self, String> {
         let database = database_in(folder);
-        let mut command = Command::new(binary());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")

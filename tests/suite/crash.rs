@@ -46,47 +46,6 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
     assert_eq!(bodies(&late).len(), 200);
 }
 
-#[tokio::test]
-async fn killed_under_load_no_accepted_event_is_lost() {
-    let folder = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start().await;
-    let mut accepted = HashSet::new();
-    for round in 0..3 {
-        let process = Process::serve(folder.path(), &[]).await;
-        let hook = json!({"type": "t", "target_url": receiver.url("/")});
-        process.client.post("/webhooks", &hook).await;
-        let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
-        let mut tasks = Vec::new();
-        for worker in 0..8 {
-            let (client, sender) = (process.client.clone(), sender.clone());
-            tasks.push(tokio::spawn(async move {
-                for number in 0..10_000 {
-                    let body = json!({"type": "t", "data": [round, worker, number]});
-                    let request = reqwest::Client::new().post(format!("{}/api/v1/events", client.base));
-                    let answer = request.bearer_auth(&client.key).body(body.to_string()).send().await;
-                    match answer {
-                        Ok(answer) if answer.status() == 202 => sender.send(body["data"].to_string()).unwrap(),
-                        _ => return,
-                    }
-                }
-            }));
-        }
-        drop(sender);
-        for _ in 0..100 {
-            accepted.insert(answered.recv().await.unwrap());
-        }
-        process.kill().await;
-        while let Some(body) = answered.recv().await {
-            accepted.insert(body);
-        }
-    }
-    let _process = Process::serve(folder.path(), &[]).await;
-    posthaste_tests::until("all that was accepted arrives", || async {
-        accepted.is_subset(&bodies(&receiver)).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,13 @@
 //! Whatever happens to the process, its disk, its database or its clock: what was accepted is delivered, memory and
 //! files stay bounded, and all heals by itself.
 
+mod clocks;
+mod crowds;
 mod full;
+mod killed;
 mod locked;
+mod logs;
+mod waiting;
 
 use std::collections::HashSet;
 

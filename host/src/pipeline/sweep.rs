@@ -77,7 +77,7 @@ impl Pipeline {
 
     async fn expire_once(&self) -> Result<(), StoreError> {
         let retention = i64::try_from(self.0.parts.retention.as_millis()).unwrap_or(i64::MAX);
-        let before = self.0.time.cautious().saturating_sub(retention);
+        let before = self.0.time.doubtful().saturating_sub(retention);
         let mut last = String::new();
         while let Some(company) = self.0.store.company_after(&last).await? {
             while self.0.store.expire(company.clone(), before).await? {
@@ -113,6 +113,7 @@ impl Pipeline {
 
     /// One round; answers how long to rest.
     async fn sweep_once(&self) -> Result<Duration, StoreError> {
+        let taking = self.0.taking.lock().await;
         // Together, so that they share commits.
         let refills = self.0.lanes.to_refill();
         let ended = join_all(refills.iter().map(|refill| self.refill(refill))).await;
@@ -122,6 +123,7 @@ impl Pipeline {
         let due = self.0.store.claim_due(now, self.lease(), BATCH).await?;
         let more = !due.is_empty();
         self.accept(due, false).await?;
+        drop(taking);
         if more || refilled {
             return Ok(Duration::ZERO);
         }

@@ -129,8 +129,16 @@ impl Store {
     /// What it said instead, or that it said nothing.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.readers).await?;
+        timeout(STUCK, self.written()).await.unwrap_or(Err(StoreError::NotCommitted))
+    }
+
+    /// Waits until everything that was handed in before is written.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn written(&self) -> Result<(), StoreError> {
         let nothing = work(|_| Box::pin(async { Ok(()) }));
-        timeout(STUCK, self.writer.run(nothing, |()| ())).await.unwrap_or(Err(StoreError::NotCommitted))
+        self.writer.run(nothing, |()| ()).await
     }
 }
 

@@ -47,8 +47,6 @@ struct Failing {
     since: i64,
     last: Instant,
     silent: bool,
-    said: Option<Instant>,
-    unsaid: u32,
 }
 
 /// What is remembered of one lane's attempts.
@@ -57,6 +55,9 @@ pub(super) struct Health {
     /// The last attempt that said something said that the receiver is well.
     proven: bool,
     failing: Option<Failing>,
+    /// When a failure was last logged: one that fails now and then is not logged each time either.
+    said: Option<Instant>,
+    unsaid: u32,
 }
 
 impl Health {
@@ -65,31 +66,36 @@ impl Health {
         let silent = match verdict {
             Verdict::Nothing => return None,
             Verdict::Well => {
-                *self = Self { proven: true, failing: None };
+                (self.proven, self.failing) = (true, None);
                 return None;
             }
             Verdict::Refused => false,
             Verdict::Silent => true,
         };
         self.proven = false;
-        let failing = self.failing.get_or_insert(Failing {
-            strikes: 0,
-            began: now,
-            since: now_ms,
-            last: now,
-            silent,
-            said: None,
-            unsaid: 0,
-        });
+        let failing = self.failing.get_or_insert(Failing { strikes: 0, began: now, since: now_ms, last: now, silent });
         failing.strikes = failing.strikes.saturating_add(1);
         (failing.last, failing.silent) = (now, silent);
-        failing.unsaid = failing.unsaid.saturating_add(1);
-        let due = failing.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
-        let say = due.then(|| std::mem::take(&mut failing.unsaid));
+        let since = failing.since;
+        self.unsaid = self.unsaid.saturating_add(1);
+        let due = self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
+        let say = due.then(|| std::mem::take(&mut self.unsaid));
         if due {
-            failing.said = Some(now);
+            self.said = Some(now);
         }
-        Some(Streak { since: failing.since, say })
+        Some(Streak { since, say })
+    }
+
+    /// Forgets how the receiver has been answering.
+    pub(super) fn start_anew(&mut self) {
+        (self.proven, self.failing) = (false, None);
+    }
+
+    /// The next attempt need not wait for the time of a probe. Since when it has been failing stays as it was.
+    pub(super) fn hurry(&mut self) {
+        if let Some(failing) = &mut self.failing {
+            failing.strikes = 0;
+        }
     }
 
     pub(super) fn is_proven(&self) -> bool {
@@ -110,6 +116,7 @@ impl Health {
     /// Whether there is nothing worth remembering.
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
         self.failing.as_ref().is_none_or(|failing| now.duration_since(failing.last) > MEMORY)
+            && self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY)
     }
 }
 
@@ -145,6 +152,19 @@ mod tests {
         let said: Vec<_> =
             (0..130).filter_map(|second| failed(&mut health, begin, Duration::from_secs(second)).say).collect();
         assert_eq!(said, [1, 60, 60]);
+    }
+
+    #[test]
+    fn one_that_fails_now_and_then_is_logged_no_oftener() {
+        let (begin, mut health) = (Instant::now(), Health::default());
+        let mut said = Vec::new();
+        for tenth in 0..1300 {
+            said.extend(failed(&mut health, begin, Duration::from_millis(100 * tenth)).say);
+            health.judge(Verdict::Well, begin, 0);
+            assert!(!health.is_forgotten(begin + Duration::from_millis(100 * tenth)));
+        }
+        assert_eq!(said, [1, 600, 600]);
+        assert!(health.is_forgotten(begin + Duration::from_secs(180)));
     }
 
     #[test]

@@ -126,14 +126,15 @@ impl Lane {
 
     /// Somebody changed the webhook: what was known of its receiver no longer holds, and all that waits comes in.
     pub(super) fn start_anew(&mut self) {
+        self.health.start_anew();
         self.paced = None;
         (self.parked, self.replayed) = (true, true);
-        self.give_another_chance();
+        self.ask_again();
     }
 
     /// Somebody asks for an attempt now: it waits for no probe, but keeps to the pace.
     pub(super) fn give_another_chance(&mut self) {
-        self.health = Health::default();
+        self.health.hurry();
         self.ask_again();
     }
 

@@ -1,0 +1,153 @@
+//! Somebody sets the machine's clock.
+
+use std::sync::Arc;
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste::clock::Clock;
+use posthaste_tests::{Host, MovedClock, Receiver, until};
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+
+use super::subscribe;
+
+const HOUR: i64 = 3_600_000;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+async fn at(flags: &[&str]) -> (Arc<MovedClock>, Host, Receiver) {
+    let clock = Arc::new(MovedClock::default());
+    (clock.clone(), Host::at(clock, flags).await, Receiver::start().await)
+}
+
+fn fails(receiver: &Receiver) {
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+}
+
+fn takes(receiver: &Receiver) {
+    receiver.answer(|_, _| StatusCode::OK.into_response());
+}
+
+fn attempted(delivery: &Value) -> bool {
+    delivery["attempt_count"] != 0
+}
+
+/// A timestamp of the API as milliseconds since 1970.
+fn ms(shown: &Value) -> i64 {
+    posthaste::domain::time::parse_rfc3339(shown.as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_retry_is_not_late_because_the_clock_was_set_back_and_is_shown_by_the_clock_as_it_is() {
+    let (clock, mut host, receiver) = at(&["--retry-schedule=2s,2s,2s"]).await;
+    subscribe(&host, &receiver).await;
+    fails(&receiver);
+    let id = host.publish("t", &json!(1)).await;
+    host.delivery_when(&id, "an attempt", attempted).await;
+    clock.set(-HOUR);
+    let shown = host.get(&format!("/deliveries/{id}")).await.expect(200);
+    let wait = ms(&shown["next_attempt_at"]) - clock.now_ms();
+    assert!((-1000..=2200).contains(&wait), "in {wait} ms");
+    receiver.wait_for(2).await;
+    // The next process, which was not there to see it, knows the time of the newest event: so much later it may be.
+    host.delivery_when(&id, "two attempts", |delivery| delivery["attempt_count"] == 2).await;
+    host.restart().await;
+    takes(&receiver);
+    host.delivery(&id, "delivered").await;
+    assert_eq!(receiver.arrivals().len(), 3);
+}
+
+#[tokio::test]
+async fn a_retry_does_not_wait_for_a_clock_that_was_set_forth() {
+    let (clock, host, receiver) = at(&["--retry-schedule=1h"]).await;
+    subscribe(&host, &receiver).await;
+    fails(&receiver);
+    let id = host.publish("t", &json!(1)).await;
+    host.delivery_when(&id, "an attempt", attempted).await;
+    takes(&receiver);
+    clock.set(2 * HOUR);
+    host.delivery(&id, "delivered").await;
+}
+
+#[tokio::test]
+async fn order_and_identifiers_hold_over_a_restart_with_the_clock_set_back() {
+    let (clock, mut host, receiver) = at(&["--retry-schedule=1s,1s,1s,1s,1s,1s,1s,1s"]).await;
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "ordered": true});
+    host.post("/webhooks", &hook).await.expect(201);
+    fails(&receiver);
+    let mut ids = vec![host.publish("t", &json!(0)).await, host.publish("t", &json!(1)).await];
+    host.delivery_when(&ids[0], "an attempt", attempted).await;
+    host.stop().await;
+    clock.set(-HOUR);
+    host.restart().await;
+    ids.extend([host.publish("t", &json!(2)).await, host.publish("t", &json!(3)).await]);
+    takes(&receiver);
+    host.delivery(&ids[3], "delivered").await;
+    assert!(ids.is_sorted(), "{ids:?}");
+    let arrived: Vec<_> = receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect();
+    assert!(arrived.is_sorted(), "{arrived:?}");
+    let listed = host.get("/deliveries").await.expect(200);
+    let listed: Vec<_> = listed["data"].as_array().unwrap().iter().rev().map(|one| one["id"].clone()).collect();
+    assert_eq!(listed, ids);
+}
+
+#[tokio::test]
+async fn a_clock_set_a_year_forth_disables_nothing_and_two_days_of_failures_do() {
+    let (clock, host, receiver) = at(&[&format!("--retry-schedule={}", ["20ms"; 100].join(","))]).await;
+    subscribe(&host, &receiver).await;
+    fails(&receiver);
+    let id = host.publish("t", &json!(1)).await;
+    receiver.wait_for(2).await;
+    clock.set(YEAR);
+    // A few more: the first to end may have begun before.
+    receiver.wait_for(receiver.arrivals().len() + 5).await;
+    let enabled = async || host.get("/webhooks").await.expect(200)[0]["enabled"] == true;
+    assert!(enabled().await);
+    clock.pass(49 * HOUR);
+    // By now it is only probed; what somebody asks for is not held up by that.
+    until("it is disabled", async || {
+        host.post(&format!("/deliveries/{id}/retry"), &json!({})).await.expect(202);
+        (!enabled().await).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_with_a_clock_a_year_ahead_removes_only_what_is_older_than_the_newest_event_allows() {
+    let (clock, mut host, receiver) = at(&["--retention=30d"]).await;
+    subscribe(&host, &receiver).await;
+    let recent = host.publish("t", &json!(1)).await;
+    host.delivery(&recent, "delivered").await;
+    host.stop().await;
+    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
+    let ancient = "dlv_000000000001";
+    let insert = format!(
+        "INSERT INTO deliveries SELECT company, '{ancient}', 'e', event_type, webhook_id, status, 1, 0, NULL, NULL, 0, 1, 1, \
+         1, '[]', '1' FROM deliveries LIMIT 1"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    clock.set(YEAR);
+    host.restart().await;
+    let status = async |id: &str| host.get(&format!("/deliveries/{id}")).await.status;
+    until("what is older is removed", async || (status(ancient).await == 404).then_some(())).await;
+    assert_eq!(status(&recent).await, 200);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_due_and_not_taken_up_makes_the_service_unready_until_it_is() {
+    let (clock, host, receiver) = at(&["--retry-schedule=10m"]).await;
+    subscribe(&host, &receiver).await;
+    fails(&receiver);
+    // The sweep looks once a second, so it is rarely at it at this very moment.
+    let late = until("it is noticed before the sweep takes it up", || async {
+        let id = host.publish("t", &json!(1)).await;
+        host.delivery_when(&id, "an attempt", attempted).await;
+        clock.pass(HOUR / 4);
+        let ready = host.get("!/readyz").await;
+        (ready.status == 503).then_some(ready)
+    })
+    .await;
+    let text = late.problem(503);
+    assert!(text.starts_with("a delivery has been due for ") && text.ends_with(" and was not taken up"), "{text}");
+    until("it is taken up", || async { (host.get("!/readyz").await.status == 200).then_some(()) }).await;
+}

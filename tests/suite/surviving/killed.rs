@@ -1,0 +1,153 @@
+//! The process is killed, again and again, at any moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Client, Process, Receiver, until};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::bodies;
+
+/// How often the process is killed.
+const KILLS: usize = 20;
+/// Attempts that one webhook may have in flight here, and callers that publish at once.
+const IN_FLIGHT: usize = 8;
+/// What may have been sent and not written down at a kill: what is in flight, and the completions that wait 20 ms for
+/// company, of attempts that take some tenths of a millisecond.
+const UNWRITTEN: usize = IN_FLIGHT + 40;
+
+async fn start(folder: &std::path::Path, key: &str, flags: &[&str]) -> Process {
+    let started = Process::start(folder, key.to_owned(), |command| {
+        command.args(flags);
+    });
+    started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
+}
+
+/// Publishes until the process is gone; tells what was accepted.
+async fn publish_on(client: Client, (round, caller): (usize, usize), accepted: mpsc::UnboundedSender<String>) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for number in 0.. {
+        let body = json!({"type": "t", "data": [round, caller, number]});
+        let request = http.post(format!("{}/api/v1/events", client.base)).bearer_auth(&client.key);
+        match request.body(body.to_string()).send().await {
+            Ok(answer) if answer.status() == 202 => accepted.send(body["data"].to_string()).unwrap(),
+            _ => return,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_twenty_times_under_load_nothing_accepted_is_lost_and_little_is_sent_twice() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let mut process = Process::serve(folder.path(), &[]).await;
+    let key = process.client.key.clone();
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": IN_FLIGHT});
+    process.client.post("/webhooks", &hook).await.expect(201);
+    let mut accepted = HashSet::new();
+    for round in 0..KILLS {
+        let (sender, mut answered) = mpsc::unbounded_channel();
+        for caller in 0..IN_FLIGHT {
+            tokio::spawn(publish_on(process.client.clone(), (round, caller), sender.clone()));
+        }
+        drop(sender);
+        // Some moment between the first answer and a few hundred later: a different one each time.
+        for _ in 0..1 + (round * 61) % 300 {
+            accepted.insert(answered.recv().await.expect("it answers"));
+        }
+        process.kill().await;
+        while let Some(body) = answered.recv().await {
+            accepted.insert(body);
+        }
+        process = start(folder.path(), &key, &[]).await;
+    }
+    until("all that was accepted arrives", || async { accepted.is_subset(&bodies(&receiver)).then_some(()) }).await;
+    let twice = receiver.arrivals().len() - bodies(&receiver).len();
+    println!("{} accepted, {twice} sent twice", accepted.len());
+    assert!(twice <= KILLS * UNWRITTEN, "{twice} of {} were sent twice", accepted.len());
+}
+
+/// Publishes one event for sure: an identifier of the caller's own makes it the same event however often it is tried.
+async fn publish_surely(base: &watch::Receiver<Client>, event: &Value) {
+    until("the event is accepted", || async {
+        let client = base.borrow().clone();
+        let request = reqwest::Client::new().post(format!("{}/api/v1/events", client.base)).bearer_auth(&client.key);
+        let answer = request.body(event.to_string()).send().await;
+        answer.is_ok_and(|answer| answer.status() == 202).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_webhook_keeps_its_order_over_failures_and_kills_and_holds_up_no_other() {
+    const EVENTS: usize = 400;
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    // Every seventh is refused, whichever it is.
+    receiver.answer(|before, arrival| match (arrival.path.as_str(), before % 7) {
+        ("/ordered", 0) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        _ => StatusCode::OK.into_response(),
+    });
+    let schedule = format!("--retry-schedule={}", ["20ms"; 60].join(","));
+    let mut process = Process::serve(folder.path(), &[&schedule]).await;
+    let key = process.client.key.clone();
+    let hook = json!({"type": "ordered", "target_url": receiver.url("/ordered"), "ordered": true});
+    process.client.post("/webhooks", &hook).await.expect(201);
+    process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/t")})).await.expect(201);
+    let (now, base) = watch::channel(process.client.clone());
+    let (published, mut count) = watch::channel(0);
+    let publisher = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            publish_surely(&base, &json!({"type": "ordered", "id": format!("o-{number}"), "data": number})).await;
+            published.send_replace(number + 1);
+        }
+    });
+    let kills = 5;
+    for kill in 1..=kills {
+        count.wait_for(|count| *count >= kill * EVENTS / (kills + 1)).await.unwrap();
+        process.kill().await;
+        process = start(folder.path(), &key, &[&schedule]).await;
+        now.send_replace(process.client.clone());
+    }
+    publisher.await.unwrap();
+    let numbers = || {
+        let arrivals = receiver.arrivals();
+        let of = arrivals.iter().filter(|arrival| arrival.path == "/ordered");
+        of.map(|arrival| arrival.text().parse::<usize>().unwrap()).collect::<Vec<_>>()
+    };
+    until("the last one arrives", || async { numbers().contains(&(EVENTS - 1)).then_some(()) }).await;
+    let (mut next, mut back) = (0, 0);
+    for pair in [0].into_iter().chain(numbers()).collect::<Vec<_>>().windows(2) {
+        assert!(pair[1] <= next, "{} came before {next}: {:?}", pair[1], numbers());
+        assert!(pair[1] <= pair[0] + 1, "{} came right after {}: {:?}", pair[1], pair[0], numbers());
+        back += usize::from(pair[1] < pair[0]);
+        next = next.max(pair[1] + 1);
+    }
+    assert!(back <= kills, "it went back {back} times in {kills} kills");
+    only_its_own_lane_waits(&process, &receiver).await;
+}
+
+/// One event that its receiver refuses for good holds up its own webhook's next, and nobody else's.
+async fn only_its_own_lane_waits(process: &Process, receiver: &Receiver) {
+    let refusing = Arc::new(AtomicBool::new(true));
+    let refuses = refusing.clone();
+    receiver.answer(move |_, arrival| match arrival.path.as_str() {
+        "/ordered" if refuses.load(Ordering::SeqCst) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        _ => StatusCode::OK.into_response(),
+    });
+    let first = process.client.publish("ordered", &json!(10_000)).await;
+    let second = process.client.publish("ordered", &json!(10_001)).await;
+    process
+        .client
+        .delivery_when(&first, "a second attempt", |delivery| delivery["attempt_count"].as_u64() > Some(1))
+        .await;
+    let other = process.client.publish("t", &json!(1)).await;
+    process.client.delivery(&other, "delivered").await;
+    assert_eq!(process.client.get(&format!("/deliveries/{second}")).await.expect(200)["attempt_count"], 0);
+    refusing.store(false, Ordering::SeqCst);
+    tokio::time::timeout(Duration::from_secs(20), process.client.delivery(&second, "delivered")).await.unwrap();
+    assert_eq!(process.client.get(&format!("/deliveries/{first}")).await.expect(200)["status"], "delivered");
+}

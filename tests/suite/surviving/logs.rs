@@ -1,0 +1,32 @@
+//! What fails all the time is not said all the time.
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Process, Receiver};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_failing_webhook_is_logged_once_a_minute_also_where_it_fails_now_and_then() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    receiver.answer(|before, arrival| match (arrival.path.as_str(), before % 2) {
+        ("/flaps", 0) => StatusCode::OK.into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    });
+    let process = Process::serve(folder.path(), &["--retry-schedule", &["20ms"; 100].join(",")]).await;
+    let mut ids = Vec::new();
+    for name in ["fails", "flaps"] {
+        let hook = json!({"type": name, "target_url": receiver.url(&format!("/{name}"))});
+        ids.push(process.client.post("/webhooks", &hook).await.expect(201)["id"].as_str().unwrap().to_owned());
+    }
+    for number in 0..20 {
+        process.client.publish("fails", &json!(number)).await;
+        process.client.publish("flaps", &json!(number)).await;
+    }
+    receiver.wait_for(200).await;
+    let flapped = receiver.arrivals().iter().filter(|arrival| arrival.path == "/flaps").count();
+    assert!(flapped > 20, "it did not fail in between");
+    let said = process.said();
+    for id in ids {
+        assert_eq!(said.iter().filter(|line| line.contains(&id)).count(), 1, "{said:#?}");
+    }
+}

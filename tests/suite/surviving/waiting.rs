@@ -1,0 +1,105 @@
+//! Much waits: memory and files stay bounded.
+
+use std::path::Path;
+
+use posthaste_tests::{Client, Host, Process, Receiver, until};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
+use super::subscribe;
+
+/// Rows that wait, of a KiB each: 150 MiB together.
+const ROWS: usize = 150_000;
+/// What the process may grow by for them, in KiB: what it holds of them in memory, the database's pages, and 2,048
+/// attempts in flight, of some 30 KiB each. All of them in memory would be 250 MiB.
+const GROWTH: u64 = 128 << 10;
+/// What the write-ahead log may come to, in bytes: 32 MiB make a commit fold it back, and the next few commits come
+/// before it is full anew.
+const LOG: u64 = 64 << 20;
+
+async fn connect(folder: &Path) -> SqliteConnection {
+    let database = format!("sqlite://{}", folder.join("posthaste.db").display());
+    let mut connection = SqliteConnection::connect(&database).await.unwrap();
+    sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// Stores rows that wait, half of them parked and half for a retry that is due, for each of the `dead-…` webhooks in turn.
+async fn fill(folder: &Path, rows: usize, webhooks: usize) {
+    let mut connection = connect(folder).await;
+    let fill = format!(
+        "CREATE TEMP TABLE w AS SELECT id, event_type FROM webhooks WHERE event_type LIKE 'dead-%'; \
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rows} - 1) \
+         INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, due, \
+         parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || printf('%012x', 1780000000000 + i), \
+         'e' || i, w.event_type, w.id, 'pending', 0, 0, CASE WHEN i % 2 THEN i END, 1 - i % 2, 0, 0, '[]', \
+         '\"' || HEX(ZEROBLOB(500)) || '\"' FROM n JOIN w ON w.rowid = 1 + (n.i / 2) % {webhooks}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A webhook for each of `count` types, whose receiver takes connections and says nothing.
+async fn subscribe_many(client: &Client, receiver: &Receiver, count: usize) {
+    for number in 0..count {
+        let hook = json!({"type": format!("dead-{number}"), "target_url": receiver.url("/dead")});
+        client.post("/webhooks", &hook).await.expect(201);
+    }
+}
+
+/// So many rows wait for so many webhooks: memory stays flat, and a fresh event of another webhook is delivered.
+async fn waits(webhooks: usize) {
+    let (folder, dead, live) = (tempfile::tempdir().unwrap(), Receiver::start().await, Receiver::start().await);
+    dead.answer_later(|_, _| std::future::pending());
+    let process = Process::serve(folder.path(), &[]).await;
+    let key = process.client.key.clone();
+    subscribe_many(&process.client, &dead, webhooks).await;
+    subscribe(&process.client, &live).await;
+    let warm = process.client.publish("t", &json!("warm")).await;
+    process.client.delivery(&warm, "delivered").await;
+    let before = process.resident_kib();
+    process.kill().await;
+    fill(folder.path(), ROWS, webhooks).await;
+    let process = Process::start(folder.path(), key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    for number in 0..100 {
+        let waits = process.client.publish(&format!("dead-{}", number % webhooks), &json!("x".repeat(1000))).await;
+        let goes = process.client.publish("t", &json!(number)).await;
+        process.client.delivery(&goes, "delivered").await;
+        assert_eq!(process.client.get(&format!("/deliveries/{waits}")).await.expect(200)["status"], "pending");
+    }
+    // What was due has been looked at and parked, for want of room.
+    until("the service is ready", || async { (process.client.get("!/readyz").await.status == 200).then_some(()) })
+        .await;
+    let after = process.peak_kib();
+    println!("{webhooks} webhooks: {before} KiB before, at most {after} KiB with {ROWS} rows");
+    assert!(after < before + GROWTH, "from {before} KiB to {after} KiB");
+}
+
+#[tokio::test]
+async fn what_waits_for_one_webhook_is_not_held_in_memory() {
+    waits(1).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_many_webhooks_is_not_held_in_memory() {
+    waits(200).await;
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_is_folded_back_under_load() {
+    let host = Host::start().await;
+    let log = host.folder().join("posthaste.db-wal");
+    let (event, mut written, mut most) = (json!({"type": "t", "data": "x".repeat(200_000)}).to_string(), 0, 0);
+    let batch = vec![event; 20].join("\n");
+    while written < 4 * LOG {
+        let (kind, client) = ([("content-type", "application/x-ndjson")], &host.client);
+        let call = || client.call(Method::POST, "/events/batch", &kind, batch.clone());
+        let (one, other) = tokio::join!(call(), call());
+        assert_eq!((&one.expect(202)["accepted"], &other.expect(202)["accepted"]), (&json!(20), &json!(20)));
+        written += 2 * batch.len() as u64;
+        most = most.max(std::fs::metadata(&log).unwrap().len());
+    }
+    println!("{written} bytes written, at most {most} in the log");
+    assert!(most < LOG, "{most} of {written} bytes are in the log");
+}
