@@ -1,5 +1,6 @@
 //! Thousands of callers at once.
 
+use axum::response::IntoResponse;
 use futures_util::{StreamExt, stream};
 use posthaste_tests::{Process, Receiver, binary, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,6 +77,8 @@ async fn callers_do_not_take_the_files_that_deliveries_need() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
     let process = Process::serve(folder.path(), &[]).await;
     subscribe(&process.client, &receiver).await;
+    // So that each delivery needs a socket of its own.
+    receiver.answer(|_, _| ([("connection", "close")], "").into_response());
     let key = process.client.key.clone();
     process.kill().await;
     let mut shell = Command::new("sh");
