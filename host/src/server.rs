@@ -27,6 +27,9 @@ const MAX_CONNECTIONS: usize = 16_384;
 const OTHER_FILES: usize = 128;
 /// A request's head that has not arrived by then ends the connection; so does an idle connection.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// A client that takes nothing of an answer for so long is cut off.
+#[cfg(target_os = "linux")]
+const READ_PATIENCE: Duration = Duration::from_secs(60);
 /// How long requests in flight may take once the service is to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Rest after `accept` failed, for example for want of file descriptors.
@@ -89,6 +92,10 @@ async fn accept(
             }
         };
         let _ = stream.set_nodelay(true);
+        // Without it, whoever asks and never reads keeps a connection for ever: hyper waits, and the system goes on asking
+        // whether there is room (tcp(7), TCP_USER_TIMEOUT).
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(READ_PATIENCE));
         let inner = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
