@@ -42,7 +42,7 @@ use send::Targets;
 use time::Time;
 
 pub use compare::{Comparison, Difference, Question};
-pub use publish::{Accepted, NewEvent};
+pub use publish::{Accepted, HandedIn, NewEvent};
 pub use transformed::Transformed;
 
 /// How long a process may keep a delivery in memory before the sweep looks whether it is still held.

@@ -37,6 +37,26 @@ pub struct Accepted {
     pub delivery_id: Option<String>,
 }
 
+/// An event that has its place behind those handed in before, in the writer's queue and in its webhook's lane.
+pub struct HandedIn {
+    id: String,
+    delivery: Option<String>,
+    stored: oneshot::Receiver<Result<Published, StoreError>>,
+}
+
+impl HandedIn {
+    /// The answer, once the event is on disk.
+    ///
+    /// # Errors
+    /// The store's: the event is not stored.
+    pub async fn accepted(self) -> Result<Accepted, StoreError> {
+        match self.stored.await.unwrap_or(Err(StoreError::NotCommitted))? {
+            Published::Stored => Ok(Accepted { id: self.id, delivery_id: self.delivery }),
+            Published::Before(delivery_id) => Ok(Accepted { id: self.id, delivery_id }),
+        }
+    }
+}
+
 impl Pipeline {
     /// Stores an event and sends it on its way. When this returns, the event is on disk; should the caller go away
     /// before, the event is delivered all the same once it is stored.
@@ -44,6 +64,15 @@ impl Pipeline {
     /// # Errors
     /// The store's: the event is not stored.
     pub async fn publish(&self, new: NewEvent) -> Result<Accepted, StoreError> {
+        self.hand_in(new).await?.accepted().await
+    }
+
+    /// Hands an event to the writer: of several, who waits for one of these before the next has them delivered in that
+    /// order, and need not wait for each to be stored.
+    ///
+    /// # Errors
+    /// The store's: the event is not stored.
+    pub async fn hand_in(&self, new: NewEvent) -> Result<HandedIn, StoreError> {
         let inner = &self.0;
         let webhook = inner.store.webhook_for(&new.company, &new.event_type).await?;
         let place = webhook.as_deref().filter(|webhook| webhook.enabled).map(|hook| inner.lanes.reserve(hook));
@@ -64,7 +93,7 @@ impl Pipeline {
             created_at: now,
         };
         let (id, delivery) = (event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
-        let (sender, receiver) = oneshot::channel();
+        let (sender, stored) = oneshot::channel();
         let pipeline = self.clone();
         let job = webhook.zip(delivery.clone());
         let done = move |result: Result<Published, StoreError>| {
@@ -77,10 +106,7 @@ impl Pipeline {
             let _ = sender.send(result);
         };
         inner.store.publish(Publish { row, done: Box::new(done) }).await;
-        match receiver.await.unwrap_or(Err(StoreError::NotCommitted))? {
-            Published::Stored => Ok(Accepted { id, delivery_id: delivery }),
-            Published::Before(delivery_id) => Ok(Accepted { id, delivery_id }),
-        }
+        Ok(HandedIn { id, delivery, stored })
     }
 
     fn hand_over(&self, webhook: &Webhook, delivery: String, event: Arc<Event>, place: Option<Place>) {

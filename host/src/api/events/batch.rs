@@ -1,8 +1,5 @@
 //! Publishing many events at once: NDJSON, one event a line.
 
-use std::future::{poll_fn, ready};
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,12 +7,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesOrdered, StreamExt};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::coop::{consume_budget, unconstrained};
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 use super::{Answer, most_bytes, read};
@@ -25,7 +20,6 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::{Api, App, CompanyOnly};
 use crate::domain::Invalid;
 use crate::domain::credential::{Access, Area};
-use crate::domain::webhook::Webhook;
 use crate::pipeline::{Accepted, NewEvent};
 
 /// Most lines of one batch.
@@ -52,8 +46,6 @@ enum Line {
     Accepted(Answer),
     Refused { error: Value },
 }
-
-type Publishing<'a> = BoxFuture<'a, Result<Accepted, Problem>>;
 
 /// `POST /events/batch`: 202 with one result a line, once all events that could be accepted are on disk.
 pub(in crate::api) async fn batch(
@@ -86,20 +78,22 @@ async fn publish(
     company: Option<&str>,
     lines: Vec<Bytes>,
 ) -> Vec<Result<Accepted, Problem>> {
-    let (mut under_way, mut done) = (FuturesOrdered::new(), Vec::with_capacity(lines.len()));
+    let mut handed_in = Vec::with_capacity(lines.len());
     for line in lines {
         // Reading a thousand lines takes long: others have their turn in between.
         consume_budget().await;
-        let (publishing, in_its_place) = match read_line(api, caller, company, line) {
-            Ok(event) => begin(api, event).await,
-            Err(problem) => (ready(Err(problem)).boxed(), true),
-        };
-        under_way.push_back(publishing);
-        while !in_its_place && let Some(result) = under_way.next().await {
-            done.push(result);
-        }
+        handed_in.push(match read_line(api, caller, company, line) {
+            Ok(event) => api.pipeline.hand_in(event).await.map_err(Problem::from),
+            Err(problem) => Err(problem),
+        });
     }
-    done.extend(under_way.collect::<Vec<_>>().await);
+    let mut done = Vec::with_capacity(handed_in.len());
+    for line in handed_in {
+        done.push(match line {
+            Ok(event) => event.accepted().await.map_err(Problem::from),
+            Err(problem) => Err(problem),
+        });
+    }
     done
 }
 
@@ -154,28 +148,4 @@ fn read_line(api: &Api, caller: &Caller, company: Option<&str>, line: Bytes) -> 
     let event = read(api, caller, company, &line)?;
     // An event that waits in its lane must not keep the whole batch in memory.
     Ok(NewEvent { data: Bytes::copy_from_slice(&event.data), ..event })
-}
-
-/// Begins to publish. True: the event has its place behind those begun before, in the writer's queue and so in its
-/// webhook's lane; it waits for a commit, which many can share. False: the next has to wait until it is stored.
-async fn begin(api: &Api, event: NewEvent) -> (Publishing<'_>, bool) {
-    let (company, event_type) = (event.company.clone(), event.event_type.clone());
-    let known = match api.store.webhook_for(&company, &event_type).await {
-        Ok(known) => known,
-        Err(error) => return (ready(Err(error.into())).boxed(), true),
-    };
-    // With the webhook in memory it is one step to the queue. A yield for the sake of others, halfway, would let the
-    // next line overtake.
-    let mut publishing = unconstrained(api.pipeline.publish(event)).map(|done| done.map_err(Problem::from)).boxed();
-    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(publishing.poll_unpin(context))).await {
-        return (ready(done).boxed(), true);
-    }
-    // Where the webhook has changed meanwhile, the event may have to read it first.
-    let still = api.store.webhook_for(&company, &event_type).now_or_never();
-    let in_its_place = matches!(still, Some(Ok(still)) if is_same(known.as_ref(), still.as_ref()));
-    (publishing, in_its_place)
-}
-
-fn is_same(a: Option<&Arc<Webhook>>, b: Option<&Arc<Webhook>>) -> bool {
-    a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
 }
