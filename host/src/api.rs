@@ -7,7 +7,6 @@ mod events;
 mod failures;
 mod health;
 mod measure;
-mod ping;
 mod plugins;
 mod problem;
 mod webhooks;
@@ -66,7 +65,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/webhooks", get(webhooks::list).post(webhooks::create).delete(webhooks::delete_by_type))
         .route("/webhooks/{id}", get(webhooks::one).patch(webhooks::patch).delete(webhooks::delete_by_id))
         .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
-        .route("/webhooks/{id}/test", post(ping::ping))
+        .route("/webhooks/{id}/test", post(webhooks::ping))
         .route("/events", post(events::publish))
         .route("/events/batch", post(events::batch))
         .route("/deliveries", get(deliveries::list))

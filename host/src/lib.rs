@@ -141,6 +141,7 @@ impl Service {
         let sandbox = Sandbox::new(limits(&config.plugins))?;
         let folder = config.data_dir.join("compiled");
         let cache = Cache::open(&folder, &key).map_err(|error| StartError::Cache { folder, error })?;
+        let max_attempts = max_attempts();
         let parts = Parts {
             clock: around.clock.clone(),
             dice: around.dice,
@@ -150,7 +151,7 @@ impl Service {
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             retention: config.retention,
-            max_attempts: max_attempts(),
+            max_attempts,
             metrics: metrics.clone(),
         };
         let pipeline = Pipeline::start(store.clone(), parts).await?;
@@ -169,7 +170,7 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let connections = max_connections(max_files(), max_attempts());
+        let connections = max_connections(max_files(), max_attempts);
         let server = Server::start(listener, router, (metrics, connections));
         Ok(Self { address, server, pipeline, store, writer })
     }

@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -47,7 +46,7 @@ impl Arrival {
     }
 }
 
-type Answering = Arc<dyn Fn(usize, &Arrival) -> BoxFuture<'static, Response> + Send + Sync>;
+type Answering = Arc<dyn Fn(usize, &Arrival) -> Response + Send + Sync>;
 
 struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
@@ -74,7 +73,7 @@ impl Receiver {
         let shared = Arc::new(Shared {
             arrivals: Mutex::default(),
             count: watch::Sender::new(0),
-            answering: Mutex::new(Arc::new(|_, _| ready(StatusCode::OK.into_response()).boxed())),
+            answering: Mutex::new(Arc::new(|_, _| StatusCode::OK.into_response())),
             held: Mutex::default(),
             unanswered: AtomicUsize::new(0),
             most_unanswered: AtomicUsize::new(0),
@@ -91,15 +90,7 @@ impl Receiver {
 
     /// Answers from now on as `answer` says; it is told how many arrived before.
     pub fn answer(&self, answer: impl Fn(usize, &Arrival) -> Response + Send + Sync + 'static) {
-        self.answer_later(move |before, arrival| ready(answer(before, arrival)));
-    }
-
-    /// The same, with answers that may take their time.
-    pub fn answer_later<F>(&self, answer: impl Fn(usize, &Arrival) -> F + Send + Sync + 'static)
-    where
-        F: Future<Output = Response> + Send + 'static,
-    {
-        *self.shared.answering.lock().unwrap() = Arc::new(move |before, arrival| answer(before, arrival).boxed());
+        *self.shared.answering.lock().unwrap() = Arc::new(answer);
     }
 
     /// Answers from now on with this status.
@@ -174,19 +165,14 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
         arrivals.push(arrival.clone());
         arrivals.len() - 1
     };
-    // An answer that is there at once is made before anybody hears of the arrival.
-    let mut answer = answering(before, &arrival);
-    let ready = (&mut answer).now_or_never();
+    // Made before anybody hears of the arrival.
+    let answer = answering(before, &arrival);
     shared.count.send_replace(before + 1);
     if let Some(held) = held
         && let Ok(permit) = held.acquire().await
     {
         permit.forget();
     }
-    let answer = match ready {
-        Some(answer) => answer,
-        None => answer.await,
-    };
     shared.unanswered.fetch_sub(1, Ordering::SeqCst);
     answer
 }

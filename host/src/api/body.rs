@@ -34,9 +34,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Kind::MediaType, "a content-encoding is not supported; send the body as it is"));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let large = || Problem::new(Kind::TooLarge, format!("the body is over {limit} bytes"));
-    if length.is_some_and(|length| length > limit) {
+    if length(headers).is_some_and(|length| length > limit) {
         return Err(large());
     }
     match tokio::time::timeout(PATIENCE, collect(body, limit)).await {
@@ -49,6 +48,11 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
         )),
         Err(_) => Err(Problem::new(Kind::Slow, "the request did not arrive whole within 60 s")),
     }
+}
+
+/// How long the request says that its body is, in bytes.
+pub(super) fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// What all bodies that are being read may take together, in bytes: thousands of connections may each send the largest.

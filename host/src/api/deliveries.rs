@@ -13,7 +13,7 @@ use super::problem::{Kind, Problem};
 use super::{Api, App, CompanyOnly, List, limit};
 use crate::domain::credential::{Access, Area};
 use crate::domain::delivery::{Attempt, Delivery, STATUSES, Status};
-use crate::domain::time::{parse_rfc3339, rfc3339};
+use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
 use crate::store::{Filter, Page};
 
 pub(super) use again::{replay, retry, transformed};
@@ -132,12 +132,7 @@ fn missing() -> Problem {
 
 fn instant(field: &str, text: &str) -> Result<i64, Problem> {
     // In a query a bare `+` of an offset arrives as a space.
-    parse_rfc3339(&text.replace(' ', "+")).ok_or_else(|| {
-        Problem::new(
-            Kind::Rule,
-            format!("{field}: an instant is written as in RFC 3339, for example 2026-11-20T16:03:09Z"),
-        )
-    })
+    parse_rfc3339(&text.replace(' ', "+")).ok_or_else(|| Problem::new(Kind::Rule, format!("{field}: {HOW_WRITTEN}")))
 }
 
 /// `GET /deliveries/{id}`.

@@ -85,8 +85,7 @@ fn read(api: &Api, caller: &Caller, company: Option<&str>, bytes: &Bytes) -> Res
 fn check(publish: Publish, company: String, body: &Bytes, challenge_header: &str) -> Result<NewEvent, Problem> {
     event::check_published_type(&publish.r#type)?;
     publish.id.as_deref().map_or(Ok(()), event::check_id)?;
-    let bad_time =
-        || Invalid::at("/occurred_at", "an instant is written as in RFC 3339, for example 2026-11-20T16:03:09Z");
+    let bad_time = || Invalid::at("/occurred_at", time::HOW_WRITTEN);
     let occurred_at = publish.occurred_at.map(|text| time::parse_rfc3339(&text).ok_or_else(bad_time)).transpose()?;
     let headers: Vec<_> = publish.headers.unwrap_or_default().into_iter().collect();
     check_headers(&headers, challenge_header)?;

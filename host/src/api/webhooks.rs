@@ -3,6 +3,7 @@
 mod create;
 mod fields;
 mod patch;
+mod ping;
 mod plugin;
 mod rotate;
 
@@ -27,6 +28,7 @@ use crate::outbound::sign;
 
 pub(super) use create::create;
 pub(super) use patch::patch;
+pub(super) use ping::ping;
 pub(super) use rotate::rotate;
 
 /// Bytes of a signing secret (Standard Webhooks: 24 to 64).

@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 
+/// What to tell whoever has written an instant in another way.
+pub const HOW_WRITTEN: &str = "an instant is written as in RFC 3339, for example 2026-11-20T16:03:09Z";
+
 /// `2026-11-24T01:46:00.000Z`. Instants outside the years 0–9999 are shown as the nearest that is inside.
 pub fn rfc3339(ms: i64) -> String {
     let stamp = Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX });

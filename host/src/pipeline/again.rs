@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::lanes::Job;
-use super::sweep::parked;
 use super::{Inner, Pipeline};
 use crate::domain::webhook::Webhook;
 use crate::store::{Replay, ReplayStep, StoreError, Urged};
@@ -32,8 +31,7 @@ impl Pipeline {
                     self.start_worker();
                 }
                 if let Some(job) = refused {
-                    inner.store.finish(parked(&job)).await;
-                    inner.lanes.parked(webhook);
+                    self.park(&job, webhook).await;
                 }
                 if webhook.ordered {
                     inner.wake_sweep.notify_one();

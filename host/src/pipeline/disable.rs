@@ -1,11 +1,8 @@
 //! A webhook that nobody can reach any more is disabled; its company's `posthaste.webhook.disabled` webhook is told.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::Pipeline;
-use crate::domain::event::Event;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
 use crate::store::{NewDelivery, StoreError};
@@ -54,20 +51,6 @@ impl Pipeline {
             "failing_since": webhook.failing_since.map(rfc3339),
             "disabled_at": rfc3339(now),
         });
-        let event = Event {
-            id: self.0.ids.next("evt", now),
-            event_type: DISABLED.into(),
-            company: webhook.company.clone(),
-            occurred_at: now,
-            headers: Vec::new(),
-            data: data.to_string().into(),
-        };
-        NewDelivery {
-            id: self.0.ids.next("dlv", now),
-            event: Arc::new(event),
-            webhook: Some(told.id.clone()),
-            lease: None,
-            created_at: now,
-        }
+        self.own_event(told, (DISABLED, data), now)
     }
 }

@@ -51,6 +51,11 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Of an event that was not attempted before.
+    pub(super) fn fresh(delivery: String, webhook: &Webhook, event: Arc<Event>) -> Self {
+        Self { delivery, webhook: webhook.id.clone(), attempt_count: 0, attempt_base: 0, event, guarded: false }
+    }
+
     fn size(&self) -> usize {
         let headers = self.event.headers.iter().map(|(name, value)| name.len() + value.len());
         OVERHEAD + self.event.data.len() + headers.sum::<usize>()

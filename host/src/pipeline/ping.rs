@@ -10,10 +10,10 @@ use super::Pipeline;
 use super::lanes::Job;
 use super::record::Came;
 use crate::domain::delivery::{Attempt, Status};
-use crate::domain::event::{Event, PING};
+use crate::domain::event::PING;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
-use crate::store::{Completion, NewDelivery, StoreError};
+use crate::store::{Completion, StoreError};
 
 /// Tries at once, over all webhooks and over those of one company: each may take the whole time-out.
 const MAX_PINGS: usize = 128;
@@ -58,23 +58,8 @@ impl Pipeline {
         let _turn = inner.pings.all.acquire().await.ok();
         let now = inner.time.of_day();
         let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
-        let event = Arc::new(Event {
-            id: inner.ids.next("evt", now),
-            event_type: PING.into(),
-            company: webhook.company.clone(),
-            occurred_at: now,
-            headers: Vec::new(),
-            data: data.to_string().into(),
-        });
-        let row = NewDelivery {
-            id: inner.ids.next("dlv", now),
-            event: event.clone(),
-            webhook: Some(webhook.id.clone()),
-            lease: None,
-            created_at: now,
-        };
-        let (delivery, webhook_id) = (row.id.clone(), webhook.id.clone());
-        let job = Job { delivery, webhook: webhook_id, attempt_count: 0, attempt_base: 0, event, guarded: false };
+        let row = self.own_event(webhook, (PING, data), now);
+        let job = Job::fresh(row.id.clone(), webhook, row.event.clone());
         let ending = self.try_once(&job, webhook).await;
         let status = match ending.came {
             Came::Delivered => Status::Delivered,

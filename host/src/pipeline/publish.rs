@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::lanes::{Job, Place};
@@ -109,13 +110,30 @@ impl Pipeline {
         Ok(HandedIn { id, delivery, stored })
     }
 
+    /// An event of the host's own for this webhook, made at `now`, in milliseconds since 1970; it is parked.
+    pub(super) fn own_event(&self, webhook: &Webhook, (event_type, data): (&str, Value), now: i64) -> NewDelivery {
+        let event = Event {
+            id: self.0.ids.next("evt", now),
+            event_type: event_type.into(),
+            company: webhook.company.clone(),
+            occurred_at: now,
+            headers: Vec::new(),
+            data: data.to_string().into(),
+        };
+        NewDelivery {
+            id: self.0.ids.next("dlv", now),
+            event: Arc::new(event),
+            webhook: Some(webhook.id.clone()),
+            lease: None,
+            created_at: now,
+        }
+    }
+
     fn hand_over(&self, webhook: &Webhook, delivery: String, event: Arc<Event>, place: Option<Place>) {
         let inner: &Inner = &self.0;
         match place {
             Some(place) if place.in_memory => {
-                let webhook = webhook.id.clone();
-                let job = Job { delivery, webhook, attempt_count: 0, attempt_base: 0, event, guarded: false };
-                if inner.lanes.put(&place, job) {
+                if inner.lanes.put(&place, Job::fresh(delivery, webhook, event)) {
                     self.start_worker();
                 }
             }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::lanes::{Job, Refill, Refilled, Wanted};
 use super::{LEASE_MS, Pipeline};
 use crate::domain::delivery::Status;
+use crate::domain::webhook::Webhook;
 use crate::store::{Claimed, Completion, Parked, StoreError};
 
 /// Deliveries taken in one statement.
@@ -188,14 +189,17 @@ impl Pipeline {
             if start {
                 self.start_worker();
             }
-            if !refused.is_empty() {
-                for job in &refused {
-                    self.0.store.finish(parked(job)).await;
-                }
-                self.0.lanes.parked(&webhook);
+            for job in &refused {
+                self.park(job, &webhook).await;
             }
         }
         Ok(())
+    }
+
+    /// Back into the database. The lane is told afterwards: it may have been refilled before this was parked.
+    pub(super) async fn park(&self, job: &Job, webhook: &Webhook) {
+        self.0.store.finish(parked(job)).await;
+        self.0.lanes.parked(webhook);
     }
 
     pub(super) fn cancelled(&self, job: &Job) -> Completion {

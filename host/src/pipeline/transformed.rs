@@ -85,14 +85,7 @@ impl Pipeline {
     async fn of_webhook(&self, event: Arc<Event>, webhook: &Webhook) -> Transformed {
         let asked = [&webhook.headers[..], &event.headers[..]];
         let kind = Sent::of(&Outcome::Pass, &event, &asked).map(|sent| sent.content_type).unwrap_or_default();
-        let job = Job {
-            delivery: String::new(),
-            webhook: webhook.id.clone(),
-            attempt_count: 0,
-            attempt_base: 0,
-            event,
-            guarded: false,
-        };
+        let job = Job::fresh(String::new(), webhook, event);
         match self.transform(&job, webhook).await.0 {
             Prepared::Send(Outgoing { body, content_type, headers }) => {
                 let own = headers.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("content-type"));

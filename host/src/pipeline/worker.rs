@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Pipeline;
 use super::lanes::Job;
 use super::record::Ending;
-use super::sweep::parked;
 use super::transform::Prepared;
 use crate::domain::webhook::Webhook;
 
@@ -58,11 +57,7 @@ impl Pipeline {
     async fn attend(&self, job: &Job) -> bool {
         match self.webhook_of(job).await {
             Found::Webhook(webhook) if webhook.enabled => return self.attempt(job, &webhook).await,
-            Found::Webhook(webhook) => {
-                self.0.store.finish(parked(job)).await;
-                // It may have been enabled meanwhile, and its lane been refilled before this was parked.
-                self.0.lanes.parked(&webhook);
-            }
+            Found::Webhook(webhook) => self.park(job, &webhook).await,
             Found::Nothing => self.0.store.finish(self.cancelled(job)).await,
             // Its lease is nobody's from the next start on.
             Found::Stopping => (),

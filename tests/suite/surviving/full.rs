@@ -8,7 +8,6 @@ use http::StatusCode;
 use posthaste_tests::{Client, Process, Receiver, until};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::watch;
 
 use super::{bodies, publish, subscribe};
 
@@ -79,14 +78,7 @@ async fn accepted_until_refused(client: &Client) -> Vec<String> {
 #[tokio::test]
 async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_down() {
     let (disk, receiver) = (Disk::of(24), Receiver::start().await);
-    let (release, held) = watch::channel(false);
-    receiver.answer_later(move |_, _| {
-        let mut held = held.clone();
-        async move {
-            let _ = held.wait_for(|held| *held).await;
-            StatusCode::OK.into_response()
-        }
-    });
+    receiver.hold();
     let process = Process::serve(disk.path(), &[]).await;
     let client = &process.client;
     subscribe(client, &receiver).await;
@@ -97,7 +89,7 @@ async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_dow
     disk.fill();
     // What comes first may still find room inside the files that there are.
     accepted.extend(accepted_until_refused(client).await);
-    release.send_replace(true);
+    receiver.open();
     for id in &accepted {
         client.delivery(id, "delivered").await;
     }

@@ -5,7 +5,6 @@ use http::StatusCode;
 use posthaste_tests::{Host, PATIENCE, Receiver, until};
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{publish, subscribe};
@@ -48,21 +47,14 @@ async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait()
 #[tokio::test]
 async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=30s"]).await, Receiver::start().await);
-    let (release, held) = watch::channel(false);
-    receiver.answer_later(move |_, _| {
-        let mut held = held.clone();
-        async move {
-            let _ = held.wait_for(|held| *held).await;
-            StatusCode::OK.into_response()
-        }
-    });
+    receiver.hold();
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1000});
     host.post("/webhooks", &hook).await.expect(201);
     let warm = host.publish("t", &json!("warm")).await;
     receiver.wait_for(1).await;
-    release.send_replace(true);
+    receiver.open();
     host.delivery(&warm, "delivered").await;
-    release.send_replace(false);
+    receiver.hold();
     // More than the writer takes into one group.
     let (count, mut accepted) = (700, Vec::new());
     for number in 0..count {
@@ -70,7 +62,7 @@ async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written
     }
     receiver.wait_for(1 + count).await;
     let holder = hold(&host).await;
-    release.send_replace(true);
+    receiver.open();
     // The first may fail together with the ends, the others meet a writer that has them to write.
     for _ in 0..3 {
         let told = timeout(PATIENCE / 2, publish(&host, json!("refused"))).await;

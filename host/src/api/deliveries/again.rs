@@ -15,7 +15,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::{App, CompanyOnly};
 use super::{DeliveryView, missing, shown, status};
 use crate::domain::credential::{Access, Area};
-use crate::domain::time::parse_rfc3339;
+use crate::domain::time::{HOW_WRITTEN, parse_rfc3339};
 use crate::domain::{Invalid, event};
 use crate::pipeline::Transformed;
 use crate::store::{Replay, Urged};
@@ -65,11 +65,7 @@ pub(in crate::api) async fn replay(
     let bytes = body::of(request, SMALL).await?;
     let ask: Ask = body::json(&bytes)?;
     let now = api.clock.now_ms();
-    let instant = |pointer: &str, text: &str| {
-        parse_rfc3339(text).ok_or_else(|| {
-            Invalid::at(pointer, "an instant is written as in RFC 3339, for example 2026-11-20T16:03:09Z")
-        })
-    };
+    let instant = |pointer: &str, text: &str| parse_rfc3339(text).ok_or_else(|| Invalid::at(pointer, HOW_WRITTEN));
     if let Some(name) = &ask.r#type {
         event::check_type(name).map_err(|detail| Invalid::at("/type", detail))?;
     }

@@ -118,8 +118,7 @@ fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The turn of a batch that is larger than `one` event may be, or does not say how large it is.
 async fn turn(headers: &HeaderMap, one: usize) -> Result<Option<SemaphorePermit<'static>>, Problem> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length <= one) {
+    if body::length(headers).is_some_and(|length| length <= one) {
         return Ok(None);
     }
     // The semaphore is never closed.

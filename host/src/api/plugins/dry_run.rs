@@ -104,8 +104,7 @@ fn check(api: &Api, given: Given, company: String) -> Result<Event, Problem> {
     }
     let headers: Vec<_> = given.headers.unwrap_or_default().into_iter().collect();
     let instant = given.occurred_at.as_deref().map(time::parse_rfc3339);
-    let bad_time =
-        || Invalid::at("/occurred_at", "an instant is written as in RFC 3339, for example 2026-11-20T16:03:09Z");
+    let bad_time = || Invalid::at("/occurred_at", time::HOW_WRITTEN);
     let errors = [
         event::check_type(&given.r#type).map_err(|detail| Invalid::at("/type", detail)).err(),
         given.id.as_deref().and_then(|id| event::check_id(id).err()),
