@@ -71,6 +71,8 @@ pub struct Webhook {
     pub ordered: bool,
     /// The first failure since the last success, milliseconds since 1970, once that is some time ago.
     pub failing_since: Option<i64>,
+    /// Whether its receiver took the last event, as far as is known.
+    pub proven: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.

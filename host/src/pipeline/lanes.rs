@@ -1,9 +1,10 @@
 //! Lanes: one per webhook, served in turn, so that no webhook's backlog stands before another's events.
 //!
 //! Companies take turns before their webhooks do, and one may have only as many attempts in flight as are free besides:
-//! alone half of all, two a third each. So there is always room for one more company, whatever hangs at the others. Half of
-//! all attempts are only for receivers that are known to be well and for anybody's first: thousands of receivers that do
-//! not answer hold no more than the other half.
+//! alone half of all, two a third each. So there is always room for one more company, whatever hangs at the others. Of
+//! receivers that are not known to be well, one attempt of each lane may take half of all, more of it or of those that keep
+//! silent an eighth, and a company its part of these: thousands of receivers that do not answer leave room for those that
+//! do, and need no more memory than that.
 //!
 //! A lane holds a bounded number of deliveries in memory, and all lanes together a bounded number of bytes. What does
 //! not fit is parked in the database and comes in, oldest first, when there is room. A lane with something parked takes
@@ -29,6 +30,7 @@ use lane::{Lane, Spot};
 use state::State;
 
 pub(super) use health::{Streak, Verdict};
+pub(super) use lane::Class;
 
 /// What a delivery takes in memory besides its event's data and headers, about, in bytes.
 const OVERHEAD: usize = 768;
@@ -46,14 +48,14 @@ pub(super) struct Job {
     /// Attempts that the schedule does not count.
     pub(super) attempt_base: u32,
     pub(super) event: Arc<Event>,
-    /// Whether it is in flight as one of those that may be guarded.
-    pub(super) guarded: bool,
+    /// As what it is in flight.
+    pub(super) class: Class,
 }
 
 impl Job {
     /// Of an event that was not attempted before.
     pub(super) fn fresh(delivery: String, webhook: &Webhook, event: Arc<Event>) -> Self {
-        Self { delivery, webhook: webhook.id.clone(), attempt_count: 0, attempt_base: 0, event, guarded: false }
+        Self { delivery, webhook: webhook.id.clone(), attempt_count: 0, attempt_base: 0, event, class: Class::First }
     }
 
     fn size(&self) -> usize {

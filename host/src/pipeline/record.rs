@@ -151,7 +151,7 @@ impl Pipeline {
         } else if let Some(streak) = streak {
             let rests = due.is_none_or(|due| due.saturating_sub(inner.time.due()) >= NOTED_MS);
             self.fails(webhook, (streak.since, rests), &why).await;
-        } else if verdict == Verdict::Well && webhook.failing_since.is_some() {
+        } else if verdict == Verdict::Well && (webhook.failing_since.is_some() || !webhook.proven) {
             self.note_failing(webhook, None).await;
         }
         due.is_some()

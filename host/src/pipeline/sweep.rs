@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::lanes::{Job, Refill, Refilled, Wanted};
+use super::lanes::{Class, Job, Refill, Refilled, Wanted};
 use super::{LEASE_MS, Pipeline};
 use crate::domain::delivery::Status;
 use crate::domain::webhook::Webhook;
@@ -229,7 +229,7 @@ impl From<Claimed> for Job {
             attempt_count: claimed.attempt_count,
             attempt_base: claimed.attempt_base,
             event: claimed.event,
-            guarded: false,
+            class: Class::First,
         }
     }
 }

@@ -18,6 +18,10 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Connections that only read; SQLite lets them run beside the writer.
 const READERS: u32 = 4;
+/// Pages that a connection keeps in memory, in KiB, negative as SQLite wants it. The system keeps the file's as well, so
+/// readers get by with few.
+const WRITER_CACHE: &str = "-4096";
+const READER_CACHE: &str = "-1024";
 /// Prepared statements kept: the writer has three kinds in every size up to [`super::multi::MOST`], and some others.
 const STATEMENTS: usize = 4 * super::multi::MOST;
 /// How long a statement waits for another process that holds the database.
@@ -42,7 +46,7 @@ impl Backend {
         let mut connection = options.connect().await.map_err(|error| setup(url, &error))?;
         MIGRATOR.run(&mut connection).await.map_err(|error| StoreError::Setup(format!("database {url}: {error}")))?;
         let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
-        let readers = pool.connect_lazy_with(options.clone());
+        let readers = pool.connect_lazy_with(options.clone().pragma("cache_size", READER_CACHE));
         Ok(Self { options, readers })
     }
 
@@ -97,7 +101,7 @@ fn options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .busy_timeout(BUSY)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864")
-        .pragma("cache_size", "-8192")
+        .pragma("cache_size", WRITER_CACHE)
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging())
 }

@@ -31,7 +31,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
-    disabled_reason = excluded.disabled_reason, failing_since = NULL, \
+    disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
     plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
     on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
@@ -101,6 +101,7 @@ impl Sealer {
             rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
             ordered: number("ordered")? == 1,
             failing_since: row.try_get("failing_since")?,
+            proven: number("proven")? == 1,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
             signing_secret: self.open_secret(&sealed)?,

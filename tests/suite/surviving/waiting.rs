@@ -11,9 +11,9 @@ use super::subscribe;
 
 /// Rows that wait, of a KiB each: 150 MiB together.
 const ROWS: usize = 150_000;
-/// What the process may grow by for them, in KiB: what it holds of them in memory, the database's pages, and 2,048
-/// attempts in flight, of some 30 KiB each. All of them in memory would be 250 MiB.
-const GROWTH: u64 = 128 << 10;
+/// What the process may grow by for them, in KiB: what it holds of them in memory, the database's pages, and some 460
+/// attempts in flight, of some 35 KiB each. All of them in memory would be 250 MiB.
+const GROWTH: u64 = 56 << 10;
 /// What the write-ahead log may come to, in bytes: 32 MiB make a commit fold it back, and the next few commits come
 /// before it is full anew.
 const LOG: u64 = 64 << 20;

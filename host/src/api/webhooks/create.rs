@@ -76,6 +76,7 @@ fn plain(api: &Api, company: String, event_type: &str) -> Result<Webhook, Proble
         rate_limit: None,
         ordered: false,
         failing_since: None,
+        proven: false,
         created_at: now,
         updated_at: now,
         signing_secret: Arc::from(new_secret()?),

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::webhook::Webhook;
+
 /// Failures in a row, and the time they have to span, before a lane is only probed.
 const STRIKES: u32 = 16;
 const SPAN: Duration = Duration::from_secs(5);
+/// Attempts without an answer, in a row, after which a receiver is one that keeps silent.
+const SILENCES: u32 = 3;
 /// The pause between two probes: an eighth of how long it has been failing, within these.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -46,7 +50,8 @@ struct Failing {
     began: Instant,
     since: i64,
     last: Instant,
-    silent: bool,
+    /// How many of the last were silent.
+    silences: u32,
 }
 
 /// What is remembered of one lane's attempts.
@@ -54,6 +59,8 @@ struct Failing {
 pub(super) struct Health {
     /// The last attempt that said something said that the receiver is well.
     proven: bool,
+    /// It was failing when this process began to look.
+    suspected: bool,
     failing: Option<Failing>,
     /// When a failure was last logged: one that fails now and then is not logged each time either.
     said: Option<Instant>,
@@ -61,21 +68,28 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// As it was written down.
+    pub(super) fn of(webhook: &Webhook) -> Self {
+        Self { proven: webhook.proven, suspected: webhook.failing_since.is_some(), ..Self::default() }
+    }
+
     /// Takes in an attempt that ended at `now`, which is `now_ms` milliseconds since 1970.
     pub(super) fn judge(&mut self, verdict: Verdict, now: Instant, now_ms: i64) -> Option<Streak> {
         let silent = match verdict {
             Verdict::Nothing => return None,
             Verdict::Well => {
-                (self.proven, self.failing) = (true, None);
+                (self.proven, self.suspected, self.failing) = (true, false, None);
                 return None;
             }
             Verdict::Refused => false,
             Verdict::Silent => true,
         };
         self.proven = false;
-        let failing = self.failing.get_or_insert(Failing { strikes: 0, began: now, since: now_ms, last: now, silent });
+        let failing =
+            self.failing.get_or_insert(Failing { strikes: 0, began: now, since: now_ms, last: now, silences: 0 });
         failing.strikes = failing.strikes.saturating_add(1);
-        (failing.last, failing.silent) = (now, silent);
+        failing.last = now;
+        failing.silences = if silent { failing.silences.saturating_add(1) } else { 0 };
         let since = failing.since;
         self.unsaid = self.unsaid.saturating_add(1);
         let due = self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
@@ -88,7 +102,7 @@ impl Health {
 
     /// Forgets how the receiver has been answering.
     pub(super) fn start_anew(&mut self) {
-        (self.proven, self.failing) = (false, None);
+        (self.proven, self.suspected, self.failing) = (false, false, None);
     }
 
     /// The next attempt need not wait for the time of a probe. Since when it has been failing stays as it was.
@@ -102,8 +116,9 @@ impl Health {
         self.proven
     }
 
+    /// Whether it keeps silent.
     pub(super) fn is_silent(&self) -> bool {
-        self.failing.as_ref().is_some_and(|failing| failing.silent)
+        self.failing.as_ref().map_or(self.suspected, |failing| failing.silences >= SILENCES)
     }
 
     /// When the next probe may begin; `None`: the receiver is not only probed.
@@ -170,7 +185,10 @@ mod tests {
     #[test]
     fn what_says_nothing_about_the_receiver_changes_nothing() {
         let (begin, mut health) = (Instant::now(), Health::default());
-        failed(&mut health, begin, Duration::ZERO);
+        for _ in 0..SILENCES {
+            assert!(!health.is_silent());
+            failed(&mut health, begin, Duration::ZERO);
+        }
         assert_eq!(health.judge(Verdict::Nothing, begin, 0), None);
         assert!(health.is_silent() && !health.is_forgotten(begin + MEMORY));
         assert!(health.is_forgotten(begin + MEMORY + Duration::from_secs(1)));

@@ -24,13 +24,28 @@ pub(super) enum Spot {
     Replay,
 }
 
-/// Who may use the second half of the attempts that are possible at once.
+/// What is known of the receiver that an attempt goes to, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// A receiver that is known to be well, and anybody's first.
-    Open,
-    /// More of a receiver that is not: each may hang until the time-out.
+pub(in crate::pipeline) enum Class {
+    /// It took the last event.
+    Proven,
+    /// Little, and no other attempt is on its way.
+    First,
+    /// It keeps silent, or the lane has an attempt on its way already: each may hang until the time-out.
     Guarded,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Proven, Self::First, Self::Guarded];
+
+    /// How many attempts of this class may be in flight where `max` may in all.
+    pub(super) fn most(self, max: usize) -> usize {
+        match self {
+            Self::Proven => max,
+            Self::First => max.div_ceil(2),
+            Self::Guarded => max.div_ceil(8),
+        }
+    }
 }
 
 /// The part of a webhook that its lane goes by.
@@ -78,7 +93,7 @@ pub(super) struct Lane {
     /// The number of its last refill.
     pub(super) turn: u64,
     /// For each class, whether the lane has an entry in its company's round.
-    pub(super) entries: [bool; 2],
+    pub(super) entries: [bool; Class::ALL.len()],
     /// The timer that is set for it.
     pub(super) timer: Option<Instant>,
     /// Since when it could be served, if it can.
@@ -97,13 +112,13 @@ impl Lane {
             in_flight: 0,
             settings: Settings::default(),
             order: Order::default(),
-            health: Health::default(),
+            health: Health::of(webhook),
             paced: None,
             parked: false,
             replayed: false,
             refilling: false,
             turn: 0,
-            entries: [false; 2],
+            entries: [false; Class::ALL.len()],
             timer: None,
             servable_since: None,
         }
@@ -285,8 +300,11 @@ impl Lane {
     }
 
     pub(super) fn class(&self) -> Class {
-        let well = !self.health.is_silent() && (self.in_flight == 0 || self.health.is_proven());
-        if well { Class::Open } else { Class::Guarded }
+        match (self.health.is_silent(), self.health.is_proven()) {
+            (false, true) => Class::Proven,
+            (false, false) if self.in_flight == 0 => Class::First,
+            _ => Class::Guarded,
+        }
     }
 
     /// The next delivery to attempt, where there is one.

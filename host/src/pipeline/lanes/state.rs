@@ -17,19 +17,40 @@ pub(super) const BUFFER: usize = 1024;
 const SCARCE: usize = 64;
 const LEAST: usize = 4;
 /// What all deliveries in memory together may take, in bytes. More than that they take only by [`LEAST`] a lane.
-const MEMORY: usize = 24 << 20;
+const MEMORY: usize = 8 << 20;
 
-type Rounds = [VecDeque<Arc<str>>; 2];
+type Rounds = [VecDeque<Arc<str>>; Class::ALL.len()];
+
+/// How many attempts of each class are in flight.
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight([usize; Class::ALL.len()]);
+
+impl InFlight {
+    fn of(&self, class: Class) -> usize {
+        self.0.get(class as usize).copied().unwrap_or_default()
+    }
+
+    fn all(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    fn begin(&mut self, class: Class) {
+        self.0.get_mut(class as usize).into_iter().for_each(|count| *count += 1);
+    }
+
+    fn end(&mut self, class: Class) {
+        self.0.get_mut(class as usize).into_iter().for_each(|count| *count = count.saturating_sub(1));
+    }
+}
 
 /// A company with something to be served or in flight.
 #[derive(Debug, Default)]
 struct Company {
-    in_flight: usize,
-    guarded: usize,
+    in_flight: InFlight,
     /// Its lanes that can be served, in turn, for each class.
     rounds: Rounds,
     /// Whether the company stands in the round of that class.
-    listed: [bool; 2],
+    listed: [bool; Class::ALL.len()],
 }
 
 /// What the lock of the lanes holds.
@@ -40,8 +61,7 @@ pub(super) struct State {
     /// The companies whose round of that class is not empty, each once, in turn.
     rounds: Rounds,
     max: usize,
-    in_flight: usize,
-    guarded: usize,
+    in_flight: InFlight,
     /// Deliveries in memory, queued or in flight: a lease that runs out is no reason to take them a second time.
     held: HashSet<String>,
     bytes: usize,
@@ -61,8 +81,7 @@ impl State {
             companies: HashMap::new(),
             rounds: Rounds::default(),
             max,
-            in_flight: 0,
-            guarded: 0,
+            in_flight: InFlight::default(),
             held: HashSet::new(),
             bytes: 0,
             workers: 0,
@@ -83,7 +102,7 @@ impl State {
     /// Whether nothing at all is held or remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.bytes == 0 && self.companies.is_empty() && self.in_flight == 0
+        self.held.is_empty() && self.bytes == 0 && self.companies.is_empty() && self.in_flight.all() == 0
     }
 
     /// How many deliveries a lane may hold now.
@@ -133,8 +152,7 @@ impl State {
 
     /// Whether a worker is to be started; it counts as started then.
     pub(super) fn starts_worker(&mut self) -> bool {
-        let may = [true, self.guarded < self.max / 2];
-        let anything = self.rounds.iter().zip(may).any(|(round, may)| may && !round.is_empty());
+        let anything = Class::ALL.iter().zip(&self.rounds).any(|(class, round)| self.may(*class) && !round.is_empty());
         let starts = !self.closed && self.workers < self.max && anything;
         self.workers += usize::from(starts);
         starts
@@ -201,10 +219,7 @@ impl State {
     pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
         let mut job = None;
         if !self.closed {
-            job = self.next_in(Class::Open, now);
-            if job.is_none() && self.guarded < self.max / 2 {
-                job = self.next_in(Class::Guarded, now);
-            }
+            job = Class::ALL.into_iter().find_map(|class| self.next_in(class, now));
         }
         if job.is_none() {
             self.workers = self.workers.saturating_sub(1);
@@ -212,7 +227,15 @@ impl State {
         job
     }
 
+    /// Whether one more attempt of this class may begin.
+    fn may(&self, class: Class) -> bool {
+        self.in_flight.of(class) < class.most(self.max)
+    }
+
     fn next_in(&mut self, class: Class, now: Instant) -> Option<Job> {
+        if !self.may(class) {
+            return None;
+        }
         // Each company once: one that has its part now stays in the round.
         for _ in 0..self.rounds.get(class as usize)?.len() {
             let name = self.rounds.get_mut(class as usize)?.pop_front()?;
@@ -236,10 +259,11 @@ impl State {
     }
 
     fn has_part(&self, name: &str, class: Class) -> bool {
-        let free = self.max.saturating_sub(self.in_flight);
-        self.companies.get(name).is_some_and(|company| {
-            company.in_flight >= free || (class == Class::Guarded && 2 * company.guarded >= free)
-        })
+        let free = self.max.saturating_sub(self.in_flight.all());
+        let free_in_class = class.most(self.max).saturating_sub(self.in_flight.of(class));
+        self.companies
+            .get(name)
+            .is_some_and(|company| company.in_flight.all() >= free || company.in_flight.of(class) >= free_in_class)
     }
 
     /// The next delivery of a company, its lanes taking turns.
@@ -252,36 +276,31 @@ impl State {
             if let Some(entry) = lane.entries.get_mut(class as usize) {
                 *entry = false;
             }
-            let fits = class == Class::Guarded || lane.class() == Class::Open;
+            let fits = lane.class() as usize <= class as usize;
             let job = if fits && lane.is_servable(now) { lane.take(now) } else { None };
             self.settle(&id, now);
             if let Some(mut job) = job {
-                job.guarded = class == Class::Guarded;
-                self.began(name, job.guarded);
+                job.class = class;
+                self.began(name, class);
                 return Some(job);
             }
         }
         None
     }
 
-    fn began(&mut self, name: &str, guarded: bool) {
-        self.in_flight += 1;
-        self.guarded += usize::from(guarded);
+    fn began(&mut self, name: &str, class: Class) {
+        self.in_flight.begin(class);
         if let Some(company) = self.companies.get_mut(name) {
-            company.in_flight += 1;
-            company.guarded += usize::from(guarded);
+            company.in_flight.begin(class);
         }
     }
 
     /// An attempt has ended; `again`: it is to be retried.
     pub(super) fn ended(&mut self, job: &Job, again: bool, now: Instant) {
         self.let_go(job);
-        let guarded = usize::from(job.guarded);
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.guarded = self.guarded.saturating_sub(guarded);
+        self.in_flight.end(job.class);
         if let Some(company) = self.companies.get_mut(job.event.company.as_str()) {
-            company.in_flight = company.in_flight.saturating_sub(1);
-            company.guarded = company.guarded.saturating_sub(guarded);
+            company.in_flight.end(job.class);
         }
         if let Some(lane) = self.lanes.get_mut(job.webhook.as_str()) {
             lane.ended(&job.delivery, again);
@@ -291,8 +310,8 @@ impl State {
     }
 
     fn forget_company(&mut self, name: &str) {
-        let idle = |company: &Company| company.in_flight == 0 && company.rounds.iter().all(VecDeque::is_empty);
-        if self.companies.get(name).is_some_and(|company| idle(company) && company.listed == [false; 2]) {
+        let idle = |company: &Company| company.in_flight.all() == 0 && company.rounds.iter().all(VecDeque::is_empty);
+        if self.companies.get(name).is_some_and(|company| idle(company) && !company.listed.contains(&true)) {
             self.companies.remove(name);
         }
     }

@@ -15,7 +15,8 @@ impl Store {
         let id = webhook.id.clone();
         let work = work(move |connection| {
             Box::pin(async move {
-                let query = sqlx::query("UPDATE webhooks SET failing_since = $1 WHERE id = $2").bind(since).bind(id);
+                let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
+                let query = sqlx::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
                 query.execute(connection).await?;
                 Ok(())
             })
