@@ -111,6 +111,17 @@ impl Options {
             }
         }
     }
+
+    /// A pool of one connection that only listens; `None`: this database tells nobody anything.
+    pub(super) fn ear(&self) -> Option<sqlx::PgPool> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(options) => {
+                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(BUSY);
+                Some(pool.connect_lazy_with(options.clone()))
+            }
+        }
+    }
 }
 
 /// An open database at the newest schema.
