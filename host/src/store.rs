@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The transaction did not commit; nothing of it is stored.
     #[error("the database did not take the write")]
     NotCommitted,
+    /// The database went away before it answered: it may be stored or not.
+    #[error("the database went away before it answered")]
+    Unanswered,
     /// There is no room on the disk; nothing of it is stored.
     #[error("the disk is full")]
     Full,
