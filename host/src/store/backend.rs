@@ -28,7 +28,9 @@ static BYTE_BY_BYTE: LazyLock<Migrator> = LazyLock::new(|| {
         Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
     };
     let migrations: Vec<_> = MIGRATOR.migrations.iter().map(byte_by_byte).collect();
-    Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }
+    // While nodes are upgraded one after the other, one of the earlier version may start beside those of the later: what a
+    // later version adds does not disturb it.
+    Migrator { migrations: Cow::Owned(migrations), ignore_missing: true, ..Migrator::DEFAULT }
 });
 
 /// Connections that only read; SQLite lets them run beside the writer.
