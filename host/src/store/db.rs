@@ -206,12 +206,18 @@ impl<'q> Query<'q> {
         self
     }
 
+    /// For who wants to see what runs: `RUST_LOG=posthaste::sql=trace`.
+    fn told(self) -> Self {
+        tracing::trace!(target: "posthaste::sql", sql = self.sql.as_str());
+        self
+    }
+
     fn sqlite(self) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
-        bound!(self, |text| text)
+        bound!(self.told(), |text| text)
     }
 
     fn postgres(self) -> sqlx::query::Query<'q, Postgres, PgArguments> {
-        bound!(self, without_nul)
+        bound!(self.told(), without_nul)
     }
 
     /// Runs it; answers how many rows it changed.
