@@ -1,6 +1,7 @@
 //! Whose turn it is, and what waits where.
 
 mod ordered;
+mod seats;
 
 use super::health::Verdict;
 use super::state::BUFFER;
