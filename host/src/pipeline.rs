@@ -7,6 +7,7 @@ mod again;
 mod compare;
 mod disable;
 mod lanes;
+mod nodes;
 mod observe;
 mod ping;
 mod plugins;
@@ -19,7 +20,8 @@ mod transform;
 mod transformed;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -74,6 +76,10 @@ pub struct Parts {
     pub max_attempts: usize,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
+    /// After how long without a heartbeat a node is dead, where several serve one database.
+    pub node_timeout: Duration,
+    /// The longest that an attempt takes.
+    pub attempt_timeout: Duration,
 }
 
 struct Inner {
@@ -85,8 +91,8 @@ struct Inner {
     plugins: Plugins,
     lanes: Arc<Lanes>,
     targets: Targets,
-    /// Names this run of the process: a lease of any other name is nobody's.
-    process: Arc<str>,
+    /// Names this run of the process: the lease of what it has in memory. A new one where others took it for dead.
+    process: RwLock<Arc<str>>,
     wake_sweep: Notify,
     wake_replays: Notify,
     pings: ping::Turns,
@@ -94,6 +100,8 @@ struct Inner {
     taking: tokio::sync::Mutex<()>,
     /// When the sweep last got through.
     swept: Mutex<Instant>,
+    /// The sweep is to ask at once which lanes have something parked.
+    reconcile: AtomicBool,
     stop: CancellationToken,
     workers: TaskTracker,
 }
@@ -112,7 +120,7 @@ impl Pipeline {
         // What this process stores is to come after all that is there, also where the clock was set back meanwhile.
         let newest = store.newest_delivery().await?.unwrap_or(0);
         ids.next("dlv", newest.saturating_add(1));
-        let process = ids.next("run", parts.clock.now_ms()).into();
+        let process: Arc<str> = ids.next("run", parts.clock.now_ms()).into();
         let pipeline = Self(Arc::new(Inner {
             plugins: Plugins::new(parts.sandbox.clone(), parts.compiler.clone(), store.clone()),
             lanes: Arc::new(Lanes::new(parts.max_attempts)),
@@ -122,16 +130,22 @@ impl Pipeline {
             store,
             ids,
             targets: Targets::default(),
-            process,
+            process: RwLock::new(process),
             wake_sweep: Notify::new(),
             wake_replays: Notify::new(),
             pings: ping::Turns::default(),
             taking: tokio::sync::Mutex::default(),
             swept: Mutex::new(Instant::now()),
+            reconcile: AtomicBool::new(false),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),
         }));
-        pipeline.release_leases().await?;
+        if pipeline.0.store.is_shared() {
+            let heartbeat = pipeline.join().await?;
+            pipeline.0.workers.spawn(pipeline.clone().keep_beating(heartbeat));
+        } else {
+            pipeline.release_leases().await?;
+        }
         pipeline.0.workers.spawn(pipeline.clone().sweep());
         pipeline.0.workers.spawn(pipeline.clone().open_lanes());
         pipeline.0.workers.spawn(pipeline.clone().replays());
@@ -139,6 +153,10 @@ impl Pipeline {
         pipeline.0.workers.spawn(pipeline.clone().warm());
         pipeline.0.workers.spawn(pipeline.clone().count_waiting());
         Ok(pipeline)
+    }
+
+    fn process(&self) -> Arc<str> {
+        self.0.process.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The compiled plugins.
@@ -182,10 +200,15 @@ impl Pipeline {
         if swept > OVERDUE {
             return Ok(Some(format!("what is due was last looked for {} s ago", swept.as_secs())));
         }
+        if self.0.lanes.is_fenced() {
+            return Ok(Some(
+                "this node's heartbeat does not reach the database; until it does it begins no attempts".into(),
+            ));
+        }
         if let Some(wait) = self.0.lanes.longest_wait().filter(|wait| *wait > OVERDUE) {
             return Ok(Some(format!("a delivery waits for {} s though its webhook has a free slot", wait.as_secs())));
         }
-        let due = self.0.store.next_due().await?.unwrap_or(i64::MAX);
+        let due = self.0.store.next_due(&self.process()).await?.unwrap_or(i64::MAX);
         let late = self.0.time.due().saturating_sub(due);
         if late > i64::try_from(OVERDUE.as_millis()).unwrap_or(i64::MAX) {
             return Ok(Some(format!("a delivery has been due for {} s and was not taken up", late / 1000)));
@@ -224,6 +247,9 @@ impl Pipeline {
         self.0.stop.cancel();
         self.0.workers.close();
         self.0.workers.wait().await;
+        if self.0.store.is_shared() {
+            self.leave().await;
+        }
     }
 
     /// Compiles what enabled webhooks run and is not on disk, so that no delivery waits for it: after an upgrade of

@@ -48,6 +48,8 @@ const REFILLS: usize = 64;
 pub(super) struct Job {
     pub(super) delivery: String,
     pub(super) webhook: String,
+    /// Under which this process has it; it ends under no other.
+    pub(super) lease: Option<Arc<str>>,
     pub(super) attempt_count: u32,
     /// Attempts that the schedule does not count.
     pub(super) attempt_base: u32,
@@ -59,7 +61,15 @@ pub(super) struct Job {
 impl Job {
     /// Of an event that was not attempted before.
     pub(super) fn fresh(delivery: String, webhook: &Webhook, event: Arc<Event>) -> Self {
-        Self { delivery, webhook: webhook.id.clone(), attempt_count: 0, attempt_base: 0, event, class: Class::First }
+        Self {
+            delivery,
+            webhook: webhook.id.clone(),
+            lease: None,
+            attempt_count: 0,
+            attempt_base: 0,
+            event,
+            class: Class::First,
+        }
     }
 
     fn size(&self) -> usize {
@@ -339,7 +349,10 @@ impl Lanes {
 
     /// Empties the lane of a webhook that was removed or disabled; what is in flight stays.
     pub(super) fn drain(&self, webhook: &str) -> Vec<Job> {
-        self.change(|state, now| state.empty(webhook, now))
+        self.change(|state, now| {
+            state.give_up_seat(webhook);
+            state.empty(webhook, now)
+        })
     }
 
     /// Opens the lanes whose time has come. Answers whether to start a worker, and when the next one opens.

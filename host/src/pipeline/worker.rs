@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Pipeline;
 use super::lanes::Job;
@@ -56,7 +56,9 @@ impl Pipeline {
     /// True: it is to be tried again.
     async fn attend(&self, job: &Job) -> bool {
         match self.webhook_of(job).await {
-            Found::Webhook(webhook) if webhook.enabled => return self.attempt(job, &webhook).await,
+            Found::Webhook(webhook) if webhook.enabled => {
+                return self.still_holds(job).await && self.attempt(job, &webhook).await;
+            }
             Found::Webhook(webhook) => self.park(job, &webhook).await,
             Found::Nothing => self.0.store.finish(self.cancelled(job)).await,
             // Its lease is nobody's from the next start on.
@@ -78,6 +80,19 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Whether the delivery is this node's to attempt. The database may have been away, and this node been taken for dead.
+    async fn still_holds(&self, job: &Job) -> bool {
+        if !self.0.store.is_shared() {
+            return true;
+        }
+        while self.0.lanes.is_fenced() {
+            if timeout(REST, self.0.stop.cancelled()).await.is_ok() {
+                return false;
+            }
+        }
+        job.lease.as_deref() == Some(&*self.process())
     }
 
     async fn attempt(&self, job: &Job, webhook: &Webhook) -> bool {

@@ -14,10 +14,6 @@ use crate::domain::webhook::Webhook;
 /// How far a rate-limited lane may catch up with its own pace: what timers are late by.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
-/// A webhook with fewer slots than this has one owner among the nodes: divided among them, slots that are few would come
-/// to more than the webhook allows, or leave most of them idle where the events come to one node.
-const OWNED_BELOW: u32 = 16;
-
 /// Where a delivery joins its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spot {
@@ -60,6 +56,8 @@ struct Settings {
     /// Between the beginnings of two attempts.
     interval: Option<Duration>,
     ordered: bool,
+    /// Whether, of several nodes, one alone sends to it.
+    owned: bool,
 }
 
 /// What an ordered lane knows of the deliveries that it does not hold.
@@ -134,7 +132,8 @@ impl Lane {
     /// Goes by the webhook as it stands now.
     pub(super) fn follow(&mut self, webhook: &Webhook) {
         let interval = webhook.rate_limit.map(|rate| Duration::from_secs(1) / rate.max(1));
-        let settings = Settings { slots: webhook.max_in_flight.max(1), interval, ordered: webhook.ordered };
+        let (slots, ordered, owned) = (webhook.max_in_flight.max(1), webhook.ordered, webhook.has_owner());
+        let settings = Settings { slots, interval, ordered, owned };
         if settings == self.settings {
             return;
         }
@@ -150,8 +149,7 @@ impl Lane {
 
     /// Whether one node answers for all that its webhook is sent.
     fn has_owner(&self) -> bool {
-        let Settings { slots, interval, ordered } = &self.settings;
-        self.share.is_shared() && (*ordered || interval.is_some() || *slots < OWNED_BELOW)
+        self.share.is_shared() && self.settings.owned
     }
 
     /// Whether this node may send for it, and hold what waits for it in memory.

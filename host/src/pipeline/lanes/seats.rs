@@ -52,6 +52,10 @@ impl Seats {
         Share { nodes: self.nodes, seat: self.ours.contains(webhook) }
     }
 
+    pub(super) fn forget(&mut self, webhook: &str) {
+        self.ours.remove(webhook);
+    }
+
     pub(super) fn term(&self) -> u64 {
         self.term
     }
@@ -128,6 +132,8 @@ impl Lanes {
             };
             lane.refilling = false;
             let jobs = if lane.is_ours() { Vec::new() } else { lane.take_all() };
+            // Once they are parked the other node has to be told of them.
+            lane.parked |= !jobs.is_empty();
             for job in &jobs {
                 state.let_go(job);
             }

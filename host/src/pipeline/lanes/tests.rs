@@ -53,6 +53,7 @@ fn job(company: &str, webhook: &str, number: usize) -> Job {
     Job {
         delivery: format!("{webhook}-{number}"),
         webhook: webhook.into(),
+        lease: None,
         attempt_count: 0,
         attempt_base: 0,
         event: Arc::new(event),
