@@ -154,6 +154,7 @@ impl Service {
             challenge_header: delivering.challenge_header.clone(),
             node_timeout,
             attempt_timeout: delivering.attempt_timeout,
+            data_dir: config.data_dir,
             retention: config.retention,
             max_attempts,
             metrics: metrics.clone(),

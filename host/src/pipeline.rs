@@ -20,6 +20,7 @@ mod transform;
 mod transformed;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub struct Parts {
     pub node_timeout: Duration,
     /// The longest that an attempt takes.
     pub attempt_timeout: Duration,
+    /// Where a node writes its name down.
+    pub data_dir: PathBuf,
 }
 
 struct Inner {
@@ -141,8 +144,8 @@ impl Pipeline {
             workers: TaskTracker::new(),
         }));
         if pipeline.0.store.is_shared() {
-            let heartbeat = pipeline.join().await?;
-            pipeline.0.workers.spawn(pipeline.clone().keep_beating(heartbeat));
+            let heart = pipeline.join().await?;
+            pipeline.0.workers.spawn(pipeline.clone().keep_beating(heart));
         } else {
             pipeline.release_leases().await?;
         }
