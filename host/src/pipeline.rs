@@ -4,6 +4,7 @@
 //! most a second POST of what was in flight.
 
 mod again;
+mod changes;
 mod compare;
 mod disable;
 mod lanes;
@@ -98,6 +99,7 @@ struct Inner {
     process: RwLock<Arc<str>>,
     wake_sweep: Notify,
     wake_replays: Notify,
+    wake_warm: Notify,
     pings: ping::Turns,
     /// Held while deliveries are on their way from the database into their lanes.
     taking: tokio::sync::Mutex<()>,
@@ -136,6 +138,7 @@ impl Pipeline {
             process: RwLock::new(process),
             wake_sweep: Notify::new(),
             wake_replays: Notify::new(),
+            wake_warm: Notify::new(),
             pings: ping::Turns::default(),
             taking: tokio::sync::Mutex::default(),
             swept: Mutex::new(Instant::now()),
@@ -148,6 +151,9 @@ impl Pipeline {
             pipeline.0.workers.spawn(pipeline.clone().keep_beating(heart));
         } else {
             pipeline.release_leases().await?;
+        }
+        if let Some(heard) = pipeline.0.store.changes() {
+            pipeline.0.workers.spawn(pipeline.clone().follow(heard));
         }
         pipeline.0.workers.spawn(pipeline.clone().sweep());
         pipeline.0.workers.spawn(pipeline.clone().open_lanes());
@@ -230,16 +236,20 @@ impl Pipeline {
     /// # Errors
     /// The store's.
     pub async fn webhook_removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.cancel_all(&webhook.id).await
+    }
+
+    async fn cancel_all(&self, webhook: &str) -> Result<(), StoreError> {
         self.cancel_held(webhook).await;
-        self.0.store.cancel_waiting(&webhook.id, self.0.time.of_day()).await?;
+        self.0.store.cancel_waiting(webhook, self.0.time.of_day()).await?;
         // What the sweep had just taken from the database has come to its lane when it lets go of this.
         drop(self.0.taking.lock().await);
         self.cancel_held(webhook).await;
         self.0.store.written().await
     }
 
-    async fn cancel_held(&self, webhook: &Webhook) {
-        for job in self.0.lanes.drain(&webhook.id) {
+    async fn cancel_held(&self, webhook: &str) {
+        for job in self.0.lanes.drain(webhook) {
             self.0.store.finish(self.cancelled(&job)).await;
         }
     }
@@ -256,19 +266,28 @@ impl Pipeline {
     }
 
     /// Compiles what enabled webhooks run and is not on disk, so that no delivery waits for it: after an upgrade of
-    /// wasmtime, say, or where the disk is new.
+    /// wasmtime, say, where the disk is new, or once another node has a new version. Until the pipeline is stopped.
     async fn warm(self) {
-        let versions = match self.0.store.versions_in_use(WARMED).await {
-            Ok(versions) => versions,
-            Err(error) => return tracing::warn!(%error, "looking for plugins to compile failed"),
-        };
-        for (company, name, digest) in versions {
+        while !self.0.stop.is_cancelled() {
+            if let Err(error) = self.warm_once().await {
+                self.0.said.warn("looking for plugins to compile failed", &error);
+            }
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = self.0.wake_warm.notified() => (),
+            }
+        }
+    }
+
+    async fn warm_once(&self) -> Result<(), StoreError> {
+        for (company, name, digest) in self.0.store.versions_in_use(WARMED).await? {
             if self.0.stop.is_cancelled() {
-                return;
+                return Ok(());
             }
             if let Err(error) = self.0.plugins.prepare(&company, &name, &digest).await {
                 tracing::warn!(company, plugin = name, %digest, error, "a stored plugin does not compile");
             }
         }
+        Ok(())
     }
 }

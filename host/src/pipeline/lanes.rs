@@ -34,7 +34,6 @@ use state::State;
 
 pub(super) use health::{Streak, Verdict};
 pub(super) use lane::Class;
-pub(super) use seats::Told;
 
 /// What a delivery takes in memory besides its event's data and headers, about, in bytes.
 const OVERHEAD: usize = 768;
@@ -264,7 +263,9 @@ impl Lanes {
     /// The webhook was stored anew: its lane goes by it, and what is parked comes in. True: start a worker.
     pub(super) fn changed(&self, webhook: &Webhook) -> bool {
         self.change(|state, now| {
-            state.lane(webhook).start_anew();
+            let lane = state.lane(webhook);
+            lane.start_anew();
+            lane.anew_at = webhook.updated_at;
             state.settle(&webhook.id, now);
             state.starts_worker(now)
         })

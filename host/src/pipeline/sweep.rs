@@ -159,7 +159,8 @@ impl Pipeline {
         if !refill.seatless {
             return Ok(true);
         }
-        let ours = self.0.store.take_seat(&refill.webhook, self.process()).await?;
+        let events = (&*refill.company, refill.event_type.as_str());
+        let ours = self.0.store.take_seat(&refill.webhook, events, self.process()).await?;
         if ours {
             self.0.lanes.seated(refill);
         }

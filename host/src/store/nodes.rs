@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
+use super::changes::{Change, tell};
 use super::db::{self, Kind, Row};
 use super::deliveries::release;
 use super::writer::work;
@@ -103,8 +104,14 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn take_seat(&self, webhook: &str, node: Arc<str>) -> Result<bool, StoreError> {
+    pub async fn take_seat(
+        &self,
+        webhook: &str,
+        (company, event_type): (&str, &str),
+        node: Arc<str>,
+    ) -> Result<bool, StoreError> {
         let webhook = webhook.to_owned();
+        let parked = Change::Parked { company: company.to_owned(), event_type: event_type.to_owned() };
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "INSERT INTO lane_owners (webhook_id, node) SELECT CAST($1 AS TEXT), id FROM nodes \
@@ -112,7 +119,11 @@ impl Store {
                 db::query(sql).bind(webhook.as_str()).bind(&*node).execute(&mut *connection).await?;
                 let query = db::query("SELECT node FROM lane_owners WHERE webhook_id = $1").bind(webhook.as_str());
                 let owner: Option<String> = query.value_if_any(&mut *connection).await?;
-                Ok(owner.is_some_and(|owner| *owner == *node))
+                let ours = owner.is_some_and(|owner| *owner == *node);
+                if !ours {
+                    tell(connection, &parked).await?;
+                }
+                Ok(ours)
             })
         });
         self.writer.run(work, |_| ()).await

@@ -78,6 +78,8 @@ pub(super) struct Lane {
     pub(super) event_type: String,
     queue: VecDeque<Job>,
     replay: VecDeque<Job>,
+    /// When the webhook was changed by which the lane last began anew: milliseconds since 1970.
+    pub(super) anew_at: i64,
     /// Places promised to events that are being stored.
     pub(super) reserved: usize,
     /// Events that are being stored and will be parked: later ones must not pass them.
@@ -111,6 +113,7 @@ impl Lane {
             event_type: webhook.event_type.clone(),
             queue: VecDeque::new(),
             replay: VecDeque::new(),
+            anew_at: webhook.updated_at,
             reserved: 0,
             unplaced: 0,
             in_flight: 0,

@@ -65,17 +65,6 @@ impl Seats {
     }
 }
 
-/// What a lane makes of the word that another node has parked something for its webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) enum Told {
-    /// It will be fetched.
-    Noted,
-    /// This node answers for the webhook, but has forgotten the lane since nothing waited in it.
-    Forgotten,
-    /// It is another node's to fetch.
-    NotOurs,
-}
-
 impl Lanes {
     /// Several nodes may serve the database; there are `count` of them now, this one among them. True: start a worker.
     pub(in crate::pipeline) fn nodes(&self, count: u32) -> bool {
@@ -161,18 +150,23 @@ impl Lanes {
         });
     }
 
-    /// Another node has parked something for this webhook, or has it wait for a replay.
-    pub(in crate::pipeline) fn told(&self, webhook: &str) -> Told {
+    /// Another node has parked something for this webhook, or has it wait for a replay. True: it is this node's to fetch.
+    pub(in crate::pipeline) fn told(&self, webhook: &Webhook) -> bool {
         let mut state = self.lock();
-        let ours = state.seats.ours.contains(webhook);
-        match state.lanes.get_mut(webhook) {
-            Some(lane) if lane.is_ours() => {
-                (lane.parked, lane.replayed) = (true, true);
-                Told::Noted
-            }
-            None if ours => Told::Forgotten,
-            _ => Told::NotOurs,
+        // Most that is told is for others, who have lanes for it.
+        if !state.lanes.contains_key(webhook.id.as_str()) && !state.seats.share(&webhook.id).seat {
+            return false;
         }
+        let lane = state.lane(webhook);
+        let ours = lane.is_ours();
+        lane.parked |= ours;
+        lane.replayed |= ours;
+        ours
+    }
+
+    /// Whether somebody has changed the webhook since its lane began by it, or began anew.
+    pub(in crate::pipeline) fn is_behind(&self, webhook: &Webhook) -> bool {
+        self.lock().lanes.get(webhook.id.as_str()).is_some_and(|lane| lane.anew_at != webhook.updated_at)
     }
 
     /// The webhooks with lanes for this company and type, whichever of them is there still.

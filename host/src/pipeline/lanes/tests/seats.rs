@@ -60,7 +60,7 @@ fn a_webhook_with_few_slots_has_all_of_them_where_its_seat_is_and_none_elsewhere
         assert!(refill.seatless);
         lanes.refused(&refill);
         assert!(lanes.to_refill().is_empty() && !lanes.reserve(&hook).in_memory, "it is another node's now");
-        assert_eq!(lanes.told("a"), Told::NotOurs);
+        assert!(!lanes.told(&hook));
     }
     let lanes = shared(2);
     let hook = webhook("a", 15);
@@ -77,7 +77,7 @@ fn alone_for_ever_nobody_asks_for_a_seat() {
     assert!(lanes.reserve(&webhook("a", 1)).in_memory && lanes.reserve(&paced("b")).in_memory);
     lanes.parked(&ordered("c"));
     assert!(!refill(&lanes).seatless);
-    assert_eq!(lanes.told("c"), Told::Noted);
+    assert!(lanes.told(&ordered("c")));
 }
 
 #[test]
@@ -87,8 +87,9 @@ fn a_seat_outlives_the_lane() {
     sit(&lanes, &hook);
     lanes.tidy();
     assert!(lanes.lock().lanes.is_empty());
-    assert_eq!(lanes.told("a"), Told::Forgotten);
     assert!(lanes.reserve(&hook).in_memory);
+    assert!(lanes.told(&hook));
+    assert!(!refill(&lanes).seatless);
 }
 
 #[test]
@@ -106,9 +107,24 @@ fn the_word_of_another_node_has_what_it_parked_fetched() {
     let hook = webhook("a", 1);
     sit(&lanes, &hook);
     let place = lanes.reserve(&hook);
-    assert_eq!(lanes.told("a"), Told::Noted);
+    assert!(lanes.told(&hook));
     assert_eq!(refill(&lanes).wanted, Wanted::Parked);
     drop(place);
+}
+
+#[test]
+fn a_lane_is_behind_a_webhook_that_was_changed_elsewhere_and_not_one_whose_receiver_was_judged() {
+    let lanes = shared(2);
+    let hook = webhook("a", 32);
+    assert!(!lanes.is_behind(&hook), "no lane");
+    lanes.reserve(&hook);
+    lanes.parked(&hook);
+    assert!(!lanes.is_behind(&Webhook { proven: true, failing_since: Some(1), ..hook.clone() }));
+    let changed = Webhook { updated_at: 1, ..hook };
+    lanes.reserve(&changed);
+    assert!(lanes.is_behind(&changed), "that an event came first changes nothing");
+    lanes.changed(&changed);
+    assert!(!lanes.is_behind(&changed));
 }
 
 #[test]
