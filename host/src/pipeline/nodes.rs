@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Pipeline;
-use super::sweep::LEASES_END_MS;
+use super::sweep::{LEASES_END_MS, parked};
 use crate::store::{Node, StoreError};
 use last_run::LastRun;
 use watch::{Beat, News, Watch};
@@ -116,10 +116,14 @@ impl Pipeline {
         );
         self.0.store.join(new.clone(), self.0.time.of_day()).await?;
         *self.0.process.write().unwrap_or_else(PoisonError::into_inner) = new;
-        self.0.lanes.lose_all();
         last_run.replace(&self.process());
+        // What it had begun to store under the old name after that was removed is nobody's else.
+        for job in self.0.lanes.lose_all() {
+            self.0.store.finish(parked(&job)).await;
+        }
+        let written = self.0.store.written().await;
         self.reconcile_at_once();
-        Ok(())
+        written
     }
 
     /// Now, and the last instant at which a lease can end.

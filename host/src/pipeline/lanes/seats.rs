@@ -131,9 +131,9 @@ impl Lanes {
         })
     }
 
-    /// Others have taken this node for dead, and what it had in memory: it forgets what waits in its lanes, and that it had
-    /// any seats. What is in flight ends by itself.
-    pub(in crate::pipeline) fn lose_all(&self) {
+    /// Others have taken this node for dead, and what it had in memory: it forgets that it had any seats, and gives back what
+    /// waits in its lanes. What is in flight ends by itself.
+    pub(in crate::pipeline) fn lose_all(&self) -> Vec<Job> {
         self.change(|state, now| {
             state.seats.ours.clear();
             state.seats.term += 1;
@@ -147,7 +147,8 @@ impl Lanes {
                 state.let_go(job);
             }
             state.for_each_lane(now, |_| ());
-        });
+            lost
+        })
     }
 
     /// Another node has parked something for this webhook, or has it wait for a replay. True: it is this node's to fetch.

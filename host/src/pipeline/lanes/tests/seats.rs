@@ -162,7 +162,7 @@ fn a_node_that_is_called_dead_forgets_what_waits_and_its_seats() {
     let (first, place) = (take(&lanes).unwrap(), lanes.reserve(&hook));
     lanes.parked(&hook);
     let old = refill(&lanes);
-    lanes.lose_all();
+    assert_eq!(lanes.lose_all().len(), 9);
     assert!(lanes.take().is_none() && !lanes.answers_for(&hook));
     // What was on its way into memory, or asked for, before.
     lanes.seated(&old);
