@@ -77,7 +77,9 @@ impl Options {
                     ))
                 })?;
                 let options = options.application_name(APPLICATION).statement_cache_capacity(STATEMENTS);
-                let options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+                // Compiling a statement takes longer than any of these.
+                let settings = [("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("jit", "off")];
+                let options = options.options(settings);
                 Ok(Self::Postgres(options.disable_statement_logging()))
             }
             scheme => Err(StoreError::Setup(format!(

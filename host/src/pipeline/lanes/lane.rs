@@ -143,7 +143,8 @@ impl Lane {
         let begins = settings.ordered && !self.settings.ordered;
         self.settings = settings;
         // What it holds from before it had an owner waits for the seat, or is given back without it.
-        self.parked |= !self.is_ours() && !(self.queue.is_empty() && self.replay.is_empty());
+        let holds = !self.queue.is_empty() || !self.replay.is_empty();
+        self.parked |= holds && !self.is_ours();
         if begins {
             self.ask_again();
             self.queue.make_contiguous().sort_by(|a, b| a.delivery.cmp(&b.delivery));

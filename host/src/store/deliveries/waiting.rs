@@ -45,9 +45,11 @@ pub struct WaitingLane {
 
 /// What a node may take of the rows that are due, `{node}` being the parameter that is its name: what nobody has, or it has
 /// itself, or one has that is no more; but nothing for which another node answers.
+///
+/// The owner is asked for in a way that PostgreSQL does not turn into a join with all webhooks.
 const TAKEABLE: &str = "(lease IS NULL OR lease = {node} OR lease NOT IN (SELECT id FROM nodes)) \
-    AND NOT EXISTS (SELECT 1 FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
-    WHERE o.webhook_id = deliveries.webhook_id AND o.node <> {node} AND {owned})";
+    AND COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
+    WHERE o.webhook_id = deliveries.webhook_id AND {owned}), {node}) = {node}";
 
 /// As `Webhook::has_owner`, of the webhook `w`.
 fn owned() -> String {
