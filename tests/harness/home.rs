@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::postgres;
@@ -89,6 +89,21 @@ impl Home {
             Database::Postgres(mut database) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut database).await,
         };
         answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Brings an empty database to the newest schema.
+    pub async fn migrated(&self) {
+        posthaste::store::KeyStore::open(&self.database).await.unwrap();
+    }
+
+    /// Has the database look at a statement without running it.
+    pub async fn prepare(&self, sql: &str) {
+        let text = AssertSqlSafe(sql.to_owned()).into_sql_str();
+        let prepared = match self.connect().await {
+            Database::Sqlite(mut database) => database.prepare(text).await.map(drop),
+            Database::Postgres(mut database) => database.prepare(text).await.map(drop),
+        };
+        prepared.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Lets nobody else write until the answer is dropped, as a backup tool or a curious shell would.
