@@ -2,6 +2,7 @@
 
 mod needs;
 mod plugins;
+mod postgres;
 mod process;
 mod test;
 mod tidy;
@@ -19,7 +20,8 @@ Commands:
   bench DIR    Build for release and measure with the load generator in DIR, see bench/README.md
   demo [ARGS]  Build, and run `posthaste demo`; `--once` ends after the story
   plugins      Build the plugins into plugins/dist, which is committed and embedded in the binary
-  test [ARGS]  Check, build and test everything, the plugins from source too; ARGS go to `cargo test`
+  test [ARGS]  Check, build and test everything, the plugins from source too, and the suite on both databases;
+               ARGS go to `cargo test`
   tidy         Check the rules of the house that no compiler checks
 ";
 

@@ -1,22 +1,25 @@
-//! What the tests need besides Rust and a C compiler, and Debian has: the languages that plugins are built in, and a clock to turn.
+//! What the tests need besides Rust and a C compiler, and Debian has: the languages that plugins are built in, a clock to
+//! turn, and PostgreSQL.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{Failure, process};
+use crate::{Failure, postgres, process};
 
 /// A command that succeeds where something is there, and the Debian packages that bring it.
 type Need = (&'static [&'static str], &'static [&'static str]);
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     (&["npm", "--version"], &["nodejs", "npm"]),
     (&["python3", "-c", "import ensurepip, venv"], &["python3", "python3-venv"]),
     (&["make", "--version"], &["make"]),
     (&["faketime", "--version"], &["faketime"]),
+    (&["sh", postgres::SCRIPT, "--look"], &["postgresql"]),
 ];
 
 /// Installs what is missing with apt-get; who is not root is told the command.
-pub(crate) fn install() -> Result<(), Failure> {
-    let packages = missing(&NEEDS);
+pub(crate) fn install(root: &Path) -> Result<(), Failure> {
+    let packages = missing(root, &NEEDS);
     if packages.is_empty() {
         return Ok(());
     }
@@ -37,14 +40,14 @@ pub(crate) fn install() -> Result<(), Failure> {
     Ok(())
 }
 
-fn missing(needs: &[Need]) -> Vec<&'static str> {
-    needs.iter().filter(|(probe, _)| !succeeds(probe)).flat_map(|(_, packages)| *packages).copied().collect()
+fn missing(root: &Path, needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().filter(|(probe, _)| !succeeds(root, probe)).flat_map(|(_, packages)| *packages).copied().collect()
 }
 
-fn succeeds(probe: &[&str]) -> bool {
+fn succeeds(root: &Path, probe: &[&str]) -> bool {
     let Some((program, arguments)) = probe.split_first() else { return false };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).current_dir(root).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
@@ -63,6 +66,6 @@ mod tests {
             (&["no-such-program-anywhere"], &["absent", "its-library"]),
             (&["false"], &["broken"]),
         ];
-        assert_eq!(missing(&needs), ["absent", "its-library", "broken"]);
+        assert_eq!(missing(Path::new("."), &needs), ["absent", "its-library", "broken"]);
     }
 }

@@ -4,23 +4,61 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::postgres::Server;
 use crate::{Failure, needs, plugins, process, tidy};
 
 /// Checks the house rules, installs what the tests need, builds, makes the plugins from source and runs every test.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     tidy::tidy(root)?;
-    needs::install()?;
+    needs::install(root)?;
     process::build_workspace(root)?;
     let fresh = process::target_dir()?.join("plugins");
     plugins::build(root, &fresh)?;
 
-    let mut command = process::cargo(root);
-    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);
-    command.env("POSTHASTE_BIN", process::posthaste()?).env("POSTHASTE_PLUGINS", fresh);
-    let (total, success) = run_tests(&mut command, &mut io::stdout().lock())?;
+    let server = Server::start(root)?;
+    let cargo_test = |arguments: &[String], database: &str| -> Result<(Total, bool), Failure> {
+        let mut command = process::cargo(root);
+        command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);
+        command.env("POSTHASTE_BIN", process::posthaste()?).env("POSTHASTE_PLUGINS", &fresh);
+        command.env("POSTHASTE_TEST_DATABASE", database).env("POSTHASTE_TEST_POSTGRES", &server.url);
+        run_tests(&mut command, &mut io::stdout().lock())
+    };
+    let (mut total, mut success) = cargo_test(arguments, "sqlite")?;
+    if let Some(again) = suite_again(arguments) {
+        println!("\nThe suite once more, on PostgreSQL; without {}, which have no database.", ONCE.join(", "));
+        let (more, passed) = cargo_test(&again, "postgres")?;
+        total.passed += more.passed;
+        total.failed += more.failed;
+        success &= passed;
+    }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     if success { Ok(()) } else { Err("cargo test failed, see above".into()) }
 }
+
+/// The arguments for the suite alone, or nothing where these leave it out.
+fn suite_again(arguments: &[String]) -> Option<Vec<String>> {
+    const TARGETS: [&str; 10] =
+        ["--lib", "--bins", "--bin", "--tests", "--test", "--examples", "--example", "--benches", "--bench", "--doc"];
+    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let (ours, theirs) = arguments.split_at(end);
+    let chooses = ours.iter().any(|argument| TARGETS.contains(&argument.split('=').next().unwrap_or_default()));
+    let chosen =
+        ours.windows(2).any(|pair| pair == ["--test", "suite"]) || ours.iter().any(|one| one == "--test=suite");
+    if chooses && !chosen {
+        return None;
+    }
+    let mut again = ours.to_vec();
+    if !chosen {
+        again.extend(["--test", "suite"].map(str::to_owned));
+    }
+    again.push("--".into());
+    again.extend(theirs.iter().skip(1).cloned());
+    again.extend(ONCE.iter().flat_map(|name| ["--skip", name]).map(str::to_owned));
+    Some(again)
+}
+
+/// Parts of the suite that have no database: they build plugins and call them.
+const ONCE: [&str; 4] = ["cases::", "guide::", "languages::", "purity::"];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Total {
@@ -65,6 +103,23 @@ impl Total {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_suite_runs_again_unless_it_is_left_out() {
+        let again = |arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            suite_again(&arguments)
+                .map(|again| again.join(" ").replace(&format!(" --skip {}", ONCE.join(" --skip ")), " …"))
+        };
+        assert_eq!(again(&[]).as_deref(), Some("--test suite -- …"));
+        assert_eq!(
+            again(&["delivering", "--", "--nocapture"]).as_deref(),
+            Some("delivering --test suite -- --nocapture …")
+        );
+        assert_eq!(again(&["--test", "suite"]).as_deref(), Some("--test suite -- …"));
+        assert_eq!(again(&["--test=suite", "--", "x"]).as_deref(), Some("--test=suite -- x …"));
+        assert_eq!((again(&["--lib"]), again(&["--test", "store", "--", "keys"])), (None, None));
+    }
 
     #[test]
     fn counts_over_all_binaries() {

@@ -3,6 +3,7 @@
 //! sqlx has such a thing, its `Any` driver. But that one sets no pragmas and no size for the cache of prepared statements,
 //! and copies every row once more; what the store needs of it is this file.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
@@ -24,6 +25,17 @@ const ALONE: i64 = 0x706f_7374_6861_7374;
 pub(super) enum Kind {
     Sqlite,
     Postgres,
+}
+
+impl Kind {
+    /// What a statement ends with that picks rows to change: what another node is just changing is left to that one, and
+    /// what it has changed since is looked at again. Of SQLite's transactions only one writes at a time.
+    pub(super) fn lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
 }
 
 /// One connection.
@@ -180,14 +192,19 @@ pub(super) fn query<'q>(sql: impl SqlSafeStr) -> Query<'q> {
     Query { sql: sql.into_sql_str(), parameters: Vec::new() }
 }
 
-/// The same with the parameters bound, for one driver.
+/// PostgreSQL's text has no NUL, and a receiver may answer with one: what is not stored for that would be tried for ever.
+fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
+}
+
+/// The same with the parameters bound, for one driver; each text as the last argument makes it.
 macro_rules! bound {
-    ($query:expr) => {{
+    ($query:expr, $text:expr) => {{
         let Query { sql, parameters } = $query;
         parameters.into_iter().fold(sqlx::query(sql), |query, parameter| match parameter {
             Parameter::Number(number) => query.bind(number),
-            Parameter::Text(text) => query.bind(text),
-            Parameter::OwnText(text) => query.bind(text),
+            Parameter::Text(text) => query.bind(text.map(|text| $text(Cow::Borrowed(text)))),
+            Parameter::OwnText(text) => query.bind(text.map(|text| $text(Cow::<'q, str>::Owned(text)))),
             Parameter::Bytes(bytes) => query.bind(bytes),
         })
     }};
@@ -200,12 +217,18 @@ impl<'q> Query<'q> {
         self
     }
 
+    /// For who wants to see what runs: `RUST_LOG=posthaste::sql=trace`.
+    fn told(self) -> Self {
+        tracing::trace!(target: "posthaste::sql", sql = self.sql.as_str());
+        self
+    }
+
     fn sqlite(self) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
-        bound!(self)
+        bound!(self.told(), |text| text)
     }
 
     fn postgres(self) -> sqlx::query::Query<'q, Postgres, PgArguments> {
-        bound!(self)
+        bound!(self.told(), without_nul)
     }
 
     /// Runs it; answers how many rows it changed.

@@ -327,14 +327,16 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
         return Ok(());
     }
     let (begun, operations) = (Instant::now(), group.len());
-    let Group { mut publishes, finishes, works } = group;
+    let Group { publishes, finishes, works } = group;
+    let mut publishes: Vec<_> = publishes.into_iter().enumerate().collect();
     if connection.kind() == Kind::Postgres {
         // In one order on every node, or two that store the same events would wait for each other.
-        publishes.sort_by(|Publish { row: a, .. }, Publish { row: b, .. }| {
+        publishes.sort_by(|(_, Publish { row: a, .. }), (_, Publish { row: b, .. })| {
             (&a.event.company, &a.event.id).cmp(&(&b.event.company, &b.event.id))
         });
     }
-    let (rows, dones): (Vec<_>, Vec<_>) = publishes.into_iter().map(|publish| (publish.row, publish.done)).unzip();
+    let split = publishes.into_iter().map(|(place, publish)| (publish.row, (place, publish.done)));
+    let (rows, dones): (Vec<_>, Vec<_>) = split.unzip();
     let mut answers = Vec::with_capacity(works.len());
     match write(connection, &rows, &finishes.completions, works, &mut answers).await {
         Ok(published) => {
@@ -342,7 +344,10 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
             for finished in &finishes.completions {
                 metrics.deliveries_ended(finished.status, 1);
             }
-            for (done, answer) in dones.into_iter().zip(published) {
+            // In the order in which they were handed in: that is the order in which they go into their lanes.
+            let mut answered: Vec<_> = dones.into_iter().zip(published).collect();
+            answered.sort_by_key(|((place, _), _)| *place);
+            for ((_, done), answer) in answered {
                 done(Ok(answer));
             }
             for answer in answers {
@@ -351,7 +356,7 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
             Ok(())
         }
         Err(error) => {
-            for done in dones {
+            for (_, done) in dones {
                 done(Err(if is_full(&error) {
                     StoreError::Full
                 } else if connection.kind() == Kind::Postgres && error.as_database_error().is_none() {

@@ -1,0 +1,82 @@
+//! Sending again.
+
+use std::sync::Arc;
+
+use posthaste::domain::delivery::Status;
+use posthaste::store::{Completion, Replay, StoreError, Urged};
+
+use crate::case::{Case, LEASED, NOW, id, parked, retry, row, webhook, with};
+
+fn replay(number: u32, event_type: Option<&str>, status: Option<Status>) -> Replay {
+    Replay {
+        id: format!("rpl_{number}"),
+        company: "acme".into(),
+        event_type: event_type.map(Into::into),
+        status,
+        since: NOW,
+        until: NOW + 10,
+        now: NOW,
+    }
+}
+
+pub(crate) async fn a_delivery_that_is_urged_is_taken_whatever_became_of_it(case: Case) {
+    let (ended, waits, held) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
+    case.finished(parked(&ended), |completion| completion).await;
+    case.stored(parked(&waits)).await;
+    case.stored(row(&held)).await;
+    let urge = async |company: &str, id: &str, lease: Option<Arc<str>>| {
+        let lease = lease.map(|process| (LEASED, process));
+        case.urge((company.into(), id.into()), "wh_9".into(), lease).await.unwrap()
+    };
+    let Urged::Taken(taken) = urge("acme", &ended, Some("me".into())).await else { panic!("not taken") };
+    assert_eq!((&*taken.id, &*taken.webhook, taken.attempt_count), (&*ended, "wh_9", 1));
+    let delivery = case.one(&ended).await;
+    assert_eq!((delivery.status, delivery.finished_at), (Status::Pending, None));
+    assert!(matches!(urge("acme", &waits, None).await, Urged::Parked));
+    assert!(matches!(urge("acme", &held, Some("me".into())).await, Urged::OnItsWay));
+    assert!(matches!(urge("acme", "dlv_nobody", None).await, Urged::Missing));
+    assert!(matches!(urge("other", &ended, None).await, Urged::Missing));
+}
+
+pub(crate) async fn a_replay_marks_what_it_wants_step_by_step(case: Case) {
+    case.put_webhook(webhook("wh_2", "t")).await.unwrap();
+    let (early, ended, failed, waits) = (id(NOW - 1, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
+    let (held, unheard) = (id(NOW, 5), id(NOW, 6));
+    for id in [&early, &ended] {
+        case.finished(parked(id), |completion| completion).await;
+    }
+    case.finished(parked(&failed), |completion| Completion { status: Status::Failed, ..completion }).await;
+    case.finished(parked(&waits), retry(NOW + 50)).await;
+    case.stored(row(&held)).await;
+    let another = with(parked(&unheard), |event| event.event_type = "nobody".into());
+    case.finished(another, |completion| completion).await;
+    assert_eq!(case.start_replay(replay(1, Some("nobody"), None)).await.unwrap(), 0);
+    assert_eq!(case.start_replay(replay(2, Some("t"), Some(Status::Failed))).await.unwrap(), 1);
+    assert_eq!(case.start_replay(replay(3, None, None)).await.unwrap(), 3);
+    assert_eq!(case.replays_under_way().await.unwrap(), ["rpl_2", "rpl_3"]);
+    let step = case.replay_step("rpl_2".into()).await.unwrap();
+    assert_eq!((&*step.company, &step.event_types[..]), ("acme", &["t".to_owned()][..]));
+    assert_eq!(case.waiting(NOW).await.unwrap().replayed, 1);
+    case.replay_step("rpl_3".into()).await.unwrap();
+    let waiting = case.waiting(NOW).await.unwrap();
+    assert_eq!((waiting.replayed, waiting.leased, waiting.scheduled), (3, 1, 0));
+    let lanes = case.waiting_lanes().await.unwrap();
+    assert!(lanes.len() == 1 && lanes[0].replayed && !lanes[0].parked, "{lanes:?}");
+    assert_eq!(case.one(&ended).await.webhook, "wh_2", "it goes to the webhook as it stands");
+    for replay in ["rpl_2", "rpl_3"] {
+        assert!(case.replay_step(replay.into()).await.unwrap().event_types.is_empty());
+    }
+    assert!(case.replays_under_way().await.unwrap().is_empty());
+    assert!(case.replay_step("rpl_2".into()).await.unwrap().event_types.is_empty());
+    assert_eq!(case.one(&early).await.status, Status::Delivered);
+}
+
+pub(crate) async fn ten_replays_of_a_company_may_be_under_way(case: Case) {
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    case.finished(parked(&id(NOW, 1)), |completion| completion).await;
+    for number in 0..10 {
+        assert_eq!(case.start_replay(replay(number, None, None)).await.unwrap(), 1);
+    }
+    let Err(StoreError::Limit(why)) = case.start_replay(replay(10, None, None)).await else { panic!("an eleventh") };
+    assert!(why.contains("10 replays"), "{why}");
+}

@@ -1,0 +1,207 @@
+//! A store on a database of its own, and what goes into it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthaste::domain::delivery::{Attempt, Delivery, Status};
+use posthaste::domain::event::Event;
+use posthaste::domain::plugin::{Digest, PluginRef};
+use posthaste::domain::webhook::{OnError, Webhook};
+use posthaste::metrics::Metrics;
+use posthaste::store::{Claimed, Completion, NewDelivery, Publish, Published, Sealer, Store, WriterEnd};
+use posthaste_tests::{Home, Kind, until};
+use tokio::sync::oneshot;
+
+/// Milliseconds since 1970 at which all of this happens.
+pub(crate) const NOW: i64 = 1_790_000_000_000;
+/// Until when a lease goes on.
+pub(crate) const LEASED: i64 = NOW + 60_000;
+
+/// A store and where it keeps what it keeps.
+pub(crate) struct Case {
+    store: Store,
+    end: WriterEnd,
+    pub(crate) home: Arc<Home>,
+}
+
+impl Deref for Case {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+pub(crate) fn sealer(key: u8) -> Sealer {
+    Sealer::new(&[key; 32]).unwrap()
+}
+
+impl Case {
+    /// With an empty database of this kind.
+    pub(crate) async fn on(kind: Kind) -> Self {
+        Self::open(Arc::new(Home::of(kind).await)).await
+    }
+
+    async fn open(home: Arc<Home>) -> Self {
+        let metrics = Arc::new(Metrics::new(NOW, []));
+        let (store, end) = Store::open(home.database(), sealer(7), metrics).await.unwrap();
+        Self { store, end, home }
+    }
+
+    /// Ends the store, with all that was handed in written; answers what is left.
+    pub(crate) async fn end(self) -> Arc<Home> {
+        drop(self.store);
+        self.end.await.unwrap();
+        self.home
+    }
+
+    /// The same database, as the next process finds it.
+    pub(crate) async fn restart(self) -> Self {
+        Self::open(self.end().await).await
+    }
+
+    /// Another store on the same database, as another node has it.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::open(self.home.clone()).await
+    }
+
+    /// Stores a row and answers what became of it.
+    pub(crate) async fn stored(&self, row: NewDelivery) -> Published {
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |answer| drop(sender.send(answer)));
+        self.publish(Publish { row, done }).await;
+        receiver.await.unwrap().unwrap()
+    }
+
+    /// Stores the row and brings it to what `completion` says.
+    pub(crate) async fn finished(&self, row: NewDelivery, completion: impl FnOnce(Completion) -> Completion) {
+        let delivered = Completion {
+            company: row.event.company.clone(),
+            id: row.id.clone(),
+            status: Status::Delivered,
+            attempt_count: 1,
+            due: None,
+            finished_at: Some(NOW + 5),
+            attempt: None,
+        };
+        self.insert_finished(row, completion(delivered)).await.unwrap();
+    }
+
+    /// A delivery of company `acme`, without its event and its attempts.
+    pub(crate) async fn one(&self, id: &str) -> Delivery {
+        self.delivery("acme", id).await.unwrap().unwrap().0
+    }
+
+    /// Hands a completion in and waits until it is written.
+    pub(crate) async fn ended(&self, completion: Completion) -> (Delivery, Vec<Attempt>) {
+        let (company, id, count) = (completion.company.clone(), completion.id.clone(), completion.attempt_count);
+        self.finish(completion).await;
+        until("the completion is written", || async {
+            let (delivery, _, attempts) = self.delivery(&company, &id).await.unwrap()?;
+            (delivery.attempt_count == count).then_some((delivery, attempts))
+        })
+        .await
+    }
+}
+
+/// The id of a delivery made at this millisecond.
+pub(crate) fn id(ms: i64, number: u32) -> String {
+    format!("dlv_{ms:012x}7000{number:016x}")
+}
+
+/// An event of company `acme` and type `t`.
+pub(crate) fn event(id: &str) -> Event {
+    Event {
+        id: id.into(),
+        event_type: "t".into(),
+        company: "acme".into(),
+        occurred_at: NOW - 7,
+        headers: Vec::new(),
+        data: Bytes::from_static(b"{\"a\": 1}"),
+    }
+}
+
+/// A row for webhook `wh_1`, in the memory of process `me`. Its event's id is its own.
+pub(crate) fn row(id: &str) -> NewDelivery {
+    NewDelivery {
+        id: id.into(),
+        event: Arc::new(event(id)),
+        webhook: Some("wh_1".into()),
+        lease: Some((LEASED, "me".into())),
+        created_at: NOW,
+    }
+}
+
+/// The same, parked.
+pub(crate) fn parked(id: &str) -> NewDelivery {
+    NewDelivery { lease: None, ..row(id) }
+}
+
+/// The same with another event.
+pub(crate) fn with(row: NewDelivery, change: impl FnOnce(&mut Event)) -> NewDelivery {
+    let mut event = Event::clone(&row.event);
+    change(&mut event);
+    NewDelivery { event: Arc::new(event), ..row }
+}
+
+/// What makes a delivery wait for a retry at `due`.
+pub(crate) fn retry(due: i64) -> impl FnOnce(Completion) -> Completion {
+    move |completion| Completion { status: Status::Pending, due: Some(due), finished_at: None, ..completion }
+}
+
+/// An attempt that says all that one can say.
+pub(crate) fn attempt(number: u32) -> Attempt {
+    let json = |text: &str| Some(serde_json::value::RawValue::from_string(text.into()).unwrap());
+    Attempt {
+        number,
+        started_at: NOW + 1,
+        duration_ms: 3,
+        status_code: Some(503),
+        error: Some("the receiver answered 503".into()),
+        response_body: Some("nö\u{1f980}\0".into()),
+        request_headers: json(r#"{"a":"\u0000"}"#),
+        plugin: json(r#"{"name": "p"}"#),
+    }
+}
+
+/// The webhook of company `acme` for one type.
+pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
+    Webhook {
+        id: id.into(),
+        company: "acme".into(),
+        event_type: event_type.into(),
+        target_url: "https://a.test/".into(),
+        challenge: Some("c".into()),
+        name: Some("ñame".into()),
+        enabled: true,
+        disabled_reason: None,
+        plugin: None,
+        plugin_digest: None,
+        config: r#"{"k": 1}"#.into(),
+        config_digest: Digest::of(br#"{"k": 1}"#),
+        on_error: OnError::Drop,
+        headers: vec![("x-a".into(), "b".into())],
+        max_in_flight: 7,
+        rate_limit: Some(9),
+        ordered: false,
+        failing_since: None,
+        proven: false,
+        created_at: NOW,
+        updated_at: NOW,
+        signing_secret: [1, 2, 3].as_slice().into(),
+        previous_secret: None,
+    }
+}
+
+/// The same with a plugin, or a pinned version of it.
+pub(crate) fn running(webhook: Webhook, plugin: &str, digest: &Digest, pinned: bool) -> Webhook {
+    let pin = pinned.then(|| digest.as_str().to_owned());
+    let plugin = Some(PluginRef { name: plugin.into(), digest_prefix: pin });
+    Webhook { plugin, plugin_digest: Some(digest.clone()), ..webhook }
+}
+
+/// The ids of what was taken.
+pub(crate) fn ids(claimed: &[Claimed]) -> Vec<&str> {
+    claimed.iter().map(|claimed| &*claimed.id).collect()
+}

@@ -1,0 +1,110 @@
+//! Storing events, and writing down what becomes of their deliveries.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use posthaste::domain::delivery::{Attempt, Status};
+use posthaste::store::{Completion, NewDelivery, Published};
+
+use crate::case::{Case, NOW, attempt, id, parked, row, with};
+
+pub(crate) async fn an_event_is_stored_once_and_its_id_is_answered_as_before(case: Case) {
+    let (first, second) = (id(NOW, 1), id(NOW, 2));
+    let again = with(row(&second), |event| event.id = first.clone());
+    assert_eq!(case.stored(row(&first)).await, Published::Stored);
+    assert_eq!(case.stored(again.clone()).await, Published::Before(Some(first.clone())));
+    let elsewhere = with(again, |event| event.company = "other".into());
+    assert_eq!(case.stored(elsewhere).await, Published::Stored);
+    // An event that nobody subscribed to has no delivery, also when somebody does later.
+    let third = id(NOW, 3);
+    assert_eq!(case.stored(NewDelivery { webhook: None, ..row(&third) }).await, Published::Stored);
+    let later = with(row(&id(NOW, 4)), |event| event.id = third.clone());
+    assert_eq!(case.stored(later).await, Published::Before(None));
+    assert!(case.delivery("acme", &third).await.unwrap().is_none());
+}
+
+pub(crate) async fn many_at_once_are_stored_in_one_go(case: Case) {
+    // More than one statement takes, and one of them twice.
+    let rows = (0..150).map(|number| with(row(&id(NOW, number)), |event| event.id = format!("e{}", number.max(1))));
+    let published = join_all(rows.map(|row| case.stored(row))).await;
+    assert_eq!(published.iter().filter(|answer| **answer == Published::Stored).count(), 149);
+    assert_eq!(published[1], Published::Before(Some(id(NOW, 0))));
+    assert_eq!(case.waiting(NOW).await.unwrap().leased, 149);
+    assert_eq!(case.writer_queue(), 0);
+}
+
+pub(crate) async fn an_event_is_read_as_it_was_published(case: Case) {
+    let id = id(NOW, 1);
+    let data = "{\"z\":\"\\u0000\\ud83e\\udd80 é\",  \"a\":1e400}";
+    let row = with(row(&id), |event| {
+        event.headers = vec![("x-a".into(), "b\"c".into())];
+        event.data = data.into();
+        event.event_type = "employees/employee/update".into();
+    });
+    case.stored(row.clone()).await;
+    let (delivery, event, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
+    assert_eq!(event, *row.event);
+    assert_eq!((delivery.event_id, delivery.webhook, delivery.status), (id.clone(), "wh_1".into(), Status::Pending));
+    assert_eq!((delivery.created_at, delivery.finished_at, delivery.next_attempt_at), (NOW, None, None));
+    assert!(attempts.is_empty());
+    assert!(case.delivery("other", &id).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_completion_ends_a_delivery_once_and_writes_its_attempt_down(case: Case) {
+    let id = id(NOW, 1);
+    case.stored(row(&id)).await;
+    let failed = Completion {
+        company: "acme".into(),
+        id: id.clone(),
+        status: Status::Failed,
+        attempt_count: 1,
+        due: None,
+        finished_at: Some(NOW + 5),
+        attempt: Some(attempt(1)),
+    };
+    let (delivery, attempts) = case.ended(failed.clone()).await;
+    assert_eq!((delivery.status, delivery.finished_at), (Status::Failed, Some(NOW + 5)));
+    // PostgreSQL's text has no NUL; another character stands for it.
+    let shown = |attempt: &Attempt| format!("{attempt:?}").replace("\\0", "\u{fffd}");
+    assert_eq!(shown(&attempts[0]), shown(&attempt(1)));
+    // Whoever comes late changes nothing of what has ended, nor an attempt that stands there.
+    let late = Completion { status: Status::Delivered, finished_at: Some(NOW + 9), ..failed };
+    let other = Completion { attempt: Some(attempt(2)), ..late.clone() };
+    case.finish(late).await;
+    case.finish(other).await;
+    let case = case.restart().await;
+    let (delivery, _, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
+    assert_eq!((delivery.status, delivery.finished_at), (Status::Failed, Some(NOW + 5)));
+    assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
+}
+
+pub(crate) async fn a_completion_may_schedule_or_park(case: Case) {
+    let (scheduled, waits) = (id(NOW, 1), id(NOW, 2));
+    for id in [&scheduled, &waits] {
+        case.stored(row(id)).await;
+    }
+    let pending = |id: &str, due| Completion {
+        company: "acme".into(),
+        id: id.into(),
+        status: Status::Pending,
+        attempt_count: 1,
+        due,
+        finished_at: None,
+        attempt: None,
+    };
+    let (delivery, _) = case.ended(pending(&scheduled, Some(NOW + 100))).await;
+    assert_eq!((delivery.status, delivery.next_attempt_at), (Status::Pending, Some(NOW + 100)));
+    let (delivery, _) = case.ended(pending(&waits, None)).await;
+    assert_eq!((delivery.status, delivery.next_attempt_at), (Status::Pending, None));
+    let waiting = case.waiting(NOW + 200).await.unwrap();
+    assert_eq!((waiting.scheduled, waiting.parked, waiting.leased), (1, 1, 0));
+    assert_eq!(waiting.oldest_due, Some(NOW + 100));
+}
+
+pub(crate) async fn what_has_ended_already_is_stored_whole(case: Case) {
+    let id = id(NOW, 1);
+    let completion = |completion| Completion { attempt: Some(attempt(1)), ..completion };
+    case.finished(NewDelivery { event: Arc::clone(&row(&id).event), ..parked(&id) }, completion).await;
+    let (delivery, _, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
+    assert_eq!((delivery.status, delivery.attempt_count, attempts.len()), (Status::Delivered, 1, 1));
+}

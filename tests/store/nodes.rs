@@ -1,0 +1,49 @@
+//! Several nodes on one PostgreSQL.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use posthaste::metrics::Metrics;
+use posthaste::store::{Change, Store};
+use posthaste_tests::{Home, Kind, PATIENCE, until};
+use tokio::time::timeout;
+
+use crate::case::{Case, NOW, sealer, webhook};
+
+#[tokio::test]
+async fn ten_may_start_at_once_on_an_empty_database() {
+    let home = Home::of(Kind::Postgres).await;
+    let open = || Store::open(home.database(), sealer(7), Arc::new(Metrics::new(NOW, [])));
+    for opened in join_all((0..10).map(|_| open())).await {
+        assert_eq!(opened.unwrap().0.webhooks("acme").await.unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_one_changes_the_others_hear_and_have() {
+    let one = Case::on(Kind::Postgres).await;
+    let other = one.beside().await;
+    let mut heard = other.changes().unwrap();
+    assert!(other.changes().is_none(), "one hears them");
+    // Listening begins with this.
+    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
+    assert!(other.webhook_for("acme", "t").await.unwrap().is_none());
+    one.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let told = Change::Webhook { company: "acme".into(), event_type: "t".into() };
+    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(told));
+    assert!(other.webhook_for("acme", "t").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn who_was_deaf_looks_at_everything_again() {
+    let case = Case::on(Kind::Postgres).await;
+    let mut heard = case.changes().unwrap();
+    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
+    case.home
+        .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .await;
+    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
+    // The writer and the readers connect anew as well.
+    until("it stores again", || async { case.put_webhook(webhook("wh_1", "t")).await.ok() }).await;
+    assert!(case.webhook_for("acme", "t").await.unwrap().is_some());
+}

@@ -1,0 +1,27 @@
+//! Opening and closing.
+
+use std::sync::Arc;
+
+use posthaste::metrics::Metrics;
+use posthaste::store::{Published, Store, StoreError};
+
+use crate::case::{Case, NOW, id, row, sealer};
+
+pub(crate) async fn the_secret_key_must_be_the_one_that_sealed(case: Case) {
+    let home = case.end().await;
+    let opened = |key| Store::open(home.database(), sealer(key), Arc::new(Metrics::new(NOW, [])));
+    let Err(StoreError::Setup(why)) = opened(8).await else { panic!("it opened") };
+    assert!(why.contains("--secret-key"), "{why}");
+    let (store, end) = opened(7).await.unwrap();
+    drop(store);
+    end.await.unwrap();
+}
+
+pub(crate) async fn what_is_stored_outlives_the_process(case: Case) {
+    let id = id(NOW, 1);
+    assert_eq!(case.stored(row(&id)).await, Published::Stored);
+    let case = case.restart().await;
+    assert_eq!(case.one(&id).await.id, id);
+    case.ping().await.unwrap();
+    case.written().await.unwrap();
+}

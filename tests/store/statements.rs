@@ -1,0 +1,156 @@
+//! Every statement of the store is among those that ran here, and each runs on both databases.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use posthaste_tests::{Home, Kind};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Statements that one database alone is asked, by how they begin; why stands where they do.
+const SQLITE_ONLY: [&str; 1] = ["PRAGMA wal_checkpoint"];
+const POSTGRES_ONLY: [&str; 2] = ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock("];
+
+/// Keeps the texts of the statements that run.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<BTreeSet<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Recorder {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "posthaste::sql" {
+            event.record(&mut self.clone());
+        }
+    }
+}
+
+impl Visit for Recorder {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "sql" {
+            self.0.lock().unwrap().insert(numbered(value));
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+/// The parameters of SQLite's statements of many rows have no numbers.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let first = parts.next().unwrap().to_owned();
+    parts.enumerate().fold(first, |text, (before, part)| format!("{text}${}{part}", before + 1))
+}
+
+/// What the whole conformance suite runs on this database. All of it runs on this thread, tasks and all.
+async fn ran(kind: Kind) -> BTreeSet<String> {
+    let recorder = Recorder::default();
+    let _recording = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    crate::all(kind).await;
+    let texts = recorder.0.lock().unwrap();
+    texts.clone()
+}
+
+#[tokio::test]
+async fn every_statement_runs_on_both() {
+    let (sqlite, postgres) = (ran(Kind::Sqlite).await, ran(Kind::Postgres).await);
+    // What ran has been prepared. How many rows a statement has is a matter of luck; so is, which sizes ran on both.
+    for (from, others, kind, own) in
+        [(&sqlite, &postgres, Kind::Postgres, &SQLITE_ONLY[..]), (&postgres, &sqlite, Kind::Sqlite, &POSTGRES_ONLY[..])]
+    {
+        let home = Home::of(kind).await;
+        home.migrated().await;
+        for sql in from.difference(others).filter(|sql| !own.iter().any(|begin| sql.starts_with(begin))) {
+            home.prepare(sql).await;
+        }
+    }
+    let (mut never, mut found) = (Vec::new(), 0);
+    for (file, text) in sources() {
+        for literal in literals(&text).into_iter().filter(|literal| is_statement(literal)) {
+            found += 1;
+            if !sqlite.union(&postgres).any(|sql| fits(&literal, sql)) {
+                never.push(format!("{file}: {literal}"));
+            }
+        }
+    }
+    assert!(found > 70, "only {found} statements were found in the source");
+    assert!(never.is_empty(), "these never ran; call their methods in tests/store:\n{}", never.join("\n"));
+}
+
+fn is_statement(literal: &str) -> bool {
+    ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH ", "LOCK "].iter().any(|verb| literal.starts_with(verb))
+}
+
+/// Whether a statement, or one in parentheses inside of it, is this literal, with anything where that has a `{…}` and
+/// anything behind it.
+fn fits(literal: &str, sql: &str) -> bool {
+    let (literal, sql) = (format!("({literal}"), format!("({sql}"));
+    let mut rest = &*sql;
+    let mut parts = literal.split('{').enumerate();
+    parts.all(|(number, part)| {
+        let part = if number == 0 { part } else { part.split_once('}').map_or("", |(_, part)| part) };
+        let found = rest.split_once(part);
+        rest = found.map_or("", |(_, behind)| behind);
+        found.is_some()
+    })
+}
+
+/// The files of the store, without their tests.
+fn sources() -> Vec<(String, String)> {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/store");
+    let (mut folders, mut files) = (vec![store.clone()], vec![store.with_extension("rs")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    let code = |file: &Path| {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()
+    };
+    let files = files.into_iter().filter(|file| !file.ends_with("plans.rs"));
+    files.map(|file| (file.file_name().unwrap().to_string_lossy().into_owned(), code(&file))).collect()
+}
+
+/// The string literals of Rust source, as they are at run time.
+fn literals(source: &str) -> Vec<String> {
+    let (mut found, mut rest) = (Vec::new(), source);
+    while let Some(at) = rest.find(['"', '/', '\'']) {
+        let (begin, after) = rest[at..].split_at(1);
+        rest = after;
+        match begin {
+            "/" if after.starts_with('/') => rest = after.split_once('\n').map_or("", |(_, lines)| lines),
+            "'" => {
+                rest = ["\"'", "'", "\\'"].iter().find_map(|character| after.strip_prefix(character)).unwrap_or(after)
+            }
+            "\"" => {
+                let (mut text, mut characters) = (String::new(), after.chars());
+                loop {
+                    match characters.next().unwrap() {
+                        '"' => break,
+                        '\\' => match characters.next().unwrap() {
+                            '\n' => characters = characters.as_str().trim_start().chars(),
+                            escaped => text.push(escaped),
+                        },
+                        character => text.push(character),
+                    }
+                }
+                found.push(text);
+                rest = characters.as_str();
+            }
+            _ => (),
+        }
+    }
+    found
+}
+
+#[test]
+fn literals_are_found() {
+    let source = "let a = \"SELECT 1 \\\n    FROM t\"; // \"no\"\n let b = '\"'; f(\"x \\\"y\\\"\", &'a str, 'c');";
+    assert_eq!(literals(source), ["SELECT 1 FROM t", "x \"y\""]);
+    assert!(fits("SELECT {COLUMNS} FROM t", "SELECT a, b FROM t WHERE c"));
+    assert!(
+        !fits("SELECT {COLUMNS} FROM t", "SELECT a, b FROM u") && !fits("SELECT 1 FROM t", "UPDATE SELECT 1 FROM t")
+    );
+}

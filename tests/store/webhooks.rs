@@ -1,0 +1,136 @@
+//! Subscriptions.
+
+use std::sync::Arc;
+
+use posthaste::domain::webhook::{OnError, Webhook};
+use posthaste::store::{Rotation, StoreError};
+
+use crate::case::{Case, NOW, id, row, webhook};
+
+/// All of it, so that nothing is left out of a comparison.
+fn shown(webhook: &Webhook) -> String {
+    let Webhook { id, company, event_type, target_url, challenge, name, enabled, disabled_reason, plugin, .. } =
+        webhook;
+    let Webhook { plugin_digest, config, config_digest, on_error, headers, max_in_flight, rate_limit, .. } = webhook;
+    let Webhook { ordered, failing_since, proven, created_at, updated_at, signing_secret, .. } = webhook;
+    let previous = webhook.previous_secret.as_ref().map(|previous| (&previous.secret, previous.until));
+    format!(
+        "{:?} {:?} {:?} {previous:?}",
+        (id, company, event_type, target_url, challenge, name, enabled, disabled_reason, plugin),
+        (plugin_digest, config, config_digest, on_error, headers, max_in_flight, rate_limit),
+        (ordered, failing_since, proven, created_at, updated_at, signing_secret)
+    )
+}
+
+pub(crate) async fn a_webhook_is_stored_overwritten_changed_and_removed(case: Case) {
+    assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
+    let first = webhook("wh_1", "t");
+    let (created, stored) = case.put_webhook(first.clone()).await.unwrap();
+    assert_eq!((created, shown(&stored)), (true, shown(&first)));
+    assert_eq!(shown(&case.webhook_for("acme", "t").await.unwrap().unwrap()), shown(&first));
+    case.put_webhook(Webhook { company: "other".into(), ..webhook("wh_9", "t") }).await.unwrap();
+    // Another subscription to the same type: all but the id, the birth and the secret is new.
+    let second = Webhook {
+        target_url: "https://b.test/".into(),
+        challenge: None,
+        name: None,
+        enabled: false,
+        disabled_reason: Some("gone".into()),
+        config: "null".into(),
+        on_error: OnError::Retry,
+        headers: Vec::new(),
+        rate_limit: None,
+        ordered: true,
+        max_in_flight: 1024,
+        created_at: NOW + 9,
+        updated_at: NOW + 9,
+        signing_secret: [9].as_slice().into(),
+        ..webhook("wh_2", "t")
+    };
+    let (created, stored) = case.put_webhook(second.clone()).await.unwrap();
+    let (kept, config_digest) = (first.clone(), stored.config_digest.clone());
+    let expected = Webhook {
+        id: kept.id,
+        created_at: kept.created_at,
+        signing_secret: kept.signing_secret,
+        config_digest,
+        ..second
+    };
+    assert_eq!((created, shown(&stored)), (false, shown(&expected)));
+    assert_eq!(shown(&case.webhook_for("acme", "t").await.unwrap().unwrap()), shown(&expected));
+    assert_eq!(&*case.config(&first.config_digest).await.unwrap().unwrap(), &*first.config);
+
+    let changed = case.change_webhook(("acme", "wh_1"), |webhook| {
+        webhook.name = Some("n".into());
+        webhook.updated_at = NOW + 10;
+        Ok(())
+    });
+    assert_eq!(changed.await.unwrap().unwrap().name.as_deref(), Some("n"));
+    let refused = case.change_webhook(("acme", "wh_1"), |webhook| {
+        webhook.name = None;
+        Err(StoreError::Limit("no".into()))
+    });
+    assert!(matches!(refused.await, Err(StoreError::Limit(_))));
+    assert_eq!(case.webhook("acme", "wh_1").await.unwrap().unwrap().name.as_deref(), Some("n"));
+    assert!(case.change_webhook(("other", "wh_1"), |_| Ok(())).await.unwrap().is_none());
+
+    case.put_webhook(webhook("wh_3", "u")).await.unwrap();
+    let listed = case.webhooks("acme").await.unwrap();
+    assert_eq!(listed.iter().map(|webhook| &*webhook.id).collect::<Vec<_>>(), ["wh_3", "wh_1"]);
+    assert!(case.delete_webhook(&stored).await.unwrap() && !case.delete_webhook(&stored).await.unwrap());
+    assert!(case.webhook("acme", "wh_1").await.unwrap().is_none());
+    assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
+    assert!(case.webhook_for("other", "t").await.unwrap().is_some());
+}
+
+pub(crate) async fn a_secret_is_rotated(case: Case) {
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let secret: Arc<[u8]> = [4; 24].as_slice().into();
+    let rotate = |until| case.rotate_secret(("acme", "wh_1"), Rotation { secret: secret.clone(), now: NOW + 1, until });
+    let rotated = rotate(NOW + 100).await.unwrap().unwrap();
+    assert_eq!((&rotated.signing_secret, rotated.updated_at), (&secret, NOW + 1));
+    let previous = rotated.previous_secret.unwrap();
+    assert_eq!((&*previous.secret, previous.until), (&[1, 2, 3][..], NOW + 100));
+    assert!(rotate(NOW + 1).await.unwrap().unwrap().previous_secret.is_none(), "without an overlap there is none");
+    let nobody = Rotation { secret: secret.clone(), now: NOW, until: NOW };
+    assert!(case.rotate_secret(("acme", "wh_2"), nobody).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_webhook_that_only_fails_is_noted_and_disabled(case: Case) {
+    let (_, webhook) = case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let noted = async || {
+        let webhook = case.webhook_for("acme", "t").await.unwrap().unwrap();
+        (webhook.failing_since, webhook.proven)
+    };
+    assert_eq!(noted().await, (None, false));
+    case.note_failing(&webhook, Some(NOW)).await.unwrap();
+    assert_eq!(noted().await, (Some(NOW), false));
+    case.note_failing(&webhook, None).await.unwrap();
+    assert_eq!(noted().await, (None, true));
+    let (notice, late) = (id(NOW, 1), id(NOW, 2));
+    let disable = |notice: &str| case.disable_webhook(&webhook, ("it is gone".into(), NOW + 3), Some(row(notice)));
+    assert!(disable(&notice).await.unwrap());
+    let disabled = case.webhook_for("acme", "t").await.unwrap().unwrap();
+    assert_eq!((disabled.enabled, disabled.disabled_reason.as_deref()), (false, Some("it is gone")));
+    assert_eq!(disabled.updated_at, NOW + 3);
+    assert_eq!(case.one(&notice).await.id, notice);
+    // It is not any more what it was when it was read.
+    assert!(!disable(&late).await.unwrap());
+    assert!(case.delivery("acme", &late).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_company_has_a_thousand_at_most(case: Case) {
+    case.put_webhook(webhook("wh_0", "t0")).await.unwrap();
+    case.home
+        .sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
+             INSERT INTO webhooks (id, company, event_type, target_url, enabled, config, on_error, headers, max_in_flight, \
+             ordered, signing_secret, created_at, updated_at) SELECT 'wh_' || i, company, 't' || i, target_url, enabled, \
+             config, on_error, headers, max_in_flight, ordered, signing_secret, created_at, updated_at FROM webhooks, n",
+        )
+        .await;
+    let Err(StoreError::Limit(why)) = case.put_webhook(webhook("wh_x", "x")).await else { panic!("one more") };
+    assert!(why.contains("1000 webhooks"), "{why}");
+    assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
+    assert!(!case.put_webhook(webhook("wh_x", "t5")).await.unwrap().0);
+}
