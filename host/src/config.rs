@@ -85,9 +85,21 @@ pub struct Delivering {
     /// Time that one attempt may take
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub attempt_timeout: Duration,
+    /// After how long without a heartbeat a node is dead; by default 30 s, or the longest attempt and 15 s more
+    #[arg(long, hide = true, value_parser = duration, value_name = "DURATION")]
+    pub node_timeout: Option<Duration>,
     /// The header that carries a webhook's challenge
     #[arg(long, default_value = "x-factorial-wh-challenge", value_parser = header_name, value_name = "NAME")]
     pub challenge_header: String,
+}
+
+impl Delivering {
+    /// After how long without a heartbeat a node is dead: long enough for an attempt to end in good time before.
+    pub fn node_timeout(&self) -> Duration {
+        let after_an_attempt = |seconds| self.attempt_timeout.saturating_add(Duration::from_secs(seconds));
+        let default = Duration::from_secs(30).max(after_an_attempt(15));
+        self.node_timeout.unwrap_or(default).max(after_an_attempt(2))
+    }
 }
 
 /// Everything `posthaste serve` can be told.

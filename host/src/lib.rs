@@ -136,6 +136,7 @@ impl Service {
         let store = Arc::new(store);
         standard::install(&store, around.clock.now_ms()).await?;
         let delivering = config.delivering;
+        let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
         let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST);
         let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
@@ -151,6 +152,9 @@ impl Service {
             compiler: Compiler::new(around.program, Some(cache)),
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
+            node_timeout,
+            attempt_timeout: delivering.attempt_timeout,
+            data_dir: config.data_dir,
             retention: config.retention,
             max_attempts,
             metrics: metrics.clone(),

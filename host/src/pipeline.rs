@@ -4,9 +4,11 @@
 //! most a second POST of what was in flight.
 
 mod again;
+mod changes;
 mod compare;
 mod disable;
 mod lanes;
+mod nodes;
 mod observe;
 mod ping;
 mod plugins;
@@ -19,7 +21,9 @@ mod transform;
 mod transformed;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -74,6 +78,12 @@ pub struct Parts {
     pub max_attempts: usize,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
+    /// After how long without a heartbeat a node is dead, where several serve one database.
+    pub node_timeout: Duration,
+    /// The longest that an attempt takes.
+    pub attempt_timeout: Duration,
+    /// Where a node writes its name down.
+    pub data_dir: PathBuf,
 }
 
 struct Inner {
@@ -85,15 +95,18 @@ struct Inner {
     plugins: Plugins,
     lanes: Arc<Lanes>,
     targets: Targets,
-    /// Names this run of the process: a lease of any other name is nobody's.
-    process: Arc<str>,
+    /// Names this run of the process: the lease of what it has in memory. A new one where others took it for dead.
+    process: RwLock<Arc<str>>,
     wake_sweep: Notify,
     wake_replays: Notify,
+    wake_warm: Notify,
     pings: ping::Turns,
     /// Held while deliveries are on their way from the database into their lanes.
     taking: tokio::sync::Mutex<()>,
     /// When the sweep last got through.
     swept: Mutex<Instant>,
+    /// The sweep is to ask at once which lanes have something parked.
+    reconcile: AtomicBool,
     stop: CancellationToken,
     workers: TaskTracker,
 }
@@ -112,7 +125,7 @@ impl Pipeline {
         // What this process stores is to come after all that is there, also where the clock was set back meanwhile.
         let newest = store.newest_delivery().await?.unwrap_or(0);
         ids.next("dlv", newest.saturating_add(1));
-        let process = ids.next("run", parts.clock.now_ms()).into();
+        let process: Arc<str> = ids.next("run", parts.clock.now_ms()).into();
         let pipeline = Self(Arc::new(Inner {
             plugins: Plugins::new(parts.sandbox.clone(), parts.compiler.clone(), store.clone()),
             lanes: Arc::new(Lanes::new(parts.max_attempts)),
@@ -122,16 +135,26 @@ impl Pipeline {
             store,
             ids,
             targets: Targets::default(),
-            process,
+            process: RwLock::new(process),
             wake_sweep: Notify::new(),
             wake_replays: Notify::new(),
+            wake_warm: Notify::new(),
             pings: ping::Turns::default(),
             taking: tokio::sync::Mutex::default(),
             swept: Mutex::new(Instant::now()),
+            reconcile: AtomicBool::new(false),
             stop: CancellationToken::new(),
             workers: TaskTracker::new(),
         }));
-        pipeline.release_leases().await?;
+        if pipeline.0.store.is_shared() {
+            let heart = pipeline.join().await?;
+            pipeline.0.workers.spawn(pipeline.clone().keep_beating(heart));
+        } else {
+            pipeline.release_leases().await?;
+        }
+        if let Some(heard) = pipeline.0.store.changes() {
+            pipeline.0.workers.spawn(pipeline.clone().follow(heard));
+        }
         pipeline.0.workers.spawn(pipeline.clone().sweep());
         pipeline.0.workers.spawn(pipeline.clone().open_lanes());
         pipeline.0.workers.spawn(pipeline.clone().replays());
@@ -139,6 +162,10 @@ impl Pipeline {
         pipeline.0.workers.spawn(pipeline.clone().warm());
         pipeline.0.workers.spawn(pipeline.clone().count_waiting());
         Ok(pipeline)
+    }
+
+    fn process(&self) -> Arc<str> {
+        self.0.process.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The compiled plugins.
@@ -182,10 +209,15 @@ impl Pipeline {
         if swept > OVERDUE {
             return Ok(Some(format!("what is due was last looked for {} s ago", swept.as_secs())));
         }
+        if self.0.lanes.is_fenced() {
+            return Ok(Some(
+                "this node's heartbeat does not reach the database; until it does it begins no attempts".into(),
+            ));
+        }
         if let Some(wait) = self.0.lanes.longest_wait().filter(|wait| *wait > OVERDUE) {
             return Ok(Some(format!("a delivery waits for {} s though its webhook has a free slot", wait.as_secs())));
         }
-        let due = self.0.store.next_due().await?.unwrap_or(i64::MAX);
+        let due = self.0.store.next_due(&self.process()).await?.unwrap_or(i64::MAX);
         let late = self.0.time.due().saturating_sub(due);
         if late > i64::try_from(OVERDUE.as_millis()).unwrap_or(i64::MAX) {
             return Ok(Some(format!("a delivery has been due for {} s and was not taken up", late / 1000)));
@@ -204,16 +236,20 @@ impl Pipeline {
     /// # Errors
     /// The store's.
     pub async fn webhook_removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.cancel_all(&webhook.id).await
+    }
+
+    async fn cancel_all(&self, webhook: &str) -> Result<(), StoreError> {
         self.cancel_held(webhook).await;
-        self.0.store.cancel_waiting(&webhook.id, self.0.time.of_day()).await?;
+        self.0.store.cancel_waiting(webhook, self.0.time.of_day()).await?;
         // What the sweep had just taken from the database has come to its lane when it lets go of this.
         drop(self.0.taking.lock().await);
         self.cancel_held(webhook).await;
         self.0.store.written().await
     }
 
-    async fn cancel_held(&self, webhook: &Webhook) {
-        for job in self.0.lanes.drain(&webhook.id) {
+    async fn cancel_held(&self, webhook: &str) {
+        for job in self.0.lanes.drain(webhook) {
             self.0.store.finish(self.cancelled(&job)).await;
         }
     }
@@ -224,22 +260,34 @@ impl Pipeline {
         self.0.stop.cancel();
         self.0.workers.close();
         self.0.workers.wait().await;
+        if self.0.store.is_shared() {
+            self.leave().await;
+        }
     }
 
     /// Compiles what enabled webhooks run and is not on disk, so that no delivery waits for it: after an upgrade of
-    /// wasmtime, say, or where the disk is new.
+    /// wasmtime, say, where the disk is new, or once another node has a new version. Until the pipeline is stopped.
     async fn warm(self) {
-        let versions = match self.0.store.versions_in_use(WARMED).await {
-            Ok(versions) => versions,
-            Err(error) => return tracing::warn!(%error, "looking for plugins to compile failed"),
-        };
-        for (company, name, digest) in versions {
+        while !self.0.stop.is_cancelled() {
+            if let Err(error) = self.warm_once().await {
+                self.0.said.warn("looking for plugins to compile failed", &error);
+            }
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = self.0.wake_warm.notified() => (),
+            }
+        }
+    }
+
+    async fn warm_once(&self) -> Result<(), StoreError> {
+        for (company, name, digest) in self.0.store.versions_in_use(WARMED).await? {
             if self.0.stop.is_cancelled() {
-                return;
+                return Ok(());
             }
             if let Err(error) = self.0.plugins.prepare(&company, &name, &digest).await {
                 tracing::warn!(company, plugin = name, %digest, error, "a stored plugin does not compile");
             }
         }
+        Ok(())
     }
 }

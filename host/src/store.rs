@@ -7,6 +7,7 @@ mod db;
 mod deliveries;
 mod keys;
 mod multi;
+mod nodes;
 mod plugins;
 mod reserve;
 mod seal;
@@ -30,9 +31,11 @@ use writer::Writer;
 
 pub use changes::Change;
 pub use deliveries::{
-    Claimed, Completion, Filter, NewDelivery, Page, Parked, Published, Recorded, Replay, ReplayStep, Urged, WaitingLane,
+    Claimed, Completion, Filter, NewDelivery, Page, Parked, Published, Recorded, Replay, ReplayStep, Urge, Urged,
+    WaitingLane,
 };
 pub use keys::KeyStore;
+pub use nodes::Node;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
 pub use webhooks::Rotation;

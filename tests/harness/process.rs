@@ -132,11 +132,16 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM; answers the exit status.
-    pub async fn terminate(mut self) -> i32 {
+    /// Sends a signal: `STOP` has it stand still, `CONT` go on.
+    pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
         // The shell's own `kill`: the program of that name is not on every machine.
-        assert!(Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().await.unwrap().success());
+        assert!(Command::new("sh").args(["-c", "kill -$0 $1", name, &id]).status().await.unwrap().success());
+    }
+
+    /// SIGTERM; answers the exit status.
+    pub async fn terminate(mut self) -> i32 {
+        self.signal("TERM").await;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
         status.code().unwrap_or(-1)
     }

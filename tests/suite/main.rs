@@ -21,6 +21,7 @@ mod guide;
 mod hostile;
 mod languages;
 mod metrics;
+mod nodes;
 mod oauth;
 mod ordering;
 mod pacing;

@@ -93,6 +93,12 @@ pub struct PreviousSecret {
 }
 
 impl Webhook {
+    /// Whether, of several nodes, one alone sends to it, so that its limits hold over all of them. The
+    /// store says the same in SQL.
+    pub fn has_owner(&self) -> bool {
+        self.ordered || self.rate_limit.is_some() || self.max_in_flight < OWNED_BELOW
+    }
+
     /// The keys that sign what is stamped `timestamp_s`, seconds since 1970: the newest first (Standard Webhooks 1.0,
     /// "Signature scheme": several while secrets are rotated).
     pub fn signing_secrets(&self, timestamp_s: i64) -> impl Iterator<Item = &[u8]> {
@@ -104,6 +110,9 @@ impl Webhook {
 
 /// Default of `max_in_flight`.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
+/// A webhook with fewer slots than this has one owner among the nodes: divided among them, slots that are few would come
+/// to more than the webhook allows, or leave most of them idle where the events come to one node.
+pub const OWNED_BELOW: u32 = 16;
 /// Most that `max_in_flight` may be.
 pub const MAX_MAX_IN_FLIGHT: u32 = 1024;
 

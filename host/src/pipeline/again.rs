@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::lanes::Job;
 use super::{Inner, Pipeline};
 use crate::domain::webhook::Webhook;
-use crate::store::{Replay, ReplayStep, StoreError, Urged};
+use crate::store::{Replay, ReplayStep, StoreError, Urge, Urged};
 
 /// Rest between two steps of a replay.
 const REST: Duration = Duration::from_millis(50);
@@ -22,8 +22,12 @@ impl Pipeline {
     /// The store's.
     pub async fn retry(&self, company: &str, id: &str, webhook: &Webhook) -> Result<Urged, StoreError> {
         let inner = &self.0;
-        let lease = webhook.enabled.then(|| self.lease());
-        let urged = inner.store.urge((company.to_owned(), id.to_owned()), webhook.id.clone(), lease).await?;
+        let urge = match () {
+            () if !webhook.enabled => Urge::Park,
+            () if inner.lanes.answers_for(webhook) => Urge::Take(self.lease()),
+            () => Urge::Due(inner.time.due()),
+        };
+        let urged = inner.store.urge((company.to_owned(), id.to_owned()), webhook.id.clone(), urge).await?;
         match &urged {
             Urged::Taken(claimed) => {
                 let (start, refused) = inner.lanes.urge(webhook, Job::from((**claimed).clone()));
@@ -37,9 +41,11 @@ impl Pipeline {
                     inner.wake_sweep.notify_one();
                 }
             }
-            Urged::Parked => {
-                // It may have been enabled since it was read.
-                inner.lanes.parked(webhook);
+            Urged::Left => {
+                // It may have been enabled since it was read, or another node has to be told.
+                if inner.lanes.parked(webhook) {
+                    inner.wake_sweep.notify_one();
+                }
             }
             Urged::OnItsWay => {
                 if inner.lanes.hasten(webhook, id) {

@@ -11,9 +11,12 @@
 //! nothing fresh: it would overtake. What is replayed comes in when a lane has nothing else.
 //!
 //! An ordered lane has one attempt in flight at most, and a delivery that waits for its retry stays before the later ones.
+//!
+//! Where several nodes serve one database, `seats.rs` says which of them delivers what.
 
 mod health;
 mod lane;
+mod seats;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,8 @@ const REFILLS: usize = 64;
 pub(super) struct Job {
     pub(super) delivery: String,
     pub(super) webhook: String,
+    /// Under which this process has it; it ends under no other.
+    pub(super) lease: Option<Arc<str>>,
     pub(super) attempt_count: u32,
     /// Attempts that the schedule does not count.
     pub(super) attempt_base: u32,
@@ -55,7 +60,15 @@ pub(super) struct Job {
 impl Job {
     /// Of an event that was not attempted before.
     pub(super) fn fresh(delivery: String, webhook: &Webhook, event: Arc<Event>) -> Self {
-        Self { delivery, webhook: webhook.id.clone(), attempt_count: 0, attempt_base: 0, event, class: Class::First }
+        Self {
+            delivery,
+            webhook: webhook.id.clone(),
+            lease: None,
+            attempt_count: 0,
+            attempt_base: 0,
+            event,
+            class: Class::First,
+        }
     }
 
     fn size(&self) -> usize {
@@ -113,6 +126,10 @@ pub(super) struct Refill {
     pub(super) room: usize,
     /// Only what is older than this delivery, the last in memory: until nothing of it is left, the lane must not go on.
     pub(super) before: Option<String>,
+    /// The webhook has one owner among the nodes, and this one does not know to be it: it has to ask for the seat first.
+    pub(super) seatless: bool,
+    /// Numbers the times that this node has lost all its seats.
+    pub(super) term: u64,
 }
 
 /// How a refill ended.
@@ -164,7 +181,7 @@ impl Lanes {
         debug_assert_eq!(place.webhook, job.webhook);
         self.change(|state, now| {
             state.push(job, Spot::Back, now);
-            state.starts_worker()
+            state.starts_worker(now)
         })
     }
 
@@ -192,7 +209,7 @@ impl Lanes {
                     refused.push(job);
                 }
             }
-            (state.starts_worker(), refused)
+            (state.starts_worker(now), refused)
         })
     }
 
@@ -207,11 +224,11 @@ impl Lanes {
             let lane = state.lane(webhook);
             lane.give_another_chance();
             // As many again as come by themselves.
-            if lane.room(2 * limit) == 0 {
+            if lane.room(2 * limit) == 0 || !lane.is_ours() {
                 return (false, Some(job));
             }
             state.push(job, Spot::Front, now);
-            (state.starts_worker(), None)
+            (state.starts_worker(now), None)
         })
     }
 
@@ -225,7 +242,7 @@ impl Lanes {
                 lane.put(job, Spot::Front);
             }
             state.settle(&webhook.id, now);
-            state.starts_worker()
+            state.starts_worker(now)
         })
     }
 
@@ -246,9 +263,11 @@ impl Lanes {
     /// The webhook was stored anew: its lane goes by it, and what is parked comes in. True: start a worker.
     pub(super) fn changed(&self, webhook: &Webhook) -> bool {
         self.change(|state, now| {
-            state.lane(webhook).start_anew();
+            let lane = state.lane(webhook);
+            lane.start_anew();
+            lane.anew_at = webhook.updated_at;
             state.settle(&webhook.id, now);
-            state.starts_worker()
+            state.starts_worker(now)
         })
     }
 
@@ -256,7 +275,7 @@ impl Lanes {
     /// longest ago. Each is handed out once, until [`Lanes::refilled`].
     pub(super) fn to_refill(&self) -> Vec<Refill> {
         let mut state = self.lock();
-        let (limit, turn) = (state.limit(), state.next_turn());
+        let (limit, turn, term) = (state.limit(), state.next_turn(), state.seats.term());
         let ripe = |(_, lane): &(&Arc<str>, &mut Lane)| lane.wants_parked(limit) || lane.wants_replays();
         let mut lanes: Vec<_> = state.lanes.iter_mut().filter(ripe).collect();
         lanes.sort_by_key(|(_, lane)| lane.turn);
@@ -278,7 +297,8 @@ impl Lanes {
                 }
             }
             let (company, event_type) = (lane.company.clone(), lane.event_type.clone());
-            Refill { webhook: webhook.clone(), company, event_type, wanted, room, before }
+            let seatless = !lane.is_ours();
+            Refill { webhook: webhook.clone(), company, event_type, wanted, room, before, seatless, term }
         };
         lanes.into_iter().take(REFILLS).map(refill).collect()
     }
@@ -297,14 +317,14 @@ impl Lanes {
                 }
             }
             state.settle(&refill.webhook, now);
-            state.starts_worker()
+            state.starts_worker(now)
         })
     }
 
     /// The next delivery to attempt, lanes taking turns, and whether to start one more worker, since there is more.
     /// `None`: the worker that asked is to end.
     pub(super) fn take(&self) -> Option<(Job, bool)> {
-        self.change(|state, now| Some((state.next(now)?, state.starts_worker())))
+        self.change(|state, now| Some((state.next(now)?, state.starts_worker(now))))
     }
 
     /// What an attempt says about its receiver. `now_ms` is the time, milliseconds since 1970. Answers the streak of
@@ -330,15 +350,19 @@ impl Lanes {
 
     /// Empties the lane of a webhook that was removed or disabled; what is in flight stays.
     pub(super) fn drain(&self, webhook: &str) -> Vec<Job> {
-        self.change(|state, now| state.empty(webhook, now))
+        self.change(|state, now| {
+            state.give_up_seat(webhook);
+            state.empty(webhook, now)
+        })
     }
 
     /// Opens the lanes whose time has come. Answers whether to start a worker, and when the next one opens.
     pub(super) fn open(&self) -> (bool, Option<Instant>) {
         let mut state = self.lock();
-        let next = state.open((self.now)());
+        let now = (self.now)();
+        let next = state.open(now);
         state.hurry = false;
-        (state.starts_worker(), next)
+        (state.starts_worker(now), next)
     }
 
     /// Forgets lanes of which nothing is worth remembering, and has ordered lanes that wait for a retry ask once more
@@ -351,11 +375,12 @@ impl Lanes {
         state.lanes.retain(|_, lane| !lane.is_idle(now));
     }
 
-    /// The longest that a lane has had something to send and a free slot, without being served.
+    /// The longest that a lane has had something to send and a free slot, without being served; none has while the node
+    /// is fenced.
     pub(super) fn longest_wait(&self) -> Option<Duration> {
-        let state = self.lock();
+        let (state, now) = (self.lock(), (self.now)());
         let since = state.lanes.values().filter_map(|lane| lane.servable_since).min()?;
-        Some((self.now)().duration_since(since))
+        (!state.seats.is_fenced(now)).then(|| now.duration_since(since))
     }
 
     /// No more deliveries are handed out; those in flight end by themselves.

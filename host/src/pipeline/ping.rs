@@ -70,6 +70,7 @@ impl Pipeline {
         let completion = Completion {
             company: webhook.company.clone(),
             id: row.id.clone(),
+            lease: None,
             status,
             attempt_count: 1,
             due: None,

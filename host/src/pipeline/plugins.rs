@@ -58,9 +58,14 @@ impl Plugins {
         plugin
     }
 
+    /// Whether it is on this disk, compiled.
+    pub(super) fn keeps(&self, digest: &Digest) -> bool {
+        self.compiler.keeps(digest)
+    }
+
     /// Compiles ahead of need what is not on disk.
     pub(super) async fn prepare(&self, company: &str, name: &str, digest: &Digest) -> Result<(), String> {
-        if self.compiler.keeps(digest) {
+        if self.keeps(digest) {
             return Ok(());
         }
         self.get(company, name, digest).await.map(drop)

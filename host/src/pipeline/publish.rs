@@ -93,16 +93,20 @@ impl Pipeline {
             lease: place.as_ref().filter(|place| place.in_memory).map(|_| self.lease()),
             created_at: now,
         };
+        let lease = row.lease.as_ref().map(|(_, process)| process.clone());
         let (id, delivery) = (event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
         let (sender, stored) = oneshot::channel();
         let pipeline = self.clone();
-        let job = webhook.zip(delivery.clone());
+        let job = webhook.zip(delivery.clone()).map(|(webhook, delivery)| {
+            let job = Job { lease, ..Job::fresh(delivery, &webhook, event) };
+            (webhook, job)
+        });
         let done = move |result: Result<Published, StoreError>| {
             if let Ok(Published::Stored) = &result {
                 pipeline.0.parts.metrics.event_accepted();
             }
-            if let (Ok(Published::Stored), Some((webhook, delivery))) = (&result, job) {
-                pipeline.hand_over(&webhook, delivery, event, place);
+            if let (Ok(Published::Stored), Some((webhook, job))) = (&result, job) {
+                pipeline.hand_over(&webhook, job, place);
             }
             let _ = sender.send(result);
         };
@@ -129,11 +133,11 @@ impl Pipeline {
         }
     }
 
-    fn hand_over(&self, webhook: &Webhook, delivery: String, event: Arc<Event>, place: Option<Place>) {
+    fn hand_over(&self, webhook: &Webhook, job: Job, place: Option<Place>) {
         let inner: &Inner = &self.0;
         match place {
             Some(place) if place.in_memory => {
-                if inner.lanes.put(&place, Job::fresh(delivery, webhook, event)) {
+                if inner.lanes.put(&place, job) {
                     self.start_worker();
                 }
             }

@@ -132,6 +132,7 @@ impl Pipeline {
         let completion = Completion {
             company: job.event.company.clone(),
             id: job.delivery.clone(),
+            lease: job.lease.clone(),
             status,
             attempt_count: number,
             due,

@@ -2,6 +2,7 @@
 //! poll behind it, so that nothing that was forgotten waits for ever.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::store::{Claimed, Completion, Parked, StoreError};
 const BATCH: u32 = 256;
 /// Longest sleep.
 const POLL: Duration = Duration::from_secs(1);
+/// Shortest sleep where nothing was taken.
+const BREATH: Duration = Duration::from_millis(5);
 /// How often the database is asked which lanes have something parked, whatever memory believes.
 const RECONCILE: Duration = Duration::from_secs(15);
 /// How often retention looks for what has expired, and how long it rests between two steps of it.
@@ -26,14 +29,15 @@ const EXPIRE_REST: Duration = Duration::from_millis(50);
 /// Rest after the database failed.
 const REST: Duration = Duration::from_millis(500);
 /// How far ahead of now a lease may end that an earlier process had: the clock may have been set back since, milliseconds.
-const LEASES_END_MS: i64 = LEASE_MS + 3_600_000;
+pub(super) const LEASES_END_MS: i64 = LEASE_MS + 3_600_000;
 
 impl Pipeline {
     /// Runs until the pipeline is stopped.
     pub(super) async fn sweep(self) {
         let mut reconciled: Option<Instant> = None;
         while !self.0.stop.is_cancelled() {
-            if reconciled.is_none_or(|at| at.elapsed() >= RECONCILE) {
+            let at_once = self.0.reconcile.swap(false, Ordering::Relaxed);
+            if at_once || reconciled.is_none_or(|at| at.elapsed() >= RECONCILE) {
                 match self.reconcile().await {
                     Ok(()) => reconciled = Some(Instant::now()),
                     Err(error) => self.0.said.warn("looking for parked deliveries failed", &error),
@@ -59,7 +63,7 @@ impl Pipeline {
     /// Frees what an earlier process had in memory when it ended. Called once, before anything is taken.
     pub(super) async fn release_leases(&self) -> Result<(), StoreError> {
         let now = self.0.time.due();
-        let freed = self.0.store.release_leases(self.0.process.clone(), now, now + LEASES_END_MS).await?;
+        let freed = self.0.store.release_leases(now, now + LEASES_END_MS).await?;
         if freed > 0 {
             tracing::info!(deliveries = freed, "taking up what an earlier process had begun");
         }
@@ -99,7 +103,7 @@ impl Pipeline {
 
     async fn reconcile(&self) -> Result<(), StoreError> {
         self.0.lanes.tidy();
-        for waiting in self.0.store.waiting_lanes().await? {
+        for waiting in self.0.store.waiting_lanes(&self.process()).await? {
             if let Some(webhook) = self.0.store.webhook_for(&waiting.company, &waiting.event_type).await? {
                 if waiting.parked {
                     self.0.lanes.parked(&webhook);
@@ -128,13 +132,18 @@ impl Pipeline {
         if more || refilled {
             return Ok(Duration::ZERO);
         }
-        let next = self.0.store.next_due().await?;
+        let next = self.0.store.next_due(&self.process()).await?;
         let rest = next.map_or(POLL, |due| Duration::from_millis(u64::try_from(due - now).unwrap_or(0)));
-        Ok(rest.min(POLL))
+        // What is due and was not taken, another node is just taking.
+        Ok(rest.clamp(BREATH, POLL))
     }
 
     async fn refill(&self, refill: &Refill) -> Result<(), StoreError> {
-        let fetched = self.fetch(refill).await;
+        let fetched = match self.seat(refill).await {
+            Ok(true) => self.fetch(refill).await,
+            Ok(false) => return self.give_back(refill).await,
+            Err(error) => Err(error),
+        };
         let (result, failed) = match fetched {
             Ok(result) => (result, None),
             Err(error) => (Refilled { more: true, barrier: None }, Some(error)),
@@ -143,6 +152,27 @@ impl Pipeline {
             self.start_worker();
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether this node answers for the webhook, or does so now.
+    async fn seat(&self, refill: &Refill) -> Result<bool, StoreError> {
+        if !refill.seatless {
+            return Ok(true);
+        }
+        let events = (&*refill.company, refill.event_type.as_str());
+        let ours = self.0.store.take_seat(&refill.webhook, events, self.process()).await?;
+        if ours {
+            self.0.lanes.seated(refill);
+        }
+        Ok(ours)
+    }
+
+    /// What waits in the lane is another node's to send.
+    async fn give_back(&self, refill: &Refill) -> Result<(), StoreError> {
+        for job in self.0.lanes.refused(refill) {
+            self.0.store.finish(parked(&job)).await;
+        }
+        Ok(())
     }
 
     async fn fetch(&self, refill: &Refill) -> Result<Refilled, StoreError> {
@@ -165,7 +195,7 @@ impl Pipeline {
     }
 
     pub(super) fn lease(&self) -> (i64, Arc<str>) {
-        (self.0.time.due() + LEASE_MS, self.0.process.clone())
+        (self.0.time.due() + LEASE_MS, self.process())
     }
 
     /// Puts claimed deliveries into their lanes; parks what finds no room, cancels what has no webhook any more.
@@ -213,6 +243,7 @@ pub(super) fn parked(job: &Job) -> Completion {
     Completion {
         company: job.event.company.clone(),
         id: job.delivery.clone(),
+        lease: job.lease.clone(),
         status: Status::Pending,
         attempt_count: job.attempt_count,
         due: None,
@@ -226,6 +257,7 @@ impl From<Claimed> for Job {
         Self {
             delivery: claimed.id,
             webhook: claimed.webhook,
+            lease: claimed.lease,
             attempt_count: claimed.attempt_count,
             attempt_base: claimed.attempt_base,
             event: claimed.event,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Pipeline;
 use super::lanes::Job;
@@ -56,8 +56,12 @@ impl Pipeline {
     /// True: it is to be tried again.
     async fn attend(&self, job: &Job) -> bool {
         match self.webhook_of(job).await {
-            Found::Webhook(webhook) if webhook.enabled => return self.attempt(job, &webhook).await,
-            Found::Webhook(webhook) => self.park(job, &webhook).await,
+            Found::Webhook(webhook) => match self.may_attempt(job).await {
+                Some(true) if webhook.enabled => return self.attempt(job, &webhook).await,
+                // What others have taken meanwhile stays theirs.
+                Some(_) => self.park(job, &webhook).await,
+                None => (),
+            },
             Found::Nothing => self.0.store.finish(self.cancelled(job)).await,
             // Its lease is nobody's from the next start on.
             Found::Stopping => (),
@@ -78,6 +82,20 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Whether the delivery is this node's to attempt: the database may have been away, and the node been taken for dead.
+    /// `None`: the service stops.
+    async fn may_attempt(&self, job: &Job) -> Option<bool> {
+        if !self.0.store.is_shared() {
+            return Some(true);
+        }
+        while self.0.lanes.is_fenced() {
+            if timeout(REST, self.0.stop.cancelled()).await.is_ok() {
+                return None;
+            }
+        }
+        Some(job.lease.as_deref() == Some(&*self.process()))
     }
 
     async fn attempt(&self, job: &Job, webhook: &Webhook) -> bool {

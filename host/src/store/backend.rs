@@ -53,6 +53,9 @@ const REST: Duration = Duration::from_millis(200);
 const CHECKPOINT_PAGES: &str = "8192";
 /// How often [`fold_back`] does it.
 const FOLD_BACK: Duration = Duration::from_millis(200);
+/// A process that stands still in the middle of a transaction loses it after this, with its locks: the others would wait
+/// for them.
+const IDLE_IN_TRANSACTION: &str = "5s";
 /// How this program is called in PostgreSQL's views.
 const APPLICATION: &str = "posthaste";
 
@@ -74,6 +77,9 @@ impl Options {
                     ))
                 })?;
                 let options = options.application_name(APPLICATION).statement_cache_capacity(STATEMENTS);
+                // Compiling a statement takes longer than any of these.
+                let settings = [("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("jit", "off")];
+                let options = options.options(settings);
                 Ok(Self::Postgres(options.disable_statement_logging()))
             }
             scheme => Err(StoreError::Setup(format!(

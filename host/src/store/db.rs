@@ -27,6 +27,17 @@ pub(super) enum Kind {
     Postgres,
 }
 
+impl Kind {
+    /// What a statement ends with that picks rows to change: what another node is just changing is left to that one, and
+    /// what it has changed since is looked at again. Of SQLite's transactions only one writes at a time.
+    pub(super) fn lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+}
+
 /// One connection.
 pub(super) enum Connection {
     Sqlite(SqliteConnection),

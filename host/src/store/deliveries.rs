@@ -19,9 +19,10 @@ mod plans;
 mod recorded;
 mod waiting;
 
-pub use again::{Replay, ReplayStep, Urged};
+pub use again::{Replay, ReplayStep, Urge, Urged};
 pub use log::{Filter, Page};
 pub use recorded::Recorded;
+pub(super) use waiting::release;
 pub use waiting::{Parked, WaitingLane};
 
 /// An event to be stored, with the delivery it makes.
@@ -56,6 +57,8 @@ pub struct Completion {
     pub company: String,
     /// The delivery.
     pub id: String,
+    /// The lease under which it was taken. Where it has another by now, or none, nothing of it is changed.
+    pub lease: Option<Arc<str>>,
     /// Its status from now on.
     pub status: Status,
     /// Attempts made so far.
@@ -75,6 +78,8 @@ pub struct Claimed {
     pub id: String,
     /// The webhook it is for.
     pub webhook: String,
+    /// Under which it was taken.
+    pub lease: Option<Arc<str>>,
     /// Attempts made so far.
     pub attempt_count: u32,
     /// Those of them that the schedule does not count: they were made before a replay.
@@ -84,7 +89,7 @@ pub struct Claimed {
 }
 
 const COLUMNS: &str =
-    "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, attempt_count, attempt_base";
+    "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, lease, attempt_count, attempt_base";
 
 static INSERT: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
@@ -101,8 +106,9 @@ static FINISH: LazyLock<Multi> = LazyLock::new(|| {
         "UPDATE deliveries SET status = v.column3, attempt_count = v.column4, due = v.column5, \
          parked = v.column6, finished_at = v.column7, lease = NULL FROM (VALUES",
         "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), \
-         CAST(? AS BIGINT)",
-        ") AS v WHERE deliveries.company = v.column1 AND deliveries.id = v.column2 AND deliveries.status = 'pending'",
+         CAST(? AS BIGINT), CAST(? AS TEXT)",
+        ") AS v WHERE deliveries.company = v.column1 AND deliveries.id = v.column2 AND deliveries.status = 'pending' \
+         AND deliveries.lease IS NOT DISTINCT FROM v.column8",
     )
 });
 
@@ -170,8 +176,9 @@ async fn first_answer(connection: &mut Connection, row: &NewDelivery) -> Result<
     Ok(if id == row.id { Published::Stored } else { Published::Before((routed == 1).then_some(id)) })
 }
 
-/// Writes what became of deliveries, and their attempts.
+/// Writes what became of deliveries, and their attempts. What was taken from this process meanwhile is left as it is.
 pub(super) async fn finish(connection: &mut Connection, rows: &[Completion]) -> Result<(), sqlx::Error> {
+    let mut attempts = Vec::with_capacity(rows.len());
     for (sql, rows) in FINISH.cut(connection.kind(), rows) {
         let mut query = db::query(sql);
         for row in rows {
@@ -183,11 +190,18 @@ pub(super) async fn finish(connection: &mut Connection, rows: &[Completion]) -> 
                 .bind(i64::from(row.attempt_count))
                 .bind(row.due)
                 .bind(i64::from(parked))
-                .bind(row.finished_at);
+                .bind(row.finished_at)
+                .bind(row.lease.as_deref());
         }
-        query.execute(&mut *connection).await?;
+        let all = query.execute(&mut *connection).await? == rows.len() as u64;
+        for row in rows {
+            if let Some(attempt) = row.attempt.as_ref()
+                && (all || is_finished(connection, row).await?)
+            {
+                attempts.push((&row.id, attempt));
+            }
+        }
     }
-    let attempts: Vec<_> = rows.iter().filter_map(|row| Some((&row.id, row.attempt.as_ref()?))).collect();
     for (sql, rows) in ATTEMPTS.cut(connection.kind(), &attempts) {
         let mut query = db::query(sql);
         for (id, attempt) in rows {
@@ -205,6 +219,15 @@ pub(super) async fn finish(connection: &mut Connection, rows: &[Completion]) -> 
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Whether a row stands as this completion has left it. Another node may have left it like that: then the attempt of this
+/// number is that node's, and stays.
+async fn is_finished(connection: &mut Connection, row: &Completion) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND status = $3 AND attempt_count = $4 \
+               AND lease IS NULL";
+    let query = db::query(sql).bind(row.company.as_str()).bind(row.id.as_str()).bind(row.status.name());
+    Ok(query.bind(i64::from(row.attempt_count)).fetch_optional(connection).await?.is_some())
 }
 
 /// The least id that a delivery of this millisecond can have: ids begin with their 48 bits of it (UUIDv7), so that a
@@ -295,6 +318,7 @@ fn claimed(row: &Row) -> Result<Claimed, sqlx::Error> {
     Ok(Claimed {
         id: row.try_get("id")?,
         webhook: row.try_get("webhook_id")?,
+        lease: row.try_get::<Option<String>>("lease")?.map(Into::into),
         attempt_count: number("attempt_count")?,
         attempt_base: number("attempt_base")?,
         event: Arc::new(event(row)?),

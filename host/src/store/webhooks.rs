@@ -254,6 +254,8 @@ impl Store {
         let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
         let work = work(move |connection| {
             Box::pin(async move {
+                let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id.as_str());
+                query.execute(&mut *connection).await?;
                 let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
                 let removed = query.execute(&mut *connection).await? == 1;
                 tell(connection, &change).await?;
@@ -276,10 +278,13 @@ impl Store {
     async fn cancel_some(&self, webhook: String, now: i64) -> Result<u64, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
-                let sql = "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
-                           finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                           WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL LIMIT $3)";
-                let query = db::query(sql).bind(now).bind(webhook).bind(CANCEL_STEP);
+                let sql = format!(
+                    "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
+                     finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
+                     WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL LIMIT $3 {})",
+                    connection.kind().lock()
+                );
+                let query = db::query(AssertSqlSafe(sql)).bind(now).bind(webhook).bind(CANCEL_STEP);
                 Ok(query.execute(connection).await?)
             })
         });

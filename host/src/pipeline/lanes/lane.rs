@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::health::Health;
+use super::seats::Share;
 use crate::domain::webhook::Webhook;
 
 /// How far a rate-limited lane may catch up with its own pace: what timers are late by.
@@ -55,6 +56,8 @@ struct Settings {
     /// Between the beginnings of two attempts.
     interval: Option<Duration>,
     ordered: bool,
+    /// Whether, of several nodes, one alone sends to it.
+    owned: bool,
 }
 
 /// What an ordered lane knows of the deliveries that it does not hold.
@@ -75,12 +78,15 @@ pub(super) struct Lane {
     pub(super) event_type: String,
     queue: VecDeque<Job>,
     replay: VecDeque<Job>,
+    /// When the webhook was changed by which the lane last began anew: milliseconds since 1970.
+    pub(super) anew_at: i64,
     /// Places promised to events that are being stored.
     pub(super) reserved: usize,
     /// Events that are being stored and will be parked: later ones must not pass them.
     pub(super) unplaced: usize,
     in_flight: u32,
     settings: Settings,
+    pub(super) share: Share,
     order: Order,
     pub(super) health: Health,
     /// The earliest that its pace allows the next attempt.
@@ -101,16 +107,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(webhook: &Webhook) -> Self {
+    pub(super) fn new(webhook: &Webhook, share: Share) -> Self {
         Self {
             company: webhook.company.as_str().into(),
             event_type: webhook.event_type.clone(),
             queue: VecDeque::new(),
             replay: VecDeque::new(),
+            anew_at: webhook.updated_at,
             reserved: 0,
             unplaced: 0,
             in_flight: 0,
             settings: Settings::default(),
+            share,
             order: Order::default(),
             health: Health::of(webhook),
             paced: None,
@@ -127,16 +135,36 @@ impl Lane {
     /// Goes by the webhook as it stands now.
     pub(super) fn follow(&mut self, webhook: &Webhook) {
         let interval = webhook.rate_limit.map(|rate| Duration::from_secs(1) / rate.max(1));
-        let settings = Settings { slots: webhook.max_in_flight.max(1), interval, ordered: webhook.ordered };
+        let (slots, ordered, owned) = (webhook.max_in_flight.max(1), webhook.ordered, webhook.has_owner());
+        let settings = Settings { slots, interval, ordered, owned };
         if settings == self.settings {
             return;
         }
         let begins = settings.ordered && !self.settings.ordered;
         self.settings = settings;
+        // What it holds from before it had an owner waits for the seat, or is given back without it.
+        let holds = !self.queue.is_empty() || !self.replay.is_empty();
+        self.parked |= holds && !self.is_ours();
         if begins {
             self.ask_again();
             self.queue.make_contiguous().sort_by(|a, b| a.delivery.cmp(&b.delivery));
         }
+    }
+
+    /// Whether one node answers for all that its webhook is sent.
+    fn has_owner(&self) -> bool {
+        self.share.is_shared() && self.settings.owned
+    }
+
+    /// Whether this node may send for it, and hold what waits for it in memory.
+    pub(super) fn is_ours(&self) -> bool {
+        self.share.seat || !self.has_owner()
+    }
+
+    /// Another node may have the seat, and what was known of what waits no longer holds.
+    pub(super) fn lose_seat(&mut self) {
+        self.share.seat = false;
+        self.order = Order::default();
     }
 
     /// Somebody changed the webhook: what was known of its receiver no longer holds, and all that waits comes in.
@@ -206,7 +234,9 @@ impl Lane {
 
     /// Whether fresh events may be put into it, none of those that wait in the database being passed.
     pub(super) fn takes_fresh(&self) -> bool {
-        !self.parked && !self.refilling && self.unplaced == 0 && self.is_open()
+        // What another node has just stored for an ordered lane is known to the database alone.
+        let elsewhere = self.settings.ordered && self.share.is_shared();
+        !self.parked && !self.refilling && self.unplaced == 0 && self.is_open() && self.is_ours() && !elsewhere
     }
 
     /// Whether the order stands in nobody's way. While it does, nothing further comes into memory: it would wait there.
@@ -215,10 +245,10 @@ impl Lane {
     }
 
     /// Whether what is parked for it is worth fetching: half of what it may hold at once. An ordered lane has to ask in
-    /// any case before it goes on.
+    /// any case before it goes on, and one without its seat for that.
     pub(super) fn wants_parked(&self, limit: usize) -> bool {
         let worth = self.is_open() && self.room(limit) > limit / 2;
-        self.parked && !self.refilling && (worth || self.has_to_ask())
+        self.parked && !self.refilling && (worth || self.has_to_ask() || !self.is_ours())
     }
 
     fn has_to_ask(&self) -> bool {
@@ -230,6 +260,8 @@ impl Lane {
     }
 
     pub(super) fn put(&mut self, job: Job, spot: Spot) {
+        // The seat may have been lost since its place was promised: it is asked for, or this is given back.
+        self.parked |= !self.is_ours();
         match spot {
             Spot::Replay => self.replay.push_back(job),
             _ if self.settings.ordered => {
@@ -244,6 +276,9 @@ impl Lane {
     /// Whether a delivery from the database may come in where the lane may hold `limit`. Into an ordered one it comes
     /// before its turn is over, at the cost of the last, which is given back.
     pub(super) fn admits(&mut self, job: &Job, limit: usize) -> (bool, Option<Job>) {
+        if !self.is_ours() {
+            return (false, None);
+        }
         if self.room(limit) > 0 {
             return (true, None);
         }
@@ -262,9 +297,8 @@ impl Lane {
         pick(&mut self.queue).or_else(|| pick(&mut self.replay))
     }
 
-    /// Takes everything that waits in it.
-    pub(super) fn empty(&mut self) -> Vec<Job> {
-        (self.parked, self.replayed) = (false, false);
+    /// Takes everything that waits in it; there may be more in the database.
+    pub(super) fn take_all(&mut self) -> Vec<Job> {
         self.queue.drain(..).chain(self.replay.drain(..)).collect()
     }
 
@@ -282,12 +316,16 @@ impl Lane {
     }
 
     fn slots(&self) -> u32 {
-        if self.settings.ordered || self.health.probe_at().is_some() { 1 } else { self.settings.slots }
+        match &self.settings {
+            settings if settings.ordered || self.health.probe_at().is_some() => 1,
+            settings if self.has_owner() => settings.slots,
+            settings => self.share.part(settings.slots),
+        }
     }
 
     /// Whether something waits and a slot is free for it, now or when [`Lane::opens_at`] has come.
     pub(super) fn is_ready(&mut self) -> bool {
-        self.in_flight < self.slots() && self.next().is_some()
+        self.in_flight < self.slots() && self.is_ours() && self.next().is_some()
     }
 
     /// The earliest that its pace and its receiver's health allow an attempt; `None`: at any time.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::lane::{Class, Lane, Spot};
+use super::seats::Seats;
 use crate::domain::webhook::Webhook;
 
 /// Deliveries that one lane holds in memory while there is memory enough.
@@ -72,6 +73,7 @@ pub(super) struct State {
     /// A timer was set that is the next.
     pub(super) hurry: bool,
     turn: u64,
+    pub(super) seats: Seats,
 }
 
 impl State {
@@ -89,12 +91,14 @@ impl State {
             timers: BinaryHeap::new(),
             hurry: false,
             turn: 0,
+            seats: Seats::default(),
         }
     }
 
     /// The webhook's lane, going by the webhook as it stands.
     pub(super) fn lane(&mut self, webhook: &Webhook) -> &mut Lane {
-        let lane = self.lanes.entry(webhook.id.as_str().into()).or_insert_with(|| Lane::new(webhook));
+        let new = || Lane::new(webhook, self.seats.share(&webhook.id));
+        let lane = self.lanes.entry(webhook.id.as_str().into()).or_insert_with(new);
         lane.follow(webhook);
         lane
     }
@@ -142,7 +146,8 @@ impl State {
             return Vec::new();
         };
         lane.start_anew();
-        let jobs = lane.empty();
+        (lane.parked, lane.replayed) = (false, false);
+        let jobs = lane.take_all();
         for job in &jobs {
             self.let_go(job);
         }
@@ -150,10 +155,27 @@ impl State {
         jobs
     }
 
+    /// Forgets that this node has the webhook's seat: it asks again when something comes.
+    pub(super) fn give_up_seat(&mut self, webhook: &str) {
+        self.seats.forget(webhook);
+        if let Some(lane) = self.lanes.get_mut(webhook) {
+            lane.lose_seat();
+        }
+    }
+
+    /// Does something to every lane, and what follows from it.
+    pub(super) fn for_each_lane(&mut self, now: Instant, mut change: impl FnMut(&mut Lane)) {
+        self.lanes.values_mut().for_each(&mut change);
+        let webhooks: Vec<_> = self.lanes.keys().cloned().collect();
+        for webhook in webhooks {
+            self.settle(&webhook, now);
+        }
+    }
+
     /// Whether a worker is to be started; it counts as started then.
-    pub(super) fn starts_worker(&mut self) -> bool {
+    pub(super) fn starts_worker(&mut self, now: Instant) -> bool {
         let anything = Class::ALL.iter().zip(&self.rounds).any(|(class, round)| self.may(*class) && !round.is_empty());
-        let starts = !self.closed && self.workers < self.max && anything;
+        let starts = !self.closed && self.workers < self.max && anything && !self.seats.is_fenced(now);
         self.workers += usize::from(starts);
         starts
     }
@@ -218,7 +240,7 @@ impl State {
     /// The next delivery to attempt; without one, the worker that asked is to end.
     pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
         let mut job = None;
-        if !self.closed {
+        if !self.closed && !self.seats.is_fenced(now) {
             job = Class::ALL.into_iter().find_map(|class| self.next_in(class, now));
         }
         if job.is_none() {

@@ -1,6 +1,7 @@
 //! Whose turn it is, and what waits where.
 
 mod ordered;
+mod seats;
 
 use super::health::Verdict;
 use super::state::BUFFER;
@@ -52,6 +53,7 @@ fn job(company: &str, webhook: &str, number: usize) -> Job {
     Job {
         delivery: format!("{webhook}-{number}"),
         webhook: webhook.into(),
+        lease: None,
         attempt_count: 0,
         attempt_base: 0,
         event: Arc::new(event),

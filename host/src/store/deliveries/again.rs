@@ -15,13 +15,24 @@ const PER_COMPANY: i64 = 10;
 /// Deliveries that one step of a replay looks at and marks.
 const STEP: i64 = 500;
 
+/// How a delivery that somebody asked for is to be sent.
+#[derive(Debug, Clone)]
+pub enum Urge {
+    /// By this process, which takes it under this lease: until when, milliseconds since 1970, and the process's name.
+    Take((i64, Arc<str>)),
+    /// By whoever answers for its webhook: it is due then, milliseconds since 1970.
+    Due(i64),
+    /// Once its webhook is enabled.
+    Park,
+}
+
 /// What became of a delivery that somebody asked for.
 #[derive(Debug, Clone)]
 pub enum Urged {
     /// It was taken for an attempt.
     Taken(Box<Claimed>),
-    /// It waits for its webhook to be enabled.
-    Parked,
+    /// It waits in the database.
+    Left,
     /// It is in memory: on its way, or about to be.
     OnItsWay,
     /// There is none of that id.
@@ -64,7 +75,7 @@ const WANTED: &str = "company = $1 AND (CAST($2 AS TEXT) IS NULL OR event_type =
     AND EXISTS (SELECT 1 FROM webhooks w WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type)";
 
 impl Store {
-    /// Takes one delivery for an attempt now, whatever its status, for `webhook`; without a lease it is parked.
+    /// Has one delivery attempted now, whatever its status, for `webhook`.
     ///
     /// # Errors
     /// The database's.
@@ -72,8 +83,13 @@ impl Store {
         &self,
         (company, id): (String, String),
         webhook: String,
-        lease: Option<(i64, Arc<str>)>,
+        urge: Urge,
     ) -> Result<Urged, StoreError> {
+        let (due, lease) = match &urge {
+            Urge::Take((until, process)) => (Some(*until), Some(process.to_string())),
+            Urge::Due(now) => (Some(*now), None),
+            Urge::Park => (None, None),
+        };
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = format!(
@@ -82,12 +98,11 @@ impl Store {
                      RETURNING {COLUMNS}"
                 );
                 let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
-                let query = query.bind(lease.as_ref().map(|(until, _)| *until));
-                let query = query.bind(lease.as_ref().map(|(_, process)| process.to_string()));
-                let row = query.bind(i64::from(lease.is_none())).fetch_optional(&mut *connection).await?;
+                let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none()));
+                let row = query.fetch_optional(&mut *connection).await?;
                 if let Some(row) = row {
                     let taken = claimed(&row)?;
-                    return Ok(if lease.is_some() { Urged::Taken(Box::new(taken)) } else { Urged::Parked });
+                    return Ok(if lease.is_some() { Urged::Taken(Box::new(taken)) } else { Urged::Left });
                 }
                 let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
                 let there = db::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
@@ -158,8 +173,12 @@ impl Store {
     pub async fn replay_step(&self, id: String) -> Result<ReplayStep, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
-                let sql = "SELECT company, event_type, status, next_id, end_id FROM replays WHERE id = $1";
-                let Some(replay) = db::query(sql).bind(id.as_str()).fetch_optional(&mut *connection).await? else {
+                // Of several nodes one carries it on; the others find nothing to do.
+                let lock = connection.kind().lock();
+                let sql =
+                    format!("SELECT company, event_type, status, next_id, end_id FROM replays WHERE id = $1 {lock}");
+                let query = db::query(AssertSqlSafe(sql)).bind(id.as_str());
+                let Some(replay) = query.fetch_optional(&mut *connection).await? else {
                     return Ok(ReplayStep::default());
                 };
                 let text = |column| replay.try_get::<String>(column);

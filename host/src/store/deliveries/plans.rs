@@ -3,9 +3,9 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::super::db::{self, Connection};
+use super::super::db::{self, Connection, Kind};
 use super::log::list_sql;
-use super::waiting::{DUE, FIRST_SCHEDULED, NEXT_DUE, PARKED, claim_sql};
+use super::waiting::{FIRST_SCHEDULED, claim_due_sql, claim_parked_sql, next_due_sql};
 use crate::domain::delivery::Status;
 use crate::store::backend::Backend;
 
@@ -24,9 +24,9 @@ async fn plan(connection: &mut Connection, sql: &str) -> String {
 #[tokio::test]
 async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_sql(DUE)).await;
+    let claim = plan(&mut connection, &claim_due_sql(Kind::Sqlite)).await;
     assert!(claim.contains("USING INDEX deliveries_due (due<?)"), "{claim}");
-    let next = plan(&mut connection, NEXT_DUE).await;
+    let next = plan(&mut connection, &next_due_sql()).await;
     assert!(next.contains("deliveries_due"), "{next}");
     for plan in [claim, next] {
         assert!(!plan.contains("SCAN deliveries\n") && !plan.contains("TEMP B-TREE"), "{plan}");
@@ -36,7 +36,7 @@ async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
 #[tokio::test]
 async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_sql(PARKED)).await;
+    let claim = plan(&mut connection, &claim_parked_sql(Kind::Sqlite)).await;
     assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
     let first = plan(&mut connection, FIRST_SCHEDULED).await;

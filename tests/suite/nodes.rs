@@ -1,0 +1,256 @@
+//! Several nodes on one PostgreSQL: what one accepts arrives once, whichever of them dies, and limits hold over all.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste::clock::{Clock, SystemClock};
+use posthaste_tests::{Home, Kind, Process, Receiver, until};
+use serde_json::{Value, json};
+
+/// A node that has not beaten for this long is dead here; by default it is 30 s.
+const NODE_TIMEOUT: Duration = Duration::from_secs(4);
+const FLAGS: [&str; 3] =
+    ["--attempt-timeout=2s", "--node-timeout=4s", "--retry-schedule=100ms,200ms,500ms,1s,1s,1s,1s"];
+
+/// Nodes that share a database.
+struct Cluster {
+    nodes: Vec<Process>,
+    _home: Home,
+}
+
+impl Cluster {
+    async fn of(count: usize) -> Self {
+        let home = Home::of(Kind::Postgres).await;
+        let mut nodes = vec![Process::serve(&home, &FLAGS).await];
+        let key = nodes[0].client.key.clone();
+        for _ in 1..count {
+            let more = Process::start(&home, key.clone(), |command| {
+                command.args(FLAGS);
+            });
+            nodes.push(more.await.unwrap_or_else(|said| panic!("serve ended: {said}")));
+        }
+        let cluster = Self { nodes, _home: home };
+        until("every node knows of all others", || async {
+            let known = |node: &Process| {
+                node.said().iter().filter(|line| line.contains("another node serves")).count() == count - 1
+            };
+            cluster.nodes.iter().all(known).then_some(())
+        })
+        .await;
+        cluster
+    }
+
+    /// Publishes these numbers, each to the next node.
+    async fn publish(&self, kind: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
+        let mut ids = Vec::new();
+        for number in numbers {
+            ids.push(self.nodes[number % self.nodes.len()].client.publish(kind, &json!(number)).await);
+        }
+        ids
+    }
+}
+
+/// The numbers that arrived, each once.
+fn numbers(receiver: &Receiver) -> HashSet<u64> {
+    receiver.arrivals().iter().map(|arrival| arrival.json().as_u64().unwrap()).collect()
+}
+
+/// A webhook with these fields besides.
+fn hook(receiver: &Receiver, more: Value) -> Value {
+    let mut hook = json!({"type": "t", "target_url": receiver.url("/")});
+    hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    hook
+}
+
+/// Waits until a node has logged this, and answers the line.
+async fn says(node: &Process, text: &str) -> String {
+    until(&format!("a node says: {text}"), || async { node.said().into_iter().find(|line| line.contains(text)) }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_three_nodes_accept_by_turns_arrives_once() {
+    let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
+    let publishing = (0..8).map(|caller| cluster.publish("t", 250 * caller..250 * (caller + 1)));
+    let ids: Vec<_> = futures_util::future::join_all(publishing).await.concat();
+    receiver.wait_for(2000).await;
+    for id in &ids {
+        cluster.nodes[0].client.delivery(id, "delivered").await;
+    }
+    assert_eq!((receiver.arrivals().len(), numbers(&receiver).len()), (2000, 2000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_nodes_had_begun_when_they_were_killed_arrives_from_the_third_in_time() {
+    let (mut cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
+    receiver.hold();
+    cluster.publish("t", 0..300).await;
+    cluster.nodes.pop().unwrap().kill().await;
+    cluster.nodes.remove(0).kill().await;
+    let killed = Instant::now();
+    receiver.open();
+    until("all that was accepted arrives", || async { (numbers(&receiver).len() == 300).then_some(()) }).await;
+    let took = killed.elapsed();
+    assert!(took < NODE_TIMEOUT + Duration::from_secs(4), "{took:?}");
+    let said = cluster.nodes[0].said();
+    assert_eq!(said.iter().filter(|line| line.contains("a node is dead")).count(), 2, "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_webhook_published_through_three_nodes_arrives_in_order_one_at_a_time() {
+    let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"ordered": true}))).await;
+    // Some fail at first.
+    let failed = Arc::new(Mutex::new(HashSet::new()));
+    receiver.answer(move |_, arrival| {
+        let number = arrival.json().as_u64().unwrap();
+        let fails = number % 7 == 3 && failed.lock().unwrap().insert(number);
+        if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }.into_response()
+    });
+    for number in 0..60 {
+        // The order across nodes is that of their clocks, which tell milliseconds.
+        let before = SystemClock.now_ms();
+        until("the next millisecond", || async { (SystemClock.now_ms() > before).then_some(()) }).await;
+        cluster.publish("t", number..number + 1).await;
+    }
+    until("all arrive", || async { (numbers(&receiver).len() == 60).then_some(()) }).await;
+    let mut arrived: Vec<_> = receiver.arrivals().iter().map(|arrival| arrival.json().as_u64().unwrap()).collect();
+    arrived.dedup();
+    assert_eq!(arrived, (0..60).collect::<Vec<_>>());
+    assert_eq!(receiver.most_unanswered(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_slots_and_a_rate_hold_over_three_nodes() {
+    let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 4}))).await;
+    receiver.hold();
+    cluster.publish("t", 0..60).await;
+    receiver.wait_for(4).await;
+    for released in 1..=56 {
+        receiver.release(1);
+        receiver.wait_for(4 + released).await;
+    }
+    receiver.open();
+    assert_eq!((receiver.most_unanswered(), numbers(&receiver).len()), (4, 60));
+
+    let receiver = Receiver::start().await;
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"rate_limit": 20}))).await;
+    cluster.publish("t", 0..60).await;
+    let arrivals = receiver.wait_for(60).await;
+    for window in arrivals.windows(21) {
+        let span = window[20].at - window[0].at;
+        assert!(span > Duration::from_millis(850), "21 in {span:?}");
+    }
+    let whole = arrivals[59].at - arrivals[0].at;
+    assert!(whole < Duration::from_secs(6), "one node sends all that may be sent: {whole:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_slots_are_divided_among_the_nodes() {
+    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 16}))).await;
+    cluster.publish("t", 0..4).await;
+    receiver.wait_for(4).await;
+    receiver.hold();
+    cluster.publish("t", 4..64).await;
+    receiver.wait_for(20).await;
+    receiver.open();
+    receiver.wait_for(64).await;
+    assert_eq!((receiver.most_unanswered(), numbers(&receiver).len()), (16, 64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_cannot_mark_what_another_has_taken_and_goes_on() {
+    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let [sleeper, other] = &cluster.nodes[..] else { unreachable!() };
+    other.client.subscribe(&hook(&receiver, json!({}))).await;
+    // It has one delivery in flight, and its answer waits for it when it goes on.
+    receiver.hold();
+    let id = sleeper.client.publish("t", &json!(1)).await;
+    receiver.wait_for(1).await;
+    sleeper.signal("STOP").await;
+    receiver.open();
+    receiver.answer_status(503);
+    // The other takes it up, fails, and is to try again.
+    says(other, "a node is dead").await;
+    let taken = other.client.delivery_when(&id, "taken up", |it| it["attempt_count"].as_u64() > Some(0)).await;
+    assert_eq!(taken["status"], "pending");
+    sleeper.signal("CONT").await;
+    says(sleeper, "it goes on as a new one").await;
+    // What it would have written comes before this.
+    let later = sleeper.client.publish("t", &json!(2)).await;
+    let delivery = sleeper.client.delivery_when(&later, "tried", |it| it["attempt_count"].as_u64() > Some(0)).await;
+    assert_eq!(delivery["status"], "pending");
+    let delivery = other.client.get(&format!("/deliveries/{id}")).await.expect(200);
+    let attempts = delivery["attempts"].as_array().unwrap();
+    assert!(attempts.iter().all(|attempt| attempt["status_code"] == 503), "{delivery:#}");
+    receiver.answer_status(200);
+    for id in [id, later] {
+        other.client.delivery(&id, "delivered").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_leaves_its_webhooks_and_what_it_holds_to_the_others_at_once() {
+    let (mut cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
+    cluster.nodes[0].client.publish("t", &json!(0)).await;
+    receiver.wait_for(1).await;
+    receiver.hold();
+    let ids = cluster.publish("t", 1..40).await;
+    receiver.wait_for(2).await;
+    let begun = Instant::now();
+    let (stopping, ()) = tokio::join!(cluster.nodes.remove(0).terminate(), async {
+        receiver.open();
+    });
+    assert_eq!(stopping, 0);
+    for id in ids {
+        cluster.nodes[0].client.delivery(&id, "delivered").await;
+    }
+    assert!(begun.elapsed() < NODE_TIMEOUT, "{:?}", begun.elapsed());
+    assert_eq!((receiver.arrivals().len(), receiver.most_unanswered()), (40, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_on_one_node_is_in_force_on_all() {
+    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let [one, other] = &cluster.nodes[..] else { unreachable!() };
+    let id = one.client.subscribe(&hook(&receiver, json!({}))).await;
+    let path = format!("/webhooks/{id}");
+    // The other has a full lane for it.
+    receiver.hold();
+    let mut ids = Vec::new();
+    for number in 0..60 {
+        ids.push(other.client.publish("t", &json!(number)).await);
+    }
+    receiver.wait_for(1).await;
+    one.client.patch(&path, &json!({"enabled": false})).await.expect(200);
+    receiver.open();
+    let waiting = other.client.publish("t", &json!(60)).await;
+    let sent = until("the other sends no more", || async {
+        let sent = other.client.get("/deliveries?status=delivered&limit=100").await.expect(200);
+        let sent = sent["data"].as_array().unwrap().len();
+        (sent == receiver.arrivals().len()).then_some(sent)
+    })
+    .await;
+    assert!(sent < 60, "{sent}");
+    // Enabled by one: the other sends as well again.
+    one.client.patch(&path, &json!({"enabled": true})).await.expect(200);
+    for id in ids.iter().chain([&waiting]) {
+        one.client.delivery(id, "delivered").await;
+    }
+    // Removed by one: what the other holds is cancelled.
+    receiver.hold();
+    let mut ids = Vec::new();
+    for number in 100..160 {
+        ids.push(other.client.publish("t", &json!(number)).await);
+    }
+    one.client.delete(&path, &Value::Null).await.expect(200);
+    other.client.delivery(ids.last().unwrap(), "cancelled").await;
+    receiver.open();
+}
