@@ -1,9 +1,7 @@
 //! Sending again.
 
-use std::sync::Arc;
-
 use posthaste::domain::delivery::Status;
-use posthaste::store::{Completion, Replay, StoreError, Urged};
+use posthaste::store::{Completion, Replay, StoreError, Urge, Urged};
 
 use crate::case::{Case, LEASED, NOW, id, parked, retry, row, webhook, with};
 
@@ -24,18 +22,21 @@ pub(crate) async fn a_delivery_that_is_urged_is_taken_whatever_became_of_it(case
     case.finished(parked(&ended), |completion| completion).await;
     case.stored(parked(&waits)).await;
     case.stored(row(&held)).await;
-    let urge = async |company: &str, id: &str, lease: Option<Arc<str>>| {
-        let lease = lease.map(|process| (LEASED, process));
-        case.urge((company.into(), id.into()), "wh_9".into(), lease).await.unwrap()
+    let take = || Urge::Take((LEASED, "me".into()));
+    let urge = async |company: &str, id: &str, how: Urge| {
+        case.urge((company.into(), id.into()), "wh_9".into(), how).await.unwrap()
     };
-    let Urged::Taken(taken) = urge("acme", &ended, Some("me".into())).await else { panic!("not taken") };
+    let Urged::Taken(taken) = urge("acme", &ended, take()).await else { panic!("not taken") };
     assert_eq!((&*taken.id, &*taken.webhook, taken.attempt_count), (&*ended, "wh_9", 1));
     let delivery = case.one(&ended).await;
     assert_eq!((delivery.status, delivery.finished_at), (Status::Pending, None));
-    assert!(matches!(urge("acme", &waits, None).await, Urged::Parked));
-    assert!(matches!(urge("acme", &held, Some("me".into())).await, Urged::OnItsWay));
-    assert!(matches!(urge("acme", "dlv_nobody", None).await, Urged::Missing));
-    assert!(matches!(urge("other", &ended, None).await, Urged::Missing));
+    assert!(matches!(urge("acme", &waits, Urge::Due(NOW + 3)).await, Urged::Left));
+    assert_eq!(case.one(&waits).await.next_attempt_at, Some(NOW + 3));
+    assert!(matches!(urge("acme", &waits, Urge::Park).await, Urged::Left));
+    assert_eq!(case.one(&waits).await.next_attempt_at, None);
+    assert!(matches!(urge("acme", &held, take()).await, Urged::OnItsWay));
+    assert!(matches!(urge("acme", "dlv_nobody", Urge::Park).await, Urged::Missing));
+    assert!(matches!(urge("other", &ended, Urge::Park).await, Urged::Missing));
 }
 
 pub(crate) async fn a_replay_marks_what_it_wants_step_by_step(case: Case) {
@@ -60,7 +61,7 @@ pub(crate) async fn a_replay_marks_what_it_wants_step_by_step(case: Case) {
     case.replay_step("rpl_3".into()).await.unwrap();
     let waiting = case.waiting(NOW).await.unwrap();
     assert_eq!((waiting.replayed, waiting.leased, waiting.scheduled), (3, 1, 0));
-    let lanes = case.waiting_lanes().await.unwrap();
+    let lanes = case.waiting_lanes("me").await.unwrap();
     assert!(lanes.len() == 1 && lanes[0].replayed && !lanes[0].parked, "{lanes:?}");
     assert_eq!(case.one(&ended).await.webhook, "wh_2", "it goes to the webhook as it stands");
     for replay in ["rpl_2", "rpl_3"] {

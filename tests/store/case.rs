@@ -79,6 +79,7 @@ impl Case {
         let delivered = Completion {
             company: row.event.company.clone(),
             id: row.id.clone(),
+            lease: row.lease.as_ref().map(|(_, process)| process.clone()),
             status: Status::Delivered,
             attempt_count: 1,
             due: None,

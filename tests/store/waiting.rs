@@ -19,13 +19,13 @@ fn elsewhere(row: NewDelivery) -> NewDelivery {
 }
 
 pub(crate) async fn what_is_due_is_taken_once_and_oldest_first(case: Case) {
-    assert_eq!(case.next_due().await.unwrap(), None);
+    assert_eq!(case.next_due("me").await.unwrap(), None);
     let (a, b, c, d) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
     for (id, due) in [(&a, NOW + 30), (&b, NOW + 10), (&c, NOW + 20), (&d, NOW + 99)] {
         let row = with(parked(id), |event| event.headers = vec![("x-a".into(), "b".into())]);
         case.finished(row, retry(due)).await;
     }
-    assert_eq!(case.next_due().await.unwrap(), Some(NOW + 10));
+    assert_eq!(case.next_due("me").await.unwrap(), Some(NOW + 10));
     assert!(case.claim_due(NOW + 9, lease(), 10).await.unwrap().is_empty());
     // The two that have been due the longest, in the order in which they were made.
     let taken = case.claim_due(NOW + 50, lease(), 2).await.unwrap();
@@ -98,14 +98,15 @@ pub(crate) async fn an_ordered_webhook_stops_before_what_waits_for_its_retry(cas
 
 pub(crate) async fn what_others_had_in_memory_is_due_again(case: Case) {
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
+    case.join("me".into(), NOW).await.unwrap();
     let (mine, theirs, ordered) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
     let of_others = |row: NewDelivery| NewDelivery { lease: Some((LEASED, "they".into())), ..row };
     for row in [row(&mine), of_others(row(&theirs)), of_others(elsewhere(row(&ordered)))] {
         case.stored(row).await;
     }
-    assert_eq!(case.release_leases("me".into(), NOW + 3, LEASED).await.unwrap(), 2);
+    assert_eq!(case.release_leases(NOW + 3, LEASED).await.unwrap(), 2);
     assert_eq!(case.one(&theirs).await.next_attempt_at, Some(NOW + 3));
-    assert_eq!(case.next_due().await.unwrap(), Some(NOW + 3));
+    assert_eq!(case.next_due("me").await.unwrap(), Some(NOW + 3));
     // What is left of an ordered webhook waits for its turn.
     let (taken, _) = case.claim_parked(("wh_2", Parked::Any), lease(), 10).await.unwrap();
     assert_eq!(ids(&taken), [&*ordered]);
@@ -116,14 +117,14 @@ pub(crate) async fn what_waits_is_parked_and_cancelled(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     case.put_webhook(Webhook { enabled: false, ..webhook("wh_2", "off") }).await.unwrap();
     let (waits, scheduled, held, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    assert!(case.waiting_lanes().await.unwrap().is_empty());
+    assert!(case.waiting_lanes("me").await.unwrap().is_empty());
     case.stored(row(&held)).await;
     case.stored(elsewhere(parked(&other))).await;
     case.finished(parked(&scheduled), retry(NOW + 10)).await;
-    assert!(case.waiting_lanes().await.unwrap().is_empty(), "nothing is parked for one that is enabled");
+    assert!(case.waiting_lanes("me").await.unwrap().is_empty(), "nothing is parked for one that is enabled");
     case.park_scheduled("wh_1").await.unwrap();
     case.stored(parked(&waits)).await;
-    let lanes = case.waiting_lanes().await.unwrap();
+    let lanes = case.waiting_lanes("me").await.unwrap();
     let [lane] = &lanes[..] else { panic!("{lanes:?}") };
     assert_eq!((&*lane.company, &*lane.event_type, lane.parked, lane.replayed), ("acme", "t", true, false));
     assert_eq!(case.waiting(NOW).await.unwrap().scheduled, 0);
