@@ -61,7 +61,11 @@ trap remove EXIT
 password=$(od -An -N 16 -tx1 /dev/urandom | tr -d ' \n')
 (umask 077 && echo "$password" >"$dir/password")
 [ "$(id -u)" = 0 ] && chown "$(id -u nobody)" "$dir/password"
-as "$bin/initdb" -D "$dir/data" -U posthaste --pwfile "$dir/password" -A scram-sha-256 -E UTF8 --locale C \
+# A language's order of text, where the server has one by itself: that is what most databases have.
+locale="--locale C"
+"$bin/initdb" --help | grep -q -- --icu-locale && locale="$locale --locale-provider icu --icu-locale en"
+# shellcheck disable=SC2086
+as "$bin/initdb" -D "$dir/data" -U posthaste --pwfile "$dir/password" -A scram-sha-256 -E UTF8 $locale \
     >"$dir/initdb.log" 2>&1 || {
     cat "$dir/initdb.log" >&2
     exit 1

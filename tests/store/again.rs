@@ -22,18 +22,19 @@ pub(crate) async fn a_delivery_that_is_urged_is_taken_whatever_became_of_it(case
     case.finished(parked(&ended), |completion| completion).await;
     case.stored(parked(&waits)).await;
     case.stored(row(&held)).await;
-    let take = || Urge::Take((LEASED, "me".into()));
     let urge = async |company: &str, id: &str, how: Urge| {
         case.urge((company.into(), id.into()), "wh_9".into(), how).await.unwrap()
     };
+    let take = || Urge::Take((LEASED, "me".into()));
     let Urged::Taken(taken) = urge("acme", &ended, take()).await else { panic!("not taken") };
+    assert_eq!(taken.lease.as_deref(), Some("me"));
     assert_eq!((&*taken.id, &*taken.webhook, taken.attempt_count), (&*ended, "wh_9", 1));
     let delivery = case.one(&ended).await;
     assert_eq!((delivery.status, delivery.finished_at), (Status::Pending, None));
-    assert!(matches!(urge("acme", &waits, Urge::Due(NOW + 3)).await, Urged::Left));
-    assert_eq!(case.one(&waits).await.next_attempt_at, Some(NOW + 3));
+    assert!(matches!(urge("acme", &waits, Urge::Due(NOW + 9)).await, Urged::Left));
+    assert_eq!(case.one(&waits).await.next_attempt_at, Some(NOW + 9));
     assert!(matches!(urge("acme", &waits, Urge::Park).await, Urged::Left));
-    assert_eq!(case.one(&waits).await.next_attempt_at, None);
+    assert_eq!(case.waiting(NOW).await.unwrap().parked, 1);
     assert!(matches!(urge("acme", &held, take()).await, Urged::OnItsWay));
     assert!(matches!(urge("acme", "dlv_nobody", Urge::Park).await, Urged::Missing));
     assert!(matches!(urge("other", &ended, Urge::Park).await, Urged::Missing));
