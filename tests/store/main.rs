@@ -11,6 +11,7 @@ mod keys;
 mod log;
 mod nodes;
 mod plugins;
+mod seats;
 mod setup;
 mod statements;
 mod waiting;
@@ -56,7 +57,6 @@ on_both! {
         many_at_once_are_stored_in_one_go
         an_event_is_read_as_it_was_published
         a_completion_ends_a_delivery_once_and_writes_its_attempt_down
-        who_has_lost_a_delivery_cannot_write_its_end
         a_completion_may_schedule_or_park
         what_has_ended_already_is_stored_whole;
     keys:
@@ -71,6 +71,12 @@ on_both! {
         a_prefix_finds_its_versions
         the_followers_that_were_asked_about_must_be_those_that_there_are
         what_is_used_stays_and_what_is_removed_is_kept_for_the_log;
+    seats:
+        a_node_that_beats_is_seen_and_one_that_does_not_is_removed_once
+        a_node_that_leaves_leaves_what_it_has_to_others
+        a_seat_is_its_nodes_until_that_is_gone
+        what_another_node_answers_for_is_left_to_it
+        under_another_lease_nothing_of_a_delivery_changes;
     setup:
         the_secret_key_must_be_the_one_that_sealed
         what_is_stored_outlives_the_process;
@@ -80,8 +86,6 @@ on_both! {
         what_is_parked_is_taken_oldest_first_and_what_is_replayed_apart
         an_ordered_webhook_stops_before_what_waits_for_its_retry
         what_others_had_in_memory_is_due_again
-        what_another_node_has_or_answers_for_is_left_to_it
-        a_node_that_is_dead_or_leaves_loses_all
         what_waits_is_parked_and_cancelled
         what_waits_is_counted;
     webhooks:
