@@ -2,6 +2,7 @@
 
 mod backend;
 mod cache;
+mod db;
 mod deliveries;
 mod keys;
 mod multi;
@@ -15,7 +16,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::credential::Key;
@@ -23,6 +23,7 @@ use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
 use backend::Backend;
 use cache::ReadCache;
+use db::{Kind, Pool};
 use writer::Writer;
 
 pub use deliveries::{
@@ -77,7 +78,7 @@ type WebhookCache = ReadCache<(String, String), Option<Arc<Webhook>>>;
 
 /// The database, open at the newest schema.
 pub struct Store {
-    readers: SqlitePool,
+    readers: Pool,
     writer: Writer,
     metrics: Arc<Metrics>,
     sealer: Arc<Sealer>,
@@ -85,8 +86,9 @@ pub struct Store {
     keys: ReadCache<String, Arc<Key>>,
     /// Apart from the valid ones: anyone can make up wrong keys, and would push those out.
     wrong_keys: ReadCache<String, ()>,
-    _lock: std::fs::File,
-    _fold_back: DropGuard,
+    _lock: Option<std::fs::File>,
+    /// Ends what runs beside the writer.
+    _beside: DropGuard,
 }
 
 /// Ends when everything handed to the store has been written and the [`Store`] has been dropped.
@@ -104,7 +106,9 @@ impl Store {
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
-        tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
+        if backend.readers.kind() == Kind::Sqlite {
+            tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
+        }
         let store = Self {
             readers: backend.readers,
             writer,
@@ -114,19 +118,18 @@ impl Store {
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             wrong_keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             _lock: lock,
-            _fold_back: stop.drop_guard(),
+            _beside: stop.drop_guard(),
         };
         Ok((store, end))
     }
 }
 
 /// A secret key that does not open what stands in the database would make every signature wrong: refuse to start.
-async fn check_key(pool: &SqlitePool, sealer: &Sealer) -> Result<(), StoreError> {
+async fn check_key(pool: &Pool, sealer: &Sealer) -> Result<(), StoreError> {
     const PROOF: &[u8] = b"posthaste";
     let insert = "INSERT INTO meta (name, value) VALUES ('secret_key_check', $1) ON CONFLICT (name) DO NOTHING";
-    sqlx::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
-    let sealed: Vec<u8> =
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret_key_check'").fetch_one(pool).await?;
+    db::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
+    let sealed: Vec<u8> = db::query("SELECT value FROM meta WHERE name = 'secret_key_check'").value(pool).await?;
     match sealer.open(&sealed).as_deref() {
         Some(PROOF) => Ok(()),
         _ => Err(StoreError::Setup(

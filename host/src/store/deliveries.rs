@@ -3,9 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
+use super::db::{self, Connection, Row};
 use super::multi::Multi;
 use super::writer::{Publish, work};
 use super::{Store, StoreError};
@@ -126,13 +125,10 @@ const EXPIRE_STEP: i64 = 256;
 const UNROUTED: &str = "unrouted";
 
 /// Stores the rows; answers one [`Published`] for each, in order.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    rows: &[NewDelivery],
-) -> Result<Vec<Published>, sqlx::Error> {
+pub(super) async fn insert(connection: &mut Connection, rows: &[NewDelivery]) -> Result<Vec<Published>, sqlx::Error> {
     let mut stored = 0;
-    for (sql, rows) in INSERT.cut(rows) {
-        let mut query = sqlx::query(sql);
+    for (sql, rows) in INSERT.cut(connection.kind(), rows) {
+        let mut query = db::query(sql);
         for row in rows {
             let event = &row.event;
             let status = if row.webhook.is_some() { Status::Pending.name() } else { UNROUTED };
@@ -152,7 +148,7 @@ pub(super) async fn insert(
                 .bind(parked)
                 .bind(row.created_at);
         }
-        stored += query.execute(&mut *connection).await?.rows_affected();
+        stored += query.execute(&mut *connection).await?;
     }
     if stored == rows.len() as u64 {
         return Ok(vec![Published::Stored; rows.len()]);
@@ -164,9 +160,9 @@ pub(super) async fn insert(
     Ok(published)
 }
 
-async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
-    let sql = "SELECT id, webhook_id IS NOT NULL AS routed FROM deliveries WHERE company = $1 AND event_id = $2";
-    let query = sqlx::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
+async fn first_answer(connection: &mut Connection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
+    let sql = "SELECT id, CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS routed FROM deliveries WHERE company = $1 AND event_id = $2";
+    let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
     let id: String = found.try_get("id")?;
     let routed: i64 = found.try_get("routed")?;
@@ -174,9 +170,9 @@ async fn first_answer(connection: &mut SqliteConnection, row: &NewDelivery) -> R
 }
 
 /// Writes what became of deliveries, and their attempts.
-pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion]) -> Result<(), sqlx::Error> {
-    for (sql, rows) in FINISH.cut(rows) {
-        let mut query = sqlx::query(sql);
+pub(super) async fn finish(connection: &mut Connection, rows: &[Completion]) -> Result<(), sqlx::Error> {
+    for (sql, rows) in FINISH.cut(connection.kind(), rows) {
+        let mut query = db::query(sql);
         for row in rows {
             let parked = row.status == Status::Pending && row.due.is_none();
             query = query
@@ -191,8 +187,8 @@ pub(super) async fn finish(connection: &mut SqliteConnection, rows: &[Completion
         query.execute(&mut *connection).await?;
     }
     let attempts: Vec<_> = rows.iter().filter_map(|row| Some((&row.id, row.attempt.as_ref()?))).collect();
-    for (sql, rows) in ATTEMPTS.cut(&attempts) {
-        let mut query = sqlx::query(sql);
+    for (sql, rows) in ATTEMPTS.cut(connection.kind(), &attempts) {
+        let mut query = db::query(sql);
         for (id, attempt) in rows {
             query = query
                 .bind(id.as_str())
@@ -237,7 +233,7 @@ impl Store {
     /// The database's.
     pub async fn company_after(&self, company: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT company FROM deliveries WHERE company > $1 ORDER BY company LIMIT 1";
-        Ok(sqlx::query_scalar(sql).bind(company).fetch_optional(&self.readers).await?)
+        Ok(db::query(sql).bind(company).value_if_any(&self.readers).await?)
     }
 
     /// Stores an event whose delivery has come to its end already.
@@ -264,10 +260,10 @@ impl Store {
             Box::pin(async move {
                 let sql = "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
                            WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3) RETURNING id";
-                let query = sqlx::query_scalar(sql).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
-                let ids: Vec<String> = query.fetch_all(&mut *connection).await?;
-                for (sql, ids) in EXPIRE_ATTEMPTS.cut(&ids) {
-                    let query = ids.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
+                let query = db::query(sql).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
+                let ids: Vec<String> = query.values(&mut *connection).await?;
+                for (sql, ids) in EXPIRE_ATTEMPTS.cut(connection.kind(), &ids) {
+                    let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
                     query.execute(&mut *connection).await?;
                 }
                 Ok(i64::try_from(ids.len()).is_ok_and(|count| count == EXPIRE_STEP))
@@ -277,7 +273,7 @@ impl Store {
     }
 }
 
-fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
+fn event(row: &Row) -> Result<Event, sqlx::Error> {
     let headers: String = row.try_get("headers")?;
     let data: Vec<u8> = row.try_get("data")?;
     Ok(Event {
@@ -290,7 +286,7 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
     })
 }
 
-fn claimed(row: &SqliteRow) -> Result<Claimed, sqlx::Error> {
+fn claimed(row: &Row) -> Result<Claimed, sqlx::Error> {
     let number = |column| -> Result<u32, sqlx::Error> {
         let number: i64 = row.try_get(column)?;
         Ok(u32::try_from(number).unwrap_or(u32::MAX))

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
-
 use super::backend::Backend;
+use super::db::{self, Pool, Row};
 use super::{Store, StoreError};
 use crate::domain::credential::{Key, Owner, Scopes};
 use crate::domain::plugin::Digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Key management on a database that need not be served, or is being served by another process.
-pub struct KeyStore(SqlitePool);
+pub struct KeyStore(Pool);
 
-fn key(row: &SqliteRow) -> Result<Key, sqlx::Error> {
+fn key(row: &Row) -> Result<Key, sqlx::Error> {
     let company: Option<String> = row.try_get("company")?;
     let scopes: String = row.try_get("scopes")?;
     Ok(Key {
@@ -46,7 +44,7 @@ impl KeyStore {
             Owner::Company(name) => Some(name.as_str()),
             Owner::Platform => None,
         };
-        sqlx::query("INSERT INTO api_keys (id, hash, company, scopes, created_at) VALUES ($1, $2, $3, $4, $5)")
+        db::query("INSERT INTO api_keys (id, hash, company, scopes, created_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(key.id.as_str())
             .bind(Digest::of(text.as_bytes()).as_str())
             .bind(company)
@@ -63,7 +61,7 @@ impl KeyStore {
     /// The database's.
     pub async fn list(&self) -> Result<Vec<Key>, StoreError> {
         let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys ORDER BY id DESC";
-        let rows = sqlx::query(sql).fetch_all(&self.0).await?;
+        let rows = db::query(sql).fetch_all(&self.0).await?;
         Ok(rows.iter().map(key).collect::<Result<_, _>>()?)
     }
 
@@ -73,7 +71,7 @@ impl KeyStore {
     /// The database's.
     pub async fn revoke(&self, id: &str, now: i64) -> Result<bool, StoreError> {
         let sql = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2";
-        Ok(sqlx::query(sql).bind(now).bind(id).execute(&self.0).await?.rows_affected() == 1)
+        Ok(db::query(sql).bind(now).bind(id).execute(&self.0).await? == 1)
     }
 }
 
@@ -92,7 +90,7 @@ impl Store {
             return Ok(None);
         }
         let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys WHERE hash = $1";
-        let row = sqlx::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
+        let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
         let found = row.as_ref().map(key).transpose()?.filter(|key| key.revoked_at.is_none()).map(Arc::new);
         match &found {
             Some(key) => self.keys.keep(mark, hash, key.clone()),

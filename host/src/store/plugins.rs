@@ -6,9 +6,9 @@ mod change;
 mod followers;
 
 use bytes::Bytes;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::AssertSqlSafe;
 
+use super::db::{self, Row};
 use super::{Store, StoreError};
 use crate::domain::plugin::{Digest, STANDARD_OWNER, is_standard, owner};
 
@@ -73,7 +73,7 @@ const VERSION: &str = "SELECT v.name, v.digest, v.size, v.exports, v.imports, v.
                        WHERE v.removed_at IS NULL AND v.company = $1 AND v.name = $2";
 const PLUGIN: &str = "SELECT name, active_digest, created_at, updated_at FROM plugins";
 
-fn version(row: &SqliteRow) -> Result<VersionRow, sqlx::Error> {
+fn version(row: &Row) -> Result<VersionRow, sqlx::Error> {
     let names = |column| -> Result<Vec<String>, sqlx::Error> {
         let json: String = row.try_get(column)?;
         serde_json::from_str(&json).map_err(|error| sqlx::Error::Decode(error.into()))
@@ -91,7 +91,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, sqlx::Error> {
     })
 }
 
-fn plugin(row: &SqliteRow) -> Result<PluginRow, sqlx::Error> {
+fn plugin(row: &Row) -> Result<PluginRow, sqlx::Error> {
     let digest: Option<String> = row.try_get("active_digest")?;
     Ok(PluginRow {
         name: row.try_get("name")?,
@@ -118,7 +118,7 @@ impl Store {
              > ($3, $4, $5) ORDER BY CASE WHEN company = $2 THEN 1 ELSE 0 END, created_at DESC, name LIMIT $6"
         );
         let (at, name) = after.map_or((i64::MAX, ""), |(at, name)| (*at, name.as_str()));
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let rows = db::query(AssertSqlSafe(sql))
             .bind(company)
             .bind(STANDARD_OWNER)
             .bind(i64::from(is_standard(name)))
@@ -136,7 +136,7 @@ impl Store {
     /// The database's.
     pub async fn plugin(&self, company: &str, name: &str) -> Result<Option<PluginRow>, StoreError> {
         let sql = format!("{PLUGIN} WHERE company = $1 AND name = $2");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
+        let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
         Ok(query.fetch_optional(&self.readers).await?.as_ref().map(plugin).transpose()?)
     }
 
@@ -146,7 +146,7 @@ impl Store {
     /// The database's.
     pub async fn versions(&self, company: &str, name: &str) -> Result<Vec<VersionRow>, StoreError> {
         let sql = format!("{VERSION} ORDER BY v.created_at DESC, v.digest");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
+        let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
         let rows = query.fetch_all(&self.readers).await?;
         Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
     }
@@ -162,7 +162,7 @@ impl Store {
         prefix: &str,
     ) -> Result<Vec<VersionRow>, StoreError> {
         let sql = format!("{VERSION} AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
+        let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
         // `g` is the first character after all hex digits.
         let rows = query.bind(prefix).bind(format!("{prefix}g")).fetch_all(&self.readers).await?;
         Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
@@ -175,7 +175,7 @@ impl Store {
     pub async fn wasm(&self, company: &str, name: &str, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \
                    WHERE v.company = $1 AND v.name = $2 AND v.digest = $3";
-        let query = sqlx::query_scalar(sql).bind(owner(company, name)).bind(name).bind(digest.as_str());
-        Ok(query.fetch_optional(&self.readers).await?)
+        let query = db::query(sql).bind(owner(company, name)).bind(name).bind(digest.as_str());
+        Ok(query.value_if_any(&self.readers).await?)
     }
 }

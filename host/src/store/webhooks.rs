@@ -4,9 +4,9 @@ mod failing;
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use sqlx::AssertSqlSafe;
 
+use super::db::{self, Connection, Row, Target};
 use super::plugins::check_runs;
 use super::writer::work;
 use super::{Sealer, Store, StoreError, WebhookCache};
@@ -64,7 +64,7 @@ impl Sealer {
         Ok(secret.into())
     }
 
-    fn webhook_of(&self, row: &SqliteRow) -> Result<Webhook, StoreError> {
+    fn webhook_of(&self, row: &Row) -> Result<Webhook, StoreError> {
         let on_error: String = row.try_get("on_error")?;
         let headers: String = row.try_get("headers")?;
         let config: String = row.try_get("config")?;
@@ -122,7 +122,7 @@ impl Store {
             Err(mark) => mark,
         };
         let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(event_type);
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
         let row = query.fetch_optional(&self.readers).await?;
         let found = row.as_ref().map(|row| self.sealer.webhook_of(row)).transpose()?.map(Arc::new);
         self.webhooks.keep(mark, key, found.clone());
@@ -143,7 +143,7 @@ impl Store {
     /// The database's.
     pub async fn webhooks(&self, company: &str) -> Result<Vec<Webhook>, StoreError> {
         let sql = format!("{SELECT} WHERE w.company = $1 ORDER BY w.id DESC");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).fetch_all(&self.readers).await?;
+        let rows = db::query(AssertSqlSafe(sql)).bind(company).fetch_all(&self.readers).await?;
         rows.iter().map(|row| self.sealer.webhook_of(row)).collect()
     }
 
@@ -156,8 +156,8 @@ impl Store {
                    FROM webhooks w JOIN plugins p ON p.name = w.plugin_name \
                    AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END \
                    WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
-        let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
-        let triple = |row: &SqliteRow| -> Result<_, sqlx::Error> {
+        let rows = db::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let triple = |row: &Row| -> Result<_, sqlx::Error> {
             let digest: String = row.try_get("digest")?;
             Ok((row.try_get("company")?, row.try_get("plugin_name")?, Digest::stored(&digest)))
         };
@@ -227,7 +227,7 @@ impl Store {
         let (company, id) = (company.to_owned(), id.to_owned());
         let work = work(move |connection| {
             Box::pin(async move {
-                let query = sqlx::query(ROTATE).bind(company.as_str()).bind(id.as_str());
+                let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());
                 let query = query.bind(sealer.seal(&rotation.secret)?).bind(rotation.now).bind(rotation.until);
                 query.execute(&mut *connection).await?;
                 find(connection, &sealer, (&company, &id)).await
@@ -245,8 +245,8 @@ impl Store {
         let id = webhook.id.clone();
         let work = work(move |connection| {
             Box::pin(async move {
-                let query = sqlx::query("DELETE FROM webhooks WHERE id = $1").bind(id);
-                Ok(query.execute(connection).await?.rows_affected() == 1)
+                let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
+                Ok(query.execute(connection).await? == 1)
             })
         });
         self.writer.run(work, move |_| cache.forget(&key)).await
@@ -268,8 +268,8 @@ impl Store {
                 let sql = "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
                            finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
                            WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL LIMIT $3)";
-                let query = sqlx::query(sql).bind(now).bind(webhook).bind(CANCEL_STEP);
-                Ok(query.execute(connection).await?.rows_affected())
+                let query = db::query(sql).bind(now).bind(webhook).bind(CANCEL_STEP);
+                Ok(query.execute(connection).await?)
             })
         });
         let metrics = self.metrics.clone();
@@ -284,20 +284,20 @@ fn forget(cache: &WebhookCache, stored: Option<&Webhook>) {
 }
 
 async fn find(
-    database: impl SqliteExecutor<'_>,
+    database: impl Into<Target<'_>>,
     sealer: &Sealer,
     (company, id): (&str, &str),
 ) -> Result<Option<Webhook>, StoreError> {
     let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
     query.fetch_optional(database).await?.as_ref().map(|row| sealer.webhook_of(row)).transpose()
 }
 
 /// Writes every field but `id`, `created_at` and the secrets over the webhook of this company and type, or a new row;
 /// answers the row's id.
-async fn write(connection: &mut SqliteConnection, sealer: &Sealer, webhook: &Webhook) -> Result<String, StoreError> {
+async fn write(connection: &mut Connection, sealer: &Sealer, webhook: &Webhook) -> Result<String, StoreError> {
     check_runs(connection, webhook).await?;
-    sqlx::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+    db::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
         .bind(webhook.config_digest.as_str())
         .bind(&*webhook.config)
         .execute(&mut *connection)
@@ -305,9 +305,9 @@ async fn write(connection: &mut SqliteConnection, sealer: &Sealer, webhook: &Web
     upsert(connection, webhook, sealer.seal(&webhook.signing_secret)?).await
 }
 
-async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
+async fn upsert(connection: &mut Connection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
     let headers = serde_json::to_string(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let id = sqlx::query_scalar(UPSERT)
+    db::query(UPSERT)
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
         .bind(webhook.event_type.as_str())
@@ -327,14 +327,14 @@ async fn upsert(connection: &mut SqliteConnection, webhook: &Webhook, sealed: Ve
         .bind(webhook.updated_at)
         .bind(webhook.config_digest.as_str())
         .bind(webhook.disabled_reason.as_deref())
-        .fetch_one(connection)
-        .await?;
-    Ok(id)
+        .value(connection)
+        .await
+        .map_err(Into::into)
 }
 
-async fn check_count(connection: &mut SqliteConnection, company: &str) -> Result<(), StoreError> {
+async fn check_count(connection: &mut Connection, company: &str) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM webhooks WHERE company = $1";
-    let count: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(connection).await?;
+    let count: i64 = db::query(sql).bind(company).value(connection).await?;
     if count > PER_COMPANY {
         return Err(StoreError::Limit(format!(
             "this company has {PER_COMPANY} webhooks, which is the most; remove one first"

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::backend::{Backend, is_full};
+use super::backend::{Backend, Options, is_full};
+use super::db::{self, Connection, Kind};
 use super::deliveries::{self, Completion, NewDelivery, Published};
 use super::reserve::Reserve;
 use super::{Store, StoreError};
@@ -28,13 +27,15 @@ const GROUP: usize = 512;
 const WAITING: usize = 4096;
 /// How long the writer may take for nothing at all before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(5);
+/// How long a transaction may take on a database that is elsewhere, before its connection counts as dead.
+const TOO_LONG: Duration = Duration::from_secs(10);
 /// How long the writer rests after a failed commit before it tries the completions again.
 const REST: Duration = Duration::from_millis(200);
 /// How long it goes on trying once the service is to stop: what is not written then is attempted again.
 const LAST_TRIES: Duration = Duration::from_secs(10);
 
 type Done = Box<dyn FnOnce() + Send>;
-type Work = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<Done, Done>> + Send>;
+type Work = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<Done, Done>> + Send>;
 
 /// An event to be stored, and what to do once it is.
 pub struct Publish {
@@ -70,7 +71,7 @@ impl Writer {
         let writing = Writing {
             connection: backend.connect().await?,
             options: backend.options.clone(),
-            reserve: Reserve::make(backend.beside("reserve"), Instant::now()),
+            reserve: backend.beside("reserve").map(|path| Reserve::make(path, Instant::now())),
             said: Seldom::default(),
             metrics,
             kept: Kept::default(),
@@ -102,7 +103,7 @@ impl Writer {
     /// writer's task, whether or not the caller still waits; then the caller is answered.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (sender, receiver) = oneshot::channel();
@@ -128,7 +129,7 @@ impl Store {
     /// # Errors
     /// What it said instead, or that it said nothing.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.readers).await?;
+        db::query("SELECT 1 FROM meta LIMIT 1").fetch_optional(&self.readers).await?;
         timeout(STUCK, self.written()).await.unwrap_or(Err(StoreError::NotCommitted))
     }
 
@@ -145,23 +146,25 @@ impl Store {
 /// Gives a closure the type that [`Writer::run`] takes; inference alone does not find its lifetimes.
 pub(super) fn work<T, F>(work: F) -> F
 where
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
 {
     work
 }
 
 async fn savepoint<T>(
-    connection: &mut SqliteConnection,
-    work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
+    connection: &mut Connection,
+    work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let mut inner = connection.begin().await?;
-    let full = |error| match error {
+    db::query("SAVEPOINT work").execute(&mut *connection).await?;
+    let result = work(connection).await;
+    if result.is_err() {
+        db::query("ROLLBACK TO SAVEPOINT work").execute(&mut *connection).await?;
+    }
+    db::query("RELEASE SAVEPOINT work").execute(connection).await?;
+    result.map_err(|error| match error {
         StoreError::Database(error) if is_full(&error) => StoreError::Full,
         other => other,
-    };
-    let value = work(&mut inner).await.map_err(full)?;
-    inner.commit().await.map_err(|error| full(error.into()))?;
-    Ok(value)
+    })
 }
 
 /// Completions that are not written yet, with their places.
@@ -231,9 +234,10 @@ impl Group {
 
 /// The writer's own.
 struct Writing {
-    connection: SqliteConnection,
-    options: SqliteConnectOptions,
-    reserve: Reserve,
+    connection: Connection,
+    options: Options,
+    /// For a database in a file.
+    reserve: Option<Reserve>,
     said: Seldom,
     metrics: Arc<Metrics>,
     /// Completions that did not commit: nobody else remembers them.
@@ -248,7 +252,7 @@ impl Writing {
             if !gather(&mut group, &mut receiver).await {
                 closed.get_or_insert_with(Instant::now);
             }
-            if self.reserve.is_missing(Instant::now()) {
+            if self.reserve.as_mut().is_some_and(|reserve| reserve.is_missing(Instant::now())) {
                 group.refuse_publishes(&|| StoreError::Full);
             }
             if let Err((error, finishes)) = commit(&mut self.connection, group, &self.metrics).await {
@@ -270,11 +274,10 @@ impl Writing {
     async fn failed(&mut self, error: sqlx::Error, receiver: &mut mpsc::Receiver<Op>) {
         let full = is_full(&error);
         self.said.warn("the database did not take a group of writes; trying again", &error);
-        if full {
-            self.reserve.give_up(Instant::now());
+        if let (true, Some(reserve)) = (full, &mut self.reserve) {
+            reserve.give_up(Instant::now());
         }
-        // SQLite ends the transaction by itself after some errors. sqlx does not see that, and believes ever after to be
-        // inside of it.
+        // The connection may be gone, or in the middle of the transaction, or SQLite has ended that by itself.
         match self.options.connect().await {
             Ok(connection) => self.connection = connection,
             Err(error) => self.said.warn("connecting to the database anew failed; trying again", &error),
@@ -319,12 +322,18 @@ async fn gather(group: &mut Group, receiver: &mut mpsc::Receiver<Op>) -> bool {
 
 /// Writes the group in one transaction and answers everybody. On failure those who wait are told, and the
 /// completions, which nobody else remembers, come back.
-async fn commit(connection: &mut SqliteConnection, group: Group, metrics: &Metrics) -> Result<(), (sqlx::Error, Kept)> {
+async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) -> Result<(), (sqlx::Error, Kept)> {
     if group.len() == 0 {
         return Ok(());
     }
     let (begun, operations) = (Instant::now(), group.len());
-    let Group { publishes, finishes, works } = group;
+    let Group { mut publishes, finishes, works } = group;
+    if connection.kind() == Kind::Postgres {
+        // In one order on every node, or two that store the same events would wait for each other.
+        publishes.sort_by(|Publish { row: a, .. }, Publish { row: b, .. }| {
+            (&a.event.company, &a.event.id).cmp(&(&b.event.company, &b.event.id))
+        });
+    }
     let (rows, dones): (Vec<_>, Vec<_>) = publishes.into_iter().map(|publish| (publish.row, publish.done)).unzip();
     let mut answers = Vec::with_capacity(works.len());
     match write(connection, &rows, &finishes.completions, works, &mut answers).await {
@@ -351,21 +360,43 @@ async fn commit(connection: &mut SqliteConnection, group: Group, metrics: &Metri
     }
 }
 
+/// Writes the group in one transaction, within [`TOO_LONG`] where the database is elsewhere.
 async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     rows: &[NewDelivery],
     finishes: &[Completion],
     works: Vec<Work>,
     answers: &mut Vec<Done>,
 ) -> Result<Vec<Published>, sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let published = deliveries::insert(&mut transaction, rows).await?;
-    deliveries::finish(&mut transaction, finishes).await?;
+    match connection.kind() {
+        Kind::Sqlite => transact(connection, rows, finishes, works, answers).await,
+        Kind::Postgres => {
+            let transaction = transact(connection, rows, finishes, works, answers);
+            timeout(TOO_LONG, transaction).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        }
+    }
+}
+
+async fn transact(
+    connection: &mut Connection,
+    rows: &[NewDelivery],
+    finishes: &[Completion],
+    works: Vec<Work>,
+    answers: &mut Vec<Done>,
+) -> Result<Vec<Published>, sqlx::Error> {
+    let begin = match connection.kind() {
+        // At once as a writer: one that begins as a reader cannot become one where another has written since.
+        Kind::Sqlite => "BEGIN IMMEDIATE",
+        Kind::Postgres => "BEGIN",
+    };
+    db::query(begin).execute(&mut *connection).await?;
+    let published = deliveries::insert(connection, rows).await?;
+    deliveries::finish(connection, finishes).await?;
     for work in works {
-        answers.push(match work(&mut transaction).await {
+        answers.push(match work(connection).await {
             Ok(done) | Err(done) => done,
         });
     }
-    transaction.commit().await?;
+    db::query("COMMIT").execute(connection).await?;
     Ok(published)
 }

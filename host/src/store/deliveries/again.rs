@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 
+use super::super::db;
 use super::super::writer::work;
 use super::{COLUMNS, Claimed, claimed, first_id};
 use crate::domain::delivery::Status;
@@ -80,7 +81,7 @@ impl Store {
                      finished_at = NULL WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL AND lease IS NULL \
                      RETURNING {COLUMNS}"
                 );
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
+                let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
                 let query = query.bind(lease.as_ref().map(|(until, _)| *until));
                 let query = query.bind(lease.as_ref().map(|(_, process)| process.to_string()));
                 let row = query.bind(i64::from(lease.is_none())).fetch_optional(&mut *connection).await?;
@@ -89,7 +90,7 @@ impl Store {
                     return Ok(if lease.is_some() { Urged::Taken(Box::new(taken)) } else { Urged::Parked });
                 }
                 let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
-                let there = sqlx::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
+                let there = db::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
                 Ok(if there.is_some() { Urged::OnItsWay } else { Urged::Missing })
             })
         });
@@ -104,23 +105,23 @@ impl Store {
         let (first, end) = (first_id(replay.since), first_id(replay.until));
         // Counted beside the writer: the log may be long.
         let sql = format!("SELECT COUNT(*) FROM deliveries WHERE {WANTED} AND id >= $4 AND id < $5");
-        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(replay.company.as_str());
+        let query = db::query(AssertSqlSafe(sql)).bind(replay.company.as_str());
         let query = query.bind(replay.event_type.as_deref()).bind(replay.status.map(Status::name));
-        let count: i64 = query.bind(first.as_str()).bind(end.as_str()).fetch_one(&self.readers).await?;
+        let count: i64 = query.bind(first.as_str()).bind(end.as_str()).value(&self.readers).await?;
         if count == 0 {
             return Ok(0);
         }
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "SELECT COUNT(*) FROM replays WHERE company = $1";
-                let query = sqlx::query_scalar(sql).bind(replay.company.as_str());
-                let under_way: i64 = query.fetch_one(&mut *connection).await?;
+                let query = db::query(sql).bind(replay.company.as_str());
+                let under_way: i64 = query.value(&mut *connection).await?;
                 if under_way >= PER_COMPANY {
                     return Err(StoreError::Limit(format!(
                         "this company has {PER_COMPANY} replays under way, which is the most; wait until one is done"
                     )));
                 }
-                sqlx::query(
+                db::query(
                     "INSERT INTO replays (id, company, event_type, status, next_id, end_id, created_at) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 )
@@ -145,7 +146,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn replays_under_way(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT id FROM replays ORDER BY id LIMIT 100").fetch_all(&self.readers).await?)
+        Ok(db::query("SELECT id FROM replays ORDER BY id LIMIT 100").values(&self.readers).await?)
     }
 
     /// Marks the next few deliveries of a replay: they wait behind everything else of their webhook, and their schedule
@@ -157,18 +158,18 @@ impl Store {
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "SELECT company, event_type, status, next_id, end_id FROM replays WHERE id = $1";
-                let Some(replay) = sqlx::query(sql).bind(id.as_str()).fetch_optional(&mut *connection).await? else {
+                let Some(replay) = db::query(sql).bind(id.as_str()).fetch_optional(&mut *connection).await? else {
                     return Ok(ReplayStep::default());
                 };
-                let text = |column| replay.try_get::<String, _>(column);
-                let given = |column| replay.try_get::<Option<String>, _>(column);
+                let text = |column| replay.try_get::<String>(column);
+                let given = |column| replay.try_get::<Option<String>>(column);
                 let (company, from, end) = (text("company")?, text("next_id")?, text("end_id")?);
                 // As far as this step looks, whether or not it finds anything there.
                 let sql = "SELECT MAX(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id >= $2 AND id < $3 \
                            ORDER BY id LIMIT $4) AS looked_at";
-                let query = sqlx::query_scalar(sql).bind(company.as_str()).bind(from.as_str()).bind(end.as_str());
-                let Some(last): Option<String> = query.bind(STEP).fetch_one(&mut *connection).await? else {
-                    sqlx::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
+                let query = db::query(sql).bind(company.as_str()).bind(from.as_str()).bind(end.as_str());
+                let Some(last): Option<String> = query.bind(STEP).value(&mut *connection).await? else {
+                    db::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
                     return Ok(ReplayStep::default());
                 };
                 let sql = format!(
@@ -177,13 +178,13 @@ impl Store {
                      WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type) \
                      WHERE {WANTED} AND id >= $4 AND id <= $5 RETURNING event_type"
                 );
-                let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(company.as_str());
+                let query = db::query(AssertSqlSafe(sql)).bind(company.as_str());
                 let query = query.bind(given("event_type")?).bind(given("status")?).bind(from).bind(last.as_str());
-                let mut event_types: Vec<String> = query.fetch_all(&mut *connection).await?;
+                let mut event_types: Vec<String> = query.values(&mut *connection).await?;
                 event_types.sort();
                 event_types.dedup();
                 // Nothing comes between an id and the same with a zero behind it.
-                let query = sqlx::query("UPDATE replays SET next_id = $1 WHERE id = $2").bind(last + "0").bind(id);
+                let query = db::query("UPDATE replays SET next_id = $1 WHERE id = $2").bind(last + "0").bind(id);
                 query.execute(connection).await?;
                 Ok(ReplayStep { company, event_types })
             })

@@ -1,5 +1,6 @@
 //! How much waits, and how long it has been due.
 
+use super::super::db;
 use crate::domain::delivery::Waiting;
 use crate::store::{Store, StoreError};
 
@@ -22,11 +23,12 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn waiting(&self, now: i64) -> Result<Waiting, StoreError> {
-        let oldest_due = sqlx::query_scalar(OLDEST_DUE).bind(now).fetch_optional(&self.readers).await?;
-        let (unleased, parked, replayed, due): (i64, i64, i64, i64) =
-            sqlx::query_as(COUNT).fetch_one(&self.readers).await?;
-        let scheduled = unleased - parked - replayed;
-        Ok(Waiting { scheduled, leased: due - scheduled, parked, replayed, oldest_due })
+        let oldest_due = db::query(OLDEST_DUE).bind(now).value_if_any(&self.readers).await?;
+        let counts = db::query(COUNT).fetch_one(&self.readers).await?;
+        let count = |column| counts.try_get::<i64>(column);
+        let (parked, replayed) = (count("parked")?, count("replayed")?);
+        let scheduled = count("unleased")? - parked - replayed;
+        Ok(Waiting { scheduled, leased: count("due")? - scheduled, parked, replayed, oldest_due })
     }
 
     /// How many operations wait for the writer at this moment.
@@ -38,8 +40,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use sqlx::Row;
 
     use super::*;
     use crate::metrics::Metrics;
@@ -53,8 +53,8 @@ mod tests {
 
     async fn plan(store: &Store, sql: &'static str) -> String {
         let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql).bind(0).fetch_all(&store.readers).await.unwrap();
-        rows.into_iter().map(|(.., detail)| detail + "\n").collect()
+        let rows = db::query(sql).bind(0).fetch_all(&store.readers).await.unwrap();
+        rows.iter().map(|row| row.try_get::<String>("detail").unwrap() + "\n").collect()
     }
 
     /// Rows as the states make them: due, lease, parked.
@@ -66,7 +66,7 @@ mod tests {
              SELECT 'c', hex(randomblob(18)), hex(randomblob(18)), 't', 'wh_0198c0aa000070008000000000000000', \
              'pending', 0, 0, {due}, {lease}, {parked}, 0, NULL, 0, '[]', zeroblob(200) FROM n"
         );
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&store.readers).await.unwrap();
+        db::query(sqlx::AssertSqlSafe(sql)).execute(&store.readers).await.unwrap();
     }
 
     /// The plan says `USING INDEX` where it means that it would look for the row if it needed it: whether it does is in
@@ -80,8 +80,10 @@ mod tests {
             assert!(plan.contains(index), "{plan}");
         }
         let program = sqlx::AssertSqlSafe(format!("EXPLAIN {COUNT}"));
-        let program = sqlx::query(program).fetch_all(&store.readers).await.unwrap();
-        let steps = program.iter().map(|row| (row.get("opcode"), row.get("p1"), row.get("p4")));
+        let program = db::query(program).fetch_all(&store.readers).await.unwrap();
+        let steps = program
+            .iter()
+            .map(|row| (row.try_get("opcode").unwrap(), row.try_get("p1").unwrap(), row.try_get("p4").unwrap()));
         let steps: Vec<(String, i64, Option<String>)> = steps.collect();
         let is_table = |key: &Option<String>| !key.as_ref().is_some_and(|key| key.starts_with("k("));
         let opened = steps.iter().filter(|(code, _, key)| code == "OpenRead" && is_table(key));

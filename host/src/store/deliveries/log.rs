@@ -1,9 +1,9 @@
 //! The delivery log, as people look it up.
 
 use serde_json::value::RawValue;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::AssertSqlSafe;
 
+use super::super::db::{self, Row};
 use super::first_id;
 use crate::domain::delivery::{Attempt, Delivery, Status};
 use crate::domain::event::Event;
@@ -47,7 +47,7 @@ pub(super) fn list_sql(status: Option<Status>) -> String {
     )
 }
 
-fn delivery(row: &SqliteRow) -> Result<Delivery, sqlx::Error> {
+fn delivery(row: &Row) -> Result<Delivery, sqlx::Error> {
     let status: String = row.try_get("status")?;
     let attempts: i64 = row.try_get("attempt_count")?;
     let lease: Option<String> = row.try_get("lease")?;
@@ -67,7 +67,7 @@ fn delivery(row: &SqliteRow) -> Result<Delivery, sqlx::Error> {
     })
 }
 
-fn attempt(row: &SqliteRow) -> Result<Attempt, sqlx::Error> {
+fn attempt(row: &Row) -> Result<Attempt, sqlx::Error> {
     let number: i64 = row.try_get("number")?;
     let status_code: Option<i64> = row.try_get("status_code")?;
     let raw = |column| -> Result<Option<Box<RawValue>>, sqlx::Error> {
@@ -99,7 +99,7 @@ impl Store {
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let until = filter.until.map_or_else(|| "dlv_~".into(), first_id);
         let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
-        let rows = sqlx::query(sqlx::AssertSqlSafe(list_sql(filter.status)))
+        let rows = db::query(AssertSqlSafe(list_sql(filter.status)))
             .bind(company)
             .bind(before)
             .bind(first_id(filter.since.unwrap_or(0)))
@@ -128,13 +128,13 @@ impl Store {
             "SELECT {SHOWN}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
              AND webhook_id IS NOT NULL"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(company).bind(id);
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
         let Some(row) = query.fetch_optional(&self.readers).await? else {
             return Ok(None);
         };
         let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, request_headers, plugin \
                    FROM attempts WHERE delivery_id = $1 ORDER BY number";
-        let attempts = sqlx::query(sql).bind(id).fetch_all(&self.readers).await?;
+        let attempts = db::query(sql).bind(id).fetch_all(&self.readers).await?;
         let attempts = attempts.iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
         Ok(Some((delivery(&row)?, super::event(&row)?, attempts)))
     }

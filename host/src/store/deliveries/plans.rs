@@ -1,23 +1,24 @@
 //! The look-ups that run all the time must not slow down with what waits or with how long the log has grown: their
 //! plans, on the statements themselves.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
+use super::super::db::{self, Connection};
 use super::log::list_sql;
 use super::waiting::{DUE, FIRST_SCHEDULED, NEXT_DUE, PARKED, claim_sql};
 use crate::domain::delivery::Status;
 use crate::store::backend::Backend;
 
-async fn database() -> (tempfile::TempDir, SqliteConnection) {
+async fn database() -> (tempfile::TempDir, Connection) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("plans.db").display());
     let connection = Backend::open(&url).await.unwrap().connect().await.unwrap();
     (folder, connection)
 }
 
-async fn plan(connection: &mut SqliteConnection, sql: &str) -> String {
-    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(connection).await.unwrap();
-    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+async fn plan(connection: &mut Connection, sql: &str) -> String {
+    let rows = db::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("detail").unwrap() + "\n").collect()
 }
 
 #[tokio::test]

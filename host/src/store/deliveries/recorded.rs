@@ -1,5 +1,8 @@
 //! Past events, read again to try a plugin on them.
 
+use sqlx::AssertSqlSafe;
+
+use super::super::db;
 use super::{COLUMNS, Claimed, claimed};
 use crate::store::{Store, StoreError};
 
@@ -35,8 +38,8 @@ impl Store {
         };
         let sql = "SELECT MIN(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
                    LIMIT $3) AS looked_at";
-        let query = sqlx::query_scalar(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(LOOKED_AT);
-        let Some(floor): Option<String> = query.fetch_one(&self.readers).await? else {
+        let query = db::query(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(LOOKED_AT);
+        let Some(floor): Option<String> = query.value(&self.readers).await? else {
             return Ok(None);
         };
         let sql = format!(
@@ -44,7 +47,7 @@ impl Store {
              (SELECT w.id FROM webhooks w WHERE w.company = $1 AND w.plugin_name = $4 \
              AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let rows = db::query(AssertSqlSafe(sql))
             .bind(recorded.company.as_str())
             .bind(before.as_str())
             .bind(floor.as_str())

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
+use super::super::db::{self, Connection, Row};
 use super::super::writer::work;
 use super::{COLUMNS, Claimed, claimed};
 use crate::domain::id;
@@ -29,7 +30,7 @@ pub enum Parked {
 }
 
 /// A webhook, as company and event type, for which something lies in the database.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct WaitingLane {
     /// The company.
     pub company: String,
@@ -93,8 +94,8 @@ impl Store {
                 let (barrier, before): (Option<String>, _) = match parked {
                     Parked::Any | Parked::Replayed => (None, None),
                     Parked::Ordered { before } => {
-                        let query = sqlx::query_scalar(FIRST_SCHEDULED).bind(webhook.as_str());
-                        (query.fetch_one(&mut *connection).await?, before)
+                        let query = db::query(FIRST_SCHEDULED).bind(webhook.as_str());
+                        (query.value(&mut *connection).await?, before)
                     }
                 };
                 let end = barrier.iter().chain(&before).min().cloned().unwrap_or_else(|| END.into());
@@ -116,11 +117,11 @@ impl Store {
                 // What is left of an ordered webhook must not pass a delivery of it that waits for its retry.
                 let sql = "UPDATE deliveries SET due = NULL, lease = NULL, parked = 1 WHERE due <= $1 AND lease <> $2 \
                            AND webhook_id IN (SELECT id FROM webhooks WHERE ordered = 1)";
-                let query = sqlx::query(sql).bind(horizon).bind(process.to_string());
-                let parked = query.execute(&mut *connection).await?.rows_affected();
+                let query = db::query(sql).bind(horizon).bind(process.to_string());
+                let parked = query.execute(&mut *connection).await?;
                 let sql = "UPDATE deliveries SET due = $1, lease = NULL WHERE due <= $2 AND lease <> $3";
-                let query = sqlx::query(sql).bind(now).bind(horizon).bind(process.to_string());
-                Ok(parked + query.execute(connection).await?.rows_affected())
+                let query = db::query(sql).bind(now).bind(horizon).bind(process.to_string());
+                Ok(parked + query.execute(connection).await?)
             })
         });
         self.writer.run(work, |_| ()).await
@@ -141,8 +142,8 @@ impl Store {
                 let sql = "UPDATE deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id \
                            FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND lease IS NULL \
                            AND parked = 0 LIMIT $2)";
-                let query = sqlx::query(sql).bind(webhook).bind(PARK_STEP);
-                Ok(query.execute(connection).await?.rows_affected())
+                let query = db::query(sql).bind(webhook).bind(PARK_STEP);
+                Ok(query.execute(connection).await?)
             })
         });
         self.writer.run(work, |_| ()).await
@@ -153,7 +154,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        Ok(sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?)
+        Ok(db::query(NEXT_DUE).value(&self.readers).await?)
     }
 
     /// The enabled webhooks for which something is parked or to be replayed.
@@ -163,17 +164,28 @@ impl Store {
     pub async fn waiting_lanes(&self) -> Result<Vec<WaitingLane>, StoreError> {
         let exists = |parked| {
             format!(
-                "EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = webhooks.id AND d.status = 'pending' \
-                 AND d.lease IS NULL AND d.parked = {parked})"
+                "CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = webhooks.id \
+                 AND d.status = 'pending' AND d.lease IS NULL AND d.parked = {parked}) THEN 1 ELSE 0 END"
             )
         };
         let sql = format!(
             "SELECT company, event_type, parked, replayed FROM (SELECT company, event_type, {} AS parked, \
-             {} AS replayed FROM webhooks WHERE enabled = 1) AS lanes WHERE parked OR replayed",
+             {} AS replayed FROM webhooks WHERE enabled = 1) AS lanes WHERE parked = 1 OR replayed = 1",
             exists(1),
             exists(2)
         );
-        Ok(sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&self.readers).await?)
+        let rows = db::query(AssertSqlSafe(sql)).fetch_all(&self.readers).await?;
+        let lane = |row: &Row| -> Result<_, sqlx::Error> {
+            let flag = |column| Ok::<_, sqlx::Error>(row.try_get::<i64>(column)? == 1);
+            let (parked, replayed) = (flag("parked")?, flag("replayed")?);
+            Ok(WaitingLane {
+                company: row.try_get("company")?,
+                event_type: row.try_get("event_type")?,
+                parked,
+                replayed,
+            })
+        };
+        Ok(rows.iter().map(lane).collect::<Result<_, _>>()?)
     }
 
     /// When the newest delivery was made, as its identifier says: milliseconds since 1970.
@@ -186,7 +198,7 @@ impl Store {
                    SELECT (SELECT MIN(d.company) FROM deliveries d WHERE d.company > names.company) FROM names \
                    WHERE names.company IS NOT NULL) \
                    SELECT MAX((SELECT MAX(d.id) FROM deliveries d WHERE d.company = names.company)) FROM names";
-        let newest: Option<String> = sqlx::query_scalar(sql).fetch_one(&self.readers).await?;
+        let newest: Option<String> = db::query(sql).value(&self.readers).await?;
         Ok(newest.as_deref().and_then(id::made_at))
     }
 }
@@ -197,11 +209,11 @@ enum Key {
 }
 
 async fn claim(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     select: &str,
     (key, (until, process), limit): (Key, (i64, Arc<str>), u32),
 ) -> Result<Vec<Claimed>, StoreError> {
-    let query = sqlx::query(AssertSqlSafe(claim_sql(select)));
+    let query = db::query(AssertSqlSafe(claim_sql(select)));
     let (query, kind, end) = match key {
         Key::Now(now) => (query.bind(now), 0, END.to_owned()),
         Key::Webhook(id, kind, end) => (query.bind(id), kind, end),

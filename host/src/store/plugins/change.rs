@@ -4,8 +4,7 @@
 //! that it ran and any past delivery can be reproduced; [`Store::forget_versions`] drops it once retention has
 //! removed those attempts.
 
-use sqlx::SqliteConnection;
-
+use super::super::db::{self, Connection};
 use super::super::writer::work;
 use super::super::{Store, StoreError};
 use super::NewVersion;
@@ -81,9 +80,9 @@ impl Store {
             Box::pin(async move {
                 unused(connection, (&company, &name), None).await?;
                 hide(connection, (&company, &name), None, now).await?;
-                let query = sqlx::query("DELETE FROM plugins WHERE company = $1 AND name = $2");
+                let query = db::query("DELETE FROM plugins WHERE company = $1 AND name = $2");
                 let removed = query.bind(company).bind(name).execute(connection).await?;
-                Ok(removed.rows_affected() == 1)
+                Ok(removed == 1)
             })
         });
         self.writer.run(work, |_| ()).await
@@ -103,7 +102,7 @@ impl Store {
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "SELECT 1 FROM plugins WHERE company = $1 AND name = $2 AND active_digest = $3";
-                let query = sqlx::query(sql).bind(company.as_str()).bind(name.as_str()).bind(digest.as_str());
+                let query = db::query(sql).bind(company.as_str()).bind(name.as_str()).bind(digest.as_str());
                 if query.fetch_optional(&mut *connection).await?.is_some() {
                     return Err(StoreError::InUse(format!(
                         "version {digest} is the active one of plugin `{name}`; activate another first"
@@ -126,12 +125,12 @@ impl Store {
             Box::pin(async move {
                 let sql = "DELETE FROM plugin_versions WHERE (company, name, digest) IN (SELECT company, name, digest \
                            FROM plugin_versions WHERE removed_at < $1 ORDER BY removed_at LIMIT $2) RETURNING digest";
-                let query = sqlx::query_scalar(sql).bind(before).bind(FORGET_STEP);
-                let digests: Vec<String> = query.fetch_all(&mut *connection).await?;
+                let query = db::query(sql).bind(before).bind(FORGET_STEP);
+                let digests: Vec<String> = query.values(&mut *connection).await?;
                 for digest in &digests {
                     let sql = "DELETE FROM plugin_bytes WHERE digest = $1 \
                                AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE digest = $1)";
-                    sqlx::query(sql).bind(digest).execute(&mut *connection).await?;
+                    db::query(sql).bind(digest).execute(&mut *connection).await?;
                 }
                 Ok(i64::try_from(digests.len()).is_ok_and(|count| count == FORGET_STEP))
             })
@@ -141,16 +140,16 @@ impl Store {
 }
 
 /// Stores the version and, where it is the first, the plugin. False when it was there already.
-async fn insert(connection: &mut SqliteConnection, new: &NewVersion) -> Result<bool, StoreError> {
+async fn insert(connection: &mut Connection, new: &NewVersion) -> Result<bool, StoreError> {
     let sql = "INSERT INTO plugins (company, name, active_digest, created_at, updated_at) \
                VALUES ($1, $2, NULL, $3, $3) ON CONFLICT (company, name) DO NOTHING";
-    let query = sqlx::query(sql).bind(new.company.as_str()).bind(new.name.as_str()).bind(new.now);
+    let query = db::query(sql).bind(new.company.as_str()).bind(new.name.as_str()).bind(new.now);
     query.execute(&mut *connection).await?;
-    let query = sqlx::query("INSERT INTO plugin_bytes (digest, wasm) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING");
+    let query = db::query("INSERT INTO plugin_bytes (digest, wasm) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING");
     query.bind(new.digest.as_str()).bind(new.wasm.to_vec()).execute(&mut *connection).await?;
     let names = |names: &[String]| serde_json::to_string(names).map_err(|error| sqlx::Error::Encode(error.into()));
     // A version that was removed is new again when it is uploaded again.
-    let inserted = sqlx::query(
+    let inserted = db::query(
         "INSERT INTO plugin_versions (company, name, digest, size, exports, imports, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (company, name, digest) DO UPDATE \
          SET removed_at = NULL, created_at = excluded.created_at WHERE plugin_versions.removed_at IS NOT NULL",
@@ -164,13 +163,13 @@ async fn insert(connection: &mut SqliteConnection, new: &NewVersion) -> Result<b
     .bind(new.now)
     .execute(connection)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(inserted == 1)
 }
 
-async fn switch(connection: &mut SqliteConnection, to: &Activation) -> Result<bool, StoreError> {
+async fn switch(connection: &mut Connection, to: &Activation) -> Result<bool, StoreError> {
     unchanged(connection, (&to.company, &to.name), &to.followers).await?;
     let sql = "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL";
-    let query = sqlx::query(sql).bind(to.company.as_str()).bind(to.name.as_str()).bind(to.digest.as_str());
+    let query = db::query(sql).bind(to.company.as_str()).bind(to.name.as_str()).bind(to.digest.as_str());
     if query.fetch_optional(&mut *connection).await?.is_none() {
         return Err(StoreError::Changed(format!(
             "version {} of plugin `{}` has just been removed",
@@ -179,24 +178,24 @@ async fn switch(connection: &mut SqliteConnection, to: &Activation) -> Result<bo
     }
     let sql = "UPDATE plugins SET active_digest = $1, updated_at = $2 WHERE company = $3 AND name = $4 \
                AND (active_digest IS NULL OR active_digest <> $1)";
-    let query = sqlx::query(sql).bind(to.digest.as_str()).bind(to.now);
+    let query = db::query(sql).bind(to.digest.as_str()).bind(to.now);
     let switched = query.bind(to.company.as_str()).bind(to.name.as_str()).execute(connection).await?;
-    Ok(switched.rows_affected() == 1)
+    Ok(switched == 1)
 }
 
 /// Hides the versions of a plugin, or one of them, from every call; answers how many.
 async fn hide(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (company, name): (&str, &str),
     version: Option<&Digest>,
     now: i64,
 ) -> Result<u64, StoreError> {
     let sql = "UPDATE plugin_versions SET removed_at = $1 WHERE company = $2 AND name = $3 AND removed_at IS NULL \
                AND (CAST($4 AS TEXT) IS NULL OR digest = $4)";
-    let query = sqlx::query(sql).bind(now).bind(company).bind(name).bind(version.map(Digest::as_str));
-    let hidden = query.execute(&mut *connection).await?.rows_affected();
+    let query = db::query(sql).bind(now).bind(company).bind(name).bind(version.map(Digest::as_str));
+    let hidden = query.execute(&mut *connection).await?;
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND removed_at IS NOT NULL";
-    let removed: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(connection).await?;
+    let removed: i64 = db::query(sql).bind(company).value(connection).await?;
     if removed > REMOVED {
         return Err(StoreError::Limit(format!(
             "{REMOVED} removed versions of this company wait for retention to end, which is the most; wait until \
@@ -206,11 +205,11 @@ async fn hide(
     Ok(hidden)
 }
 
-async fn check_counts(connection: &mut SqliteConnection, company: &str, name: &str) -> Result<(), StoreError> {
+async fn check_counts(connection: &mut Connection, company: &str, name: &str) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM plugins WHERE company = $1";
-    let plugins: i64 = sqlx::query_scalar(sql).bind(company).fetch_one(&mut *connection).await?;
+    let plugins: i64 = db::query(sql).bind(company).value(&mut *connection).await?;
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2 AND removed_at IS NULL";
-    let versions: i64 = sqlx::query_scalar(sql).bind(company).bind(name).fetch_one(connection).await?;
+    let versions: i64 = db::query(sql).bind(company).bind(name).value(connection).await?;
     if plugins > PER_COMPANY {
         return Err(StoreError::Limit(format!(
             "this company has {PER_COMPANY} plugins, which is the most; remove one first: DELETE /plugins/{{name}}"

@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
-
+use super::super::db::{self, Connection, Row};
 use super::super::{Store, StoreError};
 use crate::domain::plugin::{Digest, owner};
 use crate::domain::webhook::Webhook;
@@ -31,7 +29,7 @@ pub struct Follower {
 const FOLLOWERS: &str = "SELECT id, event_type, config_digest FROM webhooks \
                          WHERE company = $1 AND plugin_name = $2 AND plugin_pin IS NULL ORDER BY id";
 
-fn follower(row: &SqliteRow) -> Result<Follower, sqlx::Error> {
+fn follower(row: &Row) -> Result<Follower, sqlx::Error> {
     let digest: String = row.try_get("config_digest")?;
     Ok(Follower {
         webhook: row.try_get("id")?,
@@ -46,7 +44,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn followers(&self, company: &str, name: &str) -> Result<Vec<Follower>, StoreError> {
-        let rows = sqlx::query(FOLLOWERS).bind(company).bind(name).fetch_all(&self.readers).await?;
+        let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(&self.readers).await?;
         Ok(rows.iter().map(follower).collect::<Result<_, _>>()?)
     }
 
@@ -55,19 +53,19 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn config(&self, digest: &Digest) -> Result<Option<Arc<str>>, StoreError> {
-        let query = sqlx::query_scalar("SELECT body FROM configs WHERE digest = $1").bind(digest.as_str());
-        let body: Option<String> = query.fetch_optional(&self.readers).await?;
+        let query = db::query("SELECT body FROM configs WHERE digest = $1").bind(digest.as_str());
+        let body: Option<String> = query.value_if_any(&self.readers).await?;
         Ok(body.map(Into::into))
     }
 }
 
 /// Checks that a plugin still has the followers whose configs were asked about.
 pub(super) async fn unchanged(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (company, name): (&str, &str),
     asked: &[Follower],
 ) -> Result<(), StoreError> {
-    let rows = sqlx::query(FOLLOWERS).bind(company).bind(name).fetch_all(connection).await?;
+    let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(connection).await?;
     let now = rows.iter().map(follower).collect::<Result<Vec<_>, _>>()?;
     if now != asked {
         return Err(StoreError::Changed(format!("the webhooks that use plugin `{name}` change all the time")));
@@ -76,10 +74,7 @@ pub(super) async fn unchanged(
 }
 
 /// Checks that a webhook would still run the version that was asked about its config.
-pub(in crate::store) async fn check_runs(
-    connection: &mut SqliteConnection,
-    webhook: &Webhook,
-) -> Result<(), StoreError> {
+pub(in crate::store) async fn check_runs(connection: &mut Connection, webhook: &Webhook) -> Result<(), StoreError> {
     let (Some(reference), Some(digest)) = (&webhook.plugin, &webhook.plugin_digest) else {
         return Ok(());
     };
@@ -89,7 +84,7 @@ pub(in crate::store) async fn check_runs(
             "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL"
         }
     };
-    let query = sqlx::query(sql).bind(owner(&webhook.company, &reference.name)).bind(reference.name.as_str());
+    let query = db::query(sql).bind(owner(&webhook.company, &reference.name)).bind(reference.name.as_str());
     if query.bind(digest.as_str()).fetch_optional(connection).await?.is_none() {
         return Err(StoreError::Changed(format!("the versions of plugin `{}` change all the time", reference.name)));
     }
@@ -98,14 +93,15 @@ pub(in crate::store) async fn check_runs(
 
 /// Refuses to go on while a webhook uses the plugin, or, where one is given, this version of it.
 pub(super) async fn unused(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (company, name): (&str, &str),
     version: Option<&Digest>,
 ) -> Result<(), StoreError> {
     let sql = "SELECT id, event_type FROM webhooks WHERE company = $1 AND plugin_name = $2 \
                AND (CAST($3 AS TEXT) IS NULL OR plugin_pin = $3) ORDER BY id";
-    let query = sqlx::query_as(sql).bind(company).bind(name).bind(version.map(Digest::as_str));
-    let users: Vec<(String, String)> = query.fetch_all(connection).await?;
+    let rows = db::query(sql).bind(company).bind(name).bind(version.map(Digest::as_str)).fetch_all(connection).await?;
+    let user = |row: &Row| Ok((row.try_get("id")?, row.try_get("event_type")?));
+    let users = rows.iter().map(user).collect::<Result<Vec<(String, String)>, sqlx::Error>>()?;
     if users.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! Webhooks that only fail: since when, and the end of it.
 
+use super::super::db;
 use super::super::writer::work;
 use super::super::{Store, StoreError, deliveries};
 use crate::domain::webhook::Webhook;
@@ -16,7 +17,7 @@ impl Store {
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
-                let query = sqlx::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
+                let query = db::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
                 query.execute(connection).await?;
                 Ok(())
             })
@@ -41,8 +42,8 @@ impl Store {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET enabled = 0, disabled_reason = $1, updated_at = $2 \
                            WHERE id = $3 AND enabled = 1 AND updated_at = $4";
-                let query = sqlx::query(sql).bind(reason).bind(now).bind(id).bind(updated_at);
-                if query.execute(&mut *connection).await?.rows_affected() == 0 {
+                let query = db::query(sql).bind(reason).bind(now).bind(id).bind(updated_at);
+                if query.execute(&mut *connection).await? == 0 {
                     return Ok(false);
                 }
                 if let Some(notice) = notice {
