@@ -9,6 +9,7 @@ mod multi;
 mod plugins;
 mod reserve;
 mod seal;
+mod transfer;
 mod webhooks;
 mod writer;
 
@@ -32,6 +33,7 @@ pub use deliveries::{
 pub use keys::KeyStore;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
+pub use transfer::{Told, transfer};
 pub use webhooks::Rotation;
 pub use writer::Publish;
 
@@ -103,6 +105,7 @@ impl Store {
     pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
         let backend = Backend::open(url).await?;
         let lock = backend.lock()?;
+        transfer::check_marks(&backend.readers).await?;
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
