@@ -12,10 +12,9 @@ use posthaste::store::KeyStore;
 use posthaste::{Service, Surroundings};
 use reqwest::Method;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::{binary, until};
+use crate::{Home, binary, until};
 
 #[derive(Parser)]
 struct Flags {
@@ -165,7 +164,7 @@ pub struct Host {
     compiler: PathBuf,
     clock: Arc<dyn Clock>,
     service: Option<Service>,
-    folder: TempDir,
+    home: Arc<Home>,
 }
 
 impl std::ops::Deref for Host {
@@ -189,27 +188,35 @@ impl Host {
 
     /// The same, by another clock.
     pub async fn at(clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_home(Arc::new(Home::new().await), clock, flags).await
+    }
+
+    /// Another node on the same database, by the same clock.
+    pub async fn beside(&self, flags: &[&str]) -> Self {
+        Self::in_home(self.home.clone(), self.clock.clone(), flags).await
+    }
+
+    async fn in_home(home: Arc<Home>, clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         let defaults = ["--allow-target=127.0.0.0/8", "--attempt-timeout=2s", "--retry-schedule=20ms,20ms,20ms"];
         let name = |flag: &str| flag.split('=').next().map(str::to_owned);
         let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
         let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
         let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
         let (client, compiler) = (Client::new("", ""), binary());
-        let mut host = Self { client, flags: all, compiler, clock, service: None, folder };
+        let mut host = Self { client, flags: all, compiler, clock, service: None, home };
         host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
         host.boot().await;
         host
     }
 
-    /// `sqlite://…`
-    pub fn database(&self) -> String {
-        format!("sqlite://{}", self.folder.path().join("posthaste.db").display())
+    /// Its database and its folder.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// The data directory.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.home.path()
     }
 
     /// From the next start on, this program is started for compiling.
@@ -218,8 +225,8 @@ impl Host {
     }
 
     async fn boot(&mut self) {
-        let data = format!("--data-dir={}", self.folder.path().display());
-        let database = format!("--database={}", self.database());
+        let data = format!("--data-dir={}", self.home.path().display());
+        let database = format!("--database={}", self.home.database());
         let flags = ["posthaste".to_owned(), data, database].into_iter().chain(self.flags.iter().cloned());
         let config = Flags::try_parse_from(flags).unwrap_or_else(|error| panic!("{error}")).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -236,7 +243,7 @@ impl Host {
         let now = SystemClock.now_ms();
         let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
         let random = std::array::from_fn(|_| rand_byte());
-        KeyStore::open(&self.database()).await.unwrap().create(&key, random).await.unwrap()
+        KeyStore::open(self.home.database()).await.unwrap().create(&key, random).await.unwrap()
     }
 
     /// A client of another company.

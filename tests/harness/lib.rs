@@ -1,5 +1,5 @@
-//! What the suite runs on: a host on a port of its own, a receiver whose answers can be set, a database file of its
-//! own. Everything is observed through the public contract.
+//! What the suite runs on: a host on a port of its own, a receiver whose answers can be set, a database of its own,
+//! of SQLite or PostgreSQL. Everything is observed through the public contract.
 
 // A harness may panic: that is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -7,17 +7,22 @@
 mod bombs;
 mod clock;
 mod frame;
+mod home;
 mod host;
 mod plugins;
+mod postgres;
 mod process;
 mod receiver;
+mod sqlite_only;
 
 pub use bombs::{BOMBS, bomb};
 pub use clock::{MovedClock, Standing};
+pub use home::{Database, Home, Kind, Value};
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
 pub use process::{Process, binary};
 pub use receiver::{Arrival, Receiver};
+pub use sqlite_only::sqlite_only;
 
 use std::future::Future;
 

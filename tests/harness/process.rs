@@ -1,14 +1,14 @@
 //! The real binary as a process of its own.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{Client, PATIENCE};
+use crate::{Client, Home, PATIENCE};
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
@@ -45,38 +45,38 @@ impl Process {
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
-    /// Starts `serve` in `folder`, with a key of company `acme`.
-    pub async fn serve(folder: &Path, flags: &[&str]) -> Self {
-        Self::serve_in(&[], folder, flags).await
+    /// Starts `serve` in `home`, with a key of company `acme`.
+    pub async fn serve(home: &Home, flags: &[&str]) -> Self {
+        Self::serve_in(&[], home, flags).await
     }
 
     /// The same, with these environment variables.
-    pub async fn serve_in(environment: &[(&str, &str)], folder: &Path, flags: &[&str]) -> Self {
-        let key = new_key("acme", &database_in(folder)).await;
-        let started = Self::start(folder, key, |command| {
+    pub async fn serve_in(environment: &[(&str, &str)], home: &Home, flags: &[&str]) -> Self {
+        let key = new_key("acme", home.database()).await;
+        let started = Self::start(home, key, |command| {
             command.envs(environment.iter().copied()).args(flags);
         });
         started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
     }
 
-    /// Starts `serve` in `folder`, with a key that is there already and what `more` adds to the command. Answers what it
+    /// Starts `serve` in `home`, with a key that is there already and what `more` adds to the command. Answers what it
     /// said where it ended instead.
-    pub async fn start(folder: &Path, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
-        Self::start_by(Command::new(binary()), folder, key, more).await
+    pub async fn start(home: &Home, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
+        Self::start_by(Command::new(binary()), home, key, more).await
     }
 
     /// The same, where this command starts the binary with the arguments that follow.
     pub async fn start_by(
         mut command: Command,
-        folder: &Path,
+        home: &Home,
         key: String,
         more: impl FnOnce(&mut Command),
     ) -> Result<Self, String> {
-        let database = database_in(folder);
+        let database = home.database().to_owned();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")
-            .arg(folder)
+            .arg(home.path())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         more(&mut command);
@@ -140,10 +140,6 @@ impl Process {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
         status.code().unwrap_or(-1)
     }
-}
-
-fn database_in(folder: &Path) -> String {
-    format!("sqlite://{}", folder.join("posthaste.db").display())
 }
 
 async fn new_key(company: &str, database: &str) -> String {

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Answer, Client, Host, Receiver, until};
+use posthaste_tests::{Answer, Client, Host, Kind, Receiver, until};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 const NDJSON: &str = "application/x-ndjson";
 /// Events that [`subscribe`] sends.
@@ -240,10 +239,20 @@ async fn the_same_id_twice_is_one_delivery() {
 #[tokio::test]
 async fn what_the_database_does_not_take_is_told_line_by_line() {
     let (host, receiver) = subscribed().await;
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.event_id = 'no' \
-                  BEGIN SELECT RAISE(ABORT, 'no'); END";
-    sqlx::raw_sql(refuse).execute(&mut connection).await.unwrap();
+    let (refuse, no_more) = match host.home().kind() {
+        Kind::Sqlite => (
+            "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.event_id = 'no' \
+             BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "DROP TRIGGER refuse",
+        ),
+        Kind::Postgres => (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
+             CREATE TRIGGER refuse BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.event_id = 'no') \
+             EXECUTE FUNCTION refuse()",
+            "DROP TRIGGER refuse ON deliveries",
+        ),
+    };
+    host.home().sql(refuse).await;
     let lines = "{\"type\":\"t\",\"data\":1,\"id\":\"no\"}\n{\"type\":\"t\"}";
     let answer = batch(&host, lines).await.expect(202);
     assert_eq!(answer["accepted"], 0);
@@ -251,7 +260,7 @@ async fn what_the_database_does_not_take_is_told_line_by_line() {
         (&answer["results"][0]["error"]["status"], &answer["results"][1]["error"]["status"]),
         (&json!(503), &json!(422))
     );
-    sqlx::raw_sql("DROP TRIGGER refuse").execute(&mut connection).await.unwrap();
+    host.home().sql(no_more).await;
     // The writer may still be telling everybody that it failed.
     until("the database takes it", || async { (batch(&host, lines).await.expect(202)["accepted"] == 1).then_some(()) })
         .await;

@@ -6,7 +6,7 @@ use std::io::Error;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use posthaste_tests::{Process, Receiver};
+use posthaste_tests::{Home, Process, Receiver};
 use serde_json::json;
 
 fn bodies(receiver: &Receiver) -> HashSet<String> {
@@ -15,11 +15,11 @@ fn bodies(receiver: &Receiver) -> HashSet<String> {
 
 #[tokio::test]
 async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Home::new().await;
     let receiver = Receiver::start().await;
     // Its answers never end: at the kill some are in flight, some queued in memory.
     receiver.answer(|_, _| Response::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, Error>>())));
-    let process = Process::serve(folder.path(), &[]).await;
+    let process = Process::serve(&folder, &[]).await;
     let hook = json!({"type": "t", "target_url": receiver.url("/")});
     process.client.post("/webhooks", &hook).await.expect(201);
     let mut tasks = Vec::new();
@@ -40,7 +40,7 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
     drop(receiver);
     let late = Receiver::start().await;
     let schedule = ["200ms"; 50].join(",");
-    let process = Process::serve(folder.path(), &["--retry-schedule", &schedule]).await;
+    let process = Process::serve(&folder, &["--retry-schedule", &schedule]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": late.url("/")})).await.expect(200);
     late.wait_for(200).await;
     assert_eq!(bodies(&late).len(), 200);
@@ -48,7 +48,7 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Home::new().await;
     let receiver = Receiver::start().await;
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
@@ -56,7 +56,7 @@ async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
         let _ = tokio::task::block_in_place(|| held.lock().unwrap().recv());
         StatusCode::OK.into_response()
     });
-    let process = Process::serve(folder.path(), &[]).await;
+    let process = Process::serve(&folder, &[]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     let client = process.client.clone();
     let delivery = client.publish("t", &json!(1)).await;
@@ -68,7 +68,7 @@ async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
     .await;
     release.send(()).unwrap();
     assert_eq!(stopping.await.unwrap(), 0);
-    let process = Process::serve(folder.path(), &[]).await;
+    let process = Process::serve(&folder, &[]).await;
     assert_eq!(process.client.get(&format!("/deliveries/{delivery}")).await.expect(200)["status"], "delivered");
     assert_eq!(receiver.arrivals().len(), 1);
 }

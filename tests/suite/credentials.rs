@@ -2,7 +2,7 @@
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Host, Process, Receiver, Standing, until};
+use posthaste_tests::{Home, Host, Process, Receiver, Standing, until};
 use serde_json::json;
 
 #[tokio::test]
@@ -77,12 +77,11 @@ async fn a_platform_key_names_the_company() {
 
 #[tokio::test]
 async fn the_keys_command_works_beside_a_running_server() {
-    let folder = tempfile::tempdir().unwrap();
-    let process = Process::serve(folder.path(), &[]).await;
-    let database = format!("sqlite://{}", folder.path().join("posthaste.db").display());
+    let folder = Home::new().await;
+    let process = Process::serve(&folder, &[]).await;
     let keys = |args: &[&str]| {
         let all: Vec<String> =
-            ["keys"].iter().chain(args).chain(&["--database", &database]).map(ToString::to_string).collect();
+            ["keys"].iter().chain(args).chain(&["--database", folder.database()]).map(ToString::to_string).collect();
         Process::run(all)
     };
     let (status, created, _) = keys(&["create", "--company", "acme", "--scopes", "events,webhooks:read"]).await;

@@ -1,7 +1,7 @@
 //! Ways around the address guard that must not be there.
 
 use axum::response::IntoResponse;
-use posthaste_tests::{Host, Process, Receiver};
+use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
 
 #[tokio::test]
@@ -58,13 +58,13 @@ async fn another_protocols_port_is_for_allowed_addresses() {
 
 #[tokio::test]
 async fn no_proxy_of_the_environment_is_asked() {
-    let (folder, receiver, proxy) = (tempfile::tempdir().unwrap(), Receiver::start().await, Receiver::start().await);
+    let (folder, receiver, proxy) = (Home::new().await, Receiver::start().await, Receiver::start().await);
     let address = proxy.url("");
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     let mut environment: Vec<_> = names.map(|name| (name, address.as_str())).into();
     environment.extend([("no_proxy", ""), ("NO_PROXY", "")]);
     let flags = ["--retry-schedule=20ms", "--attempt-timeout=1s"];
-    let process = Process::serve_in(&environment, folder.path(), &flags).await;
+    let process = Process::serve_in(&environment, &folder, &flags).await;
     let client = &process.client;
     client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     client.delivery(&client.publish("t", &json!(1)).await, "delivered").await;

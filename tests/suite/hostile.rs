@@ -8,23 +8,22 @@ mod proposals;
 mod uploads;
 mod wasi;
 
-use posthaste_tests::{Client, Process, Receiver, guest};
+use posthaste_tests::{Client, Home, Process, Receiver, guest};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// A host with a hostile company `acme` and an innocent one, which has a plugin too.
 struct Stage {
     process: Process,
     neighbour: Client,
     receiver: Receiver,
-    _folder: TempDir,
+    _folder: Home,
 }
 
 impl Stage {
     async fn set() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Home::new().await;
         // A failed attempt is looked at, not repeated.
-        let process = Process::serve(folder.path(), &["--retry-schedule", "1h"]).await;
+        let process = Process::serve(&folder, &["--retry-schedule", "1h"]).await;
         let (neighbour, receiver) = (process.company("neighbour").await, Receiver::start().await);
         neighbour.upload("innocent", &guest("pass")).await.expect(201);
         subscribe(&neighbour, &receiver, "innocent", Some("innocent")).await;

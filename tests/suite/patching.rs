@@ -4,7 +4,6 @@ use http::Method;
 use posthaste::domain::credential::Scopes;
 use posthaste_tests::{Answer, Client, Host, Receiver, shipped, until};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 async fn patch(client: &Client, id: &str, body: &Value) -> Answer {
     client.call(Method::PATCH, &format!("/webhooks/{id}"), &[], body.to_string()).await
@@ -220,21 +219,18 @@ async fn enabling_takes_the_hosts_reason_back() {
     let id = host.post("/webhooks", &hook).await.expect(201)["id"].as_str().unwrap().to_owned();
     let disable = "UPDATE webhooks SET enabled = 0, disabled_reason = 'gone', failing_since = 7";
     host.stop().await;
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    sqlx::raw_sql(disable).execute(&mut connection).await.unwrap();
+    host.home().sql(disable).await;
     host.restart().await;
     for body in [json!({"name": "kept"}), json!({"enabled": false})] {
         let webhook = patch(&host, &id, &body).await.expect(200);
         assert_eq!((&webhook["enabled"], &webhook["disabled_reason"]), (&json!(false), &json!("gone")), "{body}");
     }
-    sqlx::raw_sql("UPDATE webhooks SET failing_since = 7").execute(&mut connection).await.unwrap();
+    host.home().sql("UPDATE webhooks SET failing_since = 7").await;
     let webhook = patch(&host, &id, &json!({"enabled": true})).await.expect(200);
     assert_eq!((&webhook["enabled"], &webhook["disabled_reason"]), (&json!(true), &Value::Null));
     let since = "SELECT failing_since FROM webhooks";
     until("it counts from the beginning again", || async {
-        let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-        let since: Option<i64> = sqlx::query_scalar(since).fetch_one(&mut connection).await.unwrap();
-        since.is_none().then_some(())
+        host.home().value::<Option<i64>>(since).await.is_none().then_some(())
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Every error is a problem (RFC 9457), whatever went wrong.
 
 use http::Method;
-use posthaste_tests::{Host, Process};
+use posthaste_tests::{Home, Host, Process, sqlite_only};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -105,26 +105,27 @@ async fn a_bad_setting_is_explained() {
 #[tokio::test]
 async fn a_database_sealed_under_another_key_is_not_served() {
     use base64::Engine;
-    let folder = tempfile::tempdir().unwrap();
-    Process::serve(folder.path(), &[]).await.terminate().await;
+    let folder = Home::new().await;
+    Process::serve(&folder, &[]).await.terminate().await;
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(folder.path().join("posthaste.key")).unwrap());
     assert_eq!(mode & 0o777, 0o600);
     let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
-    let database = format!("sqlite://{}", folder.path().join("posthaste.db").display());
-    let args = ["serve", "--listen", "127.0.0.1:0", "--secret-key", &key, "--database", &database];
+    let args = ["serve", "--listen", "127.0.0.1:0", "--secret-key", &key, "--database", folder.database()];
     let (status, _, error) = Process::run(args).await;
     assert!(status == 1 && error.contains("--secret-key"), "{error}");
 }
 
 #[tokio::test]
 async fn a_database_is_served_by_one_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = Process::serve(folder.path(), &[]).await;
-    let (data, database) = (folder.path().display().to_string(), folder.path().join("posthaste.db"));
-    let database = format!("sqlite://{}", database.display());
-    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", &database];
+    if sqlite_only("the lock file") {
+        return;
+    }
+    let folder = Home::new().await;
+    let first = Process::serve(&folder, &[]).await;
+    let data = folder.path().display().to_string();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", folder.database()];
     let (status, _, error) = Process::run(args).await;
     assert!(status == 1 && error.contains("another posthaste serves this database"), "{error}");
     first.kill().await;
-    Process::serve(folder.path(), &[]).await.client.get("/webhooks").await.expect(200);
+    Process::serve(&folder, &[]).await.client.get("/webhooks").await.expect(200);
 }

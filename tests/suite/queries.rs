@@ -2,7 +2,6 @@
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
 
 #[tokio::test]
 async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
@@ -90,15 +89,15 @@ async fn limits_cursors_and_instants_of_any_text_are_answered() {
 async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
     let mut host = Host::start().await;
     host.stop().await;
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) \
+    let id = host.home().kind().hex("i", 12);
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) \
         INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, due, \
-        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || printf('%012x', i), 'e' || i, 't', \
-        'wh_' || (i % 1000), 'pending', 0, 0, CASE WHEN i % 2 THEN 4000000000000 + i END, 1 - i % 2, 0, 0, '[]', '1' \
-        FROM n";
-    sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut connection).await.unwrap();
-    sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || {id}, 'e' || i, 't', \
+        'wh_' || (i % 1000), 'pending', 0, 0, CASE WHEN i % 2 = 1 THEN 4000000000000 + i END, 1 - i % 2, 0, 0, '[]', '1' \
+        FROM n"
+    );
+    host.home().sql(&fill).await;
     host.restart().await;
     let receiver = Receiver::start().await;
     host.post("/webhooks", &json!({"type": "live", "target_url": receiver.url("/")})).await.expect(201);

@@ -4,7 +4,6 @@ use http::Method;
 use posthaste::domain::credential::Scopes;
 use posthaste_tests::{Answer, Arrival, Client, Host, Receiver, verify};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 async fn subscribed(host: &Host, receiver: &Receiver) -> (String, String) {
     let created = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
@@ -61,11 +60,8 @@ async fn both_secrets_sign_until_the_overlap_ends() {
     assert!(fits(&arrival, &first) && fits(&arrival, &second));
     assert_ne!(arrival.header("webhook-signature").split(' ').next().unwrap(), newest);
     assert!(host.get(&format!("/webhooks/{id}")).await.expect(200).get("signing_secret").is_none());
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    let (sealed, until): (Vec<u8>, i64) = sqlx::query_as("SELECT previous_secret, previous_until FROM webhooks")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let sealed: Vec<u8> = host.home().value("SELECT previous_secret FROM webhooks").await;
+    let until: i64 = host.home().value("SELECT previous_until FROM webhooks").await;
     let plain = posthaste::outbound::sign::parse_secret(&first).unwrap();
     assert!(!sealed.windows(plain.len()).any(|part| part == plain), "it is kept encrypted");
     let day = 24 * 60 * 60 * 1000;
@@ -73,14 +69,12 @@ async fn both_secrets_sign_until_the_overlap_ends() {
     assert!((day - 600_000..=day).contains(&left), "{left}");
     // As if the day were over.
     host.stop().await;
-    sqlx::raw_sql("UPDATE webhooks SET previous_until = 1000").execute(&mut connection).await.unwrap();
+    host.home().sql("UPDATE webhooks SET previous_until = 1000").await;
     host.restart().await;
     let arrival = sent(&host, &receiver).await;
     assert!(!fits(&arrival, &first) && fits(&arrival, &second) && signatures(&arrival) == 1);
     host.call(Method::PATCH, &format!("/webhooks/{id}"), &[], r#"{"name":"n"}"#).await.expect(200);
-    let kept: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT previous_secret FROM webhooks").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(kept, None);
+    assert_eq!(host.home().value::<Option<Vec<u8>>>("SELECT previous_secret FROM webhooks").await, None);
 }
 
 #[tokio::test]

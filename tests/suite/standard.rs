@@ -3,7 +3,6 @@
 use http::Method;
 use posthaste_tests::{Client, Host, Receiver, guest, shipped};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 async fn names(host: &Client, query: &str) -> (Vec<String>, Value) {
     let list = host.get(&format!("/plugins{query}")).await.expect(200);
@@ -86,15 +85,13 @@ async fn after_an_upgrade_the_earlier_version_is_still_there_for_those_who_pin_i
     let mut host = Host::start().await;
     let new = host.get("/plugins/std-mask").await.expect(200)["digest"].clone();
     host.stop().await;
-    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
     let old = "0".repeat(64);
     for sql in [
-        "UPDATE plugin_versions SET digest = $1 WHERE name = 'std-mask'",
-        "UPDATE plugins SET active_digest = $1 WHERE name = 'std-mask'",
+        format!("UPDATE plugin_versions SET digest = '{old}' WHERE name = 'std-mask'"),
+        format!("UPDATE plugins SET active_digest = '{old}' WHERE name = 'std-mask'"),
     ] {
-        sqlx::query(sql).bind(&old).execute(&mut database).await.unwrap();
+        host.home().sql(&sql).await;
     }
-    database.close().await.unwrap();
     for _ in 0..2 {
         host.restart().await;
         let plugin = host.get("/plugins/std-mask").await.expect(200);

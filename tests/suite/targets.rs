@@ -1,6 +1,6 @@
 //! Which addresses may be reached.
 
-use posthaste_tests::{Host, Process, Receiver};
+use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
 
 async fn refused(host: &Host, url: &str, part: &str) {
@@ -53,17 +53,17 @@ async fn a_name_for_loopback_is_refused_unless_loopback_is_allowed() {
     host.post("/webhooks", &json!({"type": "t", "target_url": url})).await.expect(201);
     host.publish("t", &json!(1)).await;
     receiver.first().await;
-    let folder = tempfile::tempdir().unwrap();
-    let strict = Process::serve(folder.path(), &["--allow-target", "192.0.2.7"]).await;
+    let folder = Home::new().await;
+    let strict = Process::serve(&folder, &["--allow-target", "192.0.2.7"]).await;
     strict.client.post("/webhooks", &json!({"type": "t", "target_url": "https://127.0.0.1/"})).await.expect(201);
 }
 
 #[tokio::test]
 async fn the_environments_proxies_are_ignored() {
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
     // Nothing listens there: a client that went by the proxy would fail.
     let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9"));
-    let process = Process::serve_in(&proxies, folder.path(), &[]).await;
+    let process = Process::serve_in(&proxies, &folder, &[]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     process.client.publish("t", &json!(1)).await;
     receiver.first().await;
@@ -71,10 +71,9 @@ async fn the_environments_proxies_are_ignored() {
 
 #[tokio::test]
 async fn missing_ca_certificates_are_explained() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, database) = (folder.path().display().to_string(), folder.path().join("p.db"));
-    let database = format!("sqlite://{}", database.display());
-    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", &database];
+    let folder = Home::new().await;
+    let data = folder.path().display().to_string();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", folder.database()];
     let (status, _, error) = Process::run_in(&[("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "")], args).await;
     assert!(status == 1 && error.contains("install the package ca-certificates or set SSL_CERT_FILE"), "{error}");
 }

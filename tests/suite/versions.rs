@@ -3,7 +3,6 @@
 use http::Method;
 use posthaste_tests::{Answer, Client, Host, Receiver, guest, shipped, until};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 async fn candidate(host: &Client, name: &str, wasm: &[u8]) -> Answer {
     let path = format!("/plugins/{name}?activate=false");
@@ -95,12 +94,13 @@ async fn a_prefix_that_names_several_versions_is_refused() {
     let mut host = Host::start().await;
     host.upload("p", &guest("pass")).await.expect(201);
     host.stop().await;
-    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
-    let twice = "INSERT INTO plugin_versions SELECT company, name, $1, size, exports, imports, created_at, NULL \
-                 FROM plugin_versions WHERE name = 'p' LIMIT 1";
     for last in ["0", "1"] {
         let same = format!("{}{last}", "a".repeat(63));
-        sqlx::query(twice).bind(same).execute(&mut database).await.unwrap();
+        let twice = format!(
+            "INSERT INTO plugin_versions SELECT company, name, '{same}', size, exports, imports, created_at, NULL \
+             FROM plugin_versions WHERE name = 'p' LIMIT 1"
+        );
+        host.home().sql(&twice).await;
     }
     host.restart().await;
     for answer in [
@@ -217,11 +217,12 @@ async fn what_waits_for_retention_is_bounded() {
     let first = digest(&host.upload("p", &guest("pass")).await.expect(201));
     host.upload("p", &guest("drop")).await.expect(201);
     host.stop().await;
-    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
-    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO \
-        plugin_versions SELECT 'acme', 'gone', printf('%064x', i), 1, '[]', '[]', 1, 4000000000000 FROM n";
-    sqlx::raw_sql(fill).execute(&mut database).await.unwrap();
-    database.close().await.unwrap();
+    let digest = host.home().kind().hex("i", 64);
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO \
+        plugin_versions SELECT 'acme', 'gone', {digest}, 1, '[]', '[]', 1, 4000000000000 FROM n"
+    );
+    host.home().sql(&fill).await;
     host.restart().await;
     for path in ["/plugins/p".to_owned(), format!("/plugins/p/versions/{first}")] {
         assert!(host.delete(&path, &Value::Null).await.problem(422).contains("1000 removed versions"));
@@ -230,11 +231,8 @@ async fn what_waits_for_retention_is_bounded() {
 }
 
 async fn kept(host: &Host) -> i64 {
-    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
     let sql = "SELECT COUNT(*) FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest WHERE v.company <> ''";
-    let versions = sqlx::query_scalar(sql).fetch_one(&mut database).await.unwrap();
-    database.close().await.unwrap();
-    versions
+    host.home().value(sql).await
 }
 
 #[tokio::test]
@@ -269,25 +267,17 @@ async fn a_database_of_the_first_schema_keeps_its_plugins() {
     let folder = tempfile::tempdir().unwrap();
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/migrations/0001_init.sql");
     std::fs::copy(schema, folder.path().join("0001_init.sql")).unwrap();
-    let old = folder.path().join("old.db");
-    let mut database = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", old.display())).await.unwrap();
-    sqlx::migrate::Migrator::new(folder.path()).await.unwrap().run(&mut database).await.unwrap();
-    let file = host.database().replace("sqlite://", "");
     let columns = "id, company, event_type, target_url, challenge, name, enabled, disabled_reason, plugin_name, \
         plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, signing_secret, created_at, updated_at";
     let copy = format!(
-        "ATTACH '{file}' AS new; INSERT INTO webhooks SELECT {columns} FROM new.webhooks; \
-         INSERT INTO meta SELECT * FROM new.meta; INSERT INTO api_keys SELECT * FROM new.api_keys; \
-         INSERT INTO configs SELECT * FROM new.configs; INSERT INTO plugins SELECT * FROM new.plugins WHERE company <> ''; \
+        "INSERT INTO webhooks SELECT {columns} FROM later.webhooks; \
+         INSERT INTO meta SELECT * FROM later.meta; INSERT INTO api_keys SELECT * FROM later.api_keys; \
+         INSERT INTO configs SELECT * FROM later.configs; \
+         INSERT INTO plugins SELECT * FROM later.plugins WHERE company <> ''; \
          INSERT INTO plugin_versions SELECT company, name, digest, size, exports, imports, wasm, created_at \
-         FROM new.plugin_versions JOIN new.plugin_bytes USING (digest) WHERE company <> ''; DETACH new"
+         FROM later.plugin_versions JOIN later.plugin_bytes USING (digest) WHERE company <> ''"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(copy)).execute(&mut database).await.unwrap();
-    database.close().await.unwrap();
-    for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{file}{suffix}"));
-    }
-    std::fs::rename(old, &file).unwrap();
+    host.home().go_back(folder.path(), &copy).await;
 
     host.restart().await;
     assert_eq!(host.get("/plugins/mask").await.expect(200)["data"], json!([version]));
@@ -307,9 +297,7 @@ async fn an_attempt_without_an_active_version_says_so() {
     host.upload("p", &guest("pass")).await.expect(201);
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "plugin": "p"})).await.expect(201);
     host.stop().await;
-    let mut database = SqliteConnection::connect(&host.database()).await.unwrap();
-    sqlx::query("UPDATE plugins SET active_digest = NULL").execute(&mut database).await.unwrap();
-    database.close().await.unwrap();
+    host.home().sql("UPDATE plugins SET active_digest = NULL").await;
     host.restart().await;
     let delivery = host.delivery(&host.publish("t", &json!(1)).await, "failed").await;
     let plugin = &delivery["attempts"][0]["plugin"];

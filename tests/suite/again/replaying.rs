@@ -9,7 +9,6 @@ use http::{Method, StatusCode};
 use posthaste::domain::time::rfc3339;
 use posthaste_tests::{Arrival, Client, Host, MovedClock, Receiver, until};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 const EVER: &str = "2020-01-01T00:00:00Z";
 
@@ -222,13 +221,15 @@ async fn bad_input_is_refused_and_says_where() {
 
 /// A log of so many deliveries to webhook `webhook`, all delivered in this minute.
 async fn fill(host: &Host, webhook: &str, now_ms: i64) {
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
+    let (from, home) = (now_ms - 60_000, host.home());
+    let id = home.kind().hex(&format!("{from} + i"), 12);
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
         INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
-        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || printf('%012x', $1 + i), 'e' || i, \
-        't', $2, 'delivered', 1, 0, 0, $1, $1, '[]', '1' FROM n";
-    sqlx::query(fill).bind(now_ms - 60_000).bind(webhook).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || {id}, 'e' || i, 't', '{webhook}', 'delivered', 1, 0, 0, \
+        {from}, {from}, '[]', '1' FROM n"
+    );
+    home.sql(&fill).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use posthaste_tests::Process;
+use posthaste_tests::{Home, Process};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
@@ -43,17 +43,17 @@ fn self_signed(name: &str) -> TlsAcceptor {
 }
 
 /// A process that trusts this authority alone.
-async fn trusting(authority: &Authority, folder: &std::path::Path) -> Process {
-    let file = folder.join("ca.pem");
+async fn trusting(authority: &Authority, home: &Home) -> Process {
+    let file = home.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
     let trust = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", "")];
-    Process::serve_in(&trust, folder, &["--retry-schedule=20ms,20ms,20ms", "--attempt-timeout=1s"]).await
+    Process::serve_in(&trust, home, &["--retry-schedule=20ms,20ms,20ms", "--attempt-timeout=1s"]).await
 }
 
 #[tokio::test]
 async fn a_certificate_that_does_not_fit_is_named_and_a_mended_one_heals() {
-    let (folder, ca) = (tempfile::tempdir().unwrap(), authority("trusted"));
-    let process = trusting(&ca, folder.path()).await;
+    let (folder, ca) = (Home::new().await, authority("trusted"));
+    let process = trusting(&ca, &folder).await;
     let good = signed(&ca, "127.0.0.1", 2999);
     for (bad, error) in [
         (self_signed("127.0.0.1"), "TLS: the certificate is not signed by an authority that this system trusts"),
@@ -78,8 +78,8 @@ async fn a_certificate_that_does_not_fit_is_named_and_a_mended_one_heals() {
 
 #[tokio::test]
 async fn a_handshake_that_fails_is_named() {
-    let (folder, ca) = (tempfile::tempdir().unwrap(), authority("trusted"));
-    let process = trusting(&ca, folder.path()).await;
+    let (folder, ca) = (Home::new().await, authority("trusted"));
+    let process = trusting(&ca, &folder).await;
     let good = signed(&ca, "127.0.0.1", 2999);
     for (kind, error) in [
         ("plaintext", "TLS: the receiver does not speak TLS on this port"),
@@ -121,8 +121,8 @@ async fn a_handshake_that_fails_is_named() {
 
 #[tokio::test]
 async fn a_tls_connection_is_used_again() {
-    let (folder, ca) = (tempfile::tempdir().unwrap(), authority("trusted"));
-    let process = trusting(&ca, folder.path()).await;
+    let (folder, ca) = (Home::new().await, authority("trusted"));
+    let process = trusting(&ca, &folder).await;
     let (good, requests) = (signed(&ca, "localhost", 2999), Arc::new(AtomicUsize::new(0)));
     let counted = requests.clone();
     let raw = Raw::start(move |_, stream| {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use posthaste_tests::{Client, Process, Receiver, guest};
+use posthaste_tests::{Client, Home, Process, Receiver, guest};
 use serde_json::json;
 
 use super::subscribe;
@@ -36,10 +36,10 @@ async fn a_neighbour_stays_quick_while_hundreds_of_loops_are_queued() {
 }
 
 async fn withstood(Attack { companies, plugins, queued }: Attack) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Home::new().await;
     // What has looped is tried again soon, so that the queue never runs dry.
     let schedule = ["1s"; 50].join(",");
-    let process = Process::serve(folder.path(), &["--retry-schedule", &schedule]).await;
+    let process = Process::serve(&folder, &["--retry-schedule", &schedule]).await;
     let receiver = Receiver::start().await;
     let mut hostile = Vec::new();
     for number in 0..companies {

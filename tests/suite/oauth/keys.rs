@@ -3,7 +3,7 @@
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::StatusCode;
-use posthaste_tests::{Host, Process, Receiver, Standing};
+use posthaste_tests::{Home, Host, Process, Receiver, Standing};
 use serde_json::{Value, json};
 
 use super::opens;
@@ -135,7 +135,7 @@ async fn a_file_is_read_again_for_an_unknown_key() {
 
 #[tokio::test]
 async fn what_is_missing_or_wrong_is_said_at_the_start() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Home::new().await;
     let text = folder.path().join("text");
     std::fs::write(&text, "no keys").unwrap();
     let text = text.display().to_string();
@@ -147,9 +147,8 @@ async fn what_is_missing_or_wrong_is_said_at_the_start() {
         (vec!["--oauth-jwks", "/nowhere/jwks.json", "--oauth-audience", "x"], "/nowhere/jwks.json: No such file"),
         (vec!["--oauth-jwks", &text, "--oauth-audience", "x"], "no JWK Set"),
     ] {
-        let database = format!("sqlite://{}", folder.path().join("posthaste.db").display());
         let data = folder.path().display().to_string();
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--database", &database, "--data-dir", &data];
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--database", folder.database(), "--data-dir", &data];
         let (status, _, error) = Process::run(serve.into_iter().chain(flags.iter().copied())).await;
         assert!(status == 1 && error.contains(why), "{flags:?}: {error}");
     }

@@ -7,7 +7,6 @@ use http::StatusCode;
 use posthaste::clock::Clock;
 use posthaste_tests::{Host, MovedClock, Receiver, until};
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
 
 use super::subscribe;
 
@@ -118,14 +117,12 @@ async fn a_start_with_a_clock_a_year_ahead_removes_only_what_is_older_than_the_n
     let recent = host.publish("t", &json!(1)).await;
     host.delivery(&recent, "delivered").await;
     host.stop().await;
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
     let ancient = "dlv_000000000001";
     let insert = format!(
         "INSERT INTO deliveries SELECT company, '{ancient}', 'e', event_type, webhook_id, status, 1, 0, NULL, NULL, 0, 1, 1, \
          1, '[]', '1' FROM deliveries LIMIT 1"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    host.home().sql(&insert).await;
     clock.set(YEAR);
     host.restart().await;
     let status = async |id: &str| host.get(&format!("/deliveries/{id}")).await.status;

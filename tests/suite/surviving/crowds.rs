@@ -2,7 +2,7 @@
 
 use axum::response::IntoResponse;
 use futures_util::{StreamExt, stream};
-use posthaste_tests::{Process, Receiver, binary, until};
+use posthaste_tests::{Home, Process, Receiver, binary, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,8 +51,8 @@ async fn publish(process: &Process, stream: &mut TcpStream, number: usize) -> St
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served() {
     open_files(CROWD + 2_000);
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
-    let process = Process::serve(folder.path(), &[]).await;
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
+    let process = Process::serve(&folder, &[]).await;
     subscribe(&process.client, &receiver).await;
     publish(&process, &mut connect(&process).await, 0).await;
     let before = process.resident_kib();
@@ -74,8 +74,8 @@ async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served(
 #[tokio::test]
 async fn callers_do_not_take_the_files_that_deliveries_need() {
     const FILES: usize = 200;
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
-    let process = Process::serve(folder.path(), &[]).await;
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
+    let process = Process::serve(&folder, &[]).await;
     subscribe(&process.client, &receiver).await;
     // So that each delivery needs a socket of its own.
     receiver.answer(|_, _| ([("connection", "close")], "").into_response());
@@ -83,7 +83,7 @@ async fn callers_do_not_take_the_files_that_deliveries_need() {
     process.kill().await;
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -n {FILES} && exec \"$0\" \"$@\"")]).arg(binary());
-    let process = Process::start_by(shell, folder.path(), key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let process = Process::start_by(shell, &folder, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
     let mut first = connect(&process).await;
     assert_eq!(publish(&process, &mut first, 0).await, "HTTP/1.1 202 Accepted");
     // With the files that the process has open anyhow, that is all that it may.

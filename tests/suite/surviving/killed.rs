@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use http::StatusCode;
-use posthaste_tests::{Client, Process, Receiver, until};
+use posthaste_tests::{Client, Home, Process, Receiver, until};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -21,8 +21,8 @@ const IN_FLIGHT: usize = 8;
 /// company, of attempts that take some tenths of a millisecond.
 const UNWRITTEN: usize = IN_FLIGHT + 40;
 
-async fn start(folder: &std::path::Path, key: &str, flags: &[&str]) -> Process {
-    let started = Process::start(folder, key.to_owned(), |command| {
+async fn start(home: &Home, key: &str, flags: &[&str]) -> Process {
+    let started = Process::start(home, key.to_owned(), |command| {
         command.args(flags);
     });
     started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
@@ -43,8 +43,8 @@ async fn publish_on(client: Client, (round, caller): (usize, usize), accepted: m
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_twenty_times_under_load_nothing_accepted_is_lost_and_little_is_sent_twice() {
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
-    let mut process = Process::serve(folder.path(), &[]).await;
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
+    let mut process = Process::serve(&folder, &[]).await;
     let key = process.client.key.clone();
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": IN_FLIGHT});
     process.client.post("/webhooks", &hook).await.expect(201);
@@ -63,7 +63,7 @@ async fn killed_twenty_times_under_load_nothing_accepted_is_lost_and_little_is_s
         while let Some(body) = answered.recv().await {
             accepted.insert(body);
         }
-        process = start(folder.path(), &key, &[]).await;
+        process = start(&folder, &key, &[]).await;
     }
     until("all that was accepted arrives", || async { accepted.is_subset(&bodies(&receiver)).then_some(()) }).await;
     let twice = receiver.arrivals().len() - bodies(&receiver).len();
@@ -85,14 +85,14 @@ async fn publish_surely(base: &watch::Receiver<Client>, event: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_webhook_keeps_its_order_over_failures_and_kills_and_holds_up_no_other() {
     const EVENTS: usize = 400;
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
     // Every seventh is refused, whichever it is.
     receiver.answer(|before, arrival| match (arrival.path.as_str(), before % 7) {
         ("/ordered", 0) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         _ => StatusCode::OK.into_response(),
     });
     let schedule = format!("--retry-schedule={}", ["20ms"; 60].join(","));
-    let mut process = Process::serve(folder.path(), &[&schedule]).await;
+    let mut process = Process::serve(&folder, &[&schedule]).await;
     let key = process.client.key.clone();
     let hook = json!({"type": "ordered", "target_url": receiver.url("/ordered"), "ordered": true});
     process.client.post("/webhooks", &hook).await.expect(201);
@@ -109,7 +109,7 @@ async fn an_ordered_webhook_keeps_its_order_over_failures_and_kills_and_holds_up
     for kill in 1..=kills {
         count.wait_for(|count| *count >= kill * EVENTS / (kills + 1)).await.unwrap();
         process.kill().await;
-        process = start(folder.path(), &key, &[&schedule]).await;
+        process = start(&folder, &key, &[&schedule]).await;
         now.send_replace(process.client.clone());
     }
     publisher.await.unwrap();

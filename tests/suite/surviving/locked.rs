@@ -4,17 +4,9 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use posthaste_tests::{Host, PATIENCE, Receiver, until};
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
 use tokio::time::timeout;
 
 use super::{publish, subscribe};
-
-/// Holds the database until it is dropped, as a backup tool or a curious `sqlite3` would.
-async fn hold(host: &Host) -> SqliteConnection {
-    let mut connection = SqliteConnection::connect(&host.database()).await.unwrap();
-    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
-    connection
-}
 
 #[tokio::test]
 async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait() {
@@ -25,14 +17,14 @@ async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait()
     receiver.wait_for(1).await;
     host.delivery_when(&waiting, "an attempt", |delivery| delivery["attempt_count"] != 0).await;
     receiver.answer(|_, _| StatusCode::OK.into_response());
-    let holder = hold(&host).await;
+    let holder = host.home().hold().await;
     let asking = async { tokio::join!(publish(&host, json!("refused")), host.get("!/readyz")) };
     let (refused, ready) = timeout(PATIENCE / 2, asking).await.expect("callers are not told");
     assert_eq!(refused.problem(503), "the database did not take the write; nothing was stored, try again");
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(ready.problem(503), "the database does not answer, or takes no writes");
     assert_eq!(host.get(&format!("/deliveries/{waiting}")).await.expect(200)["status"], "pending");
-    holder.close().await.unwrap();
+    holder.close().await;
     let fresh = until("events are accepted again", || async {
         let answer = publish(&host, json!("fresh")).await;
         (answer.status == 202).then(|| answer.json()["delivery_id"].as_str().unwrap().to_owned())
@@ -61,14 +53,14 @@ async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written
         accepted.push(host.publish("t", &json!(number)).await);
     }
     receiver.wait_for(1 + count).await;
-    let holder = hold(&host).await;
+    let holder = host.home().hold().await;
     receiver.open();
     // The first may fail together with the ends, the others meet a writer that has them to write.
     for _ in 0..3 {
         let told = timeout(PATIENCE / 2, publish(&host, json!("refused"))).await;
         told.expect("the caller is not told").problem(503);
     }
-    holder.close().await.unwrap();
+    holder.close().await;
     for id in &accepted {
         host.delivery(id, "delivered").await;
     }

@@ -2,17 +2,17 @@
 
 use axum::response::IntoResponse;
 use http::StatusCode;
-use posthaste_tests::{Process, Receiver};
+use posthaste_tests::{Home, Process, Receiver};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_failing_webhook_is_logged_once_a_minute_also_where_it_fails_now_and_then() {
-    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
     receiver.answer(|before, arrival| match (arrival.path.as_str(), before % 2) {
         ("/flaps", 0) => StatusCode::OK.into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     });
-    let process = Process::serve(folder.path(), &["--retry-schedule", &["20ms"; 100].join(",")]).await;
+    let process = Process::serve(&folder, &["--retry-schedule", &["20ms"; 100].join(",")]).await;
     let mut ids = Vec::new();
     for name in ["fails", "flaps"] {
         let hook = json!({"type": name, "target_url": receiver.url(&format!("/{name}"))});

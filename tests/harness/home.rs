@@ -1,0 +1,197 @@
+//! Where a host keeps what it keeps: a folder and a database, of SQLite or of PostgreSQL.
+
+use std::path::Path;
+
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::postgres;
+
+/// The variable that says which database the suite runs on.
+const CHOSEN: &str = "POSTHASTE_TEST_DATABASE";
+
+/// A kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file in the folder.
+    Sqlite,
+    /// A database on a server that the tests start.
+    Postgres,
+}
+
+impl Kind {
+    /// What the suite runs on.
+    pub fn chosen() -> Self {
+        match std::env::var(CHOSEN).as_deref() {
+            Err(_) | Ok("sqlite") => Self::Sqlite,
+            Ok("postgres") => Self::Postgres,
+            Ok(other) => panic!("{CHOSEN}: `{other}` is neither `sqlite` nor `postgres`"),
+        }
+    }
+
+    /// The SQL for a number as so many hexadecimal digits.
+    pub fn hex(self, number: &str, digits: usize) -> String {
+        match self {
+            Self::Sqlite => format!("printf('%0{digits}x', {number})"),
+            Self::Postgres => format!("lpad(to_hex({number}), {digits}, '0')"),
+        }
+    }
+}
+
+/// A folder and a database of a test's own; both go with it.
+pub struct Home {
+    folder: TempDir,
+    kind: Kind,
+    database: String,
+}
+
+impl Home {
+    /// With a database of the kind that the suite runs on.
+    pub async fn new() -> Self {
+        Self::of(Kind::chosen()).await
+    }
+
+    /// With a database of this kind.
+    pub async fn of(kind: Kind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = match kind {
+            Kind::Sqlite => format!("sqlite://{}", folder.path().join("posthaste.db").display()),
+            Kind::Postgres => postgres::create().await,
+        };
+        Self { folder, kind, database }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database's kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The database's URL.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Runs statements behind the host's back, in words that the database knows.
+    pub async fn sql(&self, sql: &str) {
+        self.connect().await.run(sql).await;
+    }
+
+    /// The one value that a query answers.
+    pub async fn value<T: Value>(&self, sql: &str) -> T {
+        let answer = match self.connect().await {
+            Database::Sqlite(mut database) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut database).await,
+            Database::Postgres(mut database) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut database).await,
+        };
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Lets nobody else write until the answer is dropped, as a backup tool or a curious shell would.
+    pub async fn hold(&self) -> Database {
+        let mut database = self.connect().await;
+        let tables = "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'";
+        let hold = match self.kind {
+            Kind::Sqlite => "BEGIN EXCLUSIVE".to_owned(),
+            Kind::Postgres => format!("BEGIN; LOCK TABLE {} IN EXCLUSIVE MODE", self.value::<String>(tables).await),
+        };
+        database.run(&hold).await;
+        database
+    }
+
+    /// Makes the database anew as these migrations make it. `copy` is run then, and finds what there was in a schema
+    /// `later`.
+    pub async fn go_back(&self, migrations: &Path, copy: &str) {
+        let migrator = Migrator::new(migrations).await.unwrap();
+        match self.kind {
+            Kind::Sqlite => {
+                let file = self.path().join("posthaste.db").display().to_string();
+                let later = self.path().join("later.db").display().to_string();
+                for end in ["", "-wal", "-shm"] {
+                    let _ = std::fs::rename(format!("{file}{end}"), format!("{later}{end}"));
+                }
+                let mut database = SqliteConnection::connect(&format!("{}?mode=rwc", self.database)).await.unwrap();
+                migrator.run(&mut database).await.unwrap();
+                let mut database = Database::Sqlite(database);
+                database.run(&format!("ATTACH '{later}' AS later; {copy}; DETACH later")).await;
+                database.close().await;
+            }
+            Kind::Postgres => {
+                self.sql("ALTER SCHEMA public RENAME TO later; CREATE SCHEMA public").await;
+                migrator.run(&mut postgres::connect(&self.database).await).await.unwrap();
+                self.sql(&format!("{copy}; DROP SCHEMA later CASCADE")).await;
+            }
+        }
+    }
+
+    async fn connect(&self) -> Database {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut database = SqliteConnection::connect(&self.database).await.unwrap();
+                // What tests write need not outlive a power failure.
+                sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut database).await.unwrap();
+                Database::Sqlite(database)
+            }
+            Kind::Postgres => Database::Postgres(postgres::connect(&self.database).await),
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self.kind == Kind::Postgres {
+            postgres::remove(&self.database);
+        }
+    }
+}
+
+/// A connection to the database.
+pub enum Database {
+    /// To the file.
+    Sqlite(SqliteConnection),
+    /// To the server.
+    Postgres(PgConnection),
+}
+
+impl Database {
+    async fn run(&mut self, sql: &str) {
+        let done = match self {
+            Self::Sqlite(database) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(database).await.map(drop),
+            Self::Postgres(database) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(database).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Ends what was begun, and the connection.
+    pub async fn close(self) {
+        match self {
+            Self::Sqlite(database) => database.close().await.unwrap(),
+            Self::Postgres(database) => database.close().await.unwrap(),
+        }
+    }
+}
+
+/// What both databases can answer.
+pub trait Value:
+    for<'r> sqlx::Decode<'r, Sqlite>
+    + sqlx::Type<Sqlite>
+    + for<'r> sqlx::Decode<'r, Postgres>
+    + sqlx::Type<Postgres>
+    + Send
+    + Unpin
+{
+}
+
+impl<T> Value for T where
+    T: for<'r> sqlx::Decode<'r, Sqlite>
+        + sqlx::Type<Sqlite>
+        + for<'r> sqlx::Decode<'r, Postgres>
+        + sqlx::Type<Postgres>
+        + Send
+        + Unpin
+{
+}

@@ -1,0 +1,67 @@
+//! The PostgreSQL that tests run on.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// The variable that names a server to use: the URL of a database of it, as somebody who may make others.
+const GIVEN: &str = "POSTHASTE_TEST_POSTGRES";
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/postgres.sh");
+
+/// The server, and what keeps it where it is this process's own: it ends when our end of its standard input does.
+static SERVER: LazyLock<(String, Option<Child>)> = LazyLock::new(|| match std::env::var(GIVEN) {
+    Ok(url) if url.starts_with("postgres") => (url, None),
+    Ok(url) => panic!("{GIVEN}: `{url}` is no URL like postgres://USER:PASSWORD@127.0.0.1:5432/postgres"),
+    Err(_) => start(),
+});
+
+fn start() -> (String, Option<Child>) {
+    let mut command = Command::new("sh");
+    // In a group of its own, so that Ctrl-C leaves it the time to clean up.
+    command.arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    assert!(url.starts_with("postgres://"), "{SCRIPT} started no PostgreSQL; see above");
+    (url.trim().to_owned(), Some(child))
+}
+
+/// Connects to a database.
+pub(crate) async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// The URL of a new and empty database.
+pub(crate) async fn create() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("posthaste_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let server = &SERVER.0;
+    run(server, &format!("CREATE DATABASE {name}")).await;
+    let (before, _) = server.rsplit_once('/').unwrap();
+    let parameters = server.split_once('?').map_or("", |(_, parameters)| parameters);
+    format!("{before}/{name}?{parameters}").trim_end_matches('?').to_owned()
+}
+
+/// Removes a database that [`create`] made, whoever is still connected to it.
+pub(crate) fn remove(url: &str) {
+    let name = url.rsplit('/').next().and_then(|end| end.split('?').next()).unwrap_or_default();
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    // Called where a value is dropped: the runtime around it, which may be ending, cannot be waited for.
+    let removing = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(&SERVER.0, &drop));
+    });
+    if removing.join().is_err() && !std::thread::panicking() {
+        panic!("the database of the test cannot be removed");
+    }
+}
+
+async fn run(url: &str, sql: &str) {
+    let mut connection = connect(url).await;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let _ = connection.close().await;
+}
