@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use clap::Args;
 
 use super::Failure;
+use crate::clock::{Clock, SystemClock};
 use crate::store::{Told, transfer};
 
 /// Both databases belong to nobody meanwhile: stop what serves the first, and give an empty one for the second.
@@ -39,7 +40,7 @@ impl Migrate {
                 println!("{table:<16} {rows:>10} rows  sha-256 {sha256}");
             }
         };
-        transfer(&self.from, &self.to, &mut tell).await?;
+        transfer(&self.from, &self.to, SystemClock.now_ms(), &mut tell).await?;
         println!(
             "moved: every row is in the new database and reads the same there. Start the nodes on it with the same \
              secret key: --secret-key, --secret-key-file, or a copy of posthaste.key in each data directory"

@@ -45,12 +45,18 @@ struct Position {
 }
 
 /// Copies everything in the database `from` into the empty database `to`, compares the two, and marks the first as moved.
-/// After a run that did not come to its end, another one goes on where that stopped.
+/// After a run that did not come to its end, another one goes on where that stopped. What a node had in memory is due `now`,
+/// in milliseconds since 1970.
 ///
 /// # Errors
 /// [`StoreError::Setup`] where one of them is served, is not there, or is not what it should be; the text says how to
 /// mend it. The databases' own.
-pub async fn transfer(from: &str, to: &str, tell: &mut (dyn FnMut(Told<'_>) + Send)) -> Result<(), StoreError> {
+pub async fn transfer(
+    from: &str,
+    to: &str,
+    now: i64,
+    tell: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<(), StoreError> {
     if from == to {
         return Err(setup("--from and --to are the same database"));
     }
@@ -64,7 +70,7 @@ pub async fn transfer(from: &str, to: &str, tell: &mut (dyn FnMut(Told<'_>) + Se
     if position.key.is_some() || position.table > 0 {
         tell(Told::GoingOn(TABLES.get(position.table).map_or("the comparison", |table| table.name)));
     }
-    source.release().await?;
+    source.release(now).await?;
     copy(&mut source, &mut target, position, tell).await?;
     for table in &TABLES {
         compare(table, &mut source, &mut target, tell).await?;

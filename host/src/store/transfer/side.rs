@@ -144,13 +144,15 @@ impl Side {
         Ok(others)
     }
 
-    /// Lets go of what nodes that ended had in memory, as their start or the other nodes would.
-    pub(super) async fn release(&mut self) -> Result<(), StoreError> {
+    /// Lets go of what nodes that ended had in memory, as their next start would.
+    pub(super) async fn release(&mut self, now: i64) -> Result<(), StoreError> {
         self.run(
             "UPDATE deliveries SET due = NULL, lease = NULL, parked = 1 WHERE lease IS NOT NULL \
              AND webhook_id IN (SELECT id FROM webhooks WHERE ordered = 1)",
         )
         .await?;
-        self.run("UPDATE deliveries SET lease = NULL WHERE lease IS NOT NULL").await
+        let rest = db::query("UPDATE deliveries SET due = $1, lease = NULL WHERE lease IS NOT NULL").bind(now);
+        rest.execute(&mut self.connection).await?;
+        Ok(())
     }
 }
