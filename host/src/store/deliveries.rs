@@ -161,7 +161,8 @@ pub(super) async fn insert(connection: &mut Connection, rows: &[NewDelivery]) ->
 }
 
 async fn first_answer(connection: &mut Connection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
-    let sql = "SELECT id, CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS routed FROM deliveries WHERE company = $1 AND event_id = $2";
+    let sql = "SELECT id, CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed \
+               FROM deliveries WHERE company = $1 AND event_id = $2";
     let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
     let id: String = found.try_get("id")?;

@@ -68,7 +68,7 @@ pub struct NewVersion {
 }
 
 const VERSION: &str = "SELECT v.name, v.digest, v.size, v.exports, v.imports, v.created_at, \
-                       (CASE WHEN p.active_digest = v.digest THEN 1 ELSE 0 END) AS active \
+                       CAST(CASE WHEN p.active_digest = v.digest THEN 1 ELSE 0 END AS BIGINT) AS active \
                        FROM plugin_versions v JOIN plugins p ON p.company = v.company AND p.name = v.name \
                        WHERE v.removed_at IS NULL AND v.company = $1 AND v.name = $2";
 const PLUGIN: &str = "SELECT name, active_digest, created_at, updated_at FROM plugins";

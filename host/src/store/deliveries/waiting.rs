@@ -164,8 +164,8 @@ impl Store {
     pub async fn waiting_lanes(&self) -> Result<Vec<WaitingLane>, StoreError> {
         let exists = |parked| {
             format!(
-                "CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = webhooks.id \
-                 AND d.status = 'pending' AND d.lease IS NULL AND d.parked = {parked}) THEN 1 ELSE 0 END"
+                "CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = webhooks.id \
+                 AND d.status = 'pending' AND d.lease IS NULL AND d.parked = {parked}) THEN 1 ELSE 0 END AS BIGINT)"
             )
         };
         let sql = format!(
