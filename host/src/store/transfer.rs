@@ -75,6 +75,7 @@ pub async fn transfer(
     for table in &TABLES {
         compare(table, &mut source, &mut target, tell).await?;
     }
+    target.settle().await?;
     source.mark(MOVED, shown(to)).await?;
     if let Err(error) = alone(&mut source, from).await {
         source.unmark(MOVED).await?;

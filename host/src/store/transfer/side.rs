@@ -144,6 +144,15 @@ impl Side {
         Ok(others)
     }
 
+    /// Tells PostgreSQL how large the tables are now: it would find out by itself only after a minute or more, and until
+    /// then takes them for empty.
+    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+        match self.connection.kind() {
+            Kind::Sqlite => Ok(()),
+            Kind::Postgres => self.run("ANALYZE").await,
+        }
+    }
+
     /// Lets go of what nodes that ended had in memory, as their next start would.
     pub(super) async fn release(&mut self, now: i64) -> Result<(), StoreError> {
         self.run(
