@@ -2,6 +2,7 @@
 
 mod backend;
 mod cache;
+mod changes;
 mod db;
 mod deliveries;
 mod keys;
@@ -14,9 +15,10 @@ mod webhooks;
 mod writer;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::domain::credential::Key;
@@ -27,6 +29,7 @@ use cache::ReadCache;
 use db::{Kind, Pool};
 use writer::Writer;
 
+pub use changes::Change;
 pub use deliveries::{
     Claimed, Completion, Filter, NewDelivery, Page, Parked, Published, Recorded, Replay, ReplayStep, Urged, WaitingLane,
 };
@@ -43,8 +46,16 @@ const WEBHOOKS_KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const KEYS_KEPT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// A key that another process revokes is refused after this at the latest.
 const KEY_TTL: Duration = Duration::from_millis(500);
-/// Webhooks change only through this process; the bound is for what it cannot know, such as a restored backup.
-const WEBHOOK_TTL: Duration = Duration::from_secs(10);
+
+/// How long a webhook is believed to be as it was read.
+fn webhook_ttl(kind: Kind) -> Duration {
+    match kind {
+        // They change only through this process; the bound is for what it cannot know, such as a restored backup.
+        Kind::Sqlite => Duration::from_secs(10),
+        // Other nodes tell of their changes, but nobody hears that he has gone deaf: in force within a second all the same.
+        Kind::Postgres => Duration::from_millis(800),
+    }
+}
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +75,9 @@ pub enum StoreError {
     /// The transaction did not commit; nothing of it is stored.
     #[error("the database did not take the write")]
     NotCommitted,
+    /// The database went away before it answered: it may be stored or not.
+    #[error("the database went away before it answered")]
+    Unanswered,
     /// There is no room on the disk; nothing of it is stored.
     #[error("the disk is full")]
     Full,
@@ -89,6 +103,8 @@ pub struct Store {
     /// Apart from the valid ones: anyone can make up wrong keys, and would push those out.
     wrong_keys: ReadCache<String, ()>,
     _lock: Option<std::fs::File>,
+    /// Until somebody takes it.
+    heard: Mutex<Option<mpsc::Receiver<Change>>>,
     /// Ends what runs beside the writer.
     _beside: DropGuard,
 }
@@ -109,21 +125,33 @@ impl Store {
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
-        if backend.readers.kind() == Kind::Sqlite {
-            tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()));
+        let webhooks = Arc::new(ReadCache::new(WEBHOOKS_KEPT, webhook_ttl(backend.readers.kind())));
+        let (sender, heard) = changes::heard();
+        match backend.options.ear() {
+            None => drop(tokio::spawn(backend::fold_back(backend.connect().await?, stop.clone()))),
+            Some(ear) => drop(tokio::spawn(changes::listen(ear, webhooks.clone(), sender, stop.clone()))),
         }
         let store = Self {
             readers: backend.readers,
             writer,
             metrics,
             sealer: Arc::new(sealer),
-            webhooks: Arc::new(ReadCache::new(WEBHOOKS_KEPT, WEBHOOK_TTL)),
+            webhooks,
             keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             wrong_keys: ReadCache::new(KEYS_KEPT, KEY_TTL),
             _lock: lock,
+            heard: Mutex::new(Some(heard)),
             _beside: stop.drop_guard(),
         };
         Ok((store, end))
+    }
+}
+
+impl Store {
+    /// What other nodes and this one change, from now on; for the first who asks. It ends at once where one process serves
+    /// the database. The store itself has forgotten by then what a change made old.
+    pub fn changes(&self) -> Option<mpsc::Receiver<Change>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -124,6 +124,10 @@ impl From<StoreError> for Problem {
             StoreError::NotCommitted | StoreError::Closed => {
                 Self::new(Kind::Unavailable, format!("{error}; nothing was stored, try again"))
             }
+            StoreError::Unanswered => Self::new(
+                Kind::Unavailable,
+                format!("{error}, so it may be stored or not; try again, an event with the same `id`"),
+            ),
             StoreError::Setup(_) | StoreError::Database(_) => {
                 SAID.warn("requests fail at the database", &error);
                 Self::new(Kind::Unavailable, "the database did not answer as it should; try again")

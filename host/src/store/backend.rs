@@ -28,7 +28,9 @@ static BYTE_BY_BYTE: LazyLock<Migrator> = LazyLock::new(|| {
         Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
     };
     let migrations: Vec<_> = MIGRATOR.migrations.iter().map(byte_by_byte).collect();
-    Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }
+    // While nodes are upgraded one after the other, one of the earlier version may start beside those of the later: what a
+    // later version adds does not disturb it.
+    Migrator { migrations: Cow::Owned(migrations), ignore_missing: true, ..Migrator::DEFAULT }
 });
 
 /// Connections that only read; SQLite lets them run beside the writer.
@@ -108,6 +110,17 @@ impl Options {
             Self::Postgres(options) => {
                 let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
                 Pool::Postgres(pool.connect_lazy_with(options.clone()))
+            }
+        }
+    }
+
+    /// A pool of one connection that only listens; `None`: this database tells nobody anything.
+    pub(super) fn ear(&self) -> Option<sqlx::PgPool> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(options) => {
+                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(BUSY);
+                Some(pool.connect_lazy_with(options.clone()))
             }
         }
     }

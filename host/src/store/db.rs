@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// How long a statement beside the writer may take on a database that is elsewhere: nobody waits longer for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The advisory lock of [`Connection::alone`]: "posthast" in ASCII.
+const ALONE: i64 = 0x706f_7374_6861_7374;
+
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -35,6 +38,17 @@ impl Connection {
             Self::Sqlite(_) => Kind::Sqlite,
             Self::Postgres(_) => Kind::Postgres,
         }
+    }
+}
+
+impl Connection {
+    /// Until the end of the transaction no other that asks for this goes on: for those that look first and change
+    /// accordingly, which are few. SQLite has one writer in any case.
+    pub(super) async fn alone(&mut self) -> Result<(), sqlx::Error> {
+        if self.kind() == Kind::Postgres {
+            query("SELECT pg_advisory_xact_lock($1)").bind(ALONE).execute(self).await?;
+        }
+        Ok(())
     }
 }
 

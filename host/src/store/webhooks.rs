@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
+use super::changes::{Change, tell};
 use super::db::{self, Connection, Row, Target};
 use super::plugins::check_runs;
 use super::writer::work;
@@ -175,7 +176,9 @@ impl Store {
         let (company, sealer) = (webhook.company.clone(), self.sealer.clone());
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 let id = write(connection, &sealer, &webhook).await?;
+                tell(connection, &Change::webhook(&webhook.company, &webhook.event_type)).await?;
                 let created = id == webhook.id;
                 if created {
                     check_count(connection, &webhook.company).await?;
@@ -202,11 +205,13 @@ impl Store {
         let (company, id) = (company.to_owned(), id.to_owned());
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 let Some(mut webhook) = find(&mut *connection, &sealer, (&company, &id)).await? else {
                     return Ok(None);
                 };
                 change(&mut webhook)?;
                 write(connection, &sealer, &webhook).await?;
+                tell(connection, &Change::webhook(&company, &webhook.event_type)).await?;
                 find(connection, &sealer, (&company, &id)).await
             })
         });
@@ -230,7 +235,11 @@ impl Store {
                 let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());
                 let query = query.bind(sealer.seal(&rotation.secret)?).bind(rotation.now).bind(rotation.until);
                 query.execute(&mut *connection).await?;
-                find(connection, &sealer, (&company, &id)).await
+                let stored = find(&mut *connection, &sealer, (&company, &id)).await?;
+                if let Some(webhook) = &stored {
+                    tell(connection, &Change::webhook(&company, &webhook.event_type)).await?;
+                }
+                Ok(stored)
             })
         });
         self.writer.run(work, move |stored| forget(&cache, stored.as_ref())).await
@@ -242,11 +251,13 @@ impl Store {
     /// The database's.
     pub async fn delete_webhook(&self, webhook: &Webhook) -> Result<bool, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let id = webhook.id.clone();
+        let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
         let work = work(move |connection| {
             Box::pin(async move {
                 let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
-                Ok(query.execute(connection).await? == 1)
+                let removed = query.execute(&mut *connection).await? == 1;
+                tell(connection, &change).await?;
+                Ok(removed)
             })
         });
         self.writer.run(work, move |_| cache.forget(&key)).await

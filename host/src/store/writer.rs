@@ -351,9 +351,14 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
             Ok(())
         }
         Err(error) => {
-            let full = is_full(&error);
             for done in dones {
-                done(Err(if full { StoreError::Full } else { StoreError::NotCommitted }));
+                done(Err(if is_full(&error) {
+                    StoreError::Full
+                } else if connection.kind() == Kind::Postgres && error.as_database_error().is_none() {
+                    StoreError::Unanswered
+                } else {
+                    StoreError::NotCommitted
+                }));
             }
             Err((error, finishes))
         }

@@ -113,6 +113,7 @@ impl Store {
         }
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 let sql = "SELECT COUNT(*) FROM replays WHERE company = $1";
                 let query = db::query(sql).bind(replay.company.as_str());
                 let under_way: i64 = query.value(&mut *connection).await?;

@@ -4,6 +4,7 @@
 //! that it ran and any past delivery can be reproduced; [`Store::forget_versions`] drops it once retention has
 //! removed those attempts.
 
+use super::super::changes::{Change, tell};
 use super::super::db::{self, Connection};
 use super::super::writer::work;
 use super::super::{Store, StoreError};
@@ -46,6 +47,7 @@ impl Store {
         let cache = self.webhooks.clone();
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 let stored = insert(connection, &new).await?;
                 let switched = match &activation {
                     Some(activation) => switch(connection, activation).await?,
@@ -67,7 +69,12 @@ impl Store {
     /// [`StoreError::Changed`] when the version has been removed or the plugin has other followers by now.
     pub async fn activate(&self, activation: Activation) -> Result<bool, StoreError> {
         let cache = self.webhooks.clone();
-        let work = work(move |connection| Box::pin(async move { switch(connection, &activation).await }));
+        let work = work(move |connection| {
+            Box::pin(async move {
+                connection.alone().await?;
+                switch(connection, &activation).await
+            })
+        });
         self.writer.run(work, move |_| cache.forget_all()).await
     }
 
@@ -78,6 +85,7 @@ impl Store {
     pub async fn remove_plugin(&self, company: String, name: String, now: i64) -> Result<bool, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 unused(connection, (&company, &name), None).await?;
                 hide(connection, (&company, &name), None, now).await?;
                 let query = db::query("DELETE FROM plugins WHERE company = $1 AND name = $2");
@@ -101,6 +109,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
+                connection.alone().await?;
                 let sql = "SELECT 1 FROM plugins WHERE company = $1 AND name = $2 AND active_digest = $3";
                 let query = db::query(sql).bind(company.as_str()).bind(name.as_str()).bind(digest.as_str());
                 if query.fetch_optional(&mut *connection).await?.is_some() {
@@ -179,8 +188,12 @@ async fn switch(connection: &mut Connection, to: &Activation) -> Result<bool, St
     let sql = "UPDATE plugins SET active_digest = $1, updated_at = $2 WHERE company = $3 AND name = $4 \
                AND (active_digest IS NULL OR active_digest <> $1)";
     let query = db::query(sql).bind(to.digest.as_str()).bind(to.now);
-    let switched = query.bind(to.company.as_str()).bind(to.name.as_str()).execute(connection).await?;
-    Ok(switched == 1)
+    let query = query.bind(to.company.as_str()).bind(to.name.as_str());
+    let switched = query.execute(&mut *connection).await? == 1;
+    if switched {
+        tell(connection, &Change::Plugins).await?;
+    }
+    Ok(switched)
 }
 
 /// Hides the versions of a plugin, or one of them, from every call; answers how many.

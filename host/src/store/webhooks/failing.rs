@@ -1,5 +1,6 @@
 //! Webhooks that only fail: since when, and the end of it.
 
+use super::super::changes::{Change, tell};
 use super::super::db;
 use super::super::writer::work;
 use super::super::{Store, StoreError, deliveries};
@@ -13,13 +14,13 @@ impl Store {
     /// The database's.
     pub async fn note_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let id = webhook.id.clone();
+        let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
                 let query = db::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
-                query.execute(connection).await?;
-                Ok(())
+                query.execute(&mut *connection).await?;
+                Ok(tell(connection, &change).await?)
             })
         });
         self.writer.run(work, move |()| cache.forget(&key)).await
@@ -38,6 +39,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let (id, updated_at) = (webhook.id.clone(), webhook.updated_at);
+        let change = Change::webhook(&webhook.company, &webhook.event_type);
         let work = work(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET enabled = 0, disabled_reason = $1, updated_at = $2 \
@@ -47,8 +49,9 @@ impl Store {
                     return Ok(false);
                 }
                 if let Some(notice) = notice {
-                    deliveries::insert(connection, &[notice]).await?;
+                    deliveries::insert(&mut *connection, &[notice]).await?;
                 }
+                tell(connection, &change).await?;
                 Ok(true)
             })
         });
