@@ -141,6 +141,9 @@ async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
     let (from, to) = (old.database(), new.database());
     Process::run(["keys", "create", "--company", "acme", "--database", from]).await;
     fill(&old, 2000).await;
+    // An answer with a NUL in it, which no text of PostgreSQL can have.
+    let answer = "INSERT INTO attempts VALUES ('dlv_10000', 1, 5, 1, 200, NULL, 'a' || char(0) || 'b', '{}', NULL)";
+    old.sql(answer).await;
     // Makes the tables.
     Process::run(["keys", "list", "--database", to]).await;
 
@@ -172,6 +175,7 @@ async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
     let said = moved(from, to).await;
     assert!(said.contains("going on where an earlier run stopped: the comparison"), "{said}");
     assert_eq!(copied().await, 2000);
+    assert_eq!(new.value::<String>("SELECT response_body FROM attempts").await, "a\u{fffd}b");
 }
 
 #[tokio::test]
