@@ -43,7 +43,8 @@ impl Case {
         Self::open(Arc::new(Home::of(kind).await)).await
     }
 
-    async fn open(home: Arc<Home>) -> Self {
+    /// On a database that there is.
+    pub(crate) async fn open(home: Arc<Home>) -> Self {
         let metrics = Arc::new(Metrics::new(NOW, []));
         let (store, end) = Store::open(home.database(), sealer(7), metrics).await.unwrap();
         Self { store, end, home }

@@ -9,6 +9,7 @@ mod case;
 mod events;
 mod keys;
 mod log;
+mod moving;
 mod nodes;
 mod plugins;
 mod seats;
@@ -66,6 +67,8 @@ on_both! {
         companies_and_names_go_byte_by_byte
         what_is_old_is_removed_a_few_at_a_time
         past_events_of_a_plugin_are_read_newest_first;
+    moving:
+        all_of_it_moves_into_a_database_of_the_other_kind;
     plugins:
         a_version_is_stored_switched_and_listed
         a_prefix_finds_its_versions

@@ -11,7 +11,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Statements that one database alone is asked, by how they begin; why stands where they do.
 const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA wal_checkpoint"];
-const POSTGRES_ONLY: [&str; 2] = ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock("];
+const POSTGRES_ONLY: [&str; 3] =
+    ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock(", "SELECT COUNT(*) FROM pg_stat_activity"];
 /// What PostgreSQL alone is told inside of a statement.
 const LOCK: &str = "FOR UPDATE SKIP LOCKED";
 

@@ -60,8 +60,8 @@ fn suite_again(arguments: &[String]) -> Option<Vec<String>> {
     Some(again)
 }
 
-/// Parts of the suite that have no database, as they build plugins and call them, or PostgreSQL in any case.
-const ONCE: [&str; 5] = ["cases::", "guide::", "languages::", "nodes::", "purity::"];
+/// Parts of the suite that have no database, as they build plugins and call them, or the same in any case.
+const ONCE: [&str; 6] = ["cases::", "guide::", "languages::", "moving::", "nodes::", "purity::"];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Total {
