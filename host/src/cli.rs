@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod keys;
 pub mod listen;
+pub mod migrate;
 pub mod plugin;
 pub mod plugin_build;
 pub mod plugin_new;
@@ -42,6 +43,8 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Move everything from one database into another, from SQLite to PostgreSQL or back
+    Migrate(migrate::Migrate),
     /// Make, build, check, run and push plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -80,6 +83,7 @@ impl Cli {
             Command::Serve(config) => block_on(serve::run(*config)),
             Command::Demo(demo) => block_on(demo.run()),
             Command::Keys(keys) => block_on(keys.run()),
+            Command::Migrate(migrate) => block_on(migrate.run()),
             Command::Plugin(plugin) => plugin.run(),
             Command::CompilePlugin { purpose } => compile_in_child(purpose),
             Command::Listen(listen) => block_on(listen.run()),

@@ -11,6 +11,7 @@ mod nodes;
 mod plugins;
 mod reserve;
 mod seal;
+mod transfer;
 mod webhooks;
 mod writer;
 
@@ -38,6 +39,7 @@ pub use keys::KeyStore;
 pub use nodes::Node;
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
+pub use transfer::{Told, transfer};
 pub use webhooks::Rotation;
 pub use writer::Publish;
 
@@ -122,6 +124,7 @@ impl Store {
     pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
         let backend = Backend::open(url).await?;
         let lock = backend.lock()?;
+        transfer::check_marks(&backend.readers).await?;
         check_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();

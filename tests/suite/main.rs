@@ -21,6 +21,7 @@ mod guide;
 mod hostile;
 mod languages;
 mod metrics;
+mod moving;
 mod nodes;
 mod oauth;
 mod ordering;

@@ -242,8 +242,16 @@ fn unopened(url: &str, options: &Options, error: &sqlx::Error) -> StoreError {
     StoreError::Setup(format!("database {} cannot be opened: {error}; {mend}", shown(url)))
 }
 
+/// Whether the URL names a file, and there is none.
+pub(super) fn is_missing(url: &str) -> Result<bool, StoreError> {
+    Ok(match Options::of(url)? {
+        Options::Sqlite(options) => !options.get_filename().exists(),
+        Options::Postgres(_) => false,
+    })
+}
+
 /// The URL without a password, for messages.
-fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
         Some((scheme, (login, rest))) => {
             format!("{scheme}://{}@{rest}", login.split(':').next().unwrap_or_default())

@@ -130,7 +130,7 @@ pub(super) enum Parameter<'q> {
     Number(Option<i64>),
     Text(Option<&'q str>),
     OwnText(Option<String>),
-    Bytes(Vec<u8>),
+    Bytes(Option<Vec<u8>>),
 }
 
 impl From<i64> for Parameter<'_> {
@@ -177,6 +177,12 @@ impl From<Option<String>> for Parameter<'_> {
 
 impl From<Vec<u8>> for Parameter<'_> {
     fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Some(bytes))
+    }
+}
+
+impl From<Option<Vec<u8>>> for Parameter<'_> {
+    fn from(bytes: Option<Vec<u8>>) -> Self {
         Self::Bytes(bytes)
     }
 }

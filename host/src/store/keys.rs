@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::backend::Backend;
 use super::db::{self, Pool, Row};
+use super::transfer::check_marks;
 use super::{Store, StoreError};
 use crate::domain::credential::{Key, Owner, Scopes};
 use crate::domain::plugin::Digest;
@@ -31,7 +32,9 @@ impl KeyStore {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self(Backend::open(url).await?.readers))
+        let pool = Backend::open(url).await?.readers;
+        check_marks(&pool).await?;
+        Ok(Self(pool))
     }
 
     /// Stores a new key and returns its text, which is kept nowhere. `random` are 32 random bytes.

@@ -1,0 +1,198 @@
+//! `posthaste migrate`: from SQLite to PostgreSQL and back, whichever of them the suite runs on.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use posthaste_tests::{Arrival, Client, Home, Kind, Process, Receiver, binary, shipped, until, verify};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+async fn migrate(from: &str, to: &str) -> (i32, String, String) {
+    Process::run(["migrate", "--from", from, "--to", to]).await
+}
+
+async fn moved(from: &str, to: &str) -> String {
+    let (status, said, error) = migrate(from, to).await;
+    assert_eq!(status, 0, "{said}{error}");
+    said
+}
+
+async fn refused(from: &str, to: &str) -> String {
+    let (status, said, error) = migrate(from, to).await;
+    assert_eq!(status, 1, "{said}");
+    error
+}
+
+/// What a company sees of itself, but for what waits.
+async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in ["/webhooks", "/plugins", "/plugins/my-mask", &format!("/deliveries/{delivered}")] {
+        all.push(client.get(path).await.expect(200));
+    }
+    all.push(client.get(&format!("/deliveries/{delivered}/transformed")).await.bytes.into());
+    all
+}
+
+/// Starts `serve` on the database of `home` alone and answers why it ended.
+async fn not_served(home: &Home) -> String {
+    match Process::start(home, "no key".into(), |_| ()).await {
+        Ok(_) => panic!("it serves {}", home.database()),
+        Err(said) => said,
+    }
+}
+
+fn check_signature(arrival: &Arrival, secret: &str) {
+    let secret = posthaste::outbound::sign::parse_secret(secret).unwrap();
+    let [id, timestamp, signature] =
+        ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| arrival.header(name));
+    verify(&secret, (id, timestamp, signature), &arrival.body, timestamp.parse().unwrap()).unwrap();
+}
+
+fn texts(arrivals: &[Arrival]) -> HashSet<String> {
+    arrivals.iter().map(Arrival::text).collect()
+}
+
+#[tokio::test]
+async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again() {
+    let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
+    let receiver = Receiver::start().await;
+    let process = Process::serve(&old, &[]).await;
+    process.client.upload("my-mask", &shipped("mask")).await.expect(201);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "my-mask", "config": {"fields": ["/a"]}});
+    let secret = process.client.post("/webhooks", &hook).await.expect(201)["signing_secret"].clone();
+    let order = json!({"type": "order", "target_url": receiver.url("/"), "ordered": true});
+    process.client.post("/webhooks", &order).await.expect(201);
+    let delivered = process.client.publish("t", &json!({"a": "hidden", "n": 0})).await;
+    process.client.delivery(&delivered, "delivered").await;
+    // Some are in flight when it is killed, and all the others in its memory.
+    receiver.hold();
+    for number in 1..=40 {
+        process.client.publish("t", &json!({"a": "hidden", "n": number})).await;
+        process.client.publish("order", &json!(number)).await;
+    }
+    receiver.wait_for(2).await;
+    let before = seen(&process.client, &delivered).await;
+
+    let error = refused(old.database(), new.database()).await;
+    assert!(error.contains("--from: another posthaste serves this database"), "{error}");
+    let key = process.client.key.clone();
+    process.kill().await;
+    let said = moved(old.database(), new.database()).await;
+    let line = said.lines().find(|line| line.starts_with("deliveries")).unwrap();
+    assert!(line.contains(" 81 rows  sha-256 ") && said.contains("moved: "), "{said}");
+
+    let said = not_served(&old).await;
+    assert!(said.contains("this database was moved to postgres://"), "{said}");
+    assert!(!said.contains(new.database()), "the password is shown: {said}");
+    let said = not_served(&new).await;
+    assert!(said.contains("the secret key is not the one"), "{said}");
+
+    std::fs::copy(old.path().join("posthaste.key"), new.path().join("posthaste.key")).unwrap();
+    let arrived = receiver.arrivals().len();
+    receiver.open();
+    let process = Process::start(&new, key.clone(), |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let expected: HashSet<String> =
+        (1..=40).flat_map(|n| [format!(r#"{{"a":"***","n":{n}}}"#), n.to_string()]).collect();
+    let all = receiver.wait_for(arrived + 80).await;
+    assert_eq!(texts(&all[arrived..]), expected);
+    let in_order: Vec<_> = all[arrived..].iter().filter_map(|arrival| arrival.text().parse::<i64>().ok()).collect();
+    assert_eq!(in_order, (1..=40).collect::<Vec<_>>());
+    assert_eq!(seen(&process.client, &delivered).await, before);
+    let signed = all[arrived..].iter().find(|arrival| arrival.text().starts_with('{')).unwrap();
+    check_signature(signed, secret.as_str().unwrap());
+
+    back_again(&new, (process, key), &delivered, before).await;
+}
+
+/// From a database of PostgreSQL that a node serves, and then from the same when it has ended.
+async fn back_again(new: &Home, (process, key): (Process, String), delivered: &str, before: Vec<Value>) {
+    let back = Home::of(Kind::Sqlite).await;
+    let error = refused(new.database(), back.database()).await;
+    assert!(error.contains("stop every node first"), "{error}");
+    assert_eq!(process.terminate().await, 0);
+    moved(new.database(), back.database()).await;
+    std::fs::copy(new.path().join("posthaste.key"), back.path().join("posthaste.key")).unwrap();
+    let process = Process::start(&back, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    assert_eq!(seen(&process.client, delivered).await, before);
+    assert_eq!(process.client.get("/deliveries?status=pending").await.expect(200)["data"], json!([]));
+}
+
+/// Stores deliveries that are done.
+async fn fill(home: &Home, rows: usize) {
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 9999 + {rows}) \
+         INSERT INTO deliveries (company, id, event_id, event_type, status, attempt_count, attempt_base, parked, \
+         created_at, finished_at, occurred_at, headers, data) \
+         SELECT 'acme', 'dlv_' || i, 'e' || i, 't', 'delivered', 1, 0, 0, 5, 6, 5, '[]', CAST('\"é' || i || '\"' AS BLOB) FROM n"
+    );
+    home.sql(&fill).await;
+}
+
+fn start(from: &str, to: &str) -> Child {
+    let mut command = Command::new(binary());
+    command.args(["migrate", "--from", from, "--to", to]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[tokio::test]
+async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
+    let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
+    let (from, to) = (old.database(), new.database());
+    Process::run(["keys", "create", "--company", "acme", "--database", from]).await;
+    fill(&old, 2000).await;
+    // An answer with a NUL in it, which no text of PostgreSQL can have.
+    let answer = "INSERT INTO attempts VALUES ('dlv_10000', 1, 5, 1, 200, NULL, 'a' || char(0) || 'b', '{}', NULL)";
+    old.sql(answer).await;
+    // Makes the tables.
+    Process::run(["keys", "list", "--database", to]).await;
+
+    // The copy stops at a row that somebody else is about to insert.
+    let mut somebody = PgConnection::connect(to).await.unwrap();
+    let row = "BEGIN; INSERT INTO deliveries SELECT 'acme', 'dlv_11000', 'x', 'x', NULL, 'x', 0, 0, NULL, NULL, 0, 0, NULL, 0, '', ''";
+    sqlx::raw_sql(AssertSqlSafe(row)).execute(&mut somebody).await.unwrap();
+    let mut copying = start(from, to);
+    let copied = || async { new.value::<i64>("SELECT COUNT(*) FROM deliveries").await };
+    until("half of it is copied", || async { (copied().await > 900).then_some(()) }).await;
+    copying.kill().unwrap();
+    copying.wait().unwrap();
+    somebody.close().await.unwrap();
+    let half = copied().await;
+    assert!((900..1100).contains(&half), "{half}");
+
+    let said = not_served(&new).await;
+    assert!(said.contains("run the same `posthaste migrate` again"), "{said}");
+    let another = Home::of(Kind::Sqlite).await;
+    Process::run(["keys", "create", "--company", "acme", "--database", another.database()]).await;
+    let error = refused(another.database(), to).await;
+    assert!(error.contains("holds an unfinished copy of sqlite://"), "{error}");
+
+    new.sql("UPDATE deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
+    let (status, said, error) = migrate(from, to).await;
+    assert!(status == 1 && said.contains("going on where an earlier run stopped: deliveries"), "{said}{error}");
+    assert!(error.contains("`deliveries` is not the same in both: 2000 rows"), "{error}");
+    new.sql("UPDATE deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
+    let said = moved(from, to).await;
+    assert!(said.contains("going on where an earlier run stopped: the comparison"), "{said}");
+    assert_eq!(copied().await, 2000);
+    assert_eq!(new.value::<String>("SELECT response_body FROM attempts").await, "a\u{fffd}b");
+}
+
+#[tokio::test]
+async fn what_is_not_there_not_empty_or_the_same_is_refused() {
+    let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
+    let error = refused(old.database(), new.database()).await;
+    assert!(
+        error.contains("there is no such file") && !Path::new(&old.path().join("posthaste.db")).exists(),
+        "{error}"
+    );
+    for database in [old.database(), new.database()] {
+        Process::run(["keys", "create", "--company", "acme", "--database", database]).await;
+    }
+    let error = refused(old.database(), new.database()).await;
+    assert!(error.contains("is not empty (there are rows in `api_keys`)"), "{error}");
+    let error = refused(old.database(), old.database()).await;
+    assert!(error.contains("the same database"), "{error}");
+    let error = refused(old.database(), "mysql://x").await;
+    assert!(error.contains("--to: `mysql:` is not a database that this version knows"), "{error}");
+}
