@@ -1,10 +1,10 @@
 //! The PostgreSQL that tests run on.
 
+use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -37,13 +37,14 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
 
 /// The URL of a new and empty database.
 pub(crate) async fn create() -> String {
-    static MADE: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("posthaste_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    // By chance: a server that is given may have some of an earlier run.
+    let name = format!("posthaste_test_{:016x}", std::hash::RandomState::new().build_hasher().finish());
     let server = &SERVER.0;
     run(server, &format!("CREATE DATABASE {name}")).await;
-    let (before, _) = server.rsplit_once('/').unwrap();
-    let parameters = server.split_once('?').map_or("", |(_, parameters)| parameters);
-    format!("{before}/{name}?{parameters}").trim_end_matches('?').to_owned()
+    let end = server.find('?').unwrap_or(server.len());
+    let (address, parameters) = server.split_at(end);
+    let (before, _) = address.rsplit_once('/').unwrap();
+    format!("{before}/{name}{parameters}")
 }
 
 /// Has a database that [`create`] made removed, whoever is still connected to it.
@@ -51,7 +52,8 @@ pub(crate) async fn create() -> String {
 /// It is not waited for: PostgreSQL in turn waits for those who are just connecting, and they may be tasks of the very
 /// thread that would wait here. What the end of this process cuts off goes with the server.
 pub(crate) fn remove(url: &str) {
-    let name = url.rsplit('/').next().and_then(|end| end.split('?').next()).unwrap_or_default();
+    let address = url.split('?').next().unwrap_or_default();
+    let name = address.rsplit('/').next().unwrap_or_default();
     let drop = format!("DROP DATABASE {name} WITH (FORCE)");
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

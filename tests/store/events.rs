@@ -79,32 +79,6 @@ pub(crate) async fn a_completion_ends_a_delivery_once_and_writes_its_attempt_dow
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1]);
 }
 
-pub(crate) async fn who_has_lost_a_delivery_cannot_write_its_end(case: Case) {
-    let (lost, taken) = (id(NOW, 1), id(NOW, 2));
-    let late = |id: &str| Completion {
-        company: "acme".into(),
-        id: id.into(),
-        lease: Some("they".into()),
-        status: Status::Delivered,
-        attempt_count: 1,
-        due: None,
-        finished_at: Some(NOW + 5),
-        attempt: Some(attempt(1)),
-    };
-    case.stored(parked(&lost)).await;
-    case.stored(row(&taken)).await;
-    case.finish(late(&lost)).await;
-    case.finish(late(&taken)).await;
-    case.written().await.unwrap();
-    for id in [&lost, &taken] {
-        let (delivery, _, attempts) = case.delivery("acme", id).await.unwrap().unwrap();
-        assert_eq!((delivery.status, delivery.attempt_count, attempts.len()), (Status::Pending, 0, 0));
-    }
-    let mine = Completion { lease: Some("me".into()), ..late(&taken) };
-    let (delivery, attempts) = case.ended(mine).await;
-    assert_eq!((delivery.status, attempts.len()), (Status::Delivered, 1));
-}
-
 pub(crate) async fn a_completion_may_schedule_or_park(case: Case) {
     let (scheduled, waits) = (id(NOW, 1), id(NOW, 2));
     for id in [&scheduled, &waits] {

@@ -57,7 +57,6 @@ on_both! {
         many_at_once_are_stored_in_one_go
         an_event_is_read_as_it_was_published
         a_completion_ends_a_delivery_once_and_writes_its_attempt_down
-        who_has_lost_a_delivery_cannot_write_its_end
         a_completion_may_schedule_or_park
         what_has_ended_already_is_stored_whole;
     keys:
@@ -87,8 +86,6 @@ on_both! {
         what_is_parked_is_taken_oldest_first_and_what_is_replayed_apart
         an_ordered_webhook_stops_before_what_waits_for_its_retry
         what_others_had_in_memory_is_due_again
-        what_another_node_has_or_answers_for_is_left_to_it
-        a_node_that_is_dead_or_leaves_loses_all
         what_waits_is_parked_and_cancelled
         what_waits_is_counted;
     webhooks:

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use posthaste::metrics::Metrics;
 use posthaste::store::{Published, Store, StoreError};
+use posthaste_tests::Kind;
 
 use crate::case::{Case, NOW, id, row, sealer};
 
@@ -24,4 +25,5 @@ pub(crate) async fn what_is_stored_outlives_the_process(case: Case) {
     assert_eq!(case.one(&id).await.id, id);
     case.ping().await.unwrap();
     case.written().await.unwrap();
+    assert_eq!(case.is_shared(), case.home.kind() == Kind::Postgres);
 }

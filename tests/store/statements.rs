@@ -10,8 +10,10 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Statements that one database alone is asked, by how they begin; why stands where they do.
-const SQLITE_ONLY: [&str; 1] = ["PRAGMA wal_checkpoint"];
+const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA wal_checkpoint"];
 const POSTGRES_ONLY: [&str; 2] = ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock("];
+/// What PostgreSQL alone is told inside of a statement.
+const LOCK: &str = "FOR UPDATE SKIP LOCKED";
 
 /// Keeps the texts of the statements that run.
 #[derive(Clone, Default)]
@@ -28,8 +30,7 @@ impl<S: tracing::Subscriber> Layer<S> for Recorder {
 impl Visit for Recorder {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "sql" {
-            // Which SQLite neither knows nor needs.
-            self.0.lock().unwrap().insert(numbered(&value.replace("FOR UPDATE SKIP LOCKED", "")));
+            self.0.lock().unwrap().insert(numbered(&value.replace(LOCK, "")));
         }
     }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthaste::domain::delivery::{Status, Waiting};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{NewDelivery, Node, Parked, Replay};
-use posthaste_tests::Kind;
+use posthaste::store::{NewDelivery, Parked, Replay};
 
 use crate::case::{Case, LEASED, NOW, id, ids, parked, retry, row, webhook, with};
 
@@ -112,61 +111,6 @@ pub(crate) async fn what_others_had_in_memory_is_due_again(case: Case) {
     let (taken, _) = case.claim_parked(("wh_2", Parked::Any), lease(), 10).await.unwrap();
     assert_eq!(ids(&taken), [&*ordered]);
     assert_eq!(ids(&case.claim_due(NOW + 3, lease(), 10).await.unwrap()), [&*theirs]);
-}
-
-pub(crate) async fn what_another_node_has_or_answers_for_is_left_to_it(case: Case) {
-    let plain = Webhook { max_in_flight: 16, rate_limit: None, ..webhook("wh_1", "t") };
-    case.put_webhook(plain).await.unwrap();
-    case.put_webhook(webhook("wh_2", "u")).await.unwrap();
-    for node in ["me", "they"] {
-        case.join(node.into(), NOW).await.unwrap();
-    }
-    let (theirs, free, owned, kept) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    case.stored(NewDelivery { lease: Some((NOW, "they".into())), ..row(&theirs) }).await;
-    case.finished(parked(&free), retry(NOW)).await;
-    case.finished(elsewhere(parked(&owned)), retry(NOW)).await;
-    case.stored(elsewhere(parked(&kept))).await;
-    // Whoever comes first answers for it.
-    assert!(case.take_seat("wh_2", ("acme", "u"), "they".into()).await.unwrap());
-    assert!(!case.take_seat("wh_2", ("acme", "u"), "me".into()).await.unwrap());
-    assert!(case.take_seat("wh_2", ("acme", "u"), "they".into()).await.unwrap());
-    assert_eq!((case.next_due("me").await.unwrap(), case.waiting_lanes("me").await.unwrap().len()), (Some(NOW), 0));
-    assert_eq!(ids(&case.claim_due(NOW + 1, lease(), 10).await.unwrap()), [&*free]);
-    assert_eq!(case.next_due("me").await.unwrap(), Some(LEASED));
-    assert_eq!(case.waiting_lanes("they").await.unwrap().len(), 1);
-    let other = (LEASED, "they".into());
-    assert_eq!(ids(&case.claim_due(NOW + 1, other, 10).await.unwrap()), [&*theirs, &*owned]);
-    // One who is no node has none.
-    assert!(!case.take_seat("wh_3", ("acme", "v"), "nobody".into()).await.unwrap());
-}
-
-pub(crate) async fn a_node_that_is_dead_or_leaves_loses_all(case: Case) {
-    let (theirs, late) = (id(NOW, 1), id(NOW, 2));
-    for node in ["me", "they", "third"] {
-        case.join(node.into(), NOW).await.unwrap();
-    }
-    case.join("me".into(), NOW).await.unwrap();
-    let beat = async |node: &str| case.beat(node.into()).await.unwrap();
-    assert_eq!(beat("nobody").await, None);
-    let seen = beat("me").await.unwrap();
-    let shown: Vec<_> = seen.iter().map(|node| (&*node.id, node.beat)).collect();
-    assert_eq!(shown, [("me", 1), ("they", 0), ("third", 0)]);
-    let seen = seen[1].clone();
-    case.stored(NewDelivery { lease: Some((LEASED, "they".into())), ..row(&theirs) }).await;
-    assert!(case.take_seat("wh_1", ("acme", "t"), "they".into()).await.unwrap());
-    // It has beaten since it was looked at.
-    beat("they").await;
-    assert_eq!(case.bury(seen.clone(), (NOW + 3, LEASED)).await.unwrap(), None);
-    assert_eq!(case.bury(Node { beat: 1, ..seen.clone() }, (NOW + 3, LEASED)).await.unwrap(), Some(1));
-    assert_eq!(case.bury(Node { beat: 1, ..seen }, (NOW + 3, LEASED)).await.unwrap(), None, "one is quicker");
-    assert_eq!(beat("they").await, None);
-    assert_eq!(case.one(&theirs).await.next_attempt_at, Some(NOW + 3));
-    assert!(case.take_seat("wh_1", ("acme", "t"), "third".into()).await.unwrap());
-    case.stored(NewDelivery { lease: Some((LEASED, "third".into())), ..row(&late) }).await;
-    assert_eq!(case.leave("third".into(), (NOW + 4, LEASED)).await.unwrap(), 1);
-    assert!(case.take_seat("wh_1", ("acme", "t"), "me".into()).await.unwrap());
-    assert_eq!(ids(&case.claim_due(NOW + 4, lease(), 10).await.unwrap()), [&*theirs, &*late]);
-    assert_eq!(case.is_shared(), case.home.kind() == Kind::Postgres);
 }
 
 pub(crate) async fn what_waits_is_parked_and_cancelled(case: Case) {

@@ -86,11 +86,12 @@ async fn the_child_limits_itself_before_it_reads_anything() {
     let process = PathBuf::from(format!("/proc/{}", child.id().unwrap()));
     let limits = until("the limits are set", || async {
         let limits = fs::read_to_string(process.join("limits")).unwrap();
-        Some(limits).filter(|limits| limits.contains("Max address space         1073741824"))
+        // The last of them.
+        Some(limits).filter(|limits| limits.contains("Max file size             0                    0"))
     })
     .await;
     assert!(limits.contains("Max cpu time              60                   60"), "{limits}");
-    assert!(limits.contains("Max file size             0                    0"), "{limits}");
+    assert!(limits.contains("Max address space         1073741824"), "{limits}");
     let nice = |process: &Path| -> i32 {
         let stat = fs::read_to_string(process.join("stat")).unwrap();
         stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap()

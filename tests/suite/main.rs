@@ -1,4 +1,4 @@
-//! The suite: every test speaks HTTP to a real host with a real receiver and a real database file.
+//! The suite: every test speaks HTTP to a real host with a real receiver and a real database.
 
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

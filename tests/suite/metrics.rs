@@ -243,7 +243,8 @@ async fn what_waits_is_counted_by_where_it_waits_and_so_is_what_is_cancelled() {
 
 #[tokio::test]
 async fn what_is_under_way_is_shown_while_it_is() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    // Counting rests for a hundred times what it takes; the attempt is to be under way for longer.
+    let (host, receiver) = (Host::with(&["--attempt-timeout=5m"]).await, Receiver::start().await);
     let (open, gate) = tokio::sync::oneshot::channel::<()>();
     let gate = std::sync::Mutex::new(Some(gate));
     receiver.answer(move |_, _| {

@@ -19,7 +19,7 @@ async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait()
     receiver.answer(|_, _| StatusCode::OK.into_response());
     let holder = host.home().hold().await;
     let asking = async { tokio::join!(publish(&host, json!("refused")), host.get("!/readyz")) };
-    let (refused, ready) = timeout(PATIENCE / 2, asking).await.expect("callers are not told");
+    let (refused, ready) = timeout(PATIENCE / 4, asking).await.expect("callers are not told");
     let told = match host.home().kind() {
         Kind::Sqlite => "the database did not take the write; nothing was stored, try again",
         // It is elsewhere: one that says nothing for so long may be gone, and with it the answer.
@@ -62,7 +62,7 @@ async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written
     receiver.open();
     // The first may fail together with the ends, the others meet a writer that has them to write.
     for _ in 0..3 {
-        let told = timeout(PATIENCE / 2, publish(&host, json!("refused"))).await;
+        let told = timeout(PATIENCE / 4, publish(&host, json!("refused"))).await;
         told.expect("the caller is not told").problem(503);
     }
     holder.close().await;
