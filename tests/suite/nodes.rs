@@ -23,12 +23,16 @@ struct Cluster {
 
 impl Cluster {
     async fn of(count: usize) -> Self {
+        Self::with(count, &FLAGS).await
+    }
+
+    async fn with(count: usize, flags: &[&str]) -> Self {
         let home = Home::of(Kind::Postgres).await;
-        let mut nodes = vec![Process::serve(&home, &FLAGS).await];
+        let mut nodes = vec![Process::serve(&home, flags).await];
         let key = nodes[0].client.key.clone();
         for _ in 1..count {
             let more = Process::start(&home, key.clone(), |command| {
-                command.args(FLAGS);
+                command.args(flags);
             });
             nodes.push(more.await.unwrap_or_else(|said| panic!("serve ended: {said}")));
         }
@@ -100,10 +104,34 @@ async fn what_two_nodes_had_begun_when_they_were_killed_arrives_from_the_third_i
     assert_eq!(said.iter().filter(|line| line.contains("a node is dead")).count(), 2, "{said:#?}");
 }
 
+/// The order across nodes is that of their clocks, which tell milliseconds.
+async fn next_millisecond() {
+    let before = SystemClock.now_ms();
+    until("the next millisecond", || async { (SystemClock.now_ms() > before).then_some(()) }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_webhook_published_through_three_nodes_arrives_in_order_one_at_a_time() {
     let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"ordered": true}))).await;
+    receiver.hold();
+    for number in 0..12 {
+        next_millisecond().await;
+        cluster.publish("t", number..number + 1).await;
+    }
+    for number in 1..=12 {
+        receiver.wait_for(number).await;
+        receiver.release(1);
+    }
+    receiver.open();
+    // One node and right after it another, when nothing else is on its way.
+    for number in (12..60).step_by(2) {
+        for (number, node) in [(number, number / 2 % 3), (number + 1, number / 6 % 3)] {
+            next_millisecond().await;
+            cluster.nodes[node].client.publish("t", &json!(number)).await;
+        }
+        receiver.wait_for(number + 2).await;
+    }
     // Some fail at first.
     let failed = Arc::new(Mutex::new(HashSet::new()));
     receiver.answer(move |_, arrival| {
@@ -111,16 +139,14 @@ async fn an_ordered_webhook_published_through_three_nodes_arrives_in_order_one_a
         let fails = number % 7 == 3 && failed.lock().unwrap().insert(number);
         if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }.into_response()
     });
-    for number in 0..60 {
-        // The order across nodes is that of their clocks, which tell milliseconds.
-        let before = SystemClock.now_ms();
-        until("the next millisecond", || async { (SystemClock.now_ms() > before).then_some(()) }).await;
+    for number in 60..100 {
+        next_millisecond().await;
         cluster.publish("t", number..number + 1).await;
     }
-    until("all arrive", || async { (numbers(&receiver).len() == 60).then_some(()) }).await;
+    until("all arrive", || async { (numbers(&receiver).len() == 100).then_some(()) }).await;
     let mut arrived: Vec<_> = receiver.arrivals().iter().map(|arrival| arrival.json().as_u64().unwrap()).collect();
     arrived.dedup();
-    assert_eq!(arrived, (0..60).collect::<Vec<_>>());
+    assert_eq!(arrived, (0..100).collect::<Vec<_>>());
     assert_eq!(receiver.most_unanswered(), 1);
 }
 
@@ -166,33 +192,44 @@ async fn many_slots_are_divided_among_the_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stood_still_cannot_mark_what_another_has_taken_and_goes_on() {
-    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let flags = ["--attempt-timeout=2s", "--node-timeout=4s", "--retry-schedule=1h"];
+    let (cluster, receiver) = (Cluster::with(2, &flags).await, Receiver::start().await);
     let [sleeper, other] = &cluster.nodes[..] else { unreachable!() };
-    other.client.subscribe(&hook(&receiver, json!({}))).await;
-    // It has one delivery in flight, and its answer waits for it when it goes on.
+    // Who stores it is the first to ask for its seat.
+    sleeper.client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
+    // It has one delivery in flight, and the answer waits for it when it goes on.
     receiver.hold();
     let id = sleeper.client.publish("t", &json!(1)).await;
     receiver.wait_for(1).await;
     sleeper.signal("STOP").await;
     receiver.open();
     receiver.answer_status(503);
-    // The other takes it up, fails, and is to try again.
-    says(other, "a node is dead").await;
-    let taken = other.client.delivery_when(&id, "taken up", |it| it["attempt_count"].as_u64() > Some(0)).await;
-    assert_eq!(taken["status"], "pending");
+    // The other takes it up, fails, and is to try again in an hour.
+    let tried = |delivery: &Value| delivery["attempt_count"] == 1;
+    let taken = other.client.delivery_when(&id, "taken up", tried).await;
     sleeper.signal("CONT").await;
     says(sleeper, "it goes on as a new one").await;
     // What it would have written comes before this.
     let later = sleeper.client.publish("t", &json!(2)).await;
-    let delivery = sleeper.client.delivery_when(&later, "tried", |it| it["attempt_count"].as_u64() > Some(0)).await;
-    assert_eq!(delivery["status"], "pending");
+    sleeper.client.delivery_when(&later, "tried", tried).await;
     let delivery = other.client.get(&format!("/deliveries/{id}")).await.expect(200);
-    let attempts = delivery["attempts"].as_array().unwrap();
-    assert!(attempts.iter().all(|attempt| attempt["status_code"] == 503), "{delivery:#}");
+    assert_eq!(delivery, taken);
+    assert_eq!((&delivery["status"], &delivery["attempts"][0]["status_code"]), (&json!("pending"), &json!(503)));
     receiver.answer_status(200);
     for id in [id, later] {
+        sleeper.client.post(&format!("/deliveries/{id}/retry"), &Value::Null).await.expect(202);
         other.client.delivery(&id, "delivered").await;
     }
+    // Nor does it believe that it still answers for the webhook.
+    let before = receiver.arrivals().len();
+    receiver.hold();
+    cluster.publish("t", 3..11).await;
+    for more in 1..=8 {
+        receiver.wait_for(before + more).await;
+        receiver.release(1);
+    }
+    receiver.open();
+    assert_eq!(receiver.most_unanswered(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +255,8 @@ async fn a_node_that_stops_leaves_its_webhooks_and_what_it_holds_to_the_others_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_on_one_node_is_in_force_on_all() {
-    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let flags = ["--attempt-timeout=60s"];
+    let (cluster, receiver) = (Cluster::with(2, &flags).await, Receiver::start().await);
     let [one, other] = &cluster.nodes[..] else { unreachable!() };
     let id = one.client.subscribe(&hook(&receiver, json!({}))).await;
     let path = format!("/webhooks/{id}");
@@ -244,7 +282,7 @@ async fn what_is_changed_on_one_node_is_in_force_on_all() {
     for id in ids.iter().chain([&waiting]) {
         one.client.delivery(id, "delivered").await;
     }
-    // Removed by one: what the other holds is cancelled.
+    // Removed by one: what waits in the other behind what is in flight is cancelled at once.
     receiver.hold();
     let mut ids = Vec::new();
     for number in 100..160 {
@@ -253,4 +291,27 @@ async fn what_is_changed_on_one_node_is_in_force_on_all() {
     one.client.delete(&path, &Value::Null).await.expect(200);
     other.client.delivery(ids.last().unwrap(), "cancelled").await;
     receiver.open();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_on_one_node_is_sent_by_the_one_that_answers_for_it() {
+    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let [owner, other] = &cluster.nodes[..] else { unreachable!() };
+    owner.client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(owner.client.publish("t", &json!(number)).await);
+    }
+    for id in &ids {
+        owner.client.delivery(id, "delivered").await;
+    }
+    for (asked, id) in (21..).zip(&ids) {
+        other.client.post(&format!("/deliveries/{id}/retry"), &Value::Null).await.expect(202);
+        receiver.wait_for(asked).await;
+        other.client.delivery_when(id, "delivered anew", |delivery| delivery["attempt_count"] == 2).await;
+    }
+    let replay = json!({"since": "2000-01-01T00:00:00Z"});
+    assert_eq!(other.client.post("/deliveries/replay", &replay).await.expect(202)["count"], 20);
+    receiver.wait_for(60).await;
+    assert_eq!(receiver.most_unanswered(), 1);
 }
