@@ -240,6 +240,7 @@ impl Pipeline {
     }
 
     async fn cancel_all(&self, webhook: &str) -> Result<(), StoreError> {
+        self.0.lanes.removed(webhook);
         self.cancel_held(webhook).await;
         self.0.store.cancel_waiting(webhook, self.0.time.of_day()).await?;
         // What the sweep had just taken from the database has come to its lane when it lets go of this.

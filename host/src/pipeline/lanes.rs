@@ -350,10 +350,7 @@ impl Lanes {
 
     /// Empties the lane of a webhook that was removed or disabled; what is in flight stays.
     pub(super) fn drain(&self, webhook: &str) -> Vec<Job> {
-        self.change(|state, now| {
-            state.give_up_seat(webhook);
-            state.empty(webhook, now)
-        })
+        self.change(|state, now| state.empty(webhook, now))
     }
 
     /// Opens the lanes whose time has come. Answers whether to start a worker, and when the next one opens.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use sqlx::AssertSqlSafe;
 
 use super::db::{self, Connection, Row};
 use super::multi::Multi;
@@ -282,9 +283,12 @@ impl Store {
     pub async fn expire(&self, company: String, before: i64) -> Result<bool, StoreError> {
         let work = work(move |connection| {
             Box::pin(async move {
-                let sql = "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                           WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3) RETURNING id";
-                let query = db::query(sql).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
+                let sql = format!(
+                    "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
+                     WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) RETURNING id",
+                    connection.kind().lock()
+                );
+                let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
                 let ids: Vec<String> = query.values(&mut *connection).await?;
                 for (sql, ids) in EXPIRE_ATTEMPTS.cut(connection.kind(), &ids) {
                     let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));

@@ -52,10 +52,6 @@ impl Seats {
         Share { nodes: self.nodes, seat: self.ours.contains(webhook) }
     }
 
-    pub(super) fn forget(&mut self, webhook: &str) {
-        self.ours.remove(webhook);
-    }
-
     pub(super) fn term(&self) -> u64 {
         self.term
     }
@@ -149,6 +145,15 @@ impl Lanes {
             state.for_each_lane(now, |_| ());
             lost
         })
+    }
+
+    /// The webhook is no more, nor is its seat.
+    pub(in crate::pipeline) fn removed(&self, webhook: &str) {
+        let mut state = self.lock();
+        state.seats.ours.remove(webhook);
+        if let Some(lane) = state.lanes.get_mut(webhook) {
+            lane.lose_seat();
+        }
     }
 
     /// Another node has parked something for this webhook, or has it wait for a replay. True: it is this node's to fetch.

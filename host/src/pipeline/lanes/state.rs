@@ -155,14 +155,6 @@ impl State {
         jobs
     }
 
-    /// Forgets that this node has the webhook's seat: it asks again when something comes.
-    pub(super) fn give_up_seat(&mut self, webhook: &str) {
-        self.seats.forget(webhook);
-        if let Some(lane) = self.lanes.get_mut(webhook) {
-            lane.lose_seat();
-        }
-    }
-
     /// Does something to every lane, and what follows from it.
     pub(super) fn for_each_lane(&mut self, now: Instant, mut change: impl FnMut(&mut Lane)) {
         self.lanes.values_mut().for_each(&mut change);

@@ -90,6 +90,10 @@ fn a_seat_outlives_the_lane() {
     assert!(lanes.reserve(&hook).in_memory);
     assert!(lanes.told(&hook));
     assert!(!refill(&lanes).seatless);
+    lanes.drain("a");
+    assert!(lanes.answers_for(&hook), "it was only disabled");
+    lanes.removed("a");
+    assert!(!lanes.answers_for(&hook) && !lanes.told(&hook));
 }
 
 #[test]
