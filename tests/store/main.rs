@@ -75,7 +75,9 @@ on_both! {
         the_followers_that_were_asked_about_must_be_those_that_there_are
         what_is_used_stays_and_what_is_removed_is_kept_for_the_log;
     seats:
+        a_node_that_beats_is_seen_and_one_that_does_not_is_removed_once
         a_node_that_leaves_leaves_what_it_has_to_others
+        a_seat_is_its_nodes_until_that_is_gone
         what_another_node_answers_for_is_left_to_it
         under_another_lease_nothing_of_a_delivery_changes;
     setup:

@@ -36,6 +36,22 @@ impl Case {
     }
 }
 
+pub(crate) async fn a_node_that_beats_is_seen_and_one_that_does_not_is_removed_once(case: Case) {
+    assert_eq!(case.beat("me".into()).await.unwrap(), None, "it has not joined");
+    case.joined(&["me", "it"]).await;
+    let (held, mine) = (id(NOW, 1), id(NOW, 2));
+    case.stored(of("it", row(&held))).await;
+    case.stored(of("me", row(&mine))).await;
+    assert_eq!(case.beat("me".into()).await.unwrap().unwrap(), [node("it", 0), node("me", 1)]);
+    assert_eq!(case.beat("it".into()).await.unwrap().unwrap(), [node("it", 1), node("me", 1)]);
+    assert_eq!(case.bury(node("it", 0), ENDS).await.unwrap(), None, "it has beaten since");
+    assert_eq!(case.next_due("me").await.unwrap(), Some(LEASED));
+    assert_eq!(case.bury(node("it", 1), ENDS).await.unwrap(), Some(1));
+    assert_eq!(case.bury(node("it", 1), ENDS).await.unwrap(), None);
+    assert_eq!(case.beat("it".into()).await.unwrap(), None);
+    assert_eq!(ids(&case.claim_due(NOW + 3, lease("me"), 10).await.unwrap()), [&*held]);
+}
+
 pub(crate) async fn a_node_that_leaves_leaves_what_it_has_to_others(case: Case) {
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
     case.joined(&["me", "it"]).await;
@@ -49,6 +65,15 @@ pub(crate) async fn a_node_that_leaves_leaves_what_it_has_to_others(case: Case) 
     assert_eq!((case.one(&ordered).await.next_attempt_at, case.waiting(NOW).await.unwrap().parked), (None, 1));
     assert!(case.sits("wh_2", "me").await);
     assert_eq!(case.beat("me".into()).await.unwrap().unwrap(), [node("me", 1)]);
+}
+
+pub(crate) async fn a_seat_is_its_nodes_until_that_is_gone(case: Case) {
+    case.joined(&["me", "it"]).await;
+    assert!(!case.sits("wh_1", "nobody").await, "it is no node");
+    assert!(case.sits("wh_1", "me").await && case.sits("wh_1", "me").await);
+    assert!(!case.sits("wh_1", "it").await && case.sits("wh_2", "it").await);
+    assert_eq!(case.bury(node("me", 0), ENDS).await.unwrap(), Some(0));
+    assert!(case.sits("wh_1", "it").await);
 }
 
 pub(crate) async fn what_another_node_answers_for_is_left_to_it(case: Case) {
