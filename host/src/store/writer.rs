@@ -326,10 +326,10 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
     if group.len() == 0 {
         return Ok(());
     }
-    let (begun, operations) = (Instant::now(), group.len());
+    let (kind, begun, operations) = (connection.kind(), Instant::now(), group.len());
     let Group { publishes, finishes, works } = group;
     let mut publishes: Vec<_> = publishes.into_iter().enumerate().collect();
-    if connection.kind() == Kind::Postgres {
+    if kind == Kind::Postgres {
         // In one order on every node, or two that store the same events would wait for each other.
         publishes.sort_by(|(_, Publish { row: a, .. }), (_, Publish { row: b, .. })| {
             (&a.event.company, &a.event.id).cmp(&(&b.event.company, &b.event.id))
@@ -338,7 +338,12 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
     let split = publishes.into_iter().map(|(place, publish)| (publish.row, (place, publish.done)));
     let (rows, dones): (Vec<_>, Vec<_>) = split.unzip();
     let mut answers = Vec::with_capacity(works.len());
-    match write(connection, &rows, &finishes.completions, works, &mut answers).await {
+    let writing = write(connection, &rows, &finishes.completions, works, &mut answers);
+    let written = match kind {
+        Kind::Sqlite => writing.await,
+        Kind::Postgres => timeout(TOO_LONG, writing).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
+    };
+    match written {
         Ok(published) => {
             metrics.committed(operations, begun.elapsed());
             for finished in &finishes.completions {
@@ -359,7 +364,7 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
             for (_, done) in dones {
                 done(Err(if is_full(&error) {
                     StoreError::Full
-                } else if connection.kind() == Kind::Postgres && error.as_database_error().is_none() {
+                } else if kind == Kind::Postgres && error.as_database_error().is_none() {
                     StoreError::Unanswered
                 } else {
                     StoreError::NotCommitted
@@ -370,24 +375,7 @@ async fn commit(connection: &mut Connection, group: Group, metrics: &Metrics) ->
     }
 }
 
-/// Writes the group in one transaction, within [`TOO_LONG`] where the database is elsewhere.
 async fn write(
-    connection: &mut Connection,
-    rows: &[NewDelivery],
-    finishes: &[Completion],
-    works: Vec<Work>,
-    answers: &mut Vec<Done>,
-) -> Result<Vec<Published>, sqlx::Error> {
-    match connection.kind() {
-        Kind::Sqlite => transact(connection, rows, finishes, works, answers).await,
-        Kind::Postgres => {
-            let transaction = transact(connection, rows, finishes, works, answers);
-            timeout(TOO_LONG, transaction).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-        }
-    }
-}
-
-async fn transact(
     connection: &mut Connection,
     rows: &[NewDelivery],
     finishes: &[Completion],
