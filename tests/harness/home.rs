@@ -6,7 +6,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::postgres;
+use crate::postgres::{self, PostgresServer};
 
 /// The variable that says which database the suite runs on.
 const CHOSEN: &str = "POSTHASTE_TEST_DATABASE";
@@ -44,6 +44,8 @@ pub struct Home {
     folder: TempDir,
     kind: Kind,
     database: String,
+    /// It goes with a server of the test's own.
+    lent: bool,
 }
 
 impl Home {
@@ -59,7 +61,13 @@ impl Home {
             Kind::Sqlite => format!("sqlite://{}", folder.path().join("posthaste.db").display()),
             Kind::Postgres => postgres::create().await,
         };
-        Self { folder, kind, database }
+        Self { folder, kind, database, lent: false }
+    }
+
+    /// With the one database of this server.
+    pub fn on(server: &PostgresServer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, kind: Kind::Postgres, database: server.url.clone(), lent: true }
     }
 
     /// The folder.
@@ -158,7 +166,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if self.kind == Kind::Postgres {
+        if self.kind == Kind::Postgres && !self.lent {
             postgres::remove(&self.database);
         }
     }

@@ -20,6 +20,7 @@ pub use clock::{MovedClock, Standing};
 pub use home::{Database, Home, Kind, Value};
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
+pub use postgres::PostgresServer;
 pub use process::{Process, binary};
 pub use receiver::{Arrival, Receiver};
 pub use sqlite_only::sqlite_only;

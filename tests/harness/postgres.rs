@@ -1,9 +1,9 @@
 //! The PostgreSQL that tests run on.
 
 use std::hash::{BuildHasher, Hasher};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -13,21 +13,48 @@ const GIVEN: &str = "POSTHASTE_TEST_POSTGRES";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/postgres.sh");
 
 /// The server, and what keeps it where it is this process's own: it ends when our end of its standard input does.
-static SERVER: LazyLock<(String, Option<Child>)> = LazyLock::new(|| match std::env::var(GIVEN) {
+static SERVER: LazyLock<(String, Option<PostgresServer>)> = LazyLock::new(|| match std::env::var(GIVEN) {
     Ok(url) if url.starts_with("postgres") => (url, None),
     Ok(url) => panic!("{GIVEN}: `{url}` is no URL like postgres://USER:PASSWORD@127.0.0.1:5432/postgres"),
-    Err(_) => start(),
+    Err(_) => {
+        let server = PostgresServer::start();
+        (server.url.clone(), Some(server))
+    }
 });
 
-fn start() -> (String, Option<Child>) {
-    let mut command = Command::new("sh");
-    // In a group of its own, so that Ctrl-C leaves it the time to clean up.
-    command.arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().unwrap();
-    let mut url = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    assert!(url.starts_with("postgres://"), "{SCRIPT} started no PostgreSQL; see above");
-    (url.trim().to_owned(), Some(child))
+/// A server of one's own. It goes with this value.
+pub struct PostgresServer {
+    /// Its one database.
+    pub url: String,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl PostgresServer {
+    /// Starts one.
+    pub fn start() -> Self {
+        let mut command = Command::new("sh");
+        // In a group of its own, so that Ctrl-C leaves it the time to clean up.
+        command.arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut shell = command.spawn().unwrap();
+        let (orders, answers) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()));
+        let mut server = Self { url: String::new(), orders, answers };
+        server.url = server.answer();
+        assert!(server.url.starts_with("postgres://"), "{SCRIPT} started no PostgreSQL; see above");
+        server
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Ends it as a power failure would, and starts it again.
+    pub fn crash(&mut self) {
+        writeln!(self.orders, "crash").unwrap();
+        assert_eq!(self.answer(), "up");
+    }
 }
 
 /// Connects to a database.

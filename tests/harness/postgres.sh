@@ -2,7 +2,8 @@
 # A throw-away PostgreSQL on loopback, for tests.
 #
 # Prints its URL and serves until standard input ends; then it is removed. So it goes with whoever started it, however
-# that one ended. By hand: `tests/harness/postgres.sh`, and Ctrl-D.
+# that one ended. By hand: `tests/harness/postgres.sh`, and Ctrl-D. A line `crash` on standard input has the server end as
+# by a power failure, and start again; `up` is the answer.
 #
 # Exits 3, with one line, where there is no PostgreSQL to run.
 set -eu
@@ -90,4 +91,9 @@ while port=$((20000 + ($$ * 13 + try * 997) % 12000)); do
 done
 
 echo "postgres://posthaste:$password@127.0.0.1:$port/postgres"
-cat >/dev/null
+while read -r line; do
+    [ "$line" = crash ] || continue
+    as "$bin/pg_ctl" stop -s -w -m immediate -D "$dir/data" </dev/null
+    as "$bin/pg_ctl" start -s -w -t 60 -D "$dir/data" -l "$dir/data/log" -o "-p $port" >/dev/null 2>&1 </dev/null
+    echo up
+done

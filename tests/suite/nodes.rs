@@ -1,13 +1,14 @@
 //! Several nodes on one PostgreSQL: what one accepts arrives once, whichever of them dies, and limits hold over all.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::response::IntoResponse;
 use http::StatusCode;
 use posthaste::clock::{Clock, SystemClock};
-use posthaste_tests::{Home, Kind, Process, Receiver, until};
+use posthaste_tests::{Home, Kind, PostgresServer, Process, Receiver, until};
 use serde_json::{Value, json};
 
 /// A node that has not beaten for this long is dead here; by default it is 30 s.
@@ -27,7 +28,10 @@ impl Cluster {
     }
 
     async fn with(count: usize, flags: &[&str]) -> Self {
-        let home = Home::of(Kind::Postgres).await;
+        Self::at(Home::of(Kind::Postgres).await, count, flags).await
+    }
+
+    async fn at(home: Home, count: usize, flags: &[&str]) -> Self {
         let mut nodes = vec![Process::serve(&home, flags).await];
         let key = nodes[0].client.key.clone();
         for _ in 1..count {
@@ -102,6 +106,60 @@ async fn what_two_nodes_had_begun_when_they_were_killed_arrives_from_the_third_i
     assert!(took < NODE_TIMEOUT + Duration::from_secs(4), "{took:?}");
     let said = cluster.nodes[0].said();
     assert_eq!(said.iter().filter(|line| line.contains("a node is dead")).count(), 2, "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_accepted_arrives_though_two_nodes_are_killed_and_the_database_crashes() {
+    let (mut server, receiver) = (PostgresServer::start(), Receiver::start().await);
+    let mut cluster = Cluster::at(Home::on(&server), 3, &FLAGS).await;
+    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
+    receiver.hold();
+    cluster.publish("t", 0..300).await;
+    let (client, stop) = (cluster.nodes[0].client.clone(), Arc::new(AtomicBool::new(false)));
+    let accepted = Arc::new(Mutex::new((0..300).collect::<HashSet<u64>>()));
+    let publishing = {
+        let (accepted, stop) = (accepted.clone(), stop.clone());
+        tokio::spawn(async move {
+            let mut refused = 0;
+            for number in 300.. {
+                match client.post("/events", &json!({"type": "t", "data": number})).await.status {
+                    202 => drop(accepted.lock().unwrap().insert(number)),
+                    503 => refused += 1,
+                    other => panic!("{other}"),
+                }
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            refused
+        })
+    };
+    cluster.nodes.pop().unwrap().kill().await;
+    cluster.nodes.pop().unwrap().kill().await;
+    tokio::task::block_in_place(|| server.crash());
+    let before = accepted.lock().unwrap().len();
+    let more = || accepted.lock().unwrap().len() > before + 100;
+    until("events are accepted again", || async { more().then_some(()) }).await;
+    stop.store(true, Ordering::Relaxed);
+    let refused = publishing.await.unwrap();
+    receiver.open();
+    let accepted = accepted.lock().unwrap().clone();
+    until("all that was accepted arrives", || async { accepted.is_subset(&numbers(&receiver)).then_some(()) }).await;
+    assert!(refused > 0, "the database was away");
+}
+
+#[tokio::test]
+async fn a_node_starts_beside_those_of_a_later_version() {
+    let home = Home::of(Kind::Postgres).await;
+    let node = Process::serve(&home, &FLAGS).await;
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'later', TRUE, '', 0)";
+    home.sql(later).await;
+    let beside = Process::start(&home, node.client.key.clone(), |command| {
+        command.args(FLAGS);
+    })
+    .await;
+    assert_eq!(beside.unwrap_or_else(|said| panic!("{said}")).client.get("!/readyz").await.status, 200);
 }
 
 /// The order across nodes is that of their clocks, which tell milliseconds.
