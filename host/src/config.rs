@@ -25,8 +25,8 @@ pub enum LogFormat {
 /// Where the database is.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
-    /// The database: sqlite://FILE, created when missing
-    #[arg(long, default_value = "sqlite://posthaste.db", value_name = "URL")]
+    /// The database: sqlite://FILE, created when missing, or postgres://USER:PASSWORD@HOST/DATABASE, which several nodes share
+    #[arg(long, default_value = "sqlite://posthaste.db", value_name = "URL", hide_env_values = true)]
     pub database: String,
 }
 

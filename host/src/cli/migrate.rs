@@ -12,10 +12,10 @@ use crate::store::{Told, transfer};
 #[derive(Args)]
 pub struct Migrate {
     /// The database that everything is in: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_env_values = true)]
     from: String,
     /// The empty database that everything goes to
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_env_values = true)]
     to: String,
 }
 
