@@ -51,9 +51,7 @@ impl Connection {
             Self::Postgres(_) => Kind::Postgres,
         }
     }
-}
 
-impl Connection {
     /// Until the end of the transaction no other that asks for this goes on: for those that look first and change
     /// accordingly, which are few. SQLite has one writer in any case.
     pub(super) async fn alone(&mut self) -> Result<(), sqlx::Error> {
@@ -199,7 +197,7 @@ pub(super) fn query<'q>(sql: impl SqlSafeStr) -> Query<'q> {
 }
 
 /// PostgreSQL's text has no NUL, and a receiver may answer with one: what is not stored for that would be tried for ever.
-fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
+pub(super) fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
 }
 

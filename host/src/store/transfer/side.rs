@@ -8,9 +8,9 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use tokio::time::sleep;
 
 use super::tables::{TABLES, Table, Type, inserts};
-use crate::store::StoreError;
 use crate::store::backend::Backend;
 use crate::store::db::{self, Connection, Kind, Parameter, Query};
+use crate::store::{StoreError, deliveries};
 
 /// How often PostgreSQL is asked whether others are connected, and the rest between two looks: a connection that was
 /// closed a moment ago may still stand in the list.
@@ -29,7 +29,9 @@ impl Value {
     fn read(row: &db::Row, column: &'static str, kind: Type) -> Result<Self, sqlx::Error> {
         Ok(match kind {
             Type::Number => Self::Number(row.try_get(column)?),
-            Type::Text => Self::Text(row.try_get::<Option<String>>(column)?.map(storable)),
+            Type::Text => {
+                Self::Text(row.try_get::<Option<String>>(column)?.map(|text| db::without_nul(text.into()).into_owned()))
+            }
             Type::Bytes => Self::Bytes(row.try_get(column)?),
         })
     }
@@ -41,11 +43,6 @@ impl Value {
             Self::Bytes(bytes) => bytes.clone().into(),
         }
     }
-}
-
-/// PostgreSQL has no text with a NUL in it; old answers of receivers in a database of SQLite may.
-fn storable(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// One row, in the order of the table's columns.
@@ -155,13 +152,9 @@ impl Side {
 
     /// Lets go of what nodes that ended had in memory, as their next start would.
     pub(super) async fn release(&mut self, now: i64) -> Result<(), StoreError> {
-        self.run(
-            "UPDATE deliveries SET due = NULL, lease = NULL, parked = 1 WHERE lease IS NOT NULL \
-             AND webhook_id IN (SELECT id FROM webhooks WHERE ordered = 1)",
-        )
-        .await?;
-        let rest = db::query("UPDATE deliveries SET due = $1, lease = NULL WHERE lease IS NOT NULL").bind(now);
-        rest.execute(&mut self.connection).await?;
+        // None of them runs: that was looked at before.
+        self.run("DELETE FROM nodes").await?;
+        deliveries::release(&mut self.connection, now, i64::MAX).await?;
         Ok(())
     }
 }
