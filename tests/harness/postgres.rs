@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -26,8 +26,6 @@ static SERVER: LazyLock<(String, Option<PostgresServer>)> = LazyLock::new(|| mat
 pub struct PostgresServer {
     /// Its one database.
     pub url: String,
-    /// Until it is to end.
-    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     shell: Child,
 }
@@ -39,8 +37,8 @@ impl PostgresServer {
         // In a group of its own, so that Ctrl-C leaves it the time to clean up.
         command.arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut shell = command.spawn().unwrap();
-        let (orders, answers) = (shell.stdin.take(), BufReader::new(shell.stdout.take().unwrap()));
-        let mut server = Self { url: String::new(), orders, answers, shell };
+        let answers = BufReader::new(shell.stdout.take().unwrap());
+        let mut server = Self { url: String::new(), answers, shell };
         server.url = server.answer();
         assert!(server.url.starts_with("postgres://"), "{SCRIPT} started no PostgreSQL; see above");
         server
@@ -54,14 +52,14 @@ impl PostgresServer {
 
     /// Ends it as a power failure would, and starts it again.
     pub fn crash(&mut self) {
-        writeln!(self.orders.as_ref().unwrap(), "crash").unwrap();
+        writeln!(self.shell.stdin.as_ref().unwrap(), "crash").unwrap();
         assert_eq!(self.answer(), "up");
     }
 }
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        drop(self.orders.take());
+        // Waiting for it ends its standard input, and so the server.
         let _ = self.shell.wait();
     }
 }

@@ -18,7 +18,7 @@ use super::db::{self, Connection, Kind};
 use crate::telemetry::Seldom;
 
 const CHANNEL: &str = "posthaste";
-/// Changes that were heard and not attended to yet; of more than that it is only known that there were some.
+/// Changes that were heard and not attended to yet; what is more is dropped, and found by looking.
 const HEARD: usize = 1024;
 /// Rest before one that hears nothing tries to listen again.
 const REST: Duration = Duration::from_millis(200);
@@ -41,7 +41,7 @@ pub enum Change {
         /// The webhook's event type.
         event_type: String,
     },
-    /// Versions of a plugin: stored, switched or removed.
+    /// Another version of a plugin became the active one.
     Plugins,
     /// Anything: nothing could be heard for a while.
     Everything,
@@ -101,7 +101,6 @@ fn hand_on(webhooks: &WebhookCache, heard: &mpsc::Sender<Change>, change: Change
         Change::Plugins | Change::Everything => webhooks.forget_all(),
         Change::Parked { .. } => (),
     }
-    // Where nobody keeps up, what is dropped is found by the polls behind.
     let _ = heard.try_send(change);
 }
 
