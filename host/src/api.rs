@@ -20,10 +20,10 @@ use axum::routing::{get, post, put};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::delivery::Engine;
 use crate::metrics::Metrics;
 use crate::oauth::Tokens;
 use crate::outbound::Outbound;
-use crate::pipeline::Pipeline;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 pub(crate) use failures::{Failures, Peer};
@@ -34,7 +34,7 @@ pub(crate) struct Api {
     /// The database.
     pub(crate) store: Arc<Store>,
     /// The delivery engine.
-    pub(crate) pipeline: Pipeline,
+    pub(crate) engine: Arc<Engine>,
     /// For asking plugins about configs.
     pub(crate) sandbox: Sandbox,
     /// For judging targets.

@@ -1,17 +1,17 @@
 //! Posthaste, a webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST.
 //!
-//! The map: `main → cli → lib → api, pipeline → store, sandbox, oauth, outbound → domain`. [`Service`] is the only place that
-//! wires parts together.
+//! Dependencies: `main → cli → lib → api, delivery → store, sandbox, oauth, outbound → domain`. [`Service`] is the only place
+//! that wires the rooms together.
 
 mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod domain;
 pub mod metrics;
 mod oauth;
 pub mod outbound;
-pub mod pipeline;
 pub mod sandbox;
 mod secret_key;
 mod server;
@@ -27,35 +27,35 @@ use tokio::net::TcpListener;
 
 use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
+use delivery::{Engine, EngineParts};
 use metrics::Metrics;
 use oauth::Tokens;
 use outbound::{Guard, Outbound};
-use pipeline::{Parts, Pipeline};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, max_connections};
 use store::{Sealer, Store, StoreError, WriterEnd};
 
-/// Connections to one receiver that are kept open while idle.
+/// Idle connections to one receiver that stay open.
 const IDLE_PER_HOST: usize = 128;
 
-/// Why the service did not start.
+/// The reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The secret key's text or file.
+    /// The text or the file of the secret key.
     #[error("{0}")]
     SecretKey(String),
-    /// The flags that begin `--oauth-`, or the file that one names.
+    /// The flags `--oauth-…`, or the file that one of them names.
     #[error("{0}")]
     OAuth(String),
     /// The folder for compiled plugins.
     #[error("{}: {error}", folder.display())]
     Cache {
-        /// Which one.
+        /// Its path.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The sandbox.
@@ -69,39 +69,39 @@ pub enum StartError {
     Listen(#[from] std::io::Error),
 }
 
-/// The settings of the sandbox, as it takes them.
+/// The limits of the sandbox by the flags.
 fn limits(settings: &PluginLimits) -> Limits {
     Limits { deadline: settings.plugin_deadline, memory_bytes: settings.plugin_memory, ..Limits::default() }
 }
 
-/// Attempts in flight at once, over all webhooks, where the limit on open files leaves room for them. One that hangs holds
-/// some 35 KiB, most of it in the client.
+/// Attempts in flight at once, over all webhooks, if the limit on open files leaves room for them. A hanging attempt holds
+/// about 35 KiB, most of it in the client.
 const MAX_ATTEMPTS: usize = 4_096;
 
-/// The limit on open files; `None`: there is none.
+/// The limit on open files of this process; `None`: unlimited.
 fn max_files() -> Option<usize> {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     files.and_then(|files| usize::try_from(files).ok())
 }
 
-/// Each attempt holds a socket, and most of the open files are for those who call.
+/// Each attempt holds a socket, and most open files are reserved for callers of the API.
 fn max_attempts() -> usize {
     max_files().map_or(MAX_ATTEMPTS, |files| (files / 4).clamp(64, MAX_ATTEMPTS))
 }
 
-/// What a test may put in place of the machine's own.
-pub struct Surroundings {
+/// The parts of the machine that a test may replace.
+pub struct Environment {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers in `[0, 1)`, for jitter.
-    pub dice: Arc<dyn Fn() -> f64 + Send + Sync>,
+    pub rng: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// The program that compiles plugins: a posthaste of this version.
     pub program: PathBuf,
 }
 
-impl Default for Surroundings {
+impl Default for Environment {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), dice: Arc::new(rand::random::<f64>), program: Compiler::own_program() }
+        Self { clock: Arc::new(SystemClock), rng: Arc::new(rand::random::<f64>), program: Compiler::own_program() }
     }
 }
 
@@ -109,7 +109,7 @@ impl Default for Surroundings {
 pub struct Service {
     address: SocketAddr,
     server: Server,
-    pipeline: Pipeline,
+    engine: Arc<Engine>,
     store: Arc<Store>,
     writer: WriterEnd,
 }
@@ -118,23 +118,23 @@ impl Service {
     /// Starts serving on `listener`.
     ///
     /// # Errors
-    /// A part that cannot start, in words for the operator.
+    /// The part that cannot start, in words for the operator.
     pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
-        Self::start_in(Surroundings::default(), config, listener).await
+        Self::start_in(Environment::default(), config, listener).await
     }
 
-    /// As [`Service::start`], with a clock and dice of the caller's.
+    /// As [`Service::start`], in an environment of the caller's.
     ///
     /// # Errors
     /// As [`Service::start`].
-    pub async fn start_in(around: Surroundings, config: Config, listener: TcpListener) -> Result<Self, StartError> {
+    pub async fn start_in(environment: Environment, config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
-        let tokens = Tokens::start(config.oauth, around.clock.clone()).await.map_err(StartError::OAuth)?;
+        let tokens = Tokens::start(config.oauth, environment.clock.clone()).await.map_err(StartError::OAuth)?;
         let standard = standard::PLUGINS.iter().map(|(name, _)| *name);
-        let metrics = Arc::new(Metrics::new(around.clock.now_ms(), standard));
+        let metrics = Arc::new(Metrics::new(environment.clock.now_ms(), standard));
         let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
         let store = Arc::new(store);
-        standard::install(&store, around.clock.now_ms()).await?;
+        standard::install(&store, environment.clock.now_ms()).await?;
         let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
@@ -144,12 +144,12 @@ impl Service {
         let folder = config.data_dir.join("compiled");
         let cache = Cache::open(&folder, &key).map_err(|error| StartError::Cache { folder, error })?;
         let max_attempts = max_attempts();
-        let parts = Parts {
-            clock: around.clock.clone(),
-            dice: around.dice,
+        let parts = EngineParts {
+            clock: environment.clock.clone(),
+            rng: environment.rng,
             outbound: outbound.clone(),
             sandbox: sandbox.clone(),
-            compiler: Compiler::new(around.program, Some(cache)),
+            compiler: Compiler::new(environment.program, Some(cache)),
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             node_timeout,
@@ -159,13 +159,13 @@ impl Service {
             max_attempts,
             metrics: metrics.clone(),
         };
-        let pipeline = Pipeline::start(store.clone(), parts).await?;
+        let engine = Arc::new(Engine::start(store.clone(), parts).await?);
         let router = api::router(Arc::new(api::Api {
             store: store.clone(),
-            pipeline: pipeline.clone(),
+            engine: engine.clone(),
             sandbox,
             outbound,
-            clock: around.clock,
+            clock: environment.clock,
             tokens,
             failures: api::Failures::default(),
             metrics: metrics.clone(),
@@ -177,21 +177,23 @@ impl Service {
         let address = listener.local_addr()?;
         let connections = max_connections(max_files(), max_attempts);
         let server = Server::start(listener, router, (metrics, connections));
-        Ok(Self { address, server, pipeline, store, writer })
+        Ok(Self { address, server, engine, store, writer })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops accepting, finishes what is in flight and writes it down.
+    /// Stops accepting requests, lets requests and attempts in flight end, and stores their results.
     pub async fn stop(self) {
         self.server.stop().await;
-        self.pipeline.stop().await;
-        drop((self.pipeline, self.store));
+        self.engine.stop().await;
+        drop((self.engine, self.store));
         if self.writer.await.is_err() {
-            tracing::error!("the writer broke off; what it had not written will be attempted again");
+            tracing::error!(
+                "the writer ended early; deliveries whose results it had not stored will be attempted again"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use posthaste::config::Config;
 use posthaste::domain::credential::{Key, Owner, Scopes};
 use posthaste::domain::id::Ids;
 use posthaste::store::KeyStore;
-use posthaste::{Service, Surroundings};
+use posthaste::{Environment, Service};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -230,9 +230,9 @@ impl Host {
         let flags = ["posthaste".to_owned(), data, database].into_iter().chain(self.flags.iter().cloned());
         let config = Flags::try_parse_from(flags).unwrap_or_else(|error| panic!("{error}")).config;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let around =
-            Surroundings { program: self.compiler.clone(), clock: self.clock.clone(), ..Surroundings::default() };
-        let service = Service::start_in(around, config, listener).await.unwrap();
+        let environment =
+            Environment { program: self.compiler.clone(), clock: self.clock.clone(), ..Environment::default() };
+        let service = Service::start_in(environment, config, listener).await.unwrap();
         self.client.base = format!("http://{}", service.address());
         self.service = Some(service);
     }

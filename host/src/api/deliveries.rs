@@ -41,7 +41,7 @@ fn shown(api: &Api, delivery: Delivery) -> DeliveryView {
         webhook: delivery.webhook,
         status: delivery.status.name(),
         attempt_count: delivery.attempt_count,
-        next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.pipeline.shown(due))),
+        next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),
         created_at: rfc3339(delivery.created_at),
         finished_at: delivery.finished_at.map(rfc3339),
     }

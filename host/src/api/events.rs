@@ -19,9 +19,9 @@ use super::body::{self, Params};
 use super::problem::{Kind, Problem};
 use super::webhooks::check_headers;
 use super::{Api, App, CompanyOnly};
+use crate::delivery::{AcceptedEvent, NewEvent};
 use crate::domain::credential::{Access, Area};
 use crate::domain::{Invalid, event, time};
-use crate::pipeline::{Accepted, NewEvent};
 
 pub(super) use batch::batch;
 
@@ -56,12 +56,12 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let bytes = body::of(request, most_bytes(&api)).await?;
     let event = read(&api, &caller, query.company.as_deref(), &bytes)?;
-    let answer = Answer::from(api.pipeline.publish(event).await?);
+    let answer = Answer::from(api.engine.publisher.publish(event).await?);
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-impl From<Accepted> for Answer {
-    fn from(accepted: Accepted) -> Self {
+impl From<AcceptedEvent> for Answer {
+    fn from(accepted: AcceptedEvent) -> Self {
         Self { id: accepted.id, delivery_id: accepted.delivery_id }
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn ready(State(api): App) -> Result<Response, Problem> {
         tracing::warn!(%error, "not ready");
         return Err(Problem::new(Kind::Unavailable, "the database does not answer, or takes no writes"));
     }
-    if let Some(trouble) = api.pipeline.trouble().await? {
+    if let Some(trouble) = api.engine.trouble().await? {
         tracing::warn!(trouble, "not ready");
         return Err(Problem::new(Kind::Unavailable, trouble));
     }

@@ -182,7 +182,7 @@ async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem>
 
 /// A stored version, ready to run.
 async fn compiled(api: &Api, company: &str, name: &str, digest: &Digest) -> Result<Arc<Plugin>, Problem> {
-    let plugin = api.pipeline.plugins().get(owner(company, name), name, digest).await;
+    let plugin = api.engine.plugins.get(owner(company, name), name, digest).await;
     // It was fit to run when it was uploaded.
     plugin.map_err(|detail| Problem::new(Kind::Unavailable, detail))
 }

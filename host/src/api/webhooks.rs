@@ -185,6 +185,6 @@ async fn remove(api: &Api, found: Option<&Webhook>) -> Result<Json<WebhookView>,
     if !api.store.delete_webhook(webhook).await? {
         return Err(missing());
     }
-    api.pipeline.webhook_removed(webhook).await?;
+    api.engine.webhooks.removed(webhook).await?;
     Ok(Json(webhook.clone().into()))
 }

@@ -1,4 +1,4 @@
-//! Which room of the host may name which: `main → cli → lib → api, dashboard, pipeline → store, sandbox, oauth → outbound → domain`.
+//! Which room of the host may name which: `main → cli → lib → api, dashboard, delivery → store, sandbox, oauth → outbound → domain`.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use super::source::{PathUse, Source};
 /// A room and the rooms that it may name, besides itself and the leaves.
 const MAY_NAME: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
-    ("cli", &["lib", "api", "dashboard", "pipeline", "store", "sandbox", "outbound", "domain"]),
-    ("lib", &["api", "dashboard", "pipeline", "store", "sandbox", "oauth", "outbound", "domain"]),
-    ("api", &["dashboard", "pipeline", "store", "sandbox", "oauth", "outbound", "domain"]),
-    ("dashboard", &["api", "pipeline", "store", "sandbox", "outbound", "domain"]),
-    ("pipeline", &["store", "sandbox", "outbound", "domain"]),
+    ("cli", &["lib", "api", "dashboard", "delivery", "store", "sandbox", "outbound", "domain"]),
+    ("lib", &["api", "dashboard", "delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
+    ("api", &["dashboard", "delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
+    ("dashboard", &["api", "delivery", "store", "sandbox", "outbound", "domain"]),
+    ("delivery", &["store", "sandbox", "outbound", "domain"]),
     ("store", &["domain"]),
     ("sandbox", &["domain"]),
     ("oauth", &["outbound", "domain"]),
@@ -146,9 +146,9 @@ mod tests {
         refused("host/src/domain.rs", "\nuse crate::clock::Clock;", "2: `domain` names `crate::clock`");
         refused("host/src/store/keys.rs", "fn f(_: crate::sandbox::X) {}", "`store` names `crate::sandbox`");
         refused("host/src/sandbox.rs", "use crate::{domain, outbound::X};", "`sandbox` names `crate::outbound`");
-        refused("host/src/outbound/guard.rs", "use crate::pipeline;", "`outbound` names `crate::pipeline`");
+        refused("host/src/outbound/guard.rs", "use crate::delivery;", "`outbound` names `crate::delivery`");
         refused("host/src/oauth/ring.rs", "use crate::store::X;", "`oauth` names `crate::store`");
-        refused("host/src/pipeline/send.rs", "use crate::api::X;", "`pipeline` names `crate::api`");
+        refused("host/src/delivery/send.rs", "use crate::api::X;", "`delivery` names `crate::api`");
         refused("host/src/api.rs", "use crate::cli::Cli;", "`api` names `crate::cli`");
         refused("host/src/lib.rs", "use crate::cli::Cli;", "`lib` names `crate::cli`");
         refused("host/src/config.rs", "use crate::store::X;", "`config` names `crate::store`");
@@ -156,9 +156,9 @@ mod tests {
 
         allowed("host/src/main.rs", "use posthaste::cli::Cli;");
         allowed("host/src/cli/keys.rs", "use crate::{config, domain::id, outbound, sandbox, store::Store, Service};");
-        allowed("host/src/server.rs", "use crate::api; use crate::pipeline::Pipeline; use crate::secret_key;");
-        allowed("host/src/api/events.rs", "use crate::{pipeline, sandbox, store}; use crate::api::auth;");
-        allowed("host/src/pipeline.rs", "use crate::{clock, domain, outbound, sandbox, store, telemetry};");
+        allowed("host/src/server.rs", "use crate::api; use crate::delivery::Pipeline; use crate::secret_key;");
+        allowed("host/src/api/events.rs", "use crate::{delivery, sandbox, store}; use crate::api::auth;");
+        allowed("host/src/delivery.rs", "use crate::{clock, domain, outbound, sandbox, store, telemetry};");
         allowed("host/src/config.rs", "use crate::domain::retry; use crate::clock;");
         allowed("tests/harness/lib.rs", "use crate::store; use sqlx::Row;");
     }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn each_foreign_crate_has_its_room() {
         refused("host/src/api/events.rs", "use sqlx::Row;", "`sqlx` is used outside store");
-        refused("host/src/pipeline.rs", "use wasmtime::Engine;", "`wasmtime` is used outside sandbox");
+        refused("host/src/delivery.rs", "use wasmtime::Engine;", "`wasmtime` is used outside sandbox");
         refused("host/src/cli/plugin_build.rs", "fn f() { wasmparser::x() }", "`wasmparser` is used outside sandbox");
         refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, dashboard, lib");
         refused("host/src/domain/x.rs", "#[derive(sqlx::FromRow)] struct X;", "`sqlx` is used outside store");

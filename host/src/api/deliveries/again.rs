@@ -14,10 +14,10 @@ use super::super::body::{self, Parameters, Params, SMALL};
 use super::super::problem::{Kind, Problem};
 use super::super::{App, CompanyOnly};
 use super::{DeliveryView, missing, shown, status};
+use crate::delivery::Preview;
 use crate::domain::credential::{Access, Area};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339};
 use crate::domain::{Invalid, event};
-use crate::pipeline::Transformed;
 use crate::store::{Replay, Urged};
 
 /// `POST /deliveries/{id}/retry`: 202.
@@ -33,7 +33,7 @@ pub(in crate::api) async fn retry(
         let detail = format!("nobody subscribes to `{}` any more; subscribe first", delivery.event_type);
         return Err(Problem::new(Kind::Conflict, detail));
     };
-    if matches!(api.pipeline.retry(&company, &id, &webhook).await?, Urged::Missing) {
+    if matches!(api.engine.retrier.retry(&company, &id, &webhook).await?, Urged::Missing) {
         return Err(missing());
     }
     let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(missing)?;
@@ -76,7 +76,7 @@ pub(in crate::api) async fn replay(
         return Err(Invalid::at("/until", "`until` is before `since`").into());
     }
     let replay = Replay {
-        id: api.pipeline.ids().next("rpl", now),
+        id: api.engine.ids.next("rpl", now),
         company,
         event_type: ask.r#type,
         status: ask.status.as_deref().map(status).transpose().map_err(|detail| Invalid::at("/status", detail))?,
@@ -84,7 +84,7 @@ pub(in crate::api) async fn replay(
         until,
         now,
     };
-    Ok((StatusCode::ACCEPTED, Json(Count { count: api.pipeline.replay(replay).await? })))
+    Ok((StatusCode::ACCEPTED, Json(Count { count: api.engine.replayer.replay(replay).await? })))
 }
 
 /// `GET /deliveries/{id}/transformed`: the bytes themselves; 204 where nothing is sent.
@@ -97,10 +97,10 @@ pub(in crate::api) async fn transformed(
     let company = caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
     let (delivery, event, attempts) = api.store.delivery(&company, &id).await?.ok_or_else(missing)?;
     let webhook = api.store.webhook_for(&company, &delivery.event_type).await?;
-    match api.pipeline.transformed(Arc::new(event), &attempts, webhook.as_deref()).await {
-        Transformed::Body(body, kind) => Ok(([(header::CONTENT_TYPE, kind)], body).into_response()),
-        Transformed::Nothing => Ok(StatusCode::NO_CONTENT.into_response()),
-        Transformed::Fails(why) => Err(Problem::new(Kind::Conflict, format!("nothing can be sent: {why}"))),
-        Transformed::Nobody => Err(Problem::new(Kind::Conflict, "it was never sent, and nobody subscribes to it now")),
+    match api.engine.previewer.preview(Arc::new(event), &attempts, webhook.as_deref()).await {
+        Preview::Body(body, kind) => Ok(([(header::CONTENT_TYPE, kind)], body).into_response()),
+        Preview::Dropped => Ok(StatusCode::NO_CONTENT.into_response()),
+        Preview::PluginFails(why) => Err(Problem::new(Kind::Conflict, format!("nothing can be sent: {why}"))),
+        Preview::NoWebhook => Err(Problem::new(Kind::Conflict, "it was never sent, and nobody subscribes to it now")),
     }
 }

@@ -18,9 +18,9 @@ use crate::api::auth::Caller;
 use crate::api::body::{self, Params};
 use crate::api::problem::{Kind, Problem};
 use crate::api::{Api, App, CompanyOnly};
+use crate::delivery::{AcceptedEvent, NewEvent};
 use crate::domain::Invalid;
 use crate::domain::credential::{Access, Area};
-use crate::pipeline::{Accepted, NewEvent};
 
 /// Most lines of one batch.
 const MAX_LINES: usize = 1_000;
@@ -77,13 +77,13 @@ async fn publish(
     caller: &Caller,
     company: Option<&str>,
     lines: Vec<Bytes>,
-) -> Vec<Result<Accepted, Problem>> {
+) -> Vec<Result<AcceptedEvent, Problem>> {
     let mut handed_in = Vec::with_capacity(lines.len());
     for line in lines {
         // Reading a thousand lines takes long: others have their turn in between.
         consume_budget().await;
         handed_in.push(match read_line(api, caller, company, line) {
-            Ok(event) => api.pipeline.hand_in(event).await.map_err(Problem::from),
+            Ok(event) => api.engine.publisher.submit(event).await.map_err(Problem::from),
             Err(problem) => Err(problem),
         });
     }

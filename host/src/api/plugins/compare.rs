@@ -12,10 +12,10 @@ use crate::api::auth::Caller;
 use crate::api::body::{self, Parameters, Params, SMALL};
 use crate::api::problem::{Kind, Problem};
 use crate::api::{Api, App, CompanyOnly};
+use crate::delivery::{Comparison, ComparisonRequest, Difference};
 use crate::domain::Invalid;
 use crate::domain::comparison;
 use crate::domain::credential::{Access, Area};
-use crate::pipeline::{Comparison, Difference, Question};
 use crate::store::Recorded;
 
 /// Events that are compared where `last` does not say how many.
@@ -103,13 +103,13 @@ pub(in crate::api) async fn compare(
     if let Some(webhook) = &ask.webhook {
         check_webhook(&api, &company, &name, webhook).await?;
     }
-    let question = Question {
+    let request = ComparisonRequest {
         active: compiled(&api, &company, &name, &active).await?,
         candidate: compiled(&api, &company, &name, &candidate).await?,
         events: Recorded::new(&company, &name, ask.webhook),
         last,
     };
-    Ok(Json(api.pipeline.compare(question).await?.into()))
+    Ok(Json(api.engine.comparer.compare(request).await?.into()))
 }
 
 async fn check_webhook(api: &Api, company: &str, name: &str, id: &str) -> Result<(), Problem> {

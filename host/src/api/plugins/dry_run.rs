@@ -81,7 +81,7 @@ pub(in crate::api) async fn dry_run(
     let (call, fuel) = match &checked.result {
         Ok(()) => {
             let version = (owner(&company, &name), name.as_str(), &digest);
-            let call = api.pipeline.call(&plugin, event.clone(), config.clone()).await;
+            let call = api.engine.transformer.call(&plugin, event.clone(), config.clone()).await;
             // A call that met its deadline has done as much as this machine let it.
             let whole = call.duration < api.plugin_deadline;
             let fuel = if whole { fuel(&api, version, event.clone(), config).await } else { None };
@@ -152,7 +152,7 @@ fn view(digest: &Digest, event: &Event, call: &Call<Outcome>, fuel: Option<u64>)
 /// What the call costs on any machine. `None` where it is more than the deadline lets it burn, or cannot be counted now:
 /// the rest of the answer is worth having without it.
 async fn fuel(api: &Api, version: (&str, &str, &Digest), event: Arc<Event>, config: Arc<str>) -> Option<u64> {
-    let counted = api.pipeline.plugins().fuel(version, event, config).await;
+    let counted = api.engine.plugins.fuel(version, event, config).await;
     counted.unwrap_or_else(|error| {
         tracing::warn!(error, plugin = version.1, "the fuel of a dry-run could not be counted");
         None

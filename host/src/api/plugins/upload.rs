@@ -41,7 +41,7 @@ pub(in crate::api) async fn upload(
     if let Some(active) = active_already(&api, &company, &name, &digest).await? {
         return Ok((StatusCode::OK, Json(active.into())));
     }
-    let plugin = api.pipeline.plugins().admit(&company, &digest, wasm.clone()).await?;
+    let plugin = api.engine.plugins.admit(&company, &digest, wasm.clone()).await?;
     let Inspection { exports, imports, .. } = plugin.inspection().clone();
     let now = api.clock.now_ms();
     let new = NewVersion {

@@ -34,7 +34,7 @@ pub(in crate::api) async fn create(
     let mut webhook = plain(&api, company, event_type)?;
     fields.apply(&mut webhook);
     let (created, stored) = store(&api, webhook).await?;
-    api.pipeline.webhook_changed(&stored);
+    api.engine.webhooks.changed(&stored);
     Ok(match created {
         true => (StatusCode::CREATED, Json(WebhookView::with_secret(stored))),
         false => (StatusCode::OK, Json(stored.into())),
@@ -58,7 +58,7 @@ async fn store(api: &Api, webhook: Webhook) -> Result<(bool, Webhook), Problem> 
 fn plain(api: &Api, company: String, event_type: &str) -> Result<Webhook, Problem> {
     let now = api.clock.now_ms();
     Ok(Webhook {
-        id: api.pipeline.ids().next("wh", now),
+        id: api.engine.ids.next("wh", now),
         company,
         event_type: event_type.to_owned(),
         target_url: String::new(),

@@ -36,7 +36,7 @@ pub(in crate::api) async fn patch(
         check_target(&api, url).await?;
     }
     let stored = change(&api, current, Arc::new(fields)).await?;
-    api.pipeline.webhook_changed(&stored);
+    api.engine.webhooks.changed(&stored);
     Ok(Json(stored.into()))
 }
 

@@ -20,5 +20,5 @@ pub(in crate::api) async fn ping(
 ) -> Result<Json<AttemptView>, Problem> {
     let company = caller.company(Area::Webhooks, Access::Write, query.company.as_deref())?;
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(missing)?;
-    Ok(Json(api.pipeline.ping(&webhook).await?.into()))
+    Ok(Json(api.engine.pinger.ping(&webhook).await?.into()))
 }

@@ -20,7 +20,7 @@ pub(super) async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(
         }
     };
     let owner = owner(&webhook.company, &reference.name);
-    let plugin = api.pipeline.plugins().get(owner, &reference.name, &digest).await;
+    let plugin = api.engine.plugins.get(owner, &reference.name, &digest).await;
     let plugin = plugin.map_err(|detail| Invalid::at("/plugin", detail))?;
     let call = api.sandbox.check_config(&plugin, webhook.config.clone()).await;
     call.result.map_err(|failure| {

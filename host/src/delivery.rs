@@ -1,0 +1,57 @@
+//! The delivery engine: publish, store, queue, transform, send, record.
+//!
+//! The database is the log, memory is the fast path: a crash at any point loses no event that was answered 202, and costs at
+//! most a second POST of the attempts in flight.
+//!
+//! | component | task |
+//! | --- | --- |
+//! | `publisher` | accepts events: stored, answered, handed to their queue |
+//! | `queue` | one queue per webhook, fair between companies |
+//! | `dispatcher` | the workers: from a queue to the record |
+//! | `attempt` | transform, sign, send |
+//! | `recorder` | the consequences of an attempt for its delivery and its webhook |
+//! | `fetcher` | due retries and backlogs from the database into the queues |
+//! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
+//! | `webhook_lifecycle` | stored, disabled and removed webhooks |
+//! | `retrier`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
+//! | `retention`, `precompiler`, `backlog_gauge` | background tasks |
+//! | `cluster` | several nodes on one database |
+//! | `engine` | builds, starts and stops all of them, and reports their health |
+
+mod attempt;
+mod backlog_gauge;
+mod cluster;
+mod comparer;
+mod compiled_plugins;
+mod completions;
+mod delivery_clock;
+mod dispatcher;
+mod effect_runner;
+mod engine;
+mod fetcher;
+mod host_event;
+mod lease;
+mod pinger;
+mod precompiler;
+mod previewer;
+mod publisher;
+mod queue;
+mod recorder;
+mod replayer;
+mod retention;
+mod retrier;
+#[cfg(test)]
+mod test_webhook;
+mod webhook_lifecycle;
+
+pub use attempt::Transformer;
+pub use comparer::{Comparer, Comparison, ComparisonRequest, Difference};
+pub use compiled_plugins::CompiledPlugins;
+pub use engine::{Engine, EngineParts};
+pub use pinger::Pinger;
+pub use previewer::{Preview, Previewer};
+pub use publisher::{AcceptedEvent, NewEvent, Publisher, SubmittedEvent};
+pub use recorder::Rng;
+pub use replayer::Replayer;
+pub use retrier::Retrier;
+pub use webhook_lifecycle::WebhookLifecycle;

@@ -1,0 +1,51 @@
+//! One attempt at a delivery: transform, then sign and send. It decides nothing: the recorder does.
+
+mod report;
+mod send;
+mod transform;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::delivery_clock::DeliveryClock;
+use super::queue::QueuedDelivery;
+use crate::domain::webhook::Webhook;
+use crate::metrics::Metrics;
+pub(super) use report::{AttemptOutcome, AttemptReport, whole_ms};
+pub(super) use send::Sender;
+pub use transform::Transformer;
+pub(super) use transform::{Outgoing, Prepared};
+
+/// Makes attempts.
+pub(super) struct AttemptRunner {
+    transformer: Arc<Transformer>,
+    sender: Sender,
+    clock: Arc<DeliveryClock>,
+    metrics: Arc<Metrics>,
+}
+
+impl AttemptRunner {
+    pub(super) fn new(
+        transformer: Arc<Transformer>,
+        sender: Sender,
+        clock: Arc<DeliveryClock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { transformer, sender, clock, metrics }
+    }
+
+    /// Makes one attempt, from the transform to the end of the receiver's answer.
+    pub(super) async fn run(&self, delivery: &QueuedDelivery, webhook: &Webhook) -> AttemptReport {
+        let (begun, started_at) = (Instant::now(), self.clock.wall_ms());
+        let _in_flight = self.metrics.attempt_began();
+        let (prepared, plugin) = self.transformer.prepare(&delivery.event, webhook).await;
+        let report = match prepared {
+            Prepared::Filtered => AttemptReport::new(AttemptOutcome::Filtered),
+            Prepared::PluginFailed(error) => AttemptReport { plugin_failed: true, ..AttemptReport::rejected(error) },
+            Prepared::HostFailed(error) => AttemptReport { plugin_failed: true, ..AttemptReport::host_error(error) },
+            Prepared::Send(outgoing) => self.sender.send(&delivery.event, webhook, outgoing, started_at).await,
+        };
+        AttemptReport { plugin, started_at, took: begun.elapsed(), ..report }
+    }
+}

@@ -1,0 +1,144 @@
+//! The result of one attempt.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::delivery::queue::ReceiverSignal;
+use crate::domain::delivery::Attempt;
+use crate::metrics::AttemptResult;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::delivery) enum AttemptOutcome {
+    /// The receiver answered 2xx.
+    Delivered,
+    /// The plugin dropped the event, or failed under the policy `drop`.
+    Filtered,
+    /// The receiver answered another status, or the plugin failed.
+    Rejected {
+        /// The receiver wants no further event, ever (410).
+        gone: bool,
+        /// The shortest wait that it asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The receiver did not answer.
+    NoResponse,
+    /// The host could not make the attempt.
+    HostError,
+}
+
+/// The result of one attempt, as the recorder and the log need it.
+#[derive(Debug)]
+pub(in crate::delivery) struct AttemptReport {
+    pub(in crate::delivery) outcome: AttemptOutcome,
+    /// Milliseconds since 1970.
+    pub(in crate::delivery) started_at: i64,
+    pub(in crate::delivery) took: Duration,
+    pub(in crate::delivery) status_code: Option<u16>,
+    pub(in crate::delivery) error: Option<String>,
+    /// The plugin failed or could not be loaded, so that nothing was sent.
+    pub(in crate::delivery) plugin_failed: bool,
+    pub(in crate::delivery) response_body: Option<String>,
+    pub(in crate::delivery) request_headers: Option<Box<RawValue>>,
+    /// The contract's `plugin` object.
+    pub(in crate::delivery) plugin: Option<Box<RawValue>>,
+}
+
+impl AttemptReport {
+    pub(in crate::delivery) fn new(outcome: AttemptOutcome) -> Self {
+        Self {
+            outcome,
+            started_at: 0,
+            took: Duration::ZERO,
+            status_code: None,
+            error: None,
+            plugin_failed: false,
+            response_body: None,
+            request_headers: None,
+            plugin: None,
+        }
+    }
+
+    /// A failed attempt that counts against the webhook.
+    pub(in crate::delivery) fn rejected(error: String) -> Self {
+        Self { error: Some(error), ..Self::new(AttemptOutcome::Rejected { gone: false, retry_after: None }) }
+    }
+
+    /// A failed attempt that says nothing about the receiver.
+    pub(in crate::delivery) fn host_error(error: String) -> Self {
+        Self { error: Some(error), ..Self::new(AttemptOutcome::HostError) }
+    }
+
+    /// What the attempt shows about the receiver.
+    pub(in crate::delivery) fn receiver_signal(&self) -> ReceiverSignal {
+        match self.outcome {
+            AttemptOutcome::Delivered => ReceiverSignal::Accepted,
+            AttemptOutcome::Rejected { .. } => ReceiverSignal::Rejected,
+            AttemptOutcome::NoResponse => ReceiverSignal::NoResponse,
+            AttemptOutcome::Filtered | AttemptOutcome::HostError => ReceiverSignal::Nothing,
+        }
+    }
+
+    /// The label under which the metrics count it.
+    pub(in crate::delivery) fn result(&self) -> AttemptResult {
+        match (&self.outcome, self.status_code) {
+            (AttemptOutcome::Delivered, _) => AttemptResult::Success,
+            (AttemptOutcome::Filtered, _) => AttemptResult::Filtered,
+            (_, Some(_)) => AttemptResult::HttpError,
+            _ if self.plugin_failed => AttemptResult::PluginError,
+            _ => AttemptResult::NoAnswer,
+        }
+    }
+
+    /// The row that the log keeps; the first attempt has number 1.
+    pub(in crate::delivery) fn into_attempt(self, number: u32) -> Attempt {
+        Attempt {
+            number,
+            started_at: self.started_at,
+            duration_ms: whole_ms(self.took),
+            status_code: self.status_code,
+            error: self.error,
+            response_body: self.response_body,
+            request_headers: self.request_headers,
+            plugin: self.plugin,
+        }
+    }
+}
+
+/// Whole milliseconds; a time beyond any clock stays addable.
+pub(in crate::delivery) fn whole_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: AttemptOutcome, status_code: Option<u16>, plugin_failed: bool) -> AttemptReport {
+        AttemptReport { status_code, plugin_failed, ..AttemptReport::new(outcome) }
+    }
+
+    #[test]
+    fn each_outcome_has_its_metric_label_and_its_receiver_signal() {
+        const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { gone: false, retry_after: None };
+        let table = [
+            (report(AttemptOutcome::Delivered, Some(204), false), AttemptResult::Success, ReceiverSignal::Accepted),
+            (report(AttemptOutcome::Filtered, None, false), AttemptResult::Filtered, ReceiverSignal::Nothing),
+            (report(REJECTED, Some(503), false), AttemptResult::HttpError, ReceiverSignal::Rejected),
+            (report(REJECTED, None, true), AttemptResult::PluginError, ReceiverSignal::Rejected),
+            (report(REJECTED, None, false), AttemptResult::NoAnswer, ReceiverSignal::Rejected),
+            (report(AttemptOutcome::NoResponse, None, false), AttemptResult::NoAnswer, ReceiverSignal::NoResponse),
+            (report(AttemptOutcome::HostError, None, true), AttemptResult::PluginError, ReceiverSignal::Nothing),
+        ];
+        for (report, result, signal) in table {
+            assert_eq!((report.result(), report.receiver_signal()), (result, signal), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_whole_milliseconds_and_never_overflow() {
+        assert_eq!(whole_ms(Duration::from_micros(2_999)), 2);
+        assert_eq!(whole_ms(Duration::MAX), i64::MAX / 2);
+    }
+}

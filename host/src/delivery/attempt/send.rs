@@ -1,0 +1,141 @@
+//! The POST: headers, signature, and the outcome that the answer stands for.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use lru::LruCache;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::report::{AttemptOutcome, AttemptReport};
+use super::transform::Outgoing;
+use crate::delivery::delivery_clock::DeliveryClock;
+use crate::domain::event::Event;
+use crate::domain::webhook::Webhook;
+use crate::domain::{headers, retry};
+use crate::outbound::{Outbound, Target, sign};
+
+const AGENT: &str = concat!("posthaste/", env!("CARGO_PKG_VERSION"));
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const EVENT_TYPE: HeaderName = HeaderName::from_static("webhook-event-type");
+/// Parsed target URLs in memory.
+const TARGETS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Signs and POSTs.
+pub(in crate::delivery) struct Sender {
+    outbound: Arc<Outbound>,
+    clock: Arc<DeliveryClock>,
+    /// Lower-case.
+    challenge_header: String,
+    /// Parsed target URLs, by their text.
+    targets: Mutex<LruCache<String, Arc<Target>>>,
+}
+
+impl Sender {
+    /// `challenge_header` is the lower-case name of the header that carries a webhook's challenge.
+    pub(in crate::delivery) fn new(
+        outbound: Arc<Outbound>,
+        clock: Arc<DeliveryClock>,
+        challenge_header: String,
+    ) -> Self {
+        Self { outbound, clock, challenge_header, targets: Mutex::new(LruCache::new(TARGETS_KEPT)) }
+    }
+
+    fn target(&self, url: &str) -> Result<Arc<Target>, String> {
+        let mut kept = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = kept.get(url) {
+            return Ok(target.clone());
+        }
+        let target = Arc::new(self.outbound.guard().parse_target(url)?);
+        kept.put(url.to_owned(), target.clone());
+        Ok(target)
+    }
+
+    /// Signs and POSTs the result of the transform at `now_ms`, milliseconds since 1970.
+    pub(super) async fn send(
+        &self,
+        event: &Event,
+        webhook: &Webhook,
+        outgoing: Outgoing,
+        now_ms: i64,
+    ) -> AttemptReport {
+        let target = match self.target(&webhook.target_url) {
+            Ok(target) => target,
+            Err(error) => return AttemptReport::rejected(error),
+        };
+        let headers = match request_headers(event, webhook, &outgoing, now_ms / 1000, &self.challenge_header) {
+            Ok(headers) => headers,
+            Err(error) => return AttemptReport::rejected(error),
+        };
+        let request_headers = headers_json(&headers);
+        let sent = self.outbound.post(&target, headers, outgoing.body).await;
+        let asked = sent.retry_after.as_deref();
+        let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
+        let outcome = match sent.status {
+            Some(200..300) => AttemptOutcome::Delivered,
+            Some(status) => AttemptOutcome::Rejected { gone: status == 410, retry_after },
+            None => AttemptOutcome::NoResponse,
+        };
+        let error = match (&outcome, sent.status) {
+            (AttemptOutcome::Delivered, _) => None,
+            (_, Some(status)) => Some(format!("the receiver answered {status}")),
+            (_, None) => sent.error,
+        };
+        AttemptReport {
+            status_code: sent.status,
+            error,
+            // PostgreSQL's TEXT has no NUL.
+            response_body: sent.status.map(|_| String::from_utf8_lossy(&sent.body).replace('\0', "\u{fffd}")),
+            request_headers,
+            ..AttemptReport::new(outcome)
+        }
+    }
+}
+
+/// All headers of one POST: the host's own, and those that webhook, event and plugin set, in rising precedence.
+/// `timestamp` is in seconds since 1970.
+fn request_headers(
+    event: &Event,
+    webhook: &Webhook,
+    outgoing: &Outgoing,
+    timestamp: i64,
+    challenge_header: &str,
+) -> Result<HeaderMap, String> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| format!("`{text}` cannot stand in a header"));
+    let mut map = HeaderMap::with_capacity(12);
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    map.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    map.insert(ID, value(&event.id)?);
+    map.insert(TIMESTAMP, HeaderValue::from(timestamp));
+    let secrets = webhook.signing_secrets(timestamp);
+    let signatures: Vec<_> = secrets.map(|secret| sign::sign(secret, &event.id, timestamp, &outgoing.body)).collect();
+    map.insert(SIGNATURE, value(&signatures.join(" "))?);
+    map.insert(EVENT_TYPE, value(&event.event_type)?);
+    if let Some(challenge) = &webhook.challenge {
+        let name = HeaderName::from_bytes(challenge_header.as_bytes());
+        map.insert(name.map_err(|_| "the challenge header's name is not a header name")?, value(challenge)?);
+    }
+    for (name, text) in headers::merge([&webhook.headers[..], &event.headers[..], &outgoing.headers[..]]) {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
+        map.insert(name, value(&text)?);
+    }
+    if let Some(content_type) = &outgoing.content_type {
+        map.insert(CONTENT_TYPE, value(content_type)?);
+    }
+    Ok(map)
+}
+
+/// The headers as a JSON object, for the log.
+fn headers_json(headers: &HeaderMap) -> Option<Box<RawValue>> {
+    struct HeaderObject<'h>(&'h HeaderMap);
+    impl serde::Serialize for HeaderObject<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer
+                .collect_map(self.0.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())))
+        }
+    }
+    to_raw_value(&HeaderObject(headers)).ok()
+}

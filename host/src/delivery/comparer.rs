@@ -1,0 +1,127 @@
+//! Runs a candidate version beside the active one on past events. Nothing is sent or stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Transformer;
+use crate::domain::comparison::{Kind, Pair, Patch, Subject};
+use crate::sandbox::Plugin;
+use crate::store::{Claimed, Recorded, Store, StoreError};
+
+/// Time for one comparison. It returns its results so far when the time is up.
+const BUDGET: Duration = Duration::from_secs(60);
+/// Differences that are reported; the others are only counted.
+const MAX_DIFFERENCES: usize = 100;
+
+/// Two versions, and the events to run them on.
+pub struct ComparisonRequest {
+    /// The active version.
+    pub active: Arc<Plugin>,
+    /// The version that may replace it.
+    pub candidate: Arc<Plugin>,
+    /// The events.
+    pub events: Recorded,
+    /// How many of them at most.
+    pub last: usize,
+}
+
+/// The result of a comparison.
+#[derive(Default)]
+pub struct Comparison {
+    /// How the candidate differs, once for each event that was compared; `None`: the output is the same.
+    pub kinds: Vec<Option<Kind>>,
+    /// The differences on the newest events.
+    pub differences: Vec<Difference>,
+    /// False: time ran out before the events did, or the service is stopping.
+    pub complete: bool,
+}
+
+/// One event on which the two differ.
+pub struct Difference {
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The webhook that it was sent to.
+    pub webhook: String,
+    /// How they differ.
+    pub kind: Kind,
+    /// What the paths of the patch lead into.
+    pub subject: Subject,
+    /// From the active version's output to the candidate's.
+    pub patch: Patch,
+}
+
+/// Compares plugin versions.
+pub struct Comparer {
+    pub(super) store: Arc<Store>,
+    pub(super) transformer: Arc<Transformer>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Comparer {
+    /// Runs both versions on past events, each event with the config that its webhook has now. One call at a time, so that
+    /// deliveries are not delayed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn compare(&self, mut request: ComparisonRequest) -> Result<Comparison, StoreError> {
+        let until = Instant::now() + BUDGET;
+        let over = || Instant::now() >= until || self.stop.is_cancelled();
+        let mut comparison = Comparison::default();
+        while let Some(page) = self.store.next_recorded(&mut request.events).await? {
+            for recorded in page {
+                if comparison.kinds.len() == request.last {
+                    return Ok(Comparison { complete: true, ..comparison });
+                }
+                if over() {
+                    return Ok(comparison);
+                }
+                self.compare_on(recorded, &request, &mut comparison).await?;
+            }
+            if over() {
+                return Ok(comparison);
+            }
+        }
+        Ok(Comparison { complete: true, ..comparison })
+    }
+
+    async fn compare_on(
+        &self,
+        recorded: Claimed,
+        request: &ComparisonRequest,
+        comparison: &mut Comparison,
+    ) -> Result<(), StoreError> {
+        let event = recorded.event;
+        let found = self.store.webhook_for(&event.company, &event.event_type).await?;
+        let Some(webhook) = found.filter(|webhook| webhook.id == recorded.webhook) else {
+            return Ok(());
+        };
+        let active = self.transformer.call(&request.active, event.clone(), webhook.config.clone()).await.result;
+        let candidate = self.transformer.call(&request.candidate, event.clone(), webhook.config.clone()).await.result;
+        let wanted = comparison.differences.len() < MAX_DIFFERENCES;
+        let (event_id, event_type) = (event.id.clone(), event.event_type.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let headers = &webhook.headers;
+            let pair = Pair { event: &event, webhook_headers: headers, active: &active, candidate: &candidate };
+            let kind = pair.kind();
+            (kind, kind.filter(|_| wanted).map(|kind| (kind, pair.diff())))
+        });
+        let Ok((kind, difference)) = compared.await else {
+            return Ok(());
+        };
+        comparison.kinds.push(kind);
+        comparison.differences.extend(difference.map(|(kind, (subject, patch))| Difference {
+            event_id,
+            event_type,
+            webhook: recorded.webhook,
+            kind,
+            subject,
+            patch,
+        }));
+        Ok(())
+    }
+}

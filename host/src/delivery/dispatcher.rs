@@ -1,0 +1,131 @@
+//! The workers: each takes deliveries from the queues and carries them to their record until none is left for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::attempt::AttemptRunner;
+use super::completions::cancelled;
+use super::delivery_clock::DeliveryClock;
+use super::effect_runner::EffectRunner;
+use super::lease::LeaseHolder;
+use super::queue::{QueuedDelivery, WebhookQueues};
+use super::recorder::Recorder;
+use crate::domain::webhook::Webhook;
+use crate::store::Store;
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// Pause before a webhook that could not be read is read again, and between two looks at a fence.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs the workers.
+pub(super) struct Dispatcher {
+    pub(super) queues: Arc<WebhookQueues>,
+    pub(super) store: Arc<Store>,
+    pub(super) leases: Arc<LeaseHolder>,
+    pub(super) clock: Arc<DeliveryClock>,
+    pub(super) attempts: Arc<AttemptRunner>,
+    pub(super) recorder: Recorder,
+    pub(super) effects: EffectRunner,
+    pub(super) stop: CancellationToken,
+    pub(super) log: ThrottledLog,
+}
+
+/// What a worker needs to know about an attempt that it is about to make.
+enum Permission {
+    Granted(Arc<Webhook>),
+    /// The delivery goes back to the database: its webhook is disabled, or another node holds the lease.
+    Spill(Arc<Webhook>),
+    /// The webhook no longer exists.
+    Cancel,
+    /// The service stops. The lease is free at the next start.
+    Stopping,
+}
+
+impl Dispatcher {
+    /// One worker: ends when no delivery is left for it.
+    pub(super) async fn work(self: Arc<Self>) {
+        while let Some((delivery, effects)) = self.queues.take() {
+            self.effects.apply_now(effects);
+            let span = tracing::info_span!(
+                "attempt",
+                delivery = delivery.id,
+                event = delivery.event.id,
+                webhook = delivery.webhook_id,
+                company = delivery.event.company,
+            );
+            let will_retry = self.attempt(&delivery).instrument(span).await;
+            self.effects.apply_now(self.queues.attempt_ended(&delivery, will_retry));
+        }
+    }
+
+    /// Opens queues whose pace or probe pause has elapsed, until the engine stops.
+    pub(super) async fn open_queues(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            let (effects, next) = self.queues.open_due();
+            self.effects.apply_now(effects);
+            let opening = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.queues.timer_changed() => (),
+                () = opening => (),
+            }
+        }
+    }
+
+    /// Returns whether the delivery will be retried.
+    async fn attempt(&self, delivery: &QueuedDelivery) -> bool {
+        match self.permission(delivery).await {
+            Permission::Granted(webhook) => {
+                let report = self.attempts.run(delivery, &webhook).await;
+                return self.recorder.record(delivery, &webhook, report).await;
+            }
+            Permission::Spill(webhook) => self.effects.spill_one(delivery, &webhook).await,
+            Permission::Cancel => self.store.finish(cancelled(delivery, self.clock.wall_ms())).await,
+            Permission::Stopping => (),
+        }
+        false
+    }
+
+    async fn permission(&self, delivery: &QueuedDelivery) -> Permission {
+        // The webhook as it stands now: a delivery goes wherever it points at the moment of the attempt.
+        let webhook = loop {
+            match self.store.webhook_for(&delivery.event.company, &delivery.event.event_type).await {
+                Ok(Some(webhook)) if webhook.id == delivery.webhook_id => break webhook,
+                Ok(_) => return Permission::Cancel,
+                Err(_) if self.stop.is_cancelled() => return Permission::Stopping,
+                Err(error) => {
+                    self.log.warn("reading a webhook failed; trying again", &error);
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        };
+        match self.holds_lease(delivery).await {
+            Some(true) if webhook.enabled => Permission::Granted(webhook),
+            Some(_) => Permission::Spill(webhook),
+            None => Permission::Stopping,
+        }
+    }
+
+    /// Whether this node still holds the lease: the database may have been out of reach, and the node have been declared dead.
+    /// `None`: the service stops.
+    async fn holds_lease(&self, delivery: &QueuedDelivery) -> Option<bool> {
+        if !self.store.is_shared() {
+            return Some(true);
+        }
+        while self.queues.is_fenced() {
+            if timeout(RETRY_PAUSE, self.stop.cancelled()).await.is_ok() {
+                return None;
+            }
+        }
+        Some(delivery.lease.as_deref() == Some(&*self.leases.name()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Applies what the queues ask for: the only place that starts workers, wakes the fetcher and spills what the queues give back.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock, Weak};
+
+use tokio_util::task::TaskTracker;
+
+use super::completions::spilled;
+use super::dispatcher::Dispatcher;
+use super::fetcher::FetchSignal;
+use super::queue::{Effects, QueuedDelivery, WebhookQueues};
+use crate::domain::webhook::Webhook;
+use crate::store::Store;
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// Applies [`Effects`]. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct EffectRunner {
+    queues: Arc<WebhookQueues>,
+    store: Arc<Store>,
+    fetch: Arc<FetchSignal>,
+    tasks: TaskTracker,
+    log: Arc<ThrottledLog>,
+    /// Set once it is built: its own components apply effects too.
+    dispatcher: Arc<OnceLock<Weak<Dispatcher>>>,
+}
+
+impl EffectRunner {
+    pub(super) fn new(
+        queues: Arc<WebhookQueues>,
+        store: Arc<Store>,
+        fetch: Arc<FetchSignal>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { queues, store, fetch, tasks, log: Arc::default(), dispatcher: Arc::default() }
+    }
+
+    /// Workers start in this dispatcher. Called once, before anything runs.
+    pub(super) fn connect(&self, dispatcher: &Arc<Dispatcher>) {
+        let first = self.dispatcher.set(Arc::downgrade(dispatcher));
+        debug_assert!(first.is_ok(), "connected twice");
+    }
+
+    /// Applies the effects. When this returns, what the queues gave back has been handed to the writer.
+    pub(super) async fn apply(&self, effects: Effects) {
+        let given_back = self.signal(effects);
+        if !given_back.is_empty() {
+            self.spill(given_back).await;
+        }
+    }
+
+    /// Applies the effects without waiting: what the queues gave back is spilled by a task of its own.
+    pub(super) fn apply_now(&self, effects: Effects) {
+        let given_back = self.signal(effects);
+        if !given_back.is_empty() {
+            let runner = self.clone();
+            self.tasks.spawn(async move { runner.spill(given_back).await });
+        }
+    }
+
+    fn signal(&self, effects: Effects) -> Vec<QueuedDelivery> {
+        let Effects { start_worker, wake_fetcher, give_back } = effects;
+        if start_worker && let Some(dispatcher) = self.dispatcher.get().and_then(Weak::upgrade) {
+            self.tasks.spawn(dispatcher.work());
+        }
+        if wake_fetcher {
+            self.fetch.wake();
+        }
+        give_back
+    }
+
+    /// Spills one delivery of a webhook that is at hand.
+    pub(super) async fn spill_one(&self, delivery: &QueuedDelivery, webhook: &Webhook) {
+        self.store.finish(spilled(delivery)).await;
+        // After the write: the queue may have fetched its backlog before this delivery was part of it.
+        self.apply_now(self.queues.spilled(webhook));
+    }
+
+    async fn spill(&self, deliveries: Vec<QueuedDelivery>) {
+        let mut event_types = HashSet::new();
+        for delivery in &deliveries {
+            self.store.finish(spilled(delivery)).await;
+            event_types.insert((delivery.event.company.as_str(), delivery.event.event_type.as_str()));
+        }
+        for (company, event_type) in event_types {
+            match self.store.webhook_for(company, event_type).await {
+                Ok(Some(webhook)) => {
+                    let effects = self.queues.spilled(&webhook);
+                    debug_assert!(effects.give_back.is_empty(), "noting a backlog gives nothing back");
+                    self.signal(effects);
+                }
+                Ok(None) => (),
+                Err(error) => self.log.warn("noting a backlog failed; it is found within 15 s", &error),
+            }
+        }
+    }
+}

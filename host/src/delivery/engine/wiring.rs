@@ -1,0 +1,283 @@
+//! Builds every component from its parts. A component's literal here shows all that it can touch.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::EngineParts;
+use crate::delivery::attempt::{AttemptRunner, Sender, Transformer};
+use crate::delivery::backlog_gauge::BacklogGauge;
+use crate::delivery::cluster::{Heartbeat, Invalidation, LastRun, Membership};
+use crate::delivery::comparer::Comparer;
+use crate::delivery::compiled_plugins::CompiledPlugins;
+use crate::delivery::delivery_clock::DeliveryClock;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::effect_runner::EffectRunner;
+use crate::delivery::fetcher::{FetchSignal, Fetcher, IntakeLock};
+use crate::delivery::host_event::HostEvents;
+use crate::delivery::lease::LeaseHolder;
+use crate::delivery::pinger::Pinger;
+use crate::delivery::precompiler::Precompiler;
+use crate::delivery::previewer::Previewer;
+use crate::delivery::publisher::Publisher;
+use crate::delivery::queue::WebhookQueues;
+use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
+use crate::delivery::replayer::Replayer;
+use crate::delivery::retention::Retention;
+use crate::delivery::retrier::Retrier;
+use crate::delivery::webhook_lifecycle::WebhookLifecycle;
+use crate::domain::id::Ids;
+use crate::domain::retry::Schedule;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// The parts that several components share, and the settings that single ones take.
+pub(super) struct Wiring {
+    pub(super) store: Arc<Store>,
+    pub(super) queues: Arc<WebhookQueues>,
+    pub(super) leases: Arc<LeaseHolder>,
+    pub(super) clock: Arc<DeliveryClock>,
+    pub(super) ids: Arc<Ids>,
+    pub(super) plugins: Arc<CompiledPlugins>,
+    pub(super) transformer: Arc<Transformer>,
+    pub(super) fetch: Arc<FetchSignal>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    attempts: Arc<AttemptRunner>,
+    host_events: Arc<HostEvents>,
+    effects: EffectRunner,
+    intake: IntakeLock,
+    precompile: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    schedule: Schedule,
+    rng: Rng,
+    retention: Duration,
+    node_timeout: Duration,
+    attempt_timeout: Duration,
+    data_dir: PathBuf,
+}
+
+impl Wiring {
+    /// `newest` is when the newest stored delivery was accepted, milliseconds since 1970.
+    pub(super) fn new(store: Arc<Store>, parts: EngineParts, newest: i64) -> Self {
+        let ids = Arc::new(Ids::default());
+        // Rows of this process have to sort after all that exist, also if the clock was set back meanwhile.
+        ids.next("dlv", newest.saturating_add(1));
+        let run = ids.next("run", parts.clock.now_ms());
+        let clock = Arc::new(DeliveryClock::new(parts.clock, newest));
+        let queues = Arc::new(WebhookQueues::new(parts.max_attempts));
+        let fetch = Arc::new(FetchSignal::new(Instant::now()));
+        let tasks = TaskTracker::new();
+        let plugins = Arc::new(CompiledPlugins::new(parts.sandbox.clone(), parts.compiler, store.clone()));
+        let (metrics, header) = (parts.metrics, parts.challenge_header);
+        let transformer = Arc::new(Transformer::new(plugins.clone(), parts.sandbox, metrics.clone(), header.clone()));
+        let sender = Sender::new(parts.outbound, clock.clone(), header);
+        Self {
+            leases: Arc::new(LeaseHolder::new(run.into(), clock.clone())),
+            attempts: Arc::new(AttemptRunner::new(transformer.clone(), sender, clock.clone(), metrics.clone())),
+            host_events: Arc::new(HostEvents { ids: ids.clone() }),
+            effects: EffectRunner::new(queues.clone(), store.clone(), fetch.clone(), tasks.clone()),
+            store,
+            queues,
+            clock,
+            ids,
+            plugins,
+            transformer,
+            fetch,
+            stop: CancellationToken::new(),
+            tasks,
+            intake: IntakeLock::default(),
+            precompile: Arc::default(),
+            metrics,
+            schedule: parts.schedule,
+            rng: parts.rng,
+            retention: parts.retention,
+            node_timeout: parts.node_timeout,
+            attempt_timeout: parts.attempt_timeout,
+            data_dir: parts.data_dir,
+        }
+    }
+
+    pub(super) fn lifecycle(&self) -> Arc<WebhookLifecycle> {
+        Arc::new(WebhookLifecycle {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            clock: self.clock.clone(),
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+            intake: self.intake.clone(),
+            tasks: self.tasks.clone(),
+            log: Arc::default(),
+        })
+    }
+
+    /// The dispatcher, in which workers start from now on.
+    pub(super) fn dispatcher(&self, lifecycle: &Arc<WebhookLifecycle>) -> Arc<Dispatcher> {
+        let dispatcher = Arc::new(Dispatcher {
+            queues: self.queues.clone(),
+            store: self.store.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            attempts: self.attempts.clone(),
+            recorder: self.recorder(lifecycle),
+            effects: self.effects.clone(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        });
+        self.effects.connect(&dispatcher);
+        dispatcher
+    }
+
+    fn recorder(&self, lifecycle: &Arc<WebhookLifecycle>) -> Recorder {
+        Recorder {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            clock: self.clock.clone(),
+            schedule: self.schedule.clone(),
+            rng: self.rng.clone(),
+            auto_disable: AutoDisable {
+                store: self.store.clone(),
+                queues: self.queues.clone(),
+                lifecycle: lifecycle.clone(),
+                host_events: self.host_events.clone(),
+                clock: self.clock.clone(),
+                effects: self.effects.clone(),
+                log: ThrottledLog::default(),
+            },
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+            metrics: self.metrics.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn publisher(&self) -> Publisher {
+        Publisher {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            effects: self.effects.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    pub(super) fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            effects: self.effects.clone(),
+            signal: self.fetch.clone(),
+            intake: self.intake.clone(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+            membership: Membership::new(self.node_timeout),
+            last_run: LastRun::of(&self.data_dir),
+            attempt_timeout: self.attempt_timeout,
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn invalidation(&self, lifecycle: &Arc<WebhookLifecycle>) -> Invalidation {
+        Invalidation {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            lifecycle: lifecycle.clone(),
+            plugins: self.plugins.clone(),
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+            precompile: self.precompile.clone(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn replayer(&self) -> Arc<Replayer> {
+        Arc::new(Replayer {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+            wake: Notify::new(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        })
+    }
+
+    pub(super) fn retrier(&self) -> Retrier {
+        Retrier {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            effects: self.effects.clone(),
+            fetch: self.fetch.clone(),
+        }
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            keep: self.retention,
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn precompiler(&self) -> Precompiler {
+        Precompiler {
+            store: self.store.clone(),
+            plugins: self.plugins.clone(),
+            wake: self.precompile.clone(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn backlog_gauge(&self) -> BacklogGauge {
+        BacklogGauge {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn comparer(&self) -> Comparer {
+        Comparer { store: self.store.clone(), transformer: self.transformer.clone(), stop: self.stop.clone() }
+    }
+
+    pub(super) fn previewer(&self) -> Previewer {
+        let (plugins, transformer) = (self.plugins.clone(), self.transformer.clone());
+        Previewer { store: self.store.clone(), plugins, transformer }
+    }
+
+    pub(super) fn pinger(&self) -> Pinger {
+        let (attempts, host_events) = (self.attempts.clone(), self.host_events.clone());
+        Pinger::new(self.store.clone(), attempts, host_events, self.clock.clone())
+    }
+}

@@ -1,0 +1,172 @@
+//! Brings deliveries from the database into their queues: retries that are due, backlogs of queues that have room, and whatever
+//! an earlier process left. Woken by the components that know of something, and by a poll behind it, so that nothing waits
+//! for ever because a signal was lost.
+
+mod plan;
+mod signal;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::completions::cancelled;
+use super::delivery_clock::DeliveryClock;
+use super::effect_runner::EffectRunner;
+use super::lease::LeaseHolder;
+use super::queue::{BacklogFetch, FetchResult, Origin, WebhookQueues};
+use crate::store::{Claimed, Store, StoreError};
+use crate::telemetry::Seldom as ThrottledLog;
+pub(super) use signal::FetchSignal;
+
+/// Deliveries claimed in one statement.
+const BATCH: u32 = 256;
+/// How often the database is asked which webhooks have a backlog, whatever memory believes.
+const RECONCILE_EVERY: Duration = Duration::from_secs(15);
+/// Pause after the database failed.
+const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Held while deliveries are on their way from the database into their queues: a removal waits for it.
+pub(super) type IntakeLock = Arc<tokio::sync::Mutex<()>>;
+
+/// Fetches deliveries.
+pub(super) struct Fetcher {
+    pub(super) store: Arc<Store>,
+    pub(super) queues: Arc<WebhookQueues>,
+    pub(super) leases: Arc<LeaseHolder>,
+    pub(super) clock: Arc<DeliveryClock>,
+    pub(super) effects: EffectRunner,
+    pub(super) signal: Arc<FetchSignal>,
+    pub(super) intake: IntakeLock,
+    pub(super) stop: CancellationToken,
+    pub(super) log: ThrottledLog,
+}
+
+impl Fetcher {
+    /// Runs until the engine stops.
+    pub(super) async fn run(self) {
+        let mut reconciled: Option<Instant> = None;
+        while !self.stop.is_cancelled() {
+            let requested = self.signal.take_reconcile_request();
+            if requested || reconciled.is_none_or(|at| at.elapsed() >= RECONCILE_EVERY) {
+                match self.reconcile().await {
+                    Ok(()) => reconciled = Some(Instant::now()),
+                    Err(error) => self.log.warn("looking for backlogs failed", &error),
+                }
+            }
+            let rest = match self.pass().await {
+                Ok(rest) => {
+                    self.signal.pass_completed(Instant::now());
+                    rest
+                }
+                Err(error) => {
+                    self.log.warn("looking for due deliveries failed", &error);
+                    FAILURE_PAUSE
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = timeout(rest, self.signal.woken()) => (),
+            }
+        }
+    }
+
+    /// Asks the database which webhooks have a backlog.
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        self.effects.apply(self.queues.prune()).await;
+        for waiting in self.store.waiting_lanes(&self.leases.name()).await? {
+            if let Some(webhook) = self.store.webhook_for(&waiting.company, &waiting.event_type).await? {
+                if waiting.parked {
+                    self.effects.apply(self.queues.spilled(&webhook)).await;
+                }
+                if waiting.replayed {
+                    self.effects.apply(self.queues.replay_requested(&webhook)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches backlogs, then the deliveries that are due. Returns how long to rest.
+    async fn pass(&self) -> Result<Duration, StoreError> {
+        let intake = self.intake.lock().await;
+        let fetches = self.queues.backlogs_to_fetch();
+        // Together, so that they share commits.
+        let ended = join_all(fetches.iter().map(|fetch| self.fetch_backlog(fetch))).await;
+        ended.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let now = self.clock.due_ms();
+        let due = self.store.claim_due(now, self.leases.lease(), BATCH).await?;
+        let found = !due.is_empty() || !fetches.is_empty();
+        self.enqueue(due, Origin::Live).await?;
+        drop(intake);
+        if found {
+            return Ok(Duration::ZERO);
+        }
+        Ok(plan::rest(self.store.next_due(&self.leases.name()).await?, now))
+    }
+
+    async fn fetch_backlog(&self, fetch: &BacklogFetch) -> Result<(), StoreError> {
+        let claimed = match self.take_ownership(fetch).await {
+            Ok(true) => self.claim_backlog(fetch).await,
+            Ok(false) => {
+                self.effects.apply(self.queues.ownership_refused(fetch)).await;
+                return Ok(());
+            }
+            Err(error) => Err(error),
+        };
+        let (result, failed) = match claimed {
+            Ok(result) => (result, None),
+            Err(error) => (FetchResult { more: true, ..FetchResult::default() }, Some(error)),
+        };
+        self.effects.apply(self.queues.fetched(fetch, result)).await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether this node may serve the webhook. If it needs to own it, it tries to become the owner.
+    async fn take_ownership(&self, fetch: &BacklogFetch) -> Result<bool, StoreError> {
+        if !fetch.needs_ownership {
+            return Ok(true);
+        }
+        let events = (&*fetch.company, fetch.event_type.as_str());
+        let granted = self.store.take_seat(&fetch.webhook_id, events, self.leases.name()).await?;
+        if granted {
+            self.queues.ownership_granted(fetch);
+        }
+        Ok(granted)
+    }
+
+    async fn claim_backlog(&self, fetch: &BacklogFetch) -> Result<FetchResult, StoreError> {
+        let webhook = self.store.webhook_for(&fetch.company, &fetch.event_type).await?;
+        if webhook.is_some_and(|webhook| webhook.id == *fetch.webhook_id && !webhook.enabled) {
+            return Ok(FetchResult::default());
+        }
+        let limit = BATCH.min(u32::try_from(fetch.room).unwrap_or(BATCH));
+        let selection = (&*fetch.webhook_id, plan::selection(fetch));
+        let (claimed, first_scheduled) = self.store.claim_parked(selection, self.leases.lease(), limit).await?;
+        let result = plan::fetch_result(fetch, claimed.is_empty(), first_scheduled);
+        self.enqueue(claimed, plan::origin(fetch.kind)).await?;
+        Ok(result)
+    }
+
+    /// Puts claimed deliveries into their queues, spills those that find no room and cancels those without a webhook.
+    async fn enqueue(&self, claimed: Vec<Claimed>, origin: Origin) -> Result<(), StoreError> {
+        let mut by_type: HashMap<(String, String), Vec<Claimed>> = HashMap::new();
+        for one in claimed {
+            by_type.entry((one.event.company.clone(), one.event.event_type.clone())).or_default().push(one);
+        }
+        for ((company, event_type), claimed) in by_type {
+            let webhook = self.store.webhook_for(&company, &event_type).await?;
+            let plan::Sorted { deliverable, orphaned } = plan::sort(claimed, webhook.as_deref());
+            for orphan in &orphaned {
+                self.store.finish(cancelled(orphan, self.clock.wall_ms())).await;
+            }
+            if let (Some(webhook), false) = (webhook, deliverable.is_empty()) {
+                self.effects.apply(self.queues.offer(&webhook, deliverable, origin)).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! The fetcher's decisions, as pure functions.
+
+use std::time::Duration;
+
+use crate::delivery::queue::{
+    AttemptClass, BacklogFetch, BacklogKind, FetchResult, OrderAnswer, Origin, QueuedDelivery,
+};
+use crate::domain::webhook::Webhook;
+use crate::store::{Claimed, Parked};
+
+/// Longest rest: the poll that finds whatever no signal announced.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Shortest rest if nothing was claimed: a delivery that is due and was not claimed is being claimed by another node.
+const SHORTEST_REST: Duration = Duration::from_millis(5);
+
+/// How long to rest at `now` if nothing was fetched and the next delivery is due at `next_due`; milliseconds since 1970.
+pub(super) fn rest(next_due: Option<i64>, now: i64) -> Duration {
+    let until_due = |due: i64| Duration::from_millis(u64::try_from(due.saturating_sub(now)).unwrap_or(0));
+    next_due.map_or(LONGEST_REST, until_due).clamp(SHORTEST_REST, LONGEST_REST)
+}
+
+/// The rows of a backlog that are wanted.
+pub(super) fn selection(fetch: &BacklogFetch) -> Parked {
+    match fetch.kind {
+        BacklogKind::Unordered => Parked::Any,
+        BacklogKind::Ordered => Parked::Ordered { before: fetch.before.clone() },
+        BacklogKind::Replay => Parked::Replayed,
+    }
+}
+
+/// Where the fetched rows join their queue.
+pub(super) fn origin(kind: BacklogKind) -> Origin {
+    match kind {
+        BacklogKind::Unordered | BacklogKind::Ordered => Origin::Live,
+        BacklogKind::Replay => Origin::Replay,
+    }
+}
+
+/// What the queue learns from a fetch that found nothing, or something. `first_scheduled` is the first delivery of an ordered
+/// webhook that waits for a retry.
+///
+/// A fetch of what is older than the last delivery in memory goes on until nothing is left of it; only then is the order known.
+pub(super) fn fetch_result(fetch: &BacklogFetch, found_nothing: bool, first_scheduled: Option<String>) -> FetchResult {
+    let order_is_known = fetch.kind == BacklogKind::Ordered && (found_nothing || fetch.before.is_none());
+    let order = match (order_is_known, first_scheduled) {
+        (false, _) => OrderAnswer::NotAsked,
+        (true, None) => OrderAnswer::Open,
+        (true, Some(id)) => OrderAnswer::BlockedBy(id),
+    };
+    FetchResult { more: !found_nothing || fetch.before.is_some(), order }
+}
+
+/// Claimed deliveries, by whether their webhook still exists.
+pub(super) struct Sorted {
+    pub(super) deliverable: Vec<QueuedDelivery>,
+    pub(super) orphaned: Vec<QueuedDelivery>,
+}
+
+/// Sorts the claimed deliveries of one company and type, given the webhook that stands there now.
+pub(super) fn sort(claimed: Vec<Claimed>, webhook: Option<&Webhook>) -> Sorted {
+    let (deliverable, orphaned) = claimed
+        .into_iter()
+        .map(QueuedDelivery::from)
+        .partition(|delivery| webhook.is_some_and(|webhook| webhook.id == delivery.webhook_id));
+    Sorted { deliverable, orphaned }
+}
+
+impl From<Claimed> for QueuedDelivery {
+    fn from(claimed: Claimed) -> Self {
+        Self {
+            id: claimed.id,
+            webhook_id: claimed.webhook,
+            lease: claimed.lease,
+            attempt_count: claimed.attempt_count,
+            attempt_base: claimed.attempt_base,
+            event: claimed.event,
+            class: AttemptClass::Unproven,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::delivery::test_webhook::webhook;
+    use crate::domain::event::Event;
+
+    fn fetch(kind: BacklogKind, before: Option<&str>) -> BacklogFetch {
+        BacklogFetch {
+            webhook_id: "wh_1".into(),
+            company: "acme".into(),
+            event_type: "t".into(),
+            kind,
+            room: 10,
+            before: before.map(str::to_owned),
+            needs_ownership: false,
+            term: 0,
+        }
+    }
+
+    #[test]
+    fn rests_until_the_next_delivery_is_due_within_bounds() {
+        assert_eq!(rest(None, 1_000), Duration::from_secs(1));
+        assert_eq!(rest(Some(1_250), 1_000), Duration::from_millis(250));
+        assert_eq!(rest(Some(i64::MAX), 1_000), Duration::from_secs(1));
+        for overdue in [1_000, 999, 0, i64::MIN] {
+            assert_eq!(rest(Some(overdue), 1_000), Duration::from_millis(5), "another node is claiming it");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_backlog_selects_its_rows() {
+        assert_eq!(selection(&fetch(BacklogKind::Unordered, None)), Parked::Any);
+        assert_eq!(selection(&fetch(BacklogKind::Replay, None)), Parked::Replayed);
+        let before = Some("dlv_9".to_owned());
+        assert_eq!(selection(&fetch(BacklogKind::Ordered, Some("dlv_9"))), Parked::Ordered { before });
+        assert_eq!(origin(BacklogKind::Replay), Origin::Replay);
+        assert_eq!([BacklogKind::Unordered, BacklogKind::Ordered].map(origin), [Origin::Live, Origin::Live]);
+    }
+
+    #[test]
+    fn unordered_backlog_has_more_until_a_fetch_finds_nothing() {
+        for kind in [BacklogKind::Unordered, BacklogKind::Replay] {
+            let result = |nothing| fetch_result(&fetch(kind, None), nothing, None);
+            assert_eq!(result(false), FetchResult { more: true, order: OrderAnswer::NotAsked });
+            assert_eq!(result(true), FetchResult { more: false, order: OrderAnswer::NotAsked });
+        }
+    }
+
+    #[test]
+    fn ordered_backlog_learns_what_blocks_it() {
+        let result = |nothing, first: Option<&str>| {
+            fetch_result(&fetch(BacklogKind::Ordered, None), nothing, first.map(str::to_owned))
+        };
+        assert_eq!(result(false, None), FetchResult { more: true, order: OrderAnswer::Open });
+        assert_eq!(result(true, None), FetchResult { more: false, order: OrderAnswer::Open });
+        let blocked = OrderAnswer::BlockedBy("dlv_3".into());
+        assert_eq!(result(true, Some("dlv_3")), FetchResult { more: false, order: blocked });
+    }
+
+    #[test]
+    fn order_is_unknown_until_nothing_older_than_memory_is_left() {
+        let result = |nothing| fetch_result(&fetch(BacklogKind::Ordered, Some("dlv_9")), nothing, None);
+        assert_eq!(result(false), FetchResult { more: true, order: OrderAnswer::NotAsked });
+        assert_eq!(result(true), FetchResult { more: true, order: OrderAnswer::Open }, "younger ones may follow");
+    }
+
+    #[test]
+    fn claimed_deliveries_of_a_webhook_that_was_replaced_are_orphaned() {
+        let event = Arc::new(Event {
+            id: "evt_1".into(),
+            event_type: "t".into(),
+            company: "acme".into(),
+            occurred_at: 0,
+            headers: Vec::new(),
+            data: bytes::Bytes::new(),
+        });
+        let claimed = |id: &str, webhook: &str| Claimed {
+            id: id.into(),
+            webhook: webhook.into(),
+            lease: Some("run_1".into()),
+            attempt_count: 3,
+            attempt_base: 2,
+            event: event.clone(),
+        };
+        let both = || vec![claimed("dlv_1", "wh_1"), claimed("dlv_2", "wh_2")];
+        let ids = |deliveries: &[QueuedDelivery]| deliveries.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let sorted = sort(both(), Some(&webhook("wh_2")));
+        assert_eq!((ids(&sorted.deliverable), ids(&sorted.orphaned)), (vec!["dlv_2".into()], vec!["dlv_1".into()]));
+        let kept = &sorted.deliverable[0];
+        assert_eq!((kept.lease.as_deref(), kept.attempt_count, kept.attempt_base), (Some("run_1"), 3, 2));
+        assert_eq!(ids(&sort(both(), None).orphaned), ["dlv_1", "dlv_2"]);
+    }
+}

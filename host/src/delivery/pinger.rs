@@ -1,0 +1,133 @@
+//! Tests a webhook: one event through the whole path, at once, past everything that waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::attempt::{AttemptOutcome, AttemptRunner};
+use super::delivery_clock::DeliveryClock;
+use super::host_event::HostEvents;
+use super::queue::QueuedDelivery;
+use crate::domain::delivery::{Attempt, Status};
+use crate::domain::event::PING;
+use crate::domain::time::rfc3339;
+use crate::domain::webhook::Webhook;
+use crate::store::{Completion, Store, StoreError};
+
+/// Pings at once, over all companies and for one company: each may take the whole attempt timeout.
+const MAX_PINGS: usize = 128;
+const MAX_PINGS_PER_COMPANY: usize = 8;
+
+/// Bounds pings. A company waits for its own before it waits for those of others.
+struct PingLimiter {
+    all: Semaphore,
+    companies: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Default for PingLimiter {
+    fn default() -> Self {
+        Self { all: Semaphore::new(MAX_PINGS), companies: Mutex::default() }
+    }
+}
+
+impl PingLimiter {
+    fn of_company(&self, company: &str) -> Arc<Semaphore> {
+        let mut companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = companies.get(company).and_then(Weak::upgrade) {
+            return own;
+        }
+        companies.retain(|_, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(MAX_PINGS_PER_COMPANY));
+        companies.insert(company.to_owned(), Arc::downgrade(&own));
+        own
+    }
+}
+
+/// Sends pings.
+pub struct Pinger {
+    store: Arc<Store>,
+    attempts: Arc<AttemptRunner>,
+    host_events: Arc<HostEvents>,
+    clock: Arc<DeliveryClock>,
+    limiter: PingLimiter,
+}
+
+impl Pinger {
+    pub(super) fn new(
+        store: Arc<Store>,
+        attempts: Arc<AttemptRunner>,
+        host_events: Arc<HostEvents>,
+        clock: Arc<DeliveryClock>,
+    ) -> Self {
+        Self { store, attempts, host_events, clock, limiter: PingLimiter::default() }
+    }
+
+    /// Sends a `ping` event to the webhook once, also if it is disabled. It is in the log afterwards, like any other event,
+    /// and is not retried.
+    ///
+    /// # Errors
+    /// The store's; the attempt was made.
+    pub async fn ping(&self, webhook: &Webhook) -> Result<Attempt, StoreError> {
+        // The semaphores are never closed.
+        let company = self.limiter.of_company(&webhook.company);
+        let _own = company.acquire().await.ok();
+        let _slot = self.limiter.all.acquire().await.ok();
+        let now = self.clock.wall_ms();
+        let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
+        let row = self.host_events.event_for(webhook, PING, &data, now);
+        let delivery = QueuedDelivery::fresh(row.id.clone(), webhook, row.event.clone());
+        let report = self.attempts.run(&delivery, webhook).await;
+        let status = final_status(&report.outcome);
+        let attempt = report.into_attempt(1);
+        let completion = Completion {
+            company: webhook.company.clone(),
+            id: row.id.clone(),
+            lease: None,
+            status,
+            attempt_count: 1,
+            due: None,
+            finished_at: Some(self.clock.wall_ms()),
+            attempt: Some(attempt.clone()),
+        };
+        self.store.insert_finished(row, completion).await?;
+        Ok(attempt)
+    }
+}
+
+fn final_status(outcome: &AttemptOutcome) -> Status {
+    match outcome {
+        AttemptOutcome::Delivered => Status::Delivered,
+        AttemptOutcome::Filtered => Status::Filtered,
+        AttemptOutcome::Rejected { .. } | AttemptOutcome::NoResponse | AttemptOutcome::HostError => Status::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_company_shares_one_limit_while_it_pings_and_costs_nothing_afterwards() {
+        let limiter = PingLimiter::default();
+        let first = limiter.of_company("acme");
+        assert_eq!(first.available_permits(), MAX_PINGS_PER_COMPANY);
+        let pinging = first.try_acquire().unwrap();
+        assert_eq!(limiter.of_company("acme").available_permits(), MAX_PINGS_PER_COMPANY - 1);
+        assert_eq!(limiter.of_company("other").available_permits(), MAX_PINGS_PER_COMPANY);
+        drop(pinging);
+        drop(first);
+        limiter.of_company("third");
+        assert_eq!(limiter.companies.lock().unwrap().len(), 1, "forgets companies that do not ping");
+    }
+
+    #[test]
+    fn ping_is_never_retried() {
+        for outcome in [AttemptOutcome::NoResponse, AttemptOutcome::HostError] {
+            assert_eq!(final_status(&outcome), Status::Failed);
+        }
+        assert_eq!(final_status(&AttemptOutcome::Delivered), Status::Delivered);
+        assert_eq!(final_status(&AttemptOutcome::Filtered), Status::Filtered);
+    }
+}

@@ -1,0 +1,125 @@
+//! The consequences of an attempt, as pure functions: for its delivery, and for its webhook.
+
+use std::time::Duration;
+
+use crate::delivery::attempt::{AttemptOutcome, whole_ms};
+use crate::delivery::queue::QueuedDelivery;
+use crate::domain::delivery::Status;
+use crate::domain::retry::Schedule;
+use crate::domain::webhook::Webhook;
+
+/// A webhook that has only failed for this long is disabled, in milliseconds.
+const DISABLE_AFTER_MS: i64 = 48 * 3_600_000;
+/// A streak of failures is stored once it is this old, in milliseconds, or pauses for as long: a webhook that fails now and
+/// then must not cost a write each time.
+const STORE_STREAK_AFTER_MS: i64 = 60_000;
+/// How much later than `Retry-After` an attempt may be, as a share of the wait.
+const RETRY_AFTER_SPREAD: f64 = 0.1;
+
+/// What happens to a delivery next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NextStep {
+    pub(super) status: Status,
+    /// When the next attempt is due, milliseconds since 1970. `None` with [`Status::Pending`]: when its webhook is enabled.
+    pub(super) due: Option<i64>,
+}
+
+/// The state of the delivery's webhook when its attempt has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WebhookNow {
+    Enabled,
+    Disabled,
+    Removed,
+    /// The database did not answer.
+    Unknown,
+}
+
+/// A streak of failures, right after one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Streak {
+    /// When the first failure was, milliseconds since 1970.
+    pub(super) since_ms: i64,
+    /// By the same clock.
+    pub(super) now_ms: i64,
+    /// How long this delivery rests before its next attempt; `None`: it has none.
+    pub(super) rest_ms: Option<i64>,
+}
+
+/// What happens to the webhook next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Consequence {
+    None,
+    /// It is disabled, for this reason.
+    Disable(String),
+    /// The beginning of its streak of failures is stored, in milliseconds since 1970; `None`: it does not fail any more.
+    NoteFailingSince(Option<i64>),
+}
+
+/// The delivery's status and, if it is retried, its next due time; `now_due` is milliseconds since 1970.
+pub(super) fn next_step(
+    schedule: &Schedule,
+    delivery: &QueuedDelivery,
+    outcome: &AttemptOutcome,
+    rng: &dyn Fn() -> f64,
+    now_due: i64,
+) -> NextStep {
+    let ended = |status| NextStep { status, due: None };
+    let shortest = match outcome {
+        AttemptOutcome::Delivered => return ended(Status::Delivered),
+        AttemptOutcome::Filtered => return ended(Status::Filtered),
+        AttemptOutcome::Rejected { gone: true, .. } => return ended(Status::Failed),
+        AttemptOutcome::Rejected { retry_after, .. } => retry_after.unwrap_or_default(),
+        AttemptOutcome::NoResponse | AttemptOutcome::HostError => Duration::ZERO,
+    };
+    // The schedule begins anew with a replay.
+    let counted = delivery.attempt_count.saturating_add(1).saturating_sub(delivery.attempt_base);
+    match schedule.wait_after(counted, rng()) {
+        Some(wait) => {
+            let wait = wait.max(shortest.mul_f64(1.0 + RETRY_AFTER_SPREAD * rng().clamp(0.0, 1.0)));
+            NextStep { status: Status::Pending, due: Some(now_due.saturating_add(whole_ms(wait))) }
+        }
+        None => ended(Status::Failed),
+    }
+}
+
+/// A planned retry, given the webhook as it stands now: a removed webhook cancels it, a disabled one holds it back.
+pub(super) fn for_webhook(planned: NextStep, now: WebhookNow) -> NextStep {
+    match now {
+        // If the database did not answer, the worker that takes the delivery when it is due looks again.
+        WebhookNow::Enabled | WebhookNow::Unknown => planned,
+        WebhookNow::Disabled => NextStep { due: None, ..planned },
+        WebhookNow::Removed => NextStep { status: Status::Cancelled, due: None },
+    }
+}
+
+/// What the attempt means for the webhook. `streak` is there if the attempt belongs to one; `error` is the attempt's.
+pub(super) fn consequence(
+    webhook: &Webhook,
+    outcome: &AttemptOutcome,
+    streak: Option<Streak>,
+    error: &str,
+) -> Consequence {
+    if matches!(outcome, AttemptOutcome::Rejected { gone: true, .. }) {
+        return Consequence::Disable("the receiver answered 410 Gone".into());
+    }
+    let Some(Streak { since_ms, now_ms, rest_ms }) = streak else {
+        let news = webhook.failing_since.is_some() || !webhook.proven;
+        return match outcome {
+            AttemptOutcome::Delivered if news => Consequence::NoteFailingSince(None),
+            _ => Consequence::None,
+        };
+    };
+    let since = webhook.failing_since.map_or(since_ms, |stored| stored.min(since_ms));
+    let age = now_ms.saturating_sub(since);
+    if age >= DISABLE_AFTER_MS {
+        return Consequence::Disable(format!("every attempt failed for 48 hours, the last one with: {error}"));
+    }
+    let rests = rest_ms.is_none_or(|rest| rest >= STORE_STREAK_AFTER_MS);
+    if webhook.failing_since.is_none() && (age >= STORE_STREAK_AFTER_MS || rests) {
+        return Consequence::NoteFailingSince(Some(since));
+    }
+    Consequence::None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The consequences of each kind of attempt.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::delivery::attempt::AttemptReport;
+use crate::delivery::queue::{AttemptClass, ReceiverSignal};
+use crate::delivery::test_webhook::webhook;
+use crate::domain::event::Event;
+
+const NOW: i64 = 1_700_000_000_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Three attempts: waits of 10 s and 100 s.
+fn schedule() -> Schedule {
+    Schedule::new(vec![Duration::from_secs(10), Duration::from_secs(100)]).unwrap()
+}
+
+fn delivery(attempt_count: u32, attempt_base: u32) -> QueuedDelivery {
+    let event = Event {
+        id: "evt_1".into(),
+        event_type: "t".into(),
+        company: "acme".into(),
+        occurred_at: 0,
+        headers: Vec::new(),
+        data: bytes::Bytes::new(),
+    };
+    QueuedDelivery {
+        id: "dlv_1".into(),
+        webhook_id: "wh_1".into(),
+        lease: None,
+        attempt_count,
+        attempt_base,
+        event: Arc::new(event),
+        class: AttemptClass::Unproven,
+    }
+}
+
+fn rejected(retry_after_s: Option<u64>) -> AttemptOutcome {
+    AttemptOutcome::Rejected { gone: false, retry_after: retry_after_s.map(Duration::from_secs) }
+}
+
+const GONE: AttemptOutcome = AttemptOutcome::Rejected { gone: true, retry_after: None };
+
+/// The step after attempt `number`, with the middle of the jitter.
+fn step(outcome: &AttemptOutcome, number: u32) -> NextStep {
+    next_step(&schedule(), &delivery(number - 1, 0), outcome, &|| 0.5, NOW)
+}
+
+fn due_after(seconds: f64) -> NextStep {
+    NextStep { status: Status::Pending, due: Some(NOW + whole_ms(Duration::from_secs_f64(seconds))) }
+}
+
+fn ended(status: Status) -> NextStep {
+    NextStep { status, due: None }
+}
+
+#[test]
+fn success_filter_and_gone_end_the_delivery() {
+    assert_eq!(step(&AttemptOutcome::Delivered, 1), ended(Status::Delivered));
+    assert_eq!(step(&AttemptOutcome::Filtered, 1), ended(Status::Filtered));
+    assert_eq!(step(&GONE, 1), ended(Status::Failed));
+}
+
+#[test]
+fn every_other_failure_follows_the_schedule_to_its_end() {
+    for outcome in [rejected(None), AttemptOutcome::NoResponse, AttemptOutcome::HostError] {
+        assert_eq!(step(&outcome, 1), due_after(10.0), "{outcome:?}");
+        assert_eq!(step(&outcome, 2), due_after(100.0), "{outcome:?}");
+        assert_eq!(step(&outcome, 3), ended(Status::Failed), "{outcome:?}");
+    }
+}
+
+#[test]
+fn twentieth_failure_of_the_default_schedule_is_the_last() {
+    let schedule = Schedule::new(vec![Duration::from_secs(5); 19]).unwrap();
+    let step = |number: u32| next_step(&schedule, &delivery(number - 1, 0), &rejected(None), &|| 0.5, NOW);
+    assert_eq!(step(19), due_after(5.0));
+    assert_eq!(step(20), ended(Status::Failed));
+}
+
+#[test]
+fn replay_begins_the_schedule_again() {
+    let step = |count, base| next_step(&schedule(), &delivery(count, base), &rejected(None), &|| 0.5, NOW);
+    assert_eq!(step(20, 20), due_after(10.0));
+    assert_eq!(step(22, 20), ended(Status::Failed));
+}
+
+#[test]
+fn retry_after_lengthens_the_wait_with_its_own_spread_and_never_shortens_it() {
+    assert_eq!(step(&rejected(Some(5)), 1), due_after(10.0));
+    assert_eq!(step(&rejected(Some(60)), 1), due_after(63.0));
+    let latest = next_step(&schedule(), &delivery(0, 0), &rejected(Some(60)), &|| 0.999_999, NOW);
+    assert!((NOW + 65_900..=NOW + 66_000).contains(&latest.due.unwrap()), "{latest:?}");
+    let earliest = next_step(&schedule(), &delivery(0, 0), &rejected(Some(60)), &|| 0.0, NOW);
+    assert_eq!(earliest, due_after(60.0));
+    assert_eq!(step(&rejected(Some(60)), 3), ended(Status::Failed), "the schedule is exhausted all the same");
+}
+
+#[test]
+fn failing_plugin_is_retried_and_a_plugin_that_cannot_run_says_nothing_about_the_receiver() {
+    let failed = AttemptReport::rejected("plugin `mask`: it trapped".into());
+    assert_eq!(step(&failed.outcome, 1), due_after(10.0));
+    assert_eq!(failed.receiver_signal(), ReceiverSignal::Rejected);
+    let host = AttemptReport::host_error("plugin `mask`: it has no active version".into());
+    assert_eq!(step(&host.outcome, 1), due_after(10.0));
+    assert_eq!(host.receiver_signal(), ReceiverSignal::Nothing);
+}
+
+#[test]
+fn webhook_that_was_disabled_holds_the_retry_back_and_a_removed_one_cancels_it() {
+    let planned = due_after(10.0);
+    assert_eq!(for_webhook(planned, WebhookNow::Enabled), planned);
+    assert_eq!(for_webhook(planned, WebhookNow::Unknown), planned);
+    assert_eq!(for_webhook(planned, WebhookNow::Disabled), ended(Status::Pending));
+    assert_eq!(for_webhook(planned, WebhookNow::Removed), ended(Status::Cancelled));
+}
+
+fn streak(age_ms: i64, rest_ms: Option<i64>) -> Option<Streak> {
+    Some(Streak { since_ms: NOW - age_ms, now_ms: NOW, rest_ms })
+}
+
+fn failed(webhook: &Webhook, streak: Option<Streak>) -> Consequence {
+    consequence(webhook, &rejected(None), streak, "the receiver answered 500")
+}
+
+#[test]
+fn gone_disables_the_webhook_at_once() {
+    let expected = Consequence::Disable("the receiver answered 410 Gone".into());
+    assert_eq!(consequence(&webhook("wh_1"), &GONE, streak(0, None), ""), expected);
+}
+
+#[test]
+fn only_failures_for_48_hours_disable_the_webhook() {
+    let reason = "every attempt failed for 48 hours, the last one with: the receiver answered 500";
+    let disabled = Consequence::Disable(reason.into());
+    let fresh = webhook("wh_1");
+    assert_ne!(failed(&fresh, streak(48 * HOUR_MS - 1, Some(0))), disabled);
+    assert_eq!(failed(&fresh, streak(48 * HOUR_MS, Some(0))), disabled);
+    // An earlier process stored the beginning of the streak.
+    let known = Webhook { failing_since: Some(NOW - 48 * HOUR_MS), ..webhook("wh_1") };
+    assert_eq!(failed(&known, streak(0, Some(0))), disabled);
+    let later = Webhook { failing_since: Some(NOW), ..webhook("wh_1") };
+    assert_eq!(failed(&later, streak(48 * HOUR_MS, Some(0))), disabled, "the earlier beginning counts");
+    let no_answer = consequence(&fresh, &AttemptOutcome::NoResponse, streak(48 * HOUR_MS, Some(0)), "silence");
+    assert_eq!(no_answer, Consequence::Disable("every attempt failed for 48 hours, the last one with: silence".into()));
+}
+
+#[test]
+fn streak_is_stored_once_it_is_a_minute_old_or_pauses_that_long() {
+    let fresh = webhook("wh_1");
+    let stored = |age: i64| Consequence::NoteFailingSince(Some(NOW - age));
+    assert_eq!(failed(&fresh, streak(59_999, Some(59_999))), Consequence::None);
+    assert_eq!(failed(&fresh, streak(60_000, Some(0))), stored(60_000));
+    assert_eq!(failed(&fresh, streak(0, Some(60_000))), stored(0));
+    assert_eq!(failed(&fresh, streak(0, None)), stored(0), "the delivery is exhausted");
+    let known = Webhook { failing_since: Some(NOW - HOUR_MS), ..webhook("wh_1") };
+    assert_eq!(failed(&known, streak(HOUR_MS, Some(HOUR_MS))), Consequence::None, "it is stored already");
+}
+
+#[test]
+fn success_clears_the_streak_and_is_stored_the_first_time() {
+    let delivered = |webhook: &Webhook| consequence(webhook, &AttemptOutcome::Delivered, None, "");
+    let cleared = Consequence::NoteFailingSince(None);
+    let healthy = Webhook { proven: true, ..webhook("wh_1") };
+    assert_eq!(delivered(&webhook("wh_1")), cleared);
+    assert_eq!(delivered(&Webhook { failing_since: Some(NOW), ..healthy.clone() }), cleared);
+    assert_eq!(delivered(&healthy), Consequence::None);
+}
+
+#[test]
+fn what_says_nothing_about_the_receiver_has_no_consequence() {
+    for outcome in [AttemptOutcome::Filtered, AttemptOutcome::HostError] {
+        assert_eq!(consequence(&webhook("wh_1"), &outcome, None, ""), Consequence::None);
+    }
+}

@@ -1,0 +1,76 @@
+//! Sends the deliveries of a range of time again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::effect_runner::EffectRunner;
+use super::fetcher::FetchSignal;
+use super::queue::WebhookQueues;
+use crate::store::{Replay, ReplayStep, Store, StoreError};
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// Pause between two steps of a replay.
+const STEP_PAUSE: Duration = Duration::from_millis(50);
+/// How often to look for replays that another node ordered, or that an earlier process began.
+const POLL: Duration = Duration::from_secs(15);
+
+/// Orders replays and carries them out.
+pub struct Replayer {
+    pub(super) store: Arc<Store>,
+    pub(super) queues: Arc<WebhookQueues>,
+    pub(super) effects: EffectRunner,
+    pub(super) fetch: Arc<FetchSignal>,
+    pub(super) wake: Notify,
+    pub(super) stop: CancellationToken,
+    pub(super) log: ThrottledLog,
+}
+
+impl Replayer {
+    /// Orders a replay. Returns the number of deliveries that it will send.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] if the company has too many replays under way.
+    pub async fn replay(&self, replay: Replay) -> Result<u64, StoreError> {
+        let count = self.store.start_replay(replay).await?;
+        self.wake.notify_one();
+        Ok(count)
+    }
+
+    /// Carries replays out, a few deliveries at a time, until the engine stops.
+    pub(super) async fn run(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            let rest = match self.step().await {
+                Ok(true) => STEP_PAUSE,
+                Ok(false) => POLL,
+                Err(error) => {
+                    self.log.warn("a step of a replay failed; trying again", &error);
+                    POLL
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = timeout(rest, self.wake.notified()) => (),
+            }
+        }
+    }
+
+    /// Makes one step of each replay. Returns whether there were any.
+    async fn step(&self) -> Result<bool, StoreError> {
+        let replays = self.store.replays_under_way().await?;
+        let more = !replays.is_empty();
+        for id in replays {
+            let ReplayStep { company, event_types } = self.store.replay_step(id).await?;
+            for event_type in event_types {
+                if let Some(webhook) = self.store.webhook_for(&company, &event_type).await? {
+                    self.effects.apply(self.queues.replay_requested(&webhook)).await;
+                }
+            }
+            self.fetch.wake();
+        }
+        Ok(more)
+    }
+}

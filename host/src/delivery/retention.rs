@@ -1,0 +1,63 @@
+//! Removes events, deliveries and plugin versions that retention no longer keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::whole_ms;
+use super::delivery_clock::DeliveryClock;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// How often to look for expired rows.
+const EVERY: Duration = Duration::from_secs(60);
+/// Pause between two steps, so that removals never hold up deliveries.
+const STEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// Removes expired rows.
+pub(super) struct Retention {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<DeliveryClock>,
+    /// How long finished deliveries are kept.
+    pub(super) keep: Duration,
+    pub(super) stop: CancellationToken,
+    pub(super) log: ThrottledLog,
+}
+
+impl Retention {
+    /// Runs until the engine stops.
+    pub(super) async fn run(self) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.remove_expired().await {
+                self.log.warn("removing expired events failed", &error);
+            }
+            let _ = timeout(EVERY, self.stop.cancelled()).await;
+        }
+    }
+
+    async fn remove_expired(&self) -> Result<(), StoreError> {
+        let before = self.clock.retention_ms().saturating_sub(whole_ms(self.keep));
+        let mut last = String::new();
+        while let Some(company) = self.store.company_after(&last).await? {
+            while self.store.expire(company.clone(), before).await? {
+                if self.stops_during_pause().await {
+                    return Ok(());
+                }
+            }
+            last = company;
+        }
+        // After the attempts that may name them.
+        while self.store.forget_versions(before).await? {
+            if self.stops_during_pause().await {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn stops_during_pause(&self) -> bool {
+        timeout(STEP_PAUSE, self.stop.cancelled()).await.is_ok()
+    }
+}

@@ -1,0 +1,70 @@
+//! What it means for waiting deliveries that a webhook was stored, disabled or removed.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::completions::cancelled;
+use super::delivery_clock::DeliveryClock;
+use super::effect_runner::EffectRunner;
+use super::fetcher::{FetchSignal, IntakeLock};
+use super::queue::WebhookQueues;
+use crate::domain::webhook::Webhook;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Seldom as ThrottledLog;
+
+/// Follows changes of webhooks.
+pub struct WebhookLifecycle {
+    pub(super) store: Arc<Store>,
+    pub(super) queues: Arc<WebhookQueues>,
+    pub(super) clock: Arc<DeliveryClock>,
+    pub(super) effects: EffectRunner,
+    pub(super) fetch: Arc<FetchSignal>,
+    pub(super) intake: IntakeLock,
+    pub(super) tasks: TaskTracker,
+    pub(super) log: Arc<ThrottledLog>,
+}
+
+impl WebhookLifecycle {
+    /// A webhook was stored: its queue follows the new settings from now on. If it is enabled, its waiting deliveries go on;
+    /// if it is disabled, they are spilled and come back when it is enabled.
+    pub fn changed(&self, webhook: &Webhook) {
+        if webhook.enabled {
+            self.effects.apply_now(self.queues.webhook_changed(webhook));
+            self.fetch.wake();
+            return;
+        }
+        self.effects.apply_now(self.queues.webhook_disabled(&webhook.id));
+        let (store, log, id) = (self.store.clone(), self.log.clone(), webhook.id.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = store.park_scheduled(&id).await {
+                log.warn("spilling the retries of a disabled webhook failed; each is spilled when it is due", &error);
+            }
+        });
+    }
+
+    /// A webhook was removed: its waiting deliveries, in memory and in the database, are cancelled when this returns. Attempts
+    /// in flight end by themselves.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.cancel_deliveries(&webhook.id).await
+    }
+
+    /// As [`WebhookLifecycle::removed`], for a webhook of which only the id is known.
+    pub(super) async fn cancel_deliveries(&self, webhook_id: &str) -> Result<(), StoreError> {
+        self.cancel_queued(webhook_id).await;
+        self.store.cancel_waiting(webhook_id, self.clock.wall_ms()).await?;
+        // The fetcher may have claimed some just before: they have reached the queue when it lets go of this lock.
+        drop(self.intake.lock().await);
+        self.cancel_queued(webhook_id).await;
+        self.store.written().await
+    }
+
+    async fn cancel_queued(&self, webhook_id: &str) {
+        for delivery in self.queues.webhook_removed(webhook_id) {
+            self.store.finish(cancelled(&delivery, self.clock.wall_ms())).await;
+        }
+    }
+}
