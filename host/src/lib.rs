@@ -7,6 +7,7 @@ mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod delivery;
 pub mod domain;
 pub mod metrics;
 mod oauth;
