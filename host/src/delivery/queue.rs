@@ -20,7 +20,7 @@ mod attempt_class;
 mod backlog;
 mod delivery;
 mod effects;
-mod fetch;
+mod fetches;
 mod memory;
 mod nodes;
 mod ordering;
@@ -49,7 +49,7 @@ pub(super) use attempt_class::AttemptClass;
 pub(super) use backlog::BacklogKind;
 pub(super) use delivery::QueuedDelivery;
 pub(super) use effects::Effects;
-pub(super) use fetch::{BacklogFetch, FetchResult};
+pub(super) use fetches::{BacklogFetch, FetchResult};
 pub(super) use ordering::OrderAnswer;
 pub(super) use receiver::{FailureStreak, ReceiverSignal};
 pub(super) use reservation::Reservation;
@@ -153,22 +153,22 @@ impl WebhookQueues {
         })
     }
 
-    /// Takes in that deliveries of this webhook were spilled.
+    /// Records that deliveries of this webhook were spilled.
     pub(in crate::delivery) fn spilled(&self, webhook: &Webhook) -> Effects {
         let mut state = self.lock();
         state.queue(webhook).spilled();
         Effects { wake_fetcher: state.wants_fetch(&webhook.id), ..Effects::default() }
     }
 
-    /// Takes in that deliveries of this webhook were marked for replay.
+    /// Records that deliveries of this webhook were marked for replay.
     pub(in crate::delivery) fn replay_requested(&self, webhook: &Webhook) -> Effects {
         let mut state = self.lock();
         state.queue(webhook).replay_requested();
         Effects { wake_fetcher: state.wants_fetch(&webhook.id), ..Effects::default() }
     }
 
-    /// Takes in that an enabled webhook was stored: its queue follows it, forgets how its receiver answered, and fetches
-    /// its backlog.
+    /// Records that an enabled webhook was stored: its queue applies the new settings, forgets the receiver's health, and
+    /// fetches its backlog.
     pub(in crate::delivery) fn webhook_changed(&self, webhook: &Webhook) -> Effects {
         self.change(|state, now| {
             let queue = state.queue(webhook);
@@ -179,12 +179,12 @@ impl WebhookQueues {
         })
     }
 
-    /// Takes in that a webhook was disabled, and gives back all its queued deliveries. Attempts in flight go on.
+    /// Records that a webhook was disabled, and gives back all its queued deliveries. Attempts in flight go on.
     pub(in crate::delivery) fn webhook_disabled(&self, webhook_id: &str) -> Effects {
         self.change(|state, now| Effects { give_back: state.empty(webhook_id, now), ..Effects::default() })
     }
 
-    /// Takes in that a webhook was removed, and its ownership with it. Returns its queued deliveries, to be cancelled.
+    /// Records that a webhook was removed, and its ownership with it. Returns its queued deliveries, to be cancelled.
     /// Attempts in flight go on. A second call returns those that were queued in between.
     #[must_use]
     pub(in crate::delivery) fn webhook_removed(&self, webhook_id: &str) -> Vec<QueuedDelivery> {
@@ -202,12 +202,12 @@ impl WebhookQueues {
         self.change(|state, now| Some((state.next(now)?, state.worker_effects(now))))
     }
 
-    /// Takes in the result of an attempt, as far as it concerns the receiver. `now_ms` is the time, milliseconds since
+    /// Records the result of an attempt, as far as it concerns the receiver. `now_ms` is the time, milliseconds since
     /// 1970. Returns the streak of failures that the attempt belongs to, if it failed.
     ///
-    /// The effects are empty: the worker that calls goes on to [`WebhookQueues::attempt_ended`] and
-    /// [`WebhookQueues::take`], which asks for the next worker. One that were asked for here would begin attempts before
-    /// the record of this one.
+    /// The effects are always empty: the calling worker next calls [`WebhookQueues::attempt_ended`] and
+    /// [`WebhookQueues::take`], which starts another worker if there is work for it. Starting one here would begin attempts
+    /// before the result of this one is stored.
     pub(in crate::delivery) fn judge(
         &self,
         delivery: &QueuedDelivery,
@@ -222,8 +222,8 @@ impl WebhookQueues {
         (streak, Effects::default())
     }
 
-    /// Takes in that an attempt has ended; `will_retry`: its delivery waits for a retry. Asks for no worker: the caller is
-    /// one, and goes on to [`WebhookQueues::take`].
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry. Starts no worker: the caller is
+    /// one, and next calls [`WebhookQueues::take`].
     pub(in crate::delivery) fn attempt_ended(&self, delivery: &QueuedDelivery, will_retry: bool) -> Effects {
         self.change(|state, now| {
             state.attempt_ended(delivery, will_retry, now);

@@ -28,7 +28,7 @@ impl BacklogRows {
         }
     }
 
-    /// Returns what is left of them when those that a fetch is for are left out.
+    /// Returns these rows without those of a fetch.
     fn without(self, kind: BacklogKind) -> Option<Self> {
         match (self, kind) {
             (Self::Both, BacklogKind::Replay) => Some(Self::Spilled),
@@ -63,7 +63,7 @@ pub(super) enum Backlog {
 }
 
 impl Backlog {
-    /// Takes in that rows of this kind were written.
+    /// Records that rows of this kind were written.
     pub(super) fn written(&mut self, rows: BacklogRows) {
         *self = match *self {
             Self::Idle => Self::Wanted(rows),
@@ -72,14 +72,14 @@ impl Backlog {
         };
     }
 
-    /// Takes in that a fetch of wanted rows begins.
+    /// Records that a fetch of wanted rows begins.
     pub(super) fn fetch_started(&mut self, kind: BacklogKind) {
         if let Self::Wanted(rows) = *self {
             *self = Self::Fetching { again: rows.without(kind) };
         }
     }
 
-    /// Takes in that the fetch has ended; `more`: it left rows of its kind.
+    /// Records that the fetch has ended; `more`: it left rows of its kind.
     pub(super) fn fetch_ended(&mut self, kind: BacklogKind, more: bool) {
         if let Self::Fetching { again } = *self {
             let left = if more { Some(BacklogRows::from(kind).and(again)) } else { again };
@@ -87,8 +87,8 @@ impl Backlog {
         }
     }
 
-    /// Takes in that none of the rows is wanted now: the webhook is disabled or removed, or the rows are another node's.
-    /// A fetch that is under way goes on.
+    /// Records that none of the rows is wanted now: the webhook is disabled or removed, or the rows are another node's.
+    /// A fetch under way continues.
     pub(super) fn dropped(&mut self) {
         *self = match self {
             Self::Idle | Self::Wanted(_) => Self::Idle,

@@ -2,8 +2,7 @@
 
 use super::QueuedDelivery;
 
-/// Everything that an input to the queues asks its caller to bring about. An effect that is not applied stalls
-/// deliveries until the next poll.
+/// The actions that the caller of an input has to take. If one is not taken, deliveries stall until the next poll.
 #[must_use]
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Effects {

@@ -27,7 +27,7 @@ impl HeldDeliveries {
         self.ids.contains(delivery_id)
     }
 
-    /// Counts a delivery that comes into memory.
+    /// Counts a delivery that enters memory.
     pub(super) fn insert(&mut self, delivery: &QueuedDelivery) {
         if self.ids.insert(delivery.id.clone()) {
             self.bytes += delivery.size();

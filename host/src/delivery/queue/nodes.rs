@@ -58,7 +58,7 @@ impl WebhookQueues {
         })
     }
 
-    /// Takes in that another node has spilled deliveries of this webhook, or has marked some for replay. Wakes the fetcher
+    /// Records that another node has spilled deliveries of this webhook, or has marked some for replay. Wakes the fetcher
     /// if this node may serve the webhook.
     pub(in crate::delivery) fn spilled_elsewhere(&self, webhook: &Webhook) -> Effects {
         let mut state = self.lock();
@@ -74,7 +74,7 @@ impl WebhookQueues {
         Effects { wake_fetcher, ..Effects::default() }
     }
 
-    /// Returns whether the webhook has been changed since its queue was made or was last told of a change.
+    /// Returns whether the webhook has been changed since its queue was made, or since the last [`WebhookQueues::webhook_changed`].
     pub(in crate::delivery) fn is_outdated(&self, webhook: &Webhook) -> bool {
         let state = self.lock();
         state.queues.get(webhook.id.as_str()).is_some_and(|queue| queue.follows_version_of != webhook.updated_at)

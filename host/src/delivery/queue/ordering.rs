@@ -1,7 +1,8 @@
 //! The order of an ordered webhook: which delivery waits for its retry, so that no later one passes it.
 //!
-//! Only the database knows all of them, so an ordered queue sends nothing before it has asked. While the database is
-//! asked, attempts go on; what fails meanwhile is known here alone, and what ends meanwhile may void the answer.
+//! Only the database has all of them, so an ordered queue sends nothing before it has asked the database. Attempts continue
+//! while it is asked: the answer does not contain a delivery that fails meanwhile, and is void if the blocking delivery ends
+//! meanwhile.
 
 /// The database's answer to an ordered queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(in crate::delivery) enum OrderAnswer {
 pub(super) enum DeliveryOrder {
     /// The webhook is not ordered.
     Off,
-    /// The database has to be asked. `retrying` failed since it became so and waits for its retry.
+    /// The database has to be asked. `retrying` has failed since, and waits for its retry.
     Unknown { retrying: Option<String> },
     /// The database is being asked. `retrying` as above.
     Asking { retrying: Option<String> },
@@ -35,12 +36,12 @@ pub(super) enum DeliveryOrder {
 }
 
 impl DeliveryOrder {
-    /// Returns the state of a queue that knows nothing yet.
+    /// Returns the initial state.
     pub(super) fn new(ordered: bool) -> Self {
         if ordered { Self::Unknown { retrying: None } } else { Self::Off }
     }
 
-    /// Takes in the webhook's setting. Returns whether its queue becomes ordered by it.
+    /// Records the webhook's setting. Returns whether its queue becomes ordered by it.
     #[must_use]
     pub(super) fn set_ordered(&mut self, ordered: bool) -> bool {
         let begins = ordered && !self.is_on();
@@ -50,12 +51,12 @@ impl DeliveryOrder {
         begins
     }
 
-    /// Forgets what is known, because it may no longer hold. An answer that is under way is void.
+    /// Forgets the order, because it may no longer hold. An answer under way is void.
     pub(super) fn invalidate(&mut self) {
         *self = Self::new(self.is_on());
     }
 
-    /// Takes in that the database is being asked.
+    /// Records that the database is being asked.
     pub(super) fn ask(&mut self) {
         *self = match std::mem::replace(self, Self::Off) {
             Self::Unknown { retrying } => Self::Asking { retrying },
@@ -65,7 +66,7 @@ impl DeliveryOrder {
         };
     }
 
-    /// Takes in the answer of the database. It changes nothing if it became void meanwhile.
+    /// Records the answer of the database. It changes nothing if it became void meanwhile.
     pub(super) fn answer(&mut self, answer: OrderAnswer) {
         // A delivery that failed since the database was asked is known here alone.
         let blocked_by = |known: Option<String>, answer: Option<String>| match (known, answer) {
@@ -87,7 +88,7 @@ impl DeliveryOrder {
         };
     }
 
-    /// Takes in that an attempt has ended; `will_retry`: its delivery waits for a retry. Returns whether the database has
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry. Returns whether the database has
     /// to be asked again, since the delivery that blocked the queue is done.
     #[must_use]
     pub(super) fn attempt_ended(&mut self, delivery_id: &str, will_retry: bool) -> bool {
@@ -118,8 +119,8 @@ impl DeliveryOrder {
         matches!(self, Self::Unknown { .. } | Self::Asking { .. })
     }
 
-    /// Returns whether no delivery is known to wait for its retry. While one does, nothing further comes into memory: it
-    /// would wait there.
+    /// Returns whether no delivery is known to wait for its retry. While one does, no further delivery is taken into
+    /// memory: it would only wait there.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Off | Self::Open | Self::OpenAsking)
     }

@@ -25,7 +25,7 @@ pub(super) enum Ownership {
 }
 
 impl Ownership {
-    /// Takes in the number of nodes; `single_owner`: the webhook's settings call for one owner.
+    /// Records the number of nodes; `single_owner`: the webhook's settings call for one owner.
     #[must_use]
     pub(super) fn node_count_set(self, nodes: u32, single_owner: bool) -> Self {
         match self {
@@ -35,7 +35,7 @@ impl Ownership {
         }
     }
 
-    /// Takes in whether the webhook's settings call for one owner.
+    /// Records whether the webhook's settings call for one owner.
     #[must_use]
     pub(super) fn single_owner_set(self, single_owner: bool, node: NodeShare) -> Self {
         match (self, single_owner) {
@@ -47,7 +47,7 @@ impl Ownership {
         }
     }
 
-    /// Takes in that the database has made this node the owner.
+    /// Records that the database has made this node the owner.
     #[must_use]
     pub(super) fn granted(self) -> Self {
         match self {
@@ -56,7 +56,7 @@ impl Ownership {
         }
     }
 
-    /// Takes in that another node may be the owner.
+    /// Records that another node may be the owner.
     #[must_use]
     pub(super) fn lost(self) -> Self {
         match self {
@@ -84,7 +84,7 @@ impl Ownership {
     }
 }
 
-/// What this node is to one webhook, apart from the webhook's settings.
+/// This node's share in one webhook, whatever the webhook's settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NodeShare {
     /// Nodes that serve the database.
@@ -93,7 +93,7 @@ pub(super) struct NodeShare {
     pub(super) owns: bool,
 }
 
-/// What this node knows of itself among the others. By default there are none, ever.
+/// This node among the others. By default there is never another node.
 #[derive(Debug, Default)]
 pub(super) struct NodeOwnership {
     count: Option<u32>,
@@ -106,7 +106,7 @@ pub(super) struct NodeOwnership {
 }
 
 impl NodeOwnership {
-    /// Returns what this node is to a webhook.
+    /// Returns this node's share in a webhook.
     pub(super) fn share_of(&self, webhook_id: &str) -> NodeShare {
         NodeShare { count: self.count.unwrap_or(1), owns: self.owns(webhook_id) }
     }

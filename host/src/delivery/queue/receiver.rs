@@ -72,7 +72,7 @@ pub(super) enum ReceiverState {
 }
 
 impl ReceiverState {
-    /// Takes in the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
+    /// Records the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
     /// time of the first failure if the attempt failed, milliseconds since 1970.
     pub(super) fn attempt_ended(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<i64> {
         let answered = match signal {
@@ -99,12 +99,12 @@ impl ReceiverState {
         }
     }
 
-    /// Takes in that the webhook was changed: its receiver may be another one.
+    /// Records that the webhook was changed: its receiver may be another one.
     pub(super) fn webhook_changed(&mut self) {
         *self = Self::Unproven;
     }
 
-    /// Takes in that a user wants an attempt now: it does not wait for the next probe. The start of the streak stays.
+    /// Records that a user wants an attempt now: it does not wait for the next probe. The start of the streak stays.
     pub(super) fn attempt_requested(&mut self) {
         if let Self::Failing(failures) = self {
             failures.count = 0;
@@ -171,7 +171,7 @@ impl ReceiverHealth {
         Self { state, log: FailureLog::default() }
     }
 
-    /// Takes in the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
+    /// Records the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
     /// streak that it belongs to, if it failed.
     pub(super) fn attempt_ended(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
         let since_ms = self.state.attempt_ended(signal, now, now_ms)?;

@@ -255,7 +255,7 @@ impl Scheduler {
         None
     }
 
-    /// Takes in that an attempt has ended; `will_retry`: its delivery waits for a retry.
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry.
     pub(super) fn attempt_ended(&mut self, delivery: &QueuedDelivery, will_retry: bool, now: Instant) {
         let company = delivery.event.company.as_str();
         self.held.remove(delivery);

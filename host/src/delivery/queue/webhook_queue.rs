@@ -1,4 +1,6 @@
-//! The queue of one webhook.
+//! The queue of one webhook: its content, and the rules by which deliveries join and leave it.
+
+mod changes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +9,11 @@ use tokio::time::Instant;
 
 use super::attempt_class::PerClass;
 use super::backlog::{Backlog, BacklogRows};
-use super::ordering::{DeliveryOrder, OrderAnswer};
+use super::ordering::DeliveryOrder;
 use super::ownership::{NodeOwnership, Ownership};
 use super::pace::Pace;
 use super::receiver::{FailureStreak, ReceiverHealth};
-use super::{AttemptClass, BacklogKind, QueuedDelivery, ReceiverSignal};
+use super::{AttemptClass, QueuedDelivery, ReceiverSignal};
 use crate::domain::webhook::Webhook;
 
 /// Where a delivery joins its queue.
@@ -131,129 +133,6 @@ impl WebhookQueue {
         }
     }
 
-    /// Follows the webhook as it stands now.
-    pub(super) fn follow(&mut self, webhook: &Webhook, node: &NodeOwnership) {
-        let settings = Settings::of(webhook);
-        if settings == self.settings {
-            return;
-        }
-        self.settings = settings;
-        self.pace.set_rate(settings.rate_limit);
-        self.ownership = self.ownership.single_owner_set(settings.single_owner, node.share_of(&webhook.id));
-        // Deliveries from before the webhook had an owner wait for the ownership, or are given back without it.
-        if !self.holds_nothing() && !self.may_serve() {
-            self.spilled();
-        }
-        if self.order.set_ordered(settings.ordered) {
-            self.spilled();
-            self.live.make_contiguous().sort_by(|a, b| a.id.cmp(&b.id));
-        }
-    }
-
-    /// Takes in that the webhook was changed: nothing that was known of its receiver holds, and its whole backlog comes
-    /// in.
-    pub(super) fn webhook_changed(&mut self) {
-        self.receiver.webhook_changed();
-        self.pace.reset();
-        self.backlog.written(BacklogRows::Both);
-        self.order.invalidate();
-    }
-
-    /// Takes in that the webhook was disabled or removed. Returns all that is queued.
-    pub(super) fn webhook_gone(&mut self) -> Vec<QueuedDelivery> {
-        self.webhook_changed();
-        self.backlog.dropped();
-        self.take_all()
-    }
-
-    /// Takes in that a user wants an attempt now: it waits for no probe, but keeps to the pace.
-    pub(super) fn attempt_requested(&mut self) {
-        self.receiver.attempt_requested();
-        self.ask_again();
-    }
-
-    /// Takes in that deliveries were spilled.
-    pub(super) fn spilled(&mut self) {
-        self.backlog.written(BacklogRows::Spilled);
-    }
-
-    /// Takes in that deliveries were marked for replay.
-    pub(super) fn replay_requested(&mut self) {
-        self.backlog.written(BacklogRows::Replays);
-    }
-
-    /// Takes in that another node has spilled deliveries or marked some for replay.
-    pub(super) fn spilled_elsewhere(&mut self) {
-        self.backlog.written(BacklogRows::Both);
-    }
-
-    /// Takes in the number of nodes.
-    pub(super) fn node_count_set(&mut self, count: u32) {
-        self.ownership = self.ownership.node_count_set(count, self.settings.single_owner);
-    }
-
-    /// Takes in that this node owns the webhook.
-    pub(super) fn ownership_granted(&mut self) {
-        self.ownership = self.ownership.granted();
-    }
-
-    /// Takes in that another node may own the webhook: what was known of its order no longer holds.
-    pub(super) fn ownership_forgotten(&mut self) {
-        self.ownership = self.ownership.lost();
-        self.order.invalidate();
-    }
-
-    /// The same, for a node that others took for dead: its backlog is theirs. Returns all that is queued.
-    pub(super) fn ownership_lost(&mut self) -> Vec<QueuedDelivery> {
-        self.ownership_forgotten();
-        self.backlog.dropped();
-        self.take_all()
-    }
-
-    /// Takes in that another node owns the webhook, which ends a fetch. Returns all that is queued, unless the webhook has
-    /// no single owner any more.
-    pub(super) fn ownership_refused(&mut self, kind: BacklogKind) -> Vec<QueuedDelivery> {
-        self.fetch_ended(kind, false, OrderAnswer::NotAsked);
-        let given_back = if self.may_serve() { Vec::new() } else { self.take_all() };
-        // Once they are spilled the owner has to be notified of them.
-        if !given_back.is_empty() {
-            self.spilled();
-        }
-        given_back
-    }
-
-    /// Takes in that a fetch begins.
-    pub(super) fn fetch_started(&mut self, kind: BacklogKind) {
-        self.backlog.fetch_started(kind);
-        if kind == BacklogKind::Ordered {
-            self.order.ask();
-        }
-    }
-
-    /// Takes in that a fetch has ended.
-    pub(super) fn fetch_ended(&mut self, kind: BacklogKind, more: bool, answer: OrderAnswer) {
-        self.backlog.fetch_ended(kind, more);
-        self.order.answer(answer);
-    }
-
-    /// Has an ordered queue ask the database again which delivery waits for its retry.
-    fn ask_again(&mut self) {
-        self.order.invalidate();
-        if self.settings.ordered {
-            self.spilled();
-        }
-    }
-
-    /// Has an ordered queue ask again, if it waits for a retry and none of its deliveries is in flight, so that the
-    /// database knows all. Returns whether it does.
-    pub(super) fn ask_again_if_blocked(&mut self) -> bool {
-        let blocked = self.in_flight == 0 && self.order.waits_for().is_some();
-        if blocked {
-            self.ask_again();
-        }
-        blocked
-    }
-
     /// Counts a new event that is about to be stored. Returns whether a place in memory is kept for it.
     pub(super) fn reserve(&mut self, limit: usize) -> bool {
         let in_memory = self.takes_new_events() && self.room(limit) > 0;
@@ -345,12 +224,12 @@ impl WebhookQueue {
         Some(delivery)
     }
 
-    /// Takes in the result of an attempt; see [`ReceiverHealth::attempt_ended`].
+    /// Records the result of an attempt; see [`ReceiverHealth::attempt_ended`].
     pub(super) fn judge(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
         self.receiver.attempt_ended(signal, now, now_ms)
     }
 
-    /// Takes in that an attempt has ended; `will_retry`: its delivery waits for a retry.
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry.
     pub(super) fn attempt_ended(&mut self, delivery_id: &str, will_retry: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if self.order.attempt_ended(delivery_id, will_retry) {

@@ -1,6 +1,6 @@
 //! The exchange with the fetcher.
 
-use super::super::fetch::{FETCHES, REPLAYS};
+use super::super::fetches::{FETCHES, REPLAYS};
 use super::*;
 
 #[test]

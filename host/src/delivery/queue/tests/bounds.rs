@@ -46,19 +46,14 @@ fn memory_counts_data_headers_and_an_overhead_until_the_delivery_leaves() {
 }
 
 #[test]
-fn a_queue_may_hold_less_above_half_of_the_memory_and_least_above_all_of_it() {
-    let mut held = HeldDeliveries::default();
-    let half = 4 << 20;
-    held.insert(&large_delivery("a", 0, half - 768 - 1));
-    assert_eq!(held.queue_limit(), 1024);
-    held.insert(&large_delivery("a", 1, 0));
-    assert_eq!(held.queue_limit(), 64);
-    held.insert(&large_delivery("a", 2, half - 2 * 768));
-    assert_eq!(held.queue_limit(), 64);
-    held.insert(&large_delivery("a", 3, 0));
-    assert_eq!(held.queue_limit(), 4);
-    held.remove(&large_delivery("a", 0, half - 768 - 1));
-    assert_eq!(held.queue_limit(), 64);
+fn a_queue_may_hold_less_from_half_of_the_memory_on_and_least_from_all_of_it_on() {
+    let (half, overhead) = (4 << 20, 768);
+    let limits = [half - 1, half, 2 * half - 1, 2 * half].map(|bytes| {
+        let mut held = HeldDeliveries::default();
+        held.insert(&large_delivery("a", 0, bytes - overhead));
+        held.queue_limit()
+    });
+    assert_eq!(limits, [1024, 64, 64, 4]);
 }
 
 #[test]

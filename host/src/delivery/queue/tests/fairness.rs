@@ -191,7 +191,7 @@ fn a_company_whose_turn_has_begun_is_not_forgotten() {
     let company = rounds.next_company(AttemptClass::Healthy).unwrap();
     rounds.next_webhook(&company, AttemptClass::Healthy).unwrap();
     rounds.forget_if_idle("c");
-    // What joins during the turn is served in the next one, once.
+    // A webhook that joins during the turn is served in the next one, once.
     listed = false;
     rounds.enlist(&"c".into(), &"c1".into(), AttemptClass::Healthy, &mut listed);
     assert_eq!(rounds.companies_in(AttemptClass::Healthy), 0);

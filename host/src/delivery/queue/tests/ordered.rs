@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Has the queue learn from the database what waits for its retry, besides the deliveries that it holds.
+/// Fetches the order: the delivery that waits for its retry in the database.
 fn learn(queues: &WebhookQueues, hook: &Webhook, order: OrderAnswer) {
     spill(queues, hook);
     let fetch = queues.backlogs_to_fetch().remove(0);
@@ -70,6 +70,20 @@ fn pruning_leaves_an_ordered_queue_with_an_attempt_in_flight_alone() {
     assert!(queues.take().is_none() && queues.prune().wake_fetcher);
     assert_eq!(one_fetch(&queues).kind, BacklogKind::Ordered);
     assert!(!queues.prune().wake_fetcher, "it is being asked");
+}
+
+#[test]
+fn pruning_wakes_the_fetcher_for_blocked_queues_and_for_no_others() {
+    let queues = WebhookQueues::new(9);
+    spill(&queues, &webhook("unordered", 1));
+    assert!(!queues.prune().wake_fetcher);
+    let fetch = one_fetch(&queues);
+    end_fetch(&queues, &fetch, OrderAnswer::NotAsked);
+    for hook in [ordered_webhook("a"), ordered_webhook("b")] {
+        learn(&queues, &hook, blocked_by("c"));
+    }
+    assert!(queues.prune().wake_fetcher);
+    assert_eq!(queues.backlogs_to_fetch().len(), 2);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn a_failing_receiver_is_probed_and_has_all_its_slots_back_after_one_success() {
 fn a_pace_spaces_attempts_and_lets_only_fast_ones_catch_up() {
     let start = Instant::now();
     let at = |ms: u32| start + ms * MILLISECOND;
-    // 1 ms between two, faster than timers are on time: what is up to 10 ms late is caught up with.
+    // 1 ms between two, less than timers are late: attempts up to 10 ms late are made up for.
     let mut pace = Pace::new(Some(1000));
     pace.attempt_began(at(0));
     assert_eq!(pace.next_at(), Some(at(1)));

@@ -8,8 +8,8 @@ use super::super::super::ReceiverSignal;
 use super::super::super::receiver::{Failures, ReceiverState};
 use super::check;
 
-/// A failing receiver stands with its failures, those without a response at the end, and the seconds that they span. `!`:
-/// the input is a failure, and tells since when.
+/// The value of a failing receiver is the number of failures, of those without a response at the end, and the seconds that
+/// they span. `!`: the input is a failure, and returns the time of the first one.
 const TABLE: &str = "
                    | accepted | rejected              | no response           | nothing sent | webhook changed | attempt requested
 Unproven           | Healthy  | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | .               | .

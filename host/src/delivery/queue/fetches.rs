@@ -31,7 +31,7 @@ pub(in crate::delivery) struct BacklogFetch {
 }
 
 /// The result of a [`BacklogFetch`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::delivery) struct FetchResult {
     /// There may be more of the same kind in the database.
     pub(in crate::delivery) more: bool,
@@ -95,7 +95,7 @@ impl WebhookQueues {
         })
     }
 
-    /// Takes in that this node owns the webhook of a fetch that needed the ownership. The fetch goes on.
+    /// Records that this node owns the webhook of a fetch that needed the ownership. The fetch continues.
     pub(in crate::delivery) fn ownership_granted(&self, fetch: &BacklogFetch) {
         let mut state = self.lock();
         if !state.node.grant(&fetch.webhook_id, fetch.term) {
@@ -106,7 +106,7 @@ impl WebhookQueues {
         }
     }
 
-    /// Takes in that another node owns the webhook of a fetch, which ends the fetch. Gives back all queued deliveries of
+    /// Records that another node owns the webhook of a fetch, which ends the fetch. Gives back all queued deliveries of
     /// the webhook.
     pub(in crate::delivery) fn ownership_refused(&self, fetch: &BacklogFetch) -> Effects {
         self.change(|state, now| {
