@@ -15,7 +15,7 @@ const OVERHEAD: usize = 768;
 pub(in crate::delivery) struct QueuedDelivery {
     /// `dlv_…`. Identifiers ascend in the order of publishing.
     pub(in crate::delivery) id: String,
-    /// `wh_…` of the webhook that it goes to.
+    /// `wh_…` of its webhook.
     pub(in crate::delivery) webhook_id: String,
     /// The lease under which this process holds it; a write under any other lease changes nothing.
     pub(in crate::delivery) lease: Option<Arc<str>>,

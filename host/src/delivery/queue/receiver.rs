@@ -1,7 +1,8 @@
-//! How a webhook's receiver has been answering of late.
+//! The health of a webhook's receiver, from the results of its attempts.
 //!
 //! A receiver that only fails is probed, one attempt at a time with pauses between, so that it costs next to nothing and
-//! is found well again within half a minute. A few failures in a row are no reason yet: every event has a schedule of its own.
+//! is found healthy again within half a minute. A few failures in a row are no reason yet: every event has a retry
+//! schedule of its own.
 
 use std::time::Duration;
 
@@ -9,189 +10,205 @@ use tokio::time::Instant;
 
 use crate::domain::webhook::Webhook;
 
-/// Failures in a row, and the time they have to span, before a lane is only probed.
-const STRIKES: u32 = 16;
-const SPAN: Duration = Duration::from_secs(5);
-/// Attempts without an answer, in a row, after which a receiver is one that keeps silent.
-const SILENCES: u32 = 3;
-/// The pause between two probes: an eighth of how long it has been failing, within these.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(30);
-/// A failing webhook is logged once in this time.
-const SAID_EVERY: Duration = Duration::from_secs(60);
-/// What failed the last time this long ago is no longer remembered.
-const MEMORY: Duration = Duration::from_secs(3600);
+/// Failures in a row, and the time they have to span, before a receiver is only probed.
+const PROBED_AFTER: u32 = 16;
+const PROBED_AFTER_SPAN: Duration = Duration::from_secs(5);
+/// Attempts without a response, in a row, after which a receiver is silent.
+pub(super) const SILENT_AFTER: u32 = 3;
+/// The pause between two probes: an eighth of the time for which the receiver has been failing, within these bounds.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Failures of one webhook are logged once in this time.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// A streak whose last failure is this long ago is no longer remembered.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What an attempt says about the receiver.
+/// The result of an attempt, as far as it concerns the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::delivery) enum ReceiverSignal {
-    /// It took the event.
+    /// It accepted the event.
     Accepted,
     /// It answered that it did not, or the plugin failed.
     Rejected,
-    /// It gave no answer: such an attempt may have held its slot for the whole time-out.
+    /// It did not respond: such an attempt may have held its slot for the whole time-out.
     NoResponse,
-    /// Nothing: it was not asked, or the failure was the host's.
+    /// Nothing was sent, or the failure was the host's.
     Nothing,
 }
 
 /// A streak of failures, right after one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::delivery) struct FailureStreak {
-    /// When the first of them was, milliseconds since 1970.
+    /// The time of its first failure, milliseconds since 1970.
     pub(in crate::delivery) since_ms: i64,
-    /// It is time to log it: so many failed since the last time.
+    /// If it is time to log the failures of this webhook: their number since they were last logged.
     pub(in crate::delivery) failures_to_log: Option<u32>,
 }
 
-#[derive(Debug)]
-struct Failing {
-    strikes: u32,
-    began: Instant,
-    since: i64,
-    last: Instant,
-    /// How many of the last were silent.
-    silences: u32,
+/// Failures in a row, without a success between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failures {
+    /// Counted towards probing.
+    pub(super) count: u32,
+    pub(super) first: Instant,
+    pub(super) last: Instant,
+    /// The time of the first one, milliseconds since 1970.
+    pub(super) since_ms: i64,
+    /// How many of the last ones, in a row, were without a response.
+    pub(super) unanswered: u32,
 }
 
-/// What is remembered of one lane's attempts.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    /// The last attempt that said something said that the receiver is well.
-    proven: bool,
-    /// It was failing when this process began to look.
-    suspected: bool,
-    failing: Option<Failing>,
-    /// When a failure was last logged: one that fails now and then is not logged each time either.
-    said: Option<Instant>,
-    unsaid: u32,
+/// The state of a receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ReceiverState {
+    /// Nothing is known of it.
+    Unproven,
+    /// It was failing when its queue was made, according to the database: it counts as silent.
+    Suspected,
+    /// It accepted the last event.
+    Healthy,
+    /// It did not accept the last events.
+    Failing(Failures),
 }
 
-impl Health {
-    /// As it was written down.
-    pub(super) fn of(webhook: &Webhook) -> Self {
-        Self { proven: webhook.proven, suspected: webhook.failing_since.is_some(), ..Self::default() }
-    }
-
-    /// Takes in an attempt that ended at `now`, which is `now_ms` milliseconds since 1970.
-    pub(super) fn judge(&mut self, verdict: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
-        let silent = match verdict {
+impl ReceiverState {
+    /// Records the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
+    /// time of the first failure if the attempt failed, milliseconds since 1970.
+    pub(super) fn attempt_ended(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<i64> {
+        let answered = match signal {
             ReceiverSignal::Nothing => return None,
             ReceiverSignal::Accepted => {
-                (self.proven, self.suspected, self.failing) = (true, false, None);
+                *self = Self::Healthy;
                 return None;
             }
-            ReceiverSignal::Rejected => false,
-            ReceiverSignal::NoResponse => true,
+            ReceiverSignal::Rejected => true,
+            ReceiverSignal::NoResponse => false,
         };
-        self.proven = false;
-        let failing =
-            self.failing.get_or_insert(Failing { strikes: 0, began: now, since: now_ms, last: now, silences: 0 });
-        failing.strikes = failing.strikes.saturating_add(1);
-        failing.last = now;
-        failing.silences = if silent { failing.silences.saturating_add(1) } else { 0 };
-        let since = failing.since;
-        self.unsaid = self.unsaid.saturating_add(1);
-        let due = self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
-        let say = due.then(|| std::mem::take(&mut self.unsaid));
-        if due {
-            self.said = Some(now);
-        }
-        Some(FailureStreak { since_ms: since, failures_to_log: say })
-    }
-
-    /// Forgets how the receiver has been answering.
-    pub(super) fn start_anew(&mut self) {
-        (self.proven, self.suspected, self.failing) = (false, false, None);
-    }
-
-    /// The next attempt need not wait for the time of a probe. Since when it has been failing stays as it was.
-    pub(super) fn hurry(&mut self) {
-        if let Some(failing) = &mut self.failing {
-            failing.strikes = 0;
+        match self {
+            Self::Failing(failures) => {
+                failures.count = failures.count.saturating_add(1);
+                failures.last = now;
+                failures.unanswered = if answered { 0 } else { failures.unanswered.saturating_add(1) };
+                Some(failures.since_ms)
+            }
+            Self::Unproven | Self::Suspected | Self::Healthy => {
+                let unanswered = u32::from(!answered);
+                *self = Self::Failing(Failures { count: 1, first: now, last: now, since_ms: now_ms, unanswered });
+                Some(now_ms)
+            }
         }
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.proven
+    /// Records that the webhook was changed: its receiver may be another one.
+    pub(super) fn webhook_changed(&mut self) {
+        *self = Self::Unproven;
     }
 
-    /// Whether it keeps silent.
+    /// Records that a user wants an attempt now: it does not wait for the next probe. The start of the streak stays.
+    pub(super) fn attempt_requested(&mut self) {
+        if let Self::Failing(failures) = self {
+            failures.count = 0;
+        }
+    }
+
+    /// Returns whether attempts are expected to hang until the time-out.
     pub(super) fn is_silent(&self) -> bool {
-        self.failing.as_ref().map_or(self.suspected, |failing| failing.silences >= SILENCES)
+        match self {
+            Self::Unproven | Self::Healthy => false,
+            Self::Suspected => true,
+            Self::Failing(failures) => failures.unanswered >= SILENT_AFTER,
+        }
     }
 
-    /// When the next probe may begin; `None`: the receiver is not only probed.
+    /// Returns when the next probe may begin; `None`: the receiver is not only probed.
     pub(super) fn probe_at(&self) -> Option<Instant> {
-        let failing = self.failing.as_ref()?;
-        let span = failing.last.duration_since(failing.began);
-        (failing.strikes >= STRIKES && span >= SPAN).then(|| failing.last + (span / 8).clamp(SHORTEST, LONGEST))
-    }
-
-    /// Whether there is nothing worth remembering.
-    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
-        self.failing.as_ref().is_none_or(|failing| now.duration_since(failing.last) > MEMORY)
-            && self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY)
+        let Self::Failing(failures) = self else { return None };
+        let span = failures.last.duration_since(failures.first);
+        let probed = failures.count >= PROBED_AFTER && span >= PROBED_AFTER_SPAN;
+        probed.then(|| failures.last + (span / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// When failures were last logged. It outlives the streaks: a receiver that fails now and then is logged no more often
+/// than one that always fails.
+#[derive(Debug, Default)]
+struct FailureLog {
+    last: Option<Instant>,
+    unlogged: u32,
+}
 
-    fn failed(health: &mut Health, begin: Instant, at: Duration) -> FailureStreak {
-        let ms = i64::try_from(at.as_millis()).unwrap();
-        health.judge(ReceiverSignal::NoResponse, begin + at, ms).unwrap()
-    }
-
-    #[test]
-    fn is_probed_after_many_failures_over_some_time_and_well_after_one_success() {
-        let (begin, mut health) = (Instant::now(), Health::default());
-        for _ in 0..100 {
-            failed(&mut health, begin, Duration::from_secs(4));
+impl FailureLog {
+    /// Counts a failure. Returns the number of failures to log, if it is time.
+    fn failed(&mut self, now: Instant) -> Option<u32> {
+        self.unlogged = self.unlogged.saturating_add(1);
+        if !self.is_due(now) {
+            return None;
         }
-        assert_eq!(health.probe_at(), None);
-        failed(&mut health, begin, Duration::from_secs(9));
-        assert_eq!(health.probe_at(), Some(begin + Duration::from_secs(10)));
-        failed(&mut health, begin, Duration::from_secs(84));
-        assert_eq!(health.probe_at(), Some(begin + Duration::from_secs(94)));
-        let streak = failed(&mut health, begin, Duration::from_secs(4000));
-        assert_eq!((health.probe_at(), streak.since_ms), (Some(begin + Duration::from_secs(4030)), 4000));
-        assert_eq!(health.judge(ReceiverSignal::Accepted, begin, 0), None);
-        assert!(health.probe_at().is_none() && health.is_proven() && !health.is_silent());
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
     }
 
-    #[test]
-    fn is_logged_once_a_minute_with_the_number_of_failures_since() {
-        let (begin, mut health) = (Instant::now(), Health::default());
-        let said: Vec<_> = (0..130)
-            .filter_map(|second| failed(&mut health, begin, Duration::from_secs(second)).failures_to_log)
-            .collect();
-        assert_eq!(said, [1, 60, 60]);
+    fn is_due(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.duration_since(last) >= LOGGED_EVERY)
+    }
+}
+
+/// The health of one webhook's receiver.
+#[derive(Debug)]
+pub(super) struct ReceiverHealth {
+    state: ReceiverState,
+    log: FailureLog,
+}
+
+impl ReceiverHealth {
+    /// Returns the health that the database has noted.
+    pub(super) fn new(webhook: &Webhook) -> Self {
+        let state = match (webhook.failing_since, webhook.proven) {
+            (Some(_), _) => ReceiverState::Suspected,
+            (None, true) => ReceiverState::Healthy,
+            (None, false) => ReceiverState::Unproven,
+        };
+        Self { state, log: FailureLog::default() }
     }
 
-    #[test]
-    fn one_that_fails_now_and_then_is_logged_no_oftener() {
-        let (begin, mut health) = (Instant::now(), Health::default());
-        let mut said = Vec::new();
-        for tenth in 0..1300 {
-            said.extend(failed(&mut health, begin, Duration::from_millis(100 * tenth)).failures_to_log);
-            health.judge(ReceiverSignal::Accepted, begin, 0);
-            assert!(!health.is_forgotten(begin + Duration::from_millis(100 * tenth)));
-        }
-        assert_eq!(said, [1, 600, 600]);
-        assert!(health.is_forgotten(begin + Duration::from_secs(180)));
+    /// Records the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
+    /// streak that it belongs to, if it failed.
+    pub(super) fn attempt_ended(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
+        let since_ms = self.state.attempt_ended(signal, now, now_ms)?;
+        Some(FailureStreak { since_ms, failures_to_log: self.log.failed(now) })
     }
 
-    #[test]
-    fn what_says_nothing_about_the_receiver_changes_nothing() {
-        let (begin, mut health) = (Instant::now(), Health::default());
-        for _ in 0..SILENCES {
-            assert!(!health.is_silent());
-            failed(&mut health, begin, Duration::ZERO);
-        }
-        assert_eq!(health.judge(ReceiverSignal::Nothing, begin, 0), None);
-        assert!(health.is_silent() && !health.is_forgotten(begin + MEMORY));
-        assert!(health.is_forgotten(begin + MEMORY + Duration::from_secs(1)));
+    /// See [`ReceiverState::webhook_changed`].
+    pub(super) fn webhook_changed(&mut self) {
+        self.state.webhook_changed();
+    }
+
+    /// See [`ReceiverState::attempt_requested`].
+    pub(super) fn attempt_requested(&mut self) {
+        self.state.attempt_requested();
+    }
+
+    /// Returns whether it accepted the last event.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.state == ReceiverState::Healthy
+    }
+
+    /// See [`ReceiverState::is_silent`].
+    pub(super) fn is_silent(&self) -> bool {
+        self.state.is_silent()
+    }
+
+    /// See [`ReceiverState::probe_at`].
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        self.state.probe_at()
+    }
+
+    /// Returns whether nothing is worth remembering.
+    pub(super) fn is_forgettable(&self, now: Instant) -> bool {
+        let forgettable = match &self.state {
+            ReceiverState::Failing(failures) => now.duration_since(failures.last) > REMEMBERED,
+            ReceiverState::Unproven | ReceiverState::Suspected | ReceiverState::Healthy => true,
+        };
+        forgettable && self.log.is_due(now)
     }
 }

@@ -1,358 +1,282 @@
-//! All lanes and the rounds in which they are served.
+//! All queues, and the service of them: rounds, timers, memory and workers.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::ownership::Seats;
-use super::webhook_queue::{AttemptClass, Spot, WebhookQueue};
-use super::{Effects, QueuedDelivery};
+use super::memory::HeldDeliveries;
+use super::ownership::NodeOwnership;
+use super::rounds::FairRounds;
+use super::timers::Timers;
+use super::webhook_queue::{Admission, Position, WebhookQueue};
+use super::{AttemptClass, Effects, Origin, QueuedDelivery};
 use crate::domain::webhook::Webhook;
 
-/// Deliveries that one lane holds in memory while there is memory enough.
-pub(super) const BUFFER: usize = 1024;
-/// The same when more than half of [`MEMORY`] is used, and when all of it is: enough to keep an attempt going, so that
-/// lanes with a backlog do not take the memory that others need to deliver at all.
-const SCARCE: usize = 64;
-const LEAST: usize = 4;
-/// What all deliveries in memory together may take, in bytes. More than that they take only by [`LEAST`] a lane.
-const MEMORY: usize = 8 << 20;
-
-type Rounds = [VecDeque<Arc<str>>; AttemptClass::ALL.len()];
-
-/// How many attempts of each class are in flight.
-#[derive(Debug, Clone, Copy, Default)]
-struct InFlight([usize; AttemptClass::ALL.len()]);
-
-impl InFlight {
-    fn of(&self, class: AttemptClass) -> usize {
-        self.0.get(class as usize).copied().unwrap_or_default()
-    }
-
-    fn all(&self) -> usize {
-        self.0.iter().sum()
-    }
-
-    fn begin(&mut self, class: AttemptClass) {
-        self.0.get_mut(class as usize).into_iter().for_each(|count| *count += 1);
-    }
-
-    fn end(&mut self, class: AttemptClass) {
-        self.0.get_mut(class as usize).into_iter().for_each(|count| *count = count.saturating_sub(1));
-    }
-}
-
-/// A company with something to be served or in flight.
-#[derive(Debug, Default)]
-struct Company {
-    in_flight: InFlight,
-    /// Its lanes that can be served, in turn, for each class.
-    rounds: Rounds,
-    /// Whether the company stands in the round of that class.
-    listed: [bool; AttemptClass::ALL.len()],
-}
-
-/// What the lock of the lanes holds.
+/// The content of the lock.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) lanes: HashMap<Arc<str>, WebhookQueue>,
-    companies: HashMap<Arc<str>, Company>,
-    /// The companies whose round of that class is not empty, each once, in turn.
-    rounds: Rounds,
-    max: usize,
-    in_flight: InFlight,
-    /// Deliveries in memory, queued or in flight: a lease that runs out is no reason to take them a second time.
-    held: HashSet<String>,
-    bytes: usize,
+pub(super) struct Scheduler {
+    pub(super) queues: HashMap<Arc<str>, WebhookQueue>,
+    pub(super) rounds: FairRounds,
+    pub(super) held: HeldDeliveries,
+    pub(super) timers: Timers,
+    pub(super) node: NodeOwnership,
+    /// Workers that run, or were asked for. As many as attempts at most.
     workers: usize,
+    max_workers: usize,
     pub(super) closed: bool,
-    /// When lanes open that are closed now. An entry is in force while the lane's `timer` says the same.
-    timers: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
-    /// A timer was set that is the next.
-    pub(super) hurry: bool,
-    turn: u64,
-    pub(super) seats: Seats,
+    /// Numbers the fetches.
+    fetches: u64,
 }
 
-impl State {
-    pub(super) fn new(max: usize) -> Self {
+impl Scheduler {
+    /// Returns a scheduler without queues, for at most `max_attempts` in flight.
+    pub(super) fn new(max_attempts: usize) -> Self {
         Self {
-            lanes: HashMap::new(),
-            companies: HashMap::new(),
-            rounds: Rounds::default(),
-            max,
-            in_flight: InFlight::default(),
-            held: HashSet::new(),
-            bytes: 0,
+            queues: HashMap::new(),
+            rounds: FairRounds::new(max_attempts),
+            held: HeldDeliveries::default(),
+            timers: Timers::default(),
+            node: NodeOwnership::default(),
             workers: 0,
+            max_workers: max_attempts,
             closed: false,
-            timers: BinaryHeap::new(),
-            hurry: false,
-            turn: 0,
-            seats: Seats::default(),
+            fetches: 0,
         }
     }
 
-    /// The webhook's lane, going by the webhook as it stands.
-    pub(super) fn lane(&mut self, webhook: &Webhook) -> &mut WebhookQueue {
-        let new = || WebhookQueue::new(webhook, self.seats.share(&webhook.id));
-        let lane = self.lanes.entry(webhook.id.as_str().into()).or_insert_with(new);
-        lane.follow(webhook);
-        lane
+    /// Returns the queue of a webhook, made if need be, as the webhook stands.
+    pub(super) fn queue(&mut self, webhook: &Webhook) -> &mut WebhookQueue {
+        let node = &self.node;
+        let queue = self.queues.entry(webhook.id.as_str().into()).or_insert_with(|| WebhookQueue::new(webhook, node));
+        queue.follow(webhook, node);
+        queue
     }
 
-    /// Whether nothing at all is held or remembered.
+    /// Returns how many deliveries a queue may hold now.
+    pub(super) fn queue_limit(&self) -> usize {
+        self.held.queue_limit()
+    }
+
+    /// Returns whether nothing at all is held or remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.bytes == 0 && self.companies.is_empty() && self.in_flight.all() == 0
+        self.held.is_empty() && self.rounds.is_empty()
     }
 
-    /// How many deliveries a lane may hold now.
-    pub(super) fn limit(&self) -> usize {
-        match self.bytes {
-            bytes if bytes < MEMORY / 2 => BUFFER,
-            bytes if bytes < MEMORY => SCARCE,
-            _ => LEAST,
-        }
-    }
-
-    pub(super) fn holds(&self, delivery: &str) -> bool {
-        self.held.contains(delivery)
-    }
-
-    /// Queues a job of a known lane.
-    pub(super) fn push(&mut self, job: QueuedDelivery, spot: Spot, now: Instant) {
-        let Some(lane) = self.lanes.get_mut(job.webhook_id.as_str()) else {
+    /// Queues a delivery of a known webhook.
+    pub(super) fn push(&mut self, delivery: QueuedDelivery, position: Position, now: Instant) {
+        let Some((id, _)) = self.queues.get_key_value(delivery.webhook_id.as_str()) else {
             return;
         };
-        self.held.insert(job.id.clone());
-        self.bytes += job.size();
-        let webhook = job.webhook_id.clone();
-        lane.put(job, spot);
-        self.settle(&webhook, now);
+        let id = id.clone();
+        self.held.insert(&delivery);
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.push(delivery, position);
+        }
+        self.settle(&id, now);
     }
 
-    pub(super) fn let_go(&mut self, job: &QueuedDelivery) {
-        if self.held.remove(&job.id) {
-            self.bytes = self.bytes.saturating_sub(job.size());
+    /// Queues a delivery from the database, unless it is held already. Returns the one that finds no room: it, or a later
+    /// one.
+    pub(super) fn offer(
+        &mut self,
+        webhook: &Webhook,
+        delivery: QueuedDelivery,
+        origin: Origin,
+        now: Instant,
+    ) -> Option<QueuedDelivery> {
+        if self.held.contains(&delivery.id) {
+            return None;
+        }
+        let limit = self.queue_limit();
+        let queue = self.queue(webhook);
+        if origin == Origin::Replay {
+            self.push(delivery, Position::Replay, now);
+            return None;
+        }
+        let refused = match queue.admit(&delivery, limit) {
+            Admission::Admitted => {
+                self.push(delivery, Position::Back, now);
+                return None;
+            }
+            Admission::InsteadOf(last) => {
+                queue.spilled();
+                self.held.remove(&last);
+                self.push(delivery, Position::Back, now);
+                last
+            }
+            Admission::Refused => {
+                queue.spilled();
+                delivery
+            }
+        };
+        Some(refused)
+    }
+
+    /// Counts deliveries that leave memory without an attempt.
+    pub(super) fn forget(&mut self, deliveries: &[QueuedDelivery]) {
+        for delivery in deliveries {
+            self.held.remove(delivery);
         }
     }
 
-    /// Empties a lane; what is in flight stays.
-    pub(super) fn empty(&mut self, webhook: &str, now: Instant) -> Vec<QueuedDelivery> {
-        let Some(lane) = self.lanes.get_mut(webhook) else {
+    /// Empties the queue of a webhook that was disabled or removed. Attempts in flight go on.
+    pub(super) fn empty(&mut self, webhook_id: &str, now: Instant) -> Vec<QueuedDelivery> {
+        let Some(queue) = self.queues.get_mut(webhook_id) else {
             return Vec::new();
         };
-        lane.start_anew();
-        (lane.parked, lane.replayed) = (false, false);
-        let jobs = lane.take_all();
-        for job in &jobs {
-            self.let_go(job);
-        }
-        self.settle(webhook, now);
-        jobs
+        let deliveries = queue.webhook_gone();
+        self.forget(&deliveries);
+        self.settle(webhook_id, now);
+        deliveries
     }
 
-    /// Does something to every lane, and what follows from it.
-    pub(super) fn for_each_lane(&mut self, now: Instant, mut change: impl FnMut(&mut WebhookQueue)) {
-        self.lanes.values_mut().for_each(&mut change);
-        let webhooks: Vec<_> = self.lanes.keys().cloned().collect();
-        for webhook in webhooks {
-            self.settle(&webhook, now);
+    /// Changes every queue, and settles it.
+    pub(super) fn for_each_queue(&mut self, now: Instant, mut change: impl FnMut(&mut WebhookQueue)) {
+        self.queues.values_mut().for_each(&mut change);
+        let ids: Vec<_> = self.queues.keys().cloned().collect();
+        for id in ids {
+            self.settle(&id, now);
         }
     }
 
-    /// Whether a worker is to be started; it counts as started then.
+    /// Returns whether to start a worker, which counts as running from then on.
+    #[must_use]
     pub(super) fn starts_worker(&mut self, now: Instant) -> bool {
-        let anything =
-            AttemptClass::ALL.iter().zip(&self.rounds).any(|(class, round)| self.may(*class) && !round.is_empty());
-        let starts = !self.closed && self.workers < self.max && anything && !self.seats.is_fenced(now);
+        let starts =
+            !self.closed && self.workers < self.max_workers && self.rounds.have_work() && !self.node.is_fenced(now);
         self.workers += usize::from(starts);
         starts
     }
 
-    /// Returns whether the queue has room for something that may lie in the database.
+    /// Returns whether a queue has room for rows that may lie in the database.
     pub(super) fn wants_fetch(&self, webhook_id: &str) -> bool {
-        let limit = self.limit();
-        self.lanes.get(webhook_id).is_some_and(|lane| lane.wants_parked(limit) || lane.wants_replays())
+        self.queues.get(webhook_id).is_some_and(|queue| queue.wants_fetch(self.queue_limit()))
     }
 
-    /// Returns the effects of an input to this webhook's queue.
+    /// Returns the effects of an input to a webhook's queue: a worker, and the fetcher.
     pub(super) fn effects(&mut self, webhook_id: &str, now: Instant) -> Effects {
-        let wake_fetcher = self.wants_fetch(webhook_id);
-        Effects { start_worker: self.starts_worker(now), wake_fetcher, ..Effects::default() }
+        Effects { wake_fetcher: self.wants_fetch(webhook_id), ..self.worker_effects(now) }
     }
 
-    /// Numbers the refills.
-    pub(super) fn next_turn(&mut self) -> u64 {
-        self.turn += 1;
-        self.turn
+    /// Returns the effects of an input that needs nothing fetched.
+    pub(super) fn worker_effects(&mut self, now: Instant) -> Effects {
+        Effects { start_worker: self.starts_worker(now), ..Effects::default() }
     }
 
-    /// Brings what follows from a lane's state up to date: its entry in the round, its timer, or that it is forgotten.
-    pub(super) fn settle(&mut self, webhook: &str, now: Instant) {
-        let Some((id, _)) = self.lanes.get_key_value(webhook) else {
+    /// Returns the number of the next fetch.
+    pub(super) fn next_fetch(&mut self) -> u64 {
+        self.fetches += 1;
+        self.fetches
+    }
+
+    /// Brings the consequences of a queue's state up to date: its entry in the round, its timer, or its removal.
+    pub(super) fn settle(&mut self, webhook_id: &str, now: Instant) {
+        let Some((id, _)) = self.queues.get_key_value(webhook_id) else {
             return;
         };
         let id = id.clone();
-        let Some(lane) = self.lanes.get_mut(webhook) else {
+        let Some(queue) = self.queues.get_mut(webhook_id) else {
             return;
         };
-        if lane.is_idle(now) {
-            self.lanes.remove(webhook);
+        if queue.is_forgettable(now) {
+            self.queues.remove(webhook_id);
             return;
         }
-        if !lane.is_ready() {
-            lane.servable_since = None;
+        if !queue.is_ready() {
+            queue.notes.servable_since = None;
             return;
         }
-        match lane.opens_at().filter(|at| *at > now) {
+        match queue.opens_at().filter(|at| *at > now) {
             Some(at) => {
-                lane.servable_since = None;
-                if lane.timer != Some(at) {
-                    lane.timer = Some(at);
-                    self.hurry |= self.timers.peek().is_none_or(|Reverse((next, _))| at < *next);
-                    self.timers.push(Reverse((at, id)));
+                queue.notes.servable_since = None;
+                if queue.notes.timer != Some(at) {
+                    queue.notes.timer = Some(at);
+                    self.timers.set(at, id);
                 }
             }
             None => {
-                lane.servable_since.get_or_insert(now);
-                self.enlist(&id);
+                queue.notes.servable_since.get_or_insert(now);
+                let class = queue.class();
+                self.rounds.enlist(&queue.company, &id, class, queue.notes.listed.get_mut(class));
             }
         }
     }
 
-    fn enlist(&mut self, id: &Arc<str>) {
-        let Some(lane) = self.lanes.get_mut(id) else {
-            return;
-        };
-        let class = lane.class() as usize;
-        let company = self.companies.entry(lane.company.clone()).or_default();
-        if let (Some(entry), Some(round)) = (lane.entries.get_mut(class), company.rounds.get_mut(class))
-            && !std::mem::replace(entry, true)
-        {
-            round.push_back(id.clone());
-        }
-        if let (Some(listed), Some(round)) = (company.listed.get_mut(class), self.rounds.get_mut(class))
-            && !std::mem::replace(listed, true)
-        {
-            round.push_back(lane.company.clone());
-        }
-    }
-
-    /// The next delivery to attempt; without one, the worker that asked is to end.
+    /// Returns the next delivery to attempt. `None`: the worker that called is to end, and counts no longer.
     pub(super) fn next(&mut self, now: Instant) -> Option<QueuedDelivery> {
-        let mut job = None;
-        if !self.closed && !self.seats.is_fenced(now) {
-            job = AttemptClass::ALL.into_iter().find_map(|class| self.next_in(class, now));
+        let mut delivery = None;
+        if !self.closed && !self.node.is_fenced(now) {
+            delivery = AttemptClass::ALL.into_iter().find_map(|class| self.next_in(class, now));
         }
-        if job.is_none() {
+        if delivery.is_none() {
             self.workers = self.workers.saturating_sub(1);
         }
-        job
-    }
-
-    /// Whether one more attempt of this class may begin.
-    fn may(&self, class: AttemptClass) -> bool {
-        self.in_flight.of(class) < class.most(self.max)
+        delivery
     }
 
     fn next_in(&mut self, class: AttemptClass, now: Instant) -> Option<QueuedDelivery> {
-        if !self.may(class) {
+        if !self.rounds.may_begin(class) {
             return None;
         }
-        // Each company once: one that has its part now stays in the round.
-        for _ in 0..self.rounds.get(class as usize)?.len() {
-            let name = self.rounds.get_mut(class as usize)?.pop_front()?;
-            let job = if self.has_part(&name, class) { None } else { self.next_of(&name, class, now) };
-            if let Some(company) = self.companies.get_mut(&name) {
-                let more = company.rounds.get(class as usize).is_some_and(|round| !round.is_empty());
-                if let Some(listed) = company.listed.get_mut(class as usize) {
-                    *listed = more;
-                }
-                if more {
-                    self.rounds.get_mut(class as usize)?.push_back(name);
-                } else {
-                    self.forget_company(&name);
-                }
-            }
-            if job.is_some() {
-                return job;
+        // Each company once: one that has its share now stays in the round.
+        for _ in 0..self.rounds.companies_in(class) {
+            let company = self.rounds.next_company(class)?;
+            let delivery = match self.rounds.has_fair_share(&company, class) {
+                true => None,
+                false => self.next_of(&company, class, now),
+            };
+            self.rounds.end_turn(company, class);
+            if delivery.is_some() {
+                return delivery;
             }
         }
         None
     }
 
-    fn has_part(&self, name: &str, class: AttemptClass) -> bool {
-        let free = self.max.saturating_sub(self.in_flight.all());
-        let free_in_class = class.most(self.max).saturating_sub(self.in_flight.of(class));
-        self.companies
-            .get(name)
-            .is_some_and(|company| company.in_flight.all() >= free || company.in_flight.of(class) >= free_in_class)
-    }
-
-    /// The next delivery of a company, its lanes taking turns.
-    fn next_of(&mut self, name: &str, class: AttemptClass, now: Instant) -> Option<QueuedDelivery> {
-        for _ in 0..self.companies.get(name)?.rounds.get(class as usize)?.len() {
-            let id = self.companies.get_mut(name)?.rounds.get_mut(class as usize)?.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&id) else {
+    /// Returns the next delivery of a company, its webhooks taking turns.
+    fn next_of(&mut self, company: &str, class: AttemptClass, now: Instant) -> Option<QueuedDelivery> {
+        for _ in 0..self.rounds.webhooks_in(company, class) {
+            let id = self.rounds.next_webhook(company, class)?;
+            let Some(queue) = self.queues.get_mut(&id) else {
                 continue;
             };
-            if let Some(entry) = lane.entries.get_mut(class as usize) {
-                *entry = false;
-            }
-            let fits = lane.class() as usize <= class as usize;
-            let job = if fits && lane.is_servable(now) { lane.take(now) } else { None };
+            *queue.notes.listed.get_mut(class) = false;
+            let served = queue.class() <= class && queue.is_servable(now);
+            let delivery = if served { queue.take(now) } else { None };
             self.settle(&id, now);
-            if let Some(mut job) = job {
-                job.class = class;
-                self.began(name, class);
-                return Some(job);
+            if let Some(mut delivery) = delivery {
+                delivery.class = class;
+                self.rounds.attempt_began(company, class);
+                return Some(delivery);
             }
         }
         None
     }
 
-    fn began(&mut self, name: &str, class: AttemptClass) {
-        self.in_flight.begin(class);
-        if let Some(company) = self.companies.get_mut(name) {
-            company.in_flight.begin(class);
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry.
+    pub(super) fn attempt_ended(&mut self, delivery: &QueuedDelivery, will_retry: bool, now: Instant) {
+        let company = delivery.event.company.as_str();
+        self.held.remove(delivery);
+        self.rounds.attempt_ended(company, delivery.class);
+        if let Some(queue) = self.queues.get_mut(delivery.webhook_id.as_str()) {
+            queue.attempt_ended(&delivery.id, will_retry);
         }
+        self.settle(&delivery.webhook_id, now);
+        self.rounds.forget_if_idle(company);
     }
 
-    /// An attempt has ended; `again`: it is to be retried.
-    pub(super) fn ended(&mut self, job: &QueuedDelivery, again: bool, now: Instant) {
-        self.let_go(job);
-        self.in_flight.end(job.class);
-        if let Some(company) = self.companies.get_mut(job.event.company.as_str()) {
-            company.in_flight.end(job.class);
-        }
-        if let Some(lane) = self.lanes.get_mut(job.webhook_id.as_str()) {
-            lane.ended(&job.id, again);
-        }
-        self.settle(&job.webhook_id, now);
-        self.forget_company(&job.event.company);
-    }
-
-    fn forget_company(&mut self, name: &str) {
-        let idle = |company: &Company| company.in_flight.all() == 0 && company.rounds.iter().all(VecDeque::is_empty);
-        if self.companies.get(name).is_some_and(|company| idle(company) && !company.listed.contains(&true)) {
-            self.companies.remove(name);
-        }
-    }
-
-    /// Lets in the lanes that open at `now`; answers when the next one does.
-    pub(super) fn open(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(Reverse((at, id))) = self.timers.peek().cloned() {
-            let in_force = self.lanes.get(&id).is_some_and(|lane| lane.timer == Some(at));
+    /// Opens the queues whose timer has ended at `now`. Returns when the next one ends.
+    pub(super) fn open_due(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((at, id)) = self.timers.first() {
+            let in_force = self.queues.get(&id).is_some_and(|queue| queue.notes.timer == Some(at));
             if in_force && at > now {
                 return Some(at);
             }
-            self.timers.pop();
-            if let Some(lane) = self.lanes.get_mut(&id).filter(|_| in_force) {
-                lane.timer = None;
+            self.timers.remove_first();
+            if let Some(queue) = self.queues.get_mut(&id).filter(|_| in_force) {
+                queue.notes.timer = None;
                 self.settle(&id, now);
             }
         }

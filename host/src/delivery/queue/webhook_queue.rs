@@ -1,370 +1,321 @@
-//! One webhook's lane.
+//! The queue of one webhook: its content, and the rules by which deliveries join and leave it.
+
+mod changes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::QueuedDelivery;
-use super::ownership::Share;
-use super::receiver::Health;
+use super::attempt_class::PerClass;
+use super::backlog::{Backlog, BacklogRows};
+use super::ordering::DeliveryOrder;
+use super::ownership::{NodeOwnership, Ownership};
+use super::pace::Pace;
+use super::receiver::{FailureStreak, ReceiverHealth};
+use super::{AttemptClass, QueuedDelivery, ReceiverSignal};
 use crate::domain::webhook::Webhook;
 
-/// How far a rate-limited lane may catch up with its own pace: what timers are late by.
-const CATCH_UP: Duration = Duration::from_millis(10);
-
-/// Where a delivery joins its lane.
+/// Where a delivery joins its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spot {
-    /// Before all others: somebody asked for it now.
+pub(super) enum Position {
+    /// Before all others: a user wants it attempted now.
     Front,
     /// Behind those that wait.
     Back,
-    /// Behind all live traffic, also what comes later.
+    /// Behind all live traffic, also later one.
     Replay,
 }
 
-/// What is known of the receiver that an attempt goes to, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::delivery) enum AttemptClass {
-    /// It took the last event.
-    Healthy,
-    /// Little, and no other attempt is on its way.
-    Unproven,
-    /// It keeps silent, or the lane has an attempt on its way already: each may hang until the time-out.
-    Restricted,
+/// Whether a delivery from the database may join a queue.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// There is room.
+    Admitted,
+    /// There is room in place of this later one, which leaves the queue.
+    InsteadOf(QueuedDelivery),
+    /// There is none, or another node owns the webhook.
+    Refused,
 }
 
-impl AttemptClass {
-    pub(super) const ALL: [Self; 3] = [Self::Healthy, Self::Unproven, Self::Restricted];
+/// The settings of a webhook that its queue depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    /// Most attempts in flight.
+    slots: u32,
+    /// Most attempts begun per second.
+    rate_limit: Option<u32>,
+    ordered: bool,
+    /// Of several nodes, one alone sends to it.
+    single_owner: bool,
+}
 
-    /// How many attempts of this class may be in flight where `max` may in all.
-    pub(super) fn most(self, max: usize) -> usize {
-        match self {
-            Self::Healthy => max,
-            Self::Unproven => max.div_ceil(2),
-            Self::Restricted => max.div_ceil(8),
+impl Settings {
+    fn of(webhook: &Webhook) -> Self {
+        Self {
+            slots: webhook.max_in_flight.max(1),
+            rate_limit: webhook.rate_limit,
+            ordered: webhook.ordered,
+            single_owner: webhook.has_owner(),
         }
     }
 }
 
-/// The part of a webhook that its lane goes by.
-#[derive(Debug, Default, PartialEq)]
-struct Settings {
-    slots: u32,
-    /// Between the beginnings of two attempts.
-    interval: Option<Duration>,
-    ordered: bool,
-    /// Whether, of several nodes, one alone sends to it.
-    owned: bool,
-}
-
-/// What an ordered lane knows of the deliveries that it does not hold.
+/// New events that are being stored.
 #[derive(Debug, Default)]
-struct Order {
-    /// Whether it has asked the database.
-    known: bool,
-    /// It is asking, and nothing has happened since that makes the answer void.
-    asking: bool,
-    /// The delivery that waits for its retry: no later one passes it. Identifiers ascend in the order of publishing.
-    barrier: Option<String>,
+struct Reserved {
+    /// Those with a place in memory.
+    in_memory: usize,
+    /// Those that will be spilled: later ones must not pass them.
+    spilling: usize,
 }
 
-/// One webhook's lane.
+impl Reserved {
+    fn count_mut(&mut self, in_memory: bool) -> &mut usize {
+        if in_memory { &mut self.in_memory } else { &mut self.spilling }
+    }
+}
+
+/// The scheduler's notes about a queue.
+#[derive(Debug, Default)]
+pub(super) struct SchedulerNotes {
+    /// For each class, whether the queue has an entry in its company's round.
+    pub(super) listed: PerClass<bool>,
+    /// The timer that is in force.
+    pub(super) timer: Option<Instant>,
+    /// Since when it could have been served, if it can be.
+    pub(super) servable_since: Option<Instant>,
+}
+
+/// The queue of one webhook.
 #[derive(Debug)]
 pub(super) struct WebhookQueue {
     pub(super) company: Arc<str>,
     pub(super) event_type: String,
-    queue: VecDeque<QueuedDelivery>,
-    replay: VecDeque<QueuedDelivery>,
-    /// When the webhook was changed by which the lane last began anew: milliseconds since 1970.
-    pub(super) anew_at: i64,
-    /// Places promised to events that are being stored.
-    pub(super) reserved: usize,
-    /// Events that are being stored and will be parked: later ones must not pass them.
-    pub(super) unplaced: usize,
+    live: VecDeque<QueuedDelivery>,
+    replays: VecDeque<QueuedDelivery>,
+    reserved: Reserved,
     in_flight: u32,
     settings: Settings,
-    pub(super) share: Share,
-    order: Order,
-    pub(super) health: Health,
-    /// The earliest that its pace allows the next attempt.
-    paced: Option<Instant>,
-    /// Something may lie in the database for this lane: parked, or to be replayed.
-    pub(super) parked: bool,
-    pub(super) replayed: bool,
-    /// Somebody is fetching it.
-    pub(super) refilling: bool,
-    /// The number of its last refill.
-    pub(super) turn: u64,
-    /// For each class, whether the lane has an entry in its company's round.
-    pub(super) entries: [bool; AttemptClass::ALL.len()],
-    /// The timer that is set for it.
-    pub(super) timer: Option<Instant>,
-    /// Since when it could be served, if it can.
-    pub(super) servable_since: Option<Instant>,
+    /// `updated_at` of the webhook with which the queue began, or that was last reported as changed.
+    pub(super) follows_version_of: i64,
+    ownership: Ownership,
+    order: DeliveryOrder,
+    receiver: ReceiverHealth,
+    pace: Pace,
+    backlog: Backlog,
+    /// The number of its last fetch.
+    pub(super) last_fetch: u64,
+    pub(super) notes: SchedulerNotes,
 }
 
 impl WebhookQueue {
-    pub(super) fn new(webhook: &Webhook, share: Share) -> Self {
+    /// Returns an empty queue. An ordered one has to ask the database first.
+    pub(super) fn new(webhook: &Webhook, node: &NodeOwnership) -> Self {
+        let settings = Settings::of(webhook);
+        let backlog = if settings.ordered { Backlog::Wanted(BacklogRows::Spilled) } else { Backlog::Idle };
         Self {
             company: webhook.company.as_str().into(),
             event_type: webhook.event_type.clone(),
-            queue: VecDeque::new(),
-            replay: VecDeque::new(),
-            anew_at: webhook.updated_at,
-            reserved: 0,
-            unplaced: 0,
+            live: VecDeque::new(),
+            replays: VecDeque::new(),
+            reserved: Reserved::default(),
             in_flight: 0,
-            settings: Settings::default(),
-            share,
-            order: Order::default(),
-            health: Health::of(webhook),
-            paced: None,
-            parked: false,
-            replayed: false,
-            refilling: false,
-            turn: 0,
-            entries: [false; AttemptClass::ALL.len()],
-            timer: None,
-            servable_since: None,
+            settings,
+            follows_version_of: webhook.updated_at,
+            ownership: node.ownership_of(&webhook.id, settings.single_owner),
+            order: DeliveryOrder::new(settings.ordered),
+            receiver: ReceiverHealth::new(webhook),
+            pace: Pace::new(settings.rate_limit),
+            backlog,
+            last_fetch: 0,
+            notes: SchedulerNotes::default(),
         }
     }
 
-    /// Goes by the webhook as it stands now.
-    pub(super) fn follow(&mut self, webhook: &Webhook) {
-        let interval = webhook.rate_limit.map(|rate| Duration::from_secs(1) / rate.max(1));
-        let (slots, ordered, owned) = (webhook.max_in_flight.max(1), webhook.ordered, webhook.has_owner());
-        let settings = Settings { slots, interval, ordered, owned };
-        if settings == self.settings {
-            return;
+    /// Counts a new event that is about to be stored. Returns whether a place in memory is kept for it.
+    pub(super) fn reserve(&mut self, limit: usize) -> bool {
+        let in_memory = self.takes_new_events() && self.room(limit) > 0;
+        *self.reserved.count_mut(in_memory) += 1;
+        in_memory
+    }
+
+    /// Ends the effect of [`WebhookQueue::reserve`].
+    pub(super) fn release(&mut self, in_memory: bool) {
+        let count = self.reserved.count_mut(in_memory);
+        *count = count.saturating_sub(1);
+    }
+
+    /// Returns whether new events may join it without passing any that wait in the database.
+    fn takes_new_events(&self) -> bool {
+        // An event that another node has just stored for an ordered webhook is known to the database alone.
+        let stored_elsewhere = self.settings.ordered && self.ownership.is_among_several();
+        self.backlog.lets_new_events_in()
+            && self.reserved.spilling == 0
+            && self.order.is_open()
+            && self.may_serve()
+            && !stored_elsewhere
+    }
+
+    /// Returns how many more live deliveries fit in if a queue may hold `limit`.
+    pub(super) fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.live.len() + self.reserved.in_memory)
+    }
+
+    /// Decides whether a delivery from the database may join. An ordered queue admits it before its turn is over, in place
+    /// of its last one.
+    pub(super) fn admit(&mut self, delivery: &QueuedDelivery, limit: usize) -> Admission {
+        if !self.may_serve() {
+            return Admission::Refused;
         }
-        let begins = settings.ordered && !self.settings.ordered;
-        self.settings = settings;
-        // What it holds from before it had an owner waits for the seat, or is given back without it.
-        let holds = !self.queue.is_empty() || !self.replay.is_empty();
-        self.parked |= holds && !self.is_ours();
-        if begins {
-            self.ask_again();
-            self.queue.make_contiguous().sort_by(|a, b| a.id.cmp(&b.id));
+        if self.room(limit) > 0 {
+            return Admission::Admitted;
+        }
+        if !self.settings.ordered {
+            return Admission::Refused;
+        }
+        match self.live.pop_back_if(|last| last.id > delivery.id) {
+            Some(last) => Admission::InsteadOf(last),
+            None if self.live.is_empty() => Admission::Admitted,
+            None => Admission::Refused,
         }
     }
 
-    /// Whether one node answers for all that its webhook is sent.
-    fn has_owner(&self) -> bool {
-        self.share.is_shared() && self.settings.owned
+    /// Queues a delivery.
+    pub(super) fn push(&mut self, delivery: QueuedDelivery, position: Position) {
+        // The ownership may have been lost since a place was reserved: it is claimed again, or the delivery given back.
+        if !self.may_serve() {
+            self.spilled();
+        }
+        match position {
+            Position::Replay => self.replays.push_back(delivery),
+            Position::Front | Position::Back if self.settings.ordered => {
+                let at = self.live.partition_point(|other| other.id < delivery.id);
+                self.live.insert(at, delivery);
+            }
+            Position::Front => self.live.push_front(delivery),
+            Position::Back => self.live.push_back(delivery),
+        }
     }
 
-    /// Whether this node may send for it, and hold what waits for it in memory.
-    pub(super) fn is_ours(&self) -> bool {
-        self.share.seat || !self.has_owner()
+    /// Takes a queued delivery out.
+    pub(super) fn remove(&mut self, delivery_id: &str) -> Option<QueuedDelivery> {
+        let remove = |queue: &mut VecDeque<QueuedDelivery>| {
+            queue.remove(queue.iter().position(|delivery| delivery.id == delivery_id)?)
+        };
+        remove(&mut self.live).or_else(|| remove(&mut self.replays))
     }
 
-    /// Another node may have the seat, and what was known of what waits no longer holds.
-    pub(super) fn lose_seat(&mut self) {
-        self.share.seat = false;
-        self.order = Order::default();
+    fn take_all(&mut self) -> Vec<QueuedDelivery> {
+        self.live.drain(..).chain(self.replays.drain(..)).collect()
     }
 
-    /// Somebody changed the webhook: what was known of its receiver no longer holds, and all that waits comes in.
-    pub(super) fn start_anew(&mut self) {
-        self.health.start_anew();
-        self.paced = None;
-        (self.parked, self.replayed) = (true, true);
-        self.ask_again();
+    /// Takes the next delivery, for an attempt that begins now.
+    pub(super) fn take(&mut self, now: Instant) -> Option<QueuedDelivery> {
+        let delivery = match self.live.front() {
+            Some(first) if self.order.lets_pass(&first.id) => self.live.pop_front()?,
+            Some(_) => return None,
+            None if self.order.is_open() => self.replays.pop_front()?,
+            None => return None,
+        };
+        self.in_flight += 1;
+        self.notes.servable_since = None;
+        self.pace.attempt_began(now);
+        Some(delivery)
     }
 
-    /// Somebody asks for an attempt now: it waits for no probe, but keeps to the pace.
-    pub(super) fn give_another_chance(&mut self) {
-        self.health.hurry();
-        self.ask_again();
+    /// Records the result of an attempt; see [`ReceiverHealth::attempt_ended`].
+    pub(super) fn judge(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
+        self.receiver.attempt_ended(signal, now, now_ms)
     }
 
-    /// An ordered lane asks the database once more what must not be passed.
-    pub(super) fn ask_again(&mut self) {
-        self.order = Order::default();
-        self.parked |= self.settings.ordered;
+    /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry.
+    pub(super) fn attempt_ended(&mut self, delivery_id: &str, will_retry: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if self.order.attempt_ended(delivery_id, will_retry) {
+            self.spilled();
+        }
     }
 
-    /// The database is being asked.
-    pub(super) fn ask(&mut self) {
-        self.order.asking = true;
+    /// Returns whether spilled rows are worth a fetch: half of a buffer at once. An ordered queue that has to ask needs one
+    /// in any case, and one without its ownership needs one for that.
+    pub(super) fn wants_spilled(&self, limit: usize) -> bool {
+        let worth_it = self.order.is_open() && self.room(limit) > limit / 2;
+        self.backlog.has_spilled() && (worth_it || self.order.has_to_ask() || !self.may_serve())
     }
 
-    /// Whether nothing of an ordered lane is on its way, so that the database knows all.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.settings.ordered && self.in_flight == 0 && self.order.barrier.is_some()
+    /// Returns whether spilled rows or replays are worth a fetch.
+    pub(super) fn wants_fetch(&self, limit: usize) -> bool {
+        self.wants_spilled(limit) || (self.backlog.has_only_replays() && self.holds_nothing())
+    }
+
+    /// Returns the last delivery of an ordered queue that does not know yet whether the database has earlier ones.
+    pub(super) fn last_in_doubt(&self) -> Option<&QueuedDelivery> {
+        self.live.back().filter(|_| self.order.has_to_ask())
     }
 
     pub(super) fn is_ordered(&self) -> bool {
         self.settings.ordered
     }
 
-    /// The answer of the database: `barrier` is the first delivery that waits for a retry.
-    pub(super) fn learn(&mut self, barrier: Option<String>) {
-        if !std::mem::take(&mut self.order.asking) {
-            return;
-        }
-        // One that failed since the database was asked is known here alone.
-        self.order.barrier = match (self.order.barrier.take(), barrier) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.order.known = true;
+    /// Returns whether this node may hold its deliveries in memory and send them.
+    pub(super) fn may_serve(&self) -> bool {
+        self.ownership.may_serve()
     }
 
-    /// An attempt of this delivery has ended; `again`: it is to be retried.
-    pub(super) fn ended(&mut self, delivery: &str, again: bool) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        if !self.settings.ordered {
-            return;
-        }
-        if again {
-            self.order.barrier = Some(delivery.to_owned());
-        } else if self.order.barrier.as_deref() == Some(delivery) {
-            self.ask_again();
-        }
+    fn holds_nothing(&self) -> bool {
+        self.live.is_empty() && self.replays.is_empty()
     }
 
-    /// How many more it may take when a lane may hold `limit`.
-    pub(super) fn room(&self, limit: usize) -> usize {
-        limit.saturating_sub(self.queue.len() + self.reserved)
-    }
-
-    /// Whether fresh events may be put into it, none of those that wait in the database being passed.
-    pub(super) fn takes_fresh(&self) -> bool {
-        // What another node has just stored for an ordered lane is known to the database alone.
-        let elsewhere = self.settings.ordered && self.share.is_shared();
-        !self.parked && !self.refilling && self.unplaced == 0 && self.is_open() && self.is_ours() && !elsewhere
-    }
-
-    /// Whether the order stands in nobody's way. While it does, nothing further comes into memory: it would wait there.
-    fn is_open(&self) -> bool {
-        !self.settings.ordered || (self.order.known && self.order.barrier.is_none())
-    }
-
-    /// Whether what is parked for it is worth fetching: half of what it may hold at once. An ordered lane has to ask in
-    /// any case before it goes on, and one without its seat for that.
-    pub(super) fn wants_parked(&self, limit: usize) -> bool {
-        let worth = self.is_open() && self.room(limit) > limit / 2;
-        self.parked && !self.refilling && (worth || self.has_to_ask() || !self.is_ours())
-    }
-
-    fn has_to_ask(&self) -> bool {
-        self.settings.ordered && !self.order.known
-    }
-
-    pub(super) fn wants_replays(&self) -> bool {
-        self.replayed && !self.parked && !self.refilling && self.queue.is_empty() && self.replay.is_empty()
-    }
-
-    pub(super) fn put(&mut self, job: QueuedDelivery, spot: Spot) {
-        // The seat may have been lost since its place was promised: it is asked for, or this is given back.
-        self.parked |= !self.is_ours();
-        match spot {
-            Spot::Replay => self.replay.push_back(job),
-            _ if self.settings.ordered => {
-                let at = self.queue.partition_point(|other| other.id < job.id);
-                self.queue.insert(at, job);
-            }
-            Spot::Front => self.queue.push_front(job),
-            Spot::Back => self.queue.push_back(job),
-        }
-    }
-
-    /// Whether a delivery from the database may come in where the lane may hold `limit`. Into an ordered one it comes
-    /// before its turn is over, at the cost of the last, which is given back.
-    pub(super) fn admits(&mut self, job: &QueuedDelivery, limit: usize) -> (bool, Option<QueuedDelivery>) {
-        if !self.is_ours() {
-            return (false, None);
-        }
-        if self.room(limit) > 0 {
-            return (true, None);
-        }
-        let passes = self.settings.ordered && self.queue.back().is_none_or(|last| last.id > job.id);
-        (passes, if passes { self.queue.pop_back() } else { None })
-    }
-
-    /// The last in memory of an ordered lane that does not know yet whether the database has what comes before it.
-    pub(super) fn doubtful(&self) -> Option<String> {
-        self.queue.back().filter(|_| self.has_to_ask()).map(|job| job.id.clone())
-    }
-
-    /// Takes out a delivery that waits in it.
-    pub(super) fn pick(&mut self, delivery: &str) -> Option<QueuedDelivery> {
-        let pick =
-            |queue: &mut VecDeque<QueuedDelivery>| queue.remove(queue.iter().position(|job| job.id == delivery)?);
-        pick(&mut self.queue).or_else(|| pick(&mut self.replay))
-    }
-
-    /// Takes everything that waits in it; there may be more in the database.
-    pub(super) fn take_all(&mut self) -> Vec<QueuedDelivery> {
-        self.queue.drain(..).chain(self.replay.drain(..)).collect()
-    }
-
-    fn next(&mut self) -> Option<&mut VecDeque<QueuedDelivery>> {
-        if !self.settings.ordered {
-            return [&mut self.queue, &mut self.replay].into_iter().find(|queue| !queue.is_empty());
-        }
-        match (&self.order.barrier, self.queue.front()) {
-            _ if !self.order.known => None,
-            (Some(barrier), Some(front)) if front.id > *barrier => None,
-            (_, Some(_)) => Some(&mut self.queue),
-            (Some(_), None) => None,
-            (None, None) => Some(&mut self.replay).filter(|queue| !queue.is_empty()),
+    fn has_next(&self) -> bool {
+        match self.live.front() {
+            Some(first) => self.order.lets_pass(&first.id),
+            None => self.order.is_open() && !self.replays.is_empty(),
         }
     }
 
     fn slots(&self) -> u32 {
-        match &self.settings {
-            settings if settings.ordered || self.health.probe_at().is_some() => 1,
-            settings if self.has_owner() => settings.slots,
-            settings => self.share.part(settings.slots),
+        if self.settings.ordered || self.receiver.probe_at().is_some() {
+            return 1;
         }
+        self.ownership.slots(self.settings.slots)
     }
 
-    /// Whether something waits and a slot is free for it, now or when [`WebhookQueue::opens_at`] has come.
-    pub(super) fn is_ready(&mut self) -> bool {
-        self.in_flight < self.slots() && self.is_ours() && self.next().is_some()
+    /// Returns whether a delivery and a slot for it are there, now or when [`WebhookQueue::opens_at`] has come.
+    pub(super) fn is_ready(&self) -> bool {
+        self.in_flight < self.slots() && self.may_serve() && self.has_next()
     }
 
-    /// The earliest that its pace and its receiver's health allow an attempt; `None`: at any time.
+    /// Returns the earliest attempt that the pace and the receiver's health allow; `None`: at any time.
     pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.paced.max(self.health.probe_at())
+        self.pace.next_at().max(self.receiver.probe_at())
     }
 
-    pub(super) fn is_servable(&mut self, now: Instant) -> bool {
+    /// Returns whether an attempt may begin now.
+    pub(super) fn is_servable(&self, now: Instant) -> bool {
         self.is_ready() && self.opens_at().is_none_or(|at| at <= now)
     }
 
+    /// Returns the class of its next attempt.
     pub(super) fn class(&self) -> AttemptClass {
-        match (self.health.is_silent(), self.health.is_proven()) {
-            (false, true) => AttemptClass::Healthy,
-            (false, false) if self.in_flight == 0 => AttemptClass::Unproven,
-            _ => AttemptClass::Restricted,
+        match () {
+            () if self.receiver.is_healthy() => AttemptClass::Healthy,
+            () if !self.receiver.is_silent() && self.in_flight == 0 => AttemptClass::Unproven,
+            () => AttemptClass::Restricted,
         }
     }
 
-    /// The next delivery to attempt, where there is one.
-    pub(super) fn take(&mut self, now: Instant) -> Option<QueuedDelivery> {
-        let job = self.next()?.pop_front()?;
-        self.in_flight += 1;
-        self.servable_since = None;
-        if let Some(interval) = self.settings.interval {
-            let late = if interval < CATCH_UP { CATCH_UP } else { Duration::ZERO };
-            let earliest = now.checked_sub(late).unwrap_or(now);
-            self.paced = Some(self.paced.map_or(now, |paced| paced.max(earliest)) + interval);
-        }
-        Some(job)
-    }
-
-    /// Whether nothing is lost when it is forgotten.
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let coming = self.reserved + self.unplaced > 0;
-        let empty = self.queue.is_empty() && self.replay.is_empty() && !coming && self.in_flight == 0;
-        // An ordered lane that were forgotten would have to ask again at its next event.
-        let still = !self.parked && !self.replayed && !self.refilling && !self.order.known;
-        empty && still && self.health.is_forgotten(now) && self.paced.is_none_or(|paced| paced <= now)
+    /// Returns whether nothing is lost by removing it.
+    pub(super) fn is_forgettable(&self, now: Instant) -> bool {
+        let reserved = self.reserved.in_memory + self.reserved.spilling;
+        // An ordered queue that were removed would have to ask again at its next event.
+        let knows_its_order = self.order.is_on() && !self.order.has_to_ask();
+        self.holds_nothing()
+            && reserved == 0
+            && self.in_flight == 0
+            && self.backlog.is_idle()
+            && !knows_its_order
+            && self.receiver.is_forgettable(now)
+            && self.pace.allows(now)
     }
 }
