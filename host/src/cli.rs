@@ -17,7 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sandbox::{Purpose, compile_in_child};
 
-/// A command's failure: a text for the person who typed it.
+/// The failure of a command: a text for its user.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Webhook dispatcher that runs an optional, sandboxed WebAssembly transform before each POST
@@ -38,24 +38,24 @@ pub struct Cli {
 enum Command {
     /// Run the service until SIGTERM or Ctrl-C
     Serve(Box<crate::config::Config>),
-    /// Show the whole story on one screen, with nothing set up
-    Demo(demo::Demo),
+    /// Demonstrate all features on one screen, without any setup
+    Demo(demo::DemoArgs),
     /// Create, list and revoke API keys
     #[command(subcommand)]
-    Keys(keys::Keys),
-    /// Move everything from one database into another, from SQLite to PostgreSQL or back
-    Migrate(migrate::Migrate),
-    /// Make, build, check, run and push plugins
+    Keys(keys::KeysCommand),
+    /// Move all data from one database to another: from SQLite to PostgreSQL or back
+    Migrate(migrate::MigrateArgs),
+    /// Create, build, check, run and push plugins
     #[command(subcommand)]
-    Plugin(plugin::Plugin),
-    /// Compile one plugin from stdin to stdout, under limits; what `serve` runs for each upload
+    Plugin(plugin::PluginCommand),
+    /// Compile one plugin from stdin to stdout, under limits; `serve` runs this for each upload
     #[command(hide = true)]
     CompilePlugin { purpose: Purpose },
-    /// Receive webhooks and say whether their signature and challenge verify
-    Listen(listen::Listen),
+    /// Receive webhooks and verify their signatures and challenges
+    Listen(listen::ListenArgs),
 }
 
-/// Lets every flag be set by an environment variable `POSTHASTE_<FLAG>` too, upper-case, `_` for `-`.
+/// Adds an environment variable `POSTHASTE_<FLAG>` to every flag: the name in upper case, with `_` for `-`.
 fn with_environment(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| match argument.get_long() {
         Some(long) => {
@@ -68,16 +68,16 @@ fn with_environment(command: clap::Command) -> clap::Command {
 }
 
 impl Cli {
-    /// Reads the command line and the environment; on a typo says what was meant and ends the process.
+    /// Parses the command line and the environment. An error is printed, with a suggestion, and ends the process.
     pub fn from_command_line() -> Self {
         let matches = with_environment(Self::command()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// Runs the command to its end.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Why it failed, in words for the person who typed it.
+    /// The text tells the user why the command failed.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Serve(config) => block_on(serve::run(*config)),
@@ -95,11 +95,11 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
-/// Ends at SIGTERM or Ctrl-C.
+/// Waits for SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// The handler cannot be installed.
-async fn asked_to_stop() -> std::io::Result<()> {
+/// The signal handler cannot be installed.
+async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

@@ -1,14 +1,15 @@
-//! Time as a parameter: the one place that reads the machine's clock.
+//! Time as a parameter. The only module that reads the machine's clock.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// The time of day: milliseconds since 1970, UTC. It jumps when somebody sets the machine's clock.
+    /// Returns the time of day in milliseconds since 1970, UTC. It jumps if the machine's clock is set.
     fn now_ms(&self) -> i64;
 
-    /// Milliseconds since some instant, which nobody can set.
+    /// Returns milliseconds since an arbitrary instant, from a monotonic clock: setting the machine's clock does not
+    /// change it.
     fn steady_ms(&self) -> i64;
 }
 
@@ -17,7 +18,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
+    #[expect(clippy::disallowed_methods, reason = "the ban refers callers to this implementation")]
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,4 @@
-//! The settings of `posthaste serve`: flags, each also an environment variable `POSTHASTE_<FLAG>`.
+//! The settings of `posthaste serve`: command-line flags, each with an environment variable `POSTHASTE_<FLAG>`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use ipnet::IpNet;
 
 use crate::domain::retry::Schedule;
 
-/// The waits between attempts: twenty attempts in about two days, six of them in the first five minutes.
+/// The default waits between attempts: twenty attempts in about two days, six of them in the first five minutes.
 const SCHEDULE: &str = "5s,15s,40s,90s,120s,10m,20m,40m,1h,1h30m,2h,2h,3h,3h,4h,5h,6h,8h,11h";
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
-/// Where the database is.
+/// The location of the database.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
-    /// The database: sqlite://FILE, created when missing, or postgres://USER:PASSWORD@HOST/DATABASE, which several nodes share
+    /// Database: sqlite://FILE, created if missing, or postgres://USER:PASSWORD@HOST/DATABASE, which several nodes can share
     #[arg(long, default_value = "sqlite://posthaste.db", value_name = "URL", hide_env_values = true)]
     pub database: String,
 }
 
-/// What a plugin call may use.
+/// The limits of plugins and their calls.
 #[derive(Debug, Clone, Args)]
 pub struct PluginLimits {
-    /// Time that one plugin call may take
+    /// Time limit of one plugin call
     #[arg(long, default_value = "100ms", value_parser = duration, value_name = "DURATION")]
     pub plugin_deadline: Duration,
-    /// Linear memory that one plugin call may use
+    /// Limit on the linear memory of one plugin call
     #[arg(long, default_value = "64MiB", value_parser = size, value_name = "SIZE")]
     pub plugin_memory: usize,
-    /// Largest plugin that may be uploaded
+    /// Maximum size of an uploaded plugin
     #[arg(long, default_value = "33554432", value_parser = size, value_name = "SIZE")]
     pub max_plugin_bytes: usize,
 }
@@ -47,54 +47,56 @@ pub struct PluginLimits {
 /// The key that encrypts signing secrets.
 #[derive(Clone, Args)]
 pub struct SecretKey {
-    /// The 32 bytes that encrypt signing secrets, in base64
+    /// Key that encrypts signing secrets: 32 bytes in base64
     #[arg(long, value_name = "BASE64", hide_env_values = true, conflicts_with = "secret_key_file")]
     pub secret_key: Option<String>,
-    /// A file with the same; without either, `posthaste.key` in the data directory, made at the first start
+    /// File with this key. Without either flag: `posthaste.key` in the data directory, generated at the first start
     #[arg(long, value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
 }
 
-/// Whose OAuth2 access tokens are accepted (RFC 9068).
+/// The accepted OAuth2 access tokens (RFC 9068).
 #[derive(Debug, Clone, Default, Args)]
 pub struct OAuth {
     /// Accept access tokens of this issuer; its keys are found by discovery
     #[arg(long, value_name = "URL")]
     pub oauth_issuer: Option<String>,
-    /// Accept access tokens that a key of this JWK Set verifies; with --oauth-issuer too, `iss` has to be that
-    /// issuer, without it `iss` is not checked
+    /// Accept access tokens that a key of this JWK Set verifies. Together with --oauth-issuer, `iss` must be that
+    /// issuer; otherwise `iss` is not checked
     #[arg(long, value_name = "URL|FILE")]
     pub oauth_jwks: Option<String>,
-    /// What the `aud` of an access token has to contain; needed with either of these
+    /// Name that the `aud` of an access token must contain; required with --oauth-issuer or --oauth-jwks
     #[arg(long, value_name = "NAME")]
     pub oauth_audience: Option<String>,
 }
 
-/// Which targets may be reached, and how deliveries are attempted.
+/// The allowed targets, and the schedule and limits of attempts.
 #[derive(Debug, Clone, Args)]
 pub struct Delivering {
-    /// Addresses that targets may have besides public ones, for example 127.0.0.0/8; repeatable
+    /// Allow targets with these addresses besides public ones, for example 127.0.0.0/8; repeatable
     #[arg(long, value_delimiter = ',', value_parser = network, value_name = "CIDR")]
     pub allow_target: Vec<IpNet>,
-    /// Allow plain http:// to public addresses too
+    /// Allow http:// to public addresses too
     #[arg(long)]
     pub allow_http: bool,
-    /// The waits between attempts, comma-separated
+    /// Waits between the attempts of a delivery, comma-separated
     #[arg(long, default_value = SCHEDULE, value_parser = schedule, value_name = "DURATIONS")]
     pub retry_schedule: Schedule,
-    /// Time that one attempt may take
+    /// Time limit of one attempt
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub attempt_timeout: Duration,
-    /// After how long without a heartbeat a node is dead; by default 30 s, or the longest attempt and 15 s more
+    /// Time without a heartbeat after which a node counts as dead; the default is 30 s, or the attempt timeout plus 15 s
+    /// if that is longer
     #[arg(long, hide = true, value_parser = duration, value_name = "DURATION")]
     pub node_timeout: Option<Duration>,
-    /// The header that carries a webhook's challenge
+    /// Header that carries a webhook's challenge
     #[arg(long, default_value = "x-factorial-wh-challenge", value_parser = header_name, value_name = "NAME")]
     pub challenge_header: String,
 }
 
 impl Delivering {
-    /// After how long without a heartbeat a node is dead: long enough for an attempt to end in good time before.
+    /// Returns the time without a heartbeat after which a node counts as dead: always longer than an attempt, so that the
+    /// node's attempts have ended by then.
     pub fn node_timeout(&self) -> Duration {
         let after_an_attempt = |seconds| self.attempt_timeout.saturating_add(Duration::from_secs(seconds));
         let default = Duration::from_secs(30).max(after_an_attempt(15));
@@ -102,22 +104,22 @@ impl Delivering {
     }
 }
 
-/// Everything `posthaste serve` can be told.
+/// The settings of `posthaste serve`.
 #[derive(Clone, Args)]
 pub struct Config {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: String,
-    /// Where the secret key's file is kept
+    /// Directory of the secret key file and the compiled plugins
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Largest event that may be published
+    /// Maximum size of a published event
     #[arg(long, default_value = "262144", value_parser = size, value_name = "SIZE")]
     pub max_event_bytes: usize,
-    /// How long events and their deliveries are kept
+    /// Time after which events and their deliveries are removed
     #[arg(long, default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub retention: Duration,
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
     #[command(flatten)]
@@ -137,10 +139,10 @@ pub struct Config {
     pub delivering: Delivering,
 }
 
-/// Reads `300ms`, `5s`, `1h30m`, `30d`.
+/// Parses a duration such as `300ms`, `5s`, `1h30m` or `30d`.
 ///
 /// # Errors
-/// Says how durations are written.
+/// The text describes the format of durations.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is not a duration; write 300ms, 5s, 1h30m or 30d");
     let span: jiff::SignedDuration = match text.strip_suffix('d').map(str::parse::<u32>) {
@@ -150,14 +152,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(span).map_err(|_| bad())
 }
 
-/// Reads a size in bytes or like `64MiB`.
+/// Parses a size in bytes, or with a unit such as `64MiB`.
 ///
 /// # Errors
-/// Says how sizes are written.
+/// The text describes the format of sizes.
 pub fn size(text: &str) -> Result<usize, String> {
     let bad = |_| format!("`{text}` is not a size; write bytes (262144) or a unit (64MiB)");
     let bytes: bytesize::ByteSize = text.parse().map_err(bad)?;
-    usize::try_from(bytes.as_u64()).map_err(|_| format!("`{text}` is larger than this machine's memory can be"))
+    usize::try_from(bytes.as_u64()).map_err(|_| format!("`{text}` is larger than this machine can address"))
 }
 
 fn schedule(text: &str) -> Result<Schedule, String> {
@@ -177,16 +179,18 @@ fn header_name(text: &str) -> Result<String, String> {
     Ok(name)
 }
 
-/// Reads a key of 32 bytes from its base64 text.
+/// Parses a key of 32 bytes in base64.
 ///
 /// # Errors
-/// Says how many bytes it has instead.
+/// The text is not base64, or has another length, which the error names.
 pub fn parse_secret_key(text: &str) -> Result<[u8; 32], String> {
     let bytes = STANDARD
         .decode(text.trim())
-        .map_err(|_| "the secret key is not base64; make one with `openssl rand -base64 32`")?;
+        .map_err(|_| "the secret key is not base64; generate one with `openssl rand -base64 32`")?;
     let length = bytes.len();
-    bytes.try_into().map_err(|_| format!("the secret key has {length} bytes; it needs 32: `openssl rand -base64 32`"))
+    bytes.try_into().map_err(|_| {
+        format!("the secret key has {length} bytes; it must have 32: generate one with `openssl rand -base64 32`")
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_as_the_contract_writes_them() {
+    fn durations_and_sizes_are_parsed() {
         assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
@@ -207,8 +211,46 @@ mod tests {
         assert!(size("big").is_err());
     }
 
+    fn delivering(attempt: u64, node: Option<u64>) -> Delivering {
+        Delivering {
+            allow_target: Vec::new(),
+            allow_http: false,
+            retry_schedule: schedule(SCHEDULE).unwrap(),
+            attempt_timeout: Duration::from_secs(attempt),
+            node_timeout: node.map(Duration::from_secs),
+            challenge_header: String::new(),
+        }
+    }
+
     #[test]
-    fn the_default_schedule_makes_twenty_attempts_in_two_days_six_of_them_in_five_minutes() {
+    fn a_node_counts_as_dead_only_after_its_attempts_must_have_ended() {
+        for (attempt, node, expected) in
+            [(1, None, 30), (15, None, 30), (16, None, 31), (60, None, 75), (15, Some(60), 60), (15, Some(1), 17)]
+        {
+            let timeout = delivering(attempt, node).node_timeout();
+            assert_eq!(timeout, Duration::from_secs(expected), "{attempt} {node:?}");
+        }
+    }
+
+    #[test]
+    fn networks_and_header_names_are_parsed() {
+        assert_eq!(network("127.0.0.0/8").map(|net| net.to_string()), Ok("127.0.0.0/8".into()));
+        assert_eq!(network("10.1.2.3").map(|net| net.to_string()), Ok("10.1.2.3/32".into()));
+        assert!(network("localhost").unwrap_err().contains("not a network"));
+        assert_eq!(header_name("X-Factorial-Wh-Challenge"), Ok("x-factorial-wh-challenge".into()));
+        assert_eq!(header_name("X-Challenge"), Ok("x-challenge".into()));
+        assert!(header_name("host").is_err() && header_name("webhook-id").is_err() && header_name("a b").is_err());
+    }
+
+    #[test]
+    fn a_secret_key_has_32_bytes_of_base64() {
+        assert_eq!(parse_secret_key(&format!(" {}\n", STANDARD.encode([7; 32]))), Ok([7; 32]));
+        assert!(parse_secret_key(&STANDARD.encode([7; 31])).unwrap_err().contains("has 31 bytes"));
+        assert!(parse_secret_key("%").unwrap_err().contains("not base64"));
+    }
+
+    #[test]
+    fn the_default_schedule_has_twenty_attempts_in_two_days_and_six_in_five_minutes() {
         let schedule = schedule(SCHEDULE).unwrap();
         assert_eq!(schedule.attempts(), 20);
         let waits: Vec<_> = (1..20).map(|attempt| schedule.wait_after(attempt, 0.5).unwrap().as_secs()).collect();

@@ -1,4 +1,4 @@
-//! What Posthaste is about: pure types and rules. No IO, no async, nothing of the other rooms.
+//! The domain: pure types and rules. No I/O, no async, no imports from other rooms.
 
 pub mod comparison;
 pub mod credential;
@@ -12,22 +12,22 @@ pub mod time;
 pub mod token;
 pub mod webhook;
 
-/// One broken rule in a request body.
+/// A rule that a request body breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// Where in the body: a JSON pointer (RFC 6901), empty for the body as a whole.
+    /// The position in the body: a JSON pointer (RFC 6901), empty for the body as a whole.
     pub pointer: String,
-    /// What is wrong and how to mend it.
+    /// The broken rule and how to fix the body.
     pub detail: String,
 }
 
 impl Invalid {
-    /// A broken rule at `pointer`.
+    /// Creates a broken rule at `pointer`.
     pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
 
-    /// The same rule, broken below `pointer`.
+    /// Returns the same rule with `pointer` as a prefix of its position.
     pub fn below(self, pointer: &str) -> Self {
         Self { pointer: format!("{pointer}{}", self.pointer), ..self }
     }

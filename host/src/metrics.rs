@@ -1,11 +1,11 @@
-//! What is counted and timed, for Prometheus; docs/operations.md has the table.
+//! The Prometheus metrics; docs/operations.md has the table.
 //!
-//! A leaf: every room says what happened (`metrics.event_accepted()`), none knows how it is kept. What happens for every
-//! event touches counters that were looked up at the start. Label values are known beforehand or bounded, and no company
-//! is one.
+//! A leaf module: other rooms report occurrences (`metrics.event_accepted()`), and only this room knows the metrics that
+//! record them. The metrics that change for every event are looked up once, at the start. Label values are known in
+//! advance or bounded; company names are never label values.
 
 mod delivering;
-mod known;
+mod labelled_counters;
 mod plugins;
 mod serving;
 mod writing;
@@ -19,84 +19,84 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use delivering::Delivering;
-use plugins::Plugins;
-use serving::Serving;
-use writing::Writing;
+use delivering::DeliveryMetrics;
+use plugins::TransformMetrics;
+use serving::HttpMetrics;
+use writing::WriterMetrics;
 
 pub use delivering::AttemptResult;
 
 /// The content type of [`Metrics::text`]: the Prometheus text format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// Everything that is measured.
+/// All metrics of the service.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    delivering: Delivering,
-    plugins: Plugins,
-    writing: Writing,
-    serving: Serving,
+    delivering: DeliveryMetrics,
+    plugins: TransformMetrics,
+    writing: WriterMetrics,
+    serving: HttpMetrics,
 }
 
 impl Metrics {
-    /// Nothing has happened yet. The process started at `now_ms`, milliseconds since 1970; the transforms called
-    /// `standard` are always shown under their own names.
+    /// Registers all metrics. The process started at `now_ms`, in milliseconds since 1970; the transforms named in
+    /// `standard` always have labels of their own.
     pub fn new(now_ms: i64, standard: impl IntoIterator<Item = &'static str>) -> Self {
         let mut registry = Registry::default();
         let started: Gauge<f64, AtomicU64> = Gauge::default();
         started.set(Duration::from_millis(now_ms.max(0).unsigned_abs()).as_secs_f64());
-        // Without a prefix: under this name every exporter tells it.
+        // Without the prefix `posthaste`: Prometheus client libraries export this name by convention.
         registry.register_with_unit(
             "process_start_time",
-            "When the process started, since 1970",
+            "Start time of the process, in seconds since 1970",
             Unit::Seconds,
             started,
         );
         let own = registry.sub_registry_with_prefix("posthaste");
-        own.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        let delivering = Delivering::register(own);
-        let plugins = Plugins::register(own, standard);
-        let writing = Writing::register(own);
-        let serving = Serving::register(own);
+        own.register("build", "Version of the running process", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let delivering = DeliveryMetrics::register(own);
+        let plugins = TransformMetrics::register(own, standard);
+        let writing = WriterMetrics::register(own);
+        let serving = HttpMetrics::register(own);
         Self { registry, delivering, plugins, writing, serving }
     }
 
-    /// All of it, in the format that [`CONTENT_TYPE`] names.
+    /// Returns all metrics in the format that [`CONTENT_TYPE`] names.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(32 * 1024);
         if prometheus_text::encode(&mut text, &self.registry).is_err() {
-            tracing::error!("a metric could not be written");
+            tracing::error!("a metric could not be encoded");
         }
         text
     }
 }
 
-/// Counts as one for as long as it lives.
+/// Increments a gauge, and decrements it when dropped.
 #[derive(Debug)]
-#[must_use = "dropped at once, it counts nothing"]
-pub struct Held(Gauge);
+#[must_use = "dropping the guard at once undoes the increment"]
+pub struct GaugeGuard(Gauge);
 
-impl Held {
+impl GaugeGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// Registers a metric that needs no unit, and answers it.
+/// Registers a metric without a unit and returns it.
 fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
 
-/// Registers a histogram of seconds.
+/// Registers a histogram of durations in seconds and returns it.
 fn seconds(registry: &mut Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     let histogram = Histogram::new(buckets.iter().copied());
     registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());

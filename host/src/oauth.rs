@@ -1,8 +1,9 @@
-//! OAuth2 access tokens (RFC 9068): which are accepted, and the keys that verify them. Claims are judged by
-//! [`crate::domain::token`]; the only place that knows jsonwebtoken.
+//! OAuth2 access tokens (RFC 9068): verifies them with the cached keys of an issuer. [`crate::domain::token`] checks
+//! the claims. The only room that uses jsonwebtoken.
 
+mod jwks_cache;
 mod keys;
-mod ring;
+mod refusal;
 mod source;
 
 use std::num::NonZeroUsize;
@@ -18,112 +19,109 @@ use crate::clock::Clock;
 use crate::config::OAuth;
 use crate::domain::credential::Grant;
 use crate::domain::token::{Accepted, Expected, check_type};
-use keys::{PublicKey, Wanted};
-use ring::Ring;
-use source::Source;
+use jwks_cache::JwksCache;
+use keys::{KeySelector, PublicKey};
+use source::KeySource;
 
-/// Longest token, in bytes.
+pub(crate) use refusal::Refusal;
+
+/// Bounds an access token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Tokens that are remembered as verified, and for how long at most, in milliseconds. Verifying one takes 30 to 55 µs,
-/// knowing it again less than one.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-const REMEMBERED_MS: i64 = 60_000;
-/// How long a start waits for a file.
-const FILE_PATIENCE: Duration = Duration::from_secs(10);
+/// Bounds the cache of verified tokens. Verifying a token takes 30 to 55 µs, a cache hit less than one.
+const MAX_VERIFIED_TOKENS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Bounds the time for which a verified token is cached, in milliseconds.
+const VERIFIED_TOKEN_MS: i64 = 60_000;
+/// Bounds the time that a start waits for a key set in a file.
+const FILE_WAIT: Duration = Duration::from_secs(10);
 
-/// Why a token opens nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It is not valid, in words for its bearer.
-    Invalid(String),
-    /// There are no keys to verify it with, and none to be had now.
-    Unavailable,
-}
-
-/// A token that was accepted before.
-struct Remembered {
+/// A token that has been verified and accepted.
+struct VerifiedToken {
     grant: Grant,
+    /// The generation of the key set that verified it.
     generation: u64,
-    until: i64,
+    /// When the entry expires, in milliseconds since 1970.
+    expires_at: i64,
 }
 
-/// Judges access tokens.
+/// Verifies access tokens.
 pub(crate) struct Tokens {
     expected: Expected,
-    ring: Arc<Ring>,
+    keys: Arc<JwksCache>,
     clock: Arc<dyn Clock>,
-    /// By sha-256. Only valid ones: who has none cannot push out those of others.
-    remembered: Mutex<LruCache<[u8; 32], Remembered>>,
+    /// Verified tokens by their sha-256. Only valid ones: invalid tokens cannot evict the valid ones of others.
+    verified: Mutex<LruCache<[u8; 32], VerifiedToken>>,
 }
 
 impl Tokens {
-    /// As the flags say; none where there are no flags. An issuer need not be reachable yet, a file has to be there.
+    /// Starts verification as configured by the flags; returns `None` if no flag is given. An issuer need not be
+    /// reachable yet; a key set in a file must be readable.
     ///
     /// # Errors
-    /// The flag that is wrong or missing, and how to mend it.
+    /// The text names the wrong or missing flag and how to fix it.
     pub(crate) async fn start(flags: OAuth, clock: Arc<dyn Clock>) -> Result<Option<Self>, String> {
-        let Some((source, expected)) = read(flags)? else { return Ok(None) };
-        let is_file = matches!(source, Source::File(_));
-        let ring = Ring::new(source, clock.clone());
+        let Some((source, expected)) = read_flags(flags)? else { return Ok(None) };
+        let is_file = matches!(source, KeySource::File(_));
+        let keys = JwksCache::new(source, clock.clone());
         if is_file {
-            ring.fetch(FILE_PATIENCE).await;
-            if let Some(failure) = ring.failure() {
+            keys.fetch(FILE_WAIT).await;
+            if let Some(failure) = keys.failure() {
                 return Err(format!("--oauth-jwks {failure}"));
             }
         } else {
-            ring.begin();
+            keys.start_fetch();
         }
-        Ok(Some(Self { expected, ring, clock, remembered: Mutex::new(LruCache::new(REMEMBERED)) }))
+        Ok(Some(Self { expected, keys, clock, verified: Mutex::new(LruCache::new(MAX_VERIFIED_TOKENS)) }))
     }
 
-    /// What the token gives its bearer.
+    /// Verifies a token and returns the rights of its bearer.
     ///
     /// # Errors
-    /// It is not valid, or that cannot be told now.
+    /// The token is not valid, or its validity cannot be determined at present.
     pub(crate) async fn check(&self, token: &str) -> Result<Grant, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::Invalid(format!("the access token is longer than {MAX_TOKEN_BYTES} bytes")));
         }
-        let id = id(token);
-        if let Some(grant) = self.remembered(&id) {
+        let digest = sha256(token);
+        if let Some(grant) = self.cached_grant(&digest) {
             return Ok(grant);
         }
-        let wanted = read_header(token).map_err(Refusal::Invalid)?;
-        let held = self.ring.find(&wanted).await?;
-        let claims = verify(token, &held.key).map_err(Refusal::Invalid)?;
+        let selector = read_header(token).map_err(Refusal::Invalid)?;
+        let cached = self.keys.find(&selector).await?;
+        let claims = verify(token, &cached.key).map_err(Refusal::Invalid)?;
         let now = self.clock.now_ms();
         let accepted = self.expected.check(&claims, now).map_err(Refusal::Invalid)?;
         let Accepted { grant, ends_at } = accepted;
-        let until = ends_at.min(now.saturating_add(REMEMBERED_MS));
-        self.lock().put(id, Remembered { grant: grant.clone(), generation: held.generation, until });
+        let expires_at = ends_at.min(now.saturating_add(VERIFIED_TOKEN_MS));
+        let verified = VerifiedToken { grant: grant.clone(), generation: cached.generation, expires_at };
+        self.lock().put(digest, verified);
         Ok(grant)
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<[u8; 32], Remembered>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LruCache<[u8; 32], VerifiedToken>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remembered(&self, id: &[u8; 32]) -> Option<Grant> {
-        let (now, generation) = (self.clock.now_ms(), self.ring.generation());
-        let mut remembered = self.lock();
-        let found = remembered.get(id)?;
-        (found.generation == generation && now < found.until).then(|| found.grant.clone())
+    fn cached_grant(&self, digest: &[u8; 32]) -> Option<Grant> {
+        let (now, generation) = (self.clock.now_ms(), self.keys.generation());
+        let mut verified = self.lock();
+        let found = verified.get(digest)?;
+        (found.generation == generation && now < found.expires_at).then(|| found.grant.clone())
     }
 }
 
-/// Whether a bearer's text is a JWT rather than a key: keys have no dots.
+/// Returns whether a bearer credential is a JWT rather than an API key: API keys contain no dots.
 pub(crate) fn is_token(text: &str) -> bool {
     text.contains('.')
 }
 
-fn read(flags: OAuth) -> Result<Option<(Source, Expected)>, String> {
+fn read_flags(flags: OAuth) -> Result<Option<(KeySource, Expected)>, String> {
     let source = match (&flags.oauth_issuer, &flags.oauth_jwks) {
-        (_, Some(jwks)) => Source::of_jwks(jwks),
-        (Some(issuer), None) => Source::Issuer(issuer.clone()),
+        (_, Some(jwks)) => KeySource::of_jwks(jwks),
+        (Some(issuer), None) => KeySource::Issuer(issuer.clone()),
         (None, None) if flags.oauth_audience.is_none() => return Ok(None),
         (None, None) => {
-            return Err("--oauth-audience says for whom access tokens have to be meant, but not whose are accepted: \
-                        give --oauth-issuer or --oauth-jwks as well"
+            return Err("--oauth-audience names the audience of access tokens, but no flag names their issuer: \
+                        add --oauth-issuer or --oauth-jwks"
                 .into());
         }
     };
@@ -132,44 +130,44 @@ fn read(flags: OAuth) -> Result<Option<(Source, Expected)>, String> {
     }
     let audience = flags.oauth_audience.filter(|name| !name.is_empty()).ok_or(
         "--oauth-audience is missing: without it, a token that the issuer made for any other service would be accepted \
-         here too (RFC 9068 section 4); give the name that the issuer writes into `aud` for this service",
+         here too (RFC 9068 section 4); set it to the name that the issuer writes into `aud` for this service",
     )?;
     Ok(Some((source, Expected { issuer: flags.oauth_issuer, audience })))
 }
 
-fn id(token: &str) -> [u8; 32] {
-    let mut id = [0; 32];
-    for (to, from) in id.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()) {
+fn sha256(token: &str) -> [u8; 32] {
+    let mut copy = [0; 32];
+    for (to, from) in copy.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()) {
         *to = *from;
     }
-    id
+    copy
 }
 
-/// What can be refused without a key is refused first, so that it makes nobody fetch keys.
-fn read_header(token: &str) -> Result<Wanted, String> {
+/// Reads the header. Tokens that can be refused without a key are refused here, so that they cause no fetch.
+fn read_header(token: &str) -> Result<KeySelector, String> {
     const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
-    const HOW: &str = "an access token is a JWT that is signed with RS256, ES256 or EdDSA; this is none";
-    let header = decode_header(token).map_err(|_| HOW)?;
+    const REQUIRED: &str = "an access token must be a JWT that is signed with RS256, ES256 or EdDSA; this one is not";
+    let header = decode_header(token).map_err(|_| REQUIRED)?;
     if !ALGORITHMS.contains(&header.alg) {
-        return Err(HOW.into());
+        return Err(REQUIRED.into());
     }
-    // RFC 7515 §4.1.11: who does not understand what is critical refuses, and there is nothing that we understand.
+    // RFC 7515 §4.1.11: a recipient refuses critical extensions that it does not support, and we support none.
     if header.crit.is_some() {
-        return Err("the access token's header names something critical (`crit`) that is not supported".into());
+        return Err("the access token's header requires an extension (`crit`) that is not supported".into());
     }
     check_type(header.typ.as_deref())?;
-    Ok(Wanted { kid: header.kid, algorithm: header.alg })
+    Ok(KeySelector { kid: header.kid, algorithm: header.alg })
 }
 
 fn verify(token: &str, key: &PublicKey) -> Result<Map<String, Value>, String> {
     let mut validation = Validation::new(key.algorithm);
-    // The library reads the machine's clock; its checks of claims are ours (`domain::token`).
+    // The library would read the machine's clock; `domain::token` checks these claims instead.
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let verified = decode(token, &key.key, &validation).map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::InvalidSignature => "the access token's signature does not verify",
-        _ => "the access token cannot be read: its parts are base64url, its claims a JSON object",
+        _ => "the access token cannot be parsed: its parts must be base64url, and its claims a JSON object",
     })?;
     Ok(verified.claims)
 }

@@ -1,19 +1,20 @@
-//! Everything that leaves the house by HTTP: which addresses may be reached, the signature, the clients.
-//! The only place that knows reqwest.
+//! Outgoing HTTP: the guard against server-side request forgery, the signatures, and the clients.
+//! The only room that uses reqwest.
 
+mod bad_ports;
 mod client;
 mod dial;
 mod fault;
 mod guard;
-mod plain;
-mod port;
+mod guarded_resolver;
 mod resolve;
 pub mod sign;
-mod special;
+mod special_purpose;
 mod target;
+mod unguarded;
 
-pub use client::{MAX_ANSWER_BYTES, Outbound, Sent};
-pub use guard::{Guard, Refused};
-pub use plain::{MAX_PLAIN_ANSWER_BYTES, Plain};
-pub use resolve::{Resolver, Resolving, SystemResolver};
-pub use target::{MAX_URL_BYTES, Scheme, Target, Way};
+pub use client::{MAX_ANSWER_BYTES, Outbound, PostResult};
+pub use guard::{Guard, RefusedAddress};
+pub use resolve::{ResolveFuture, Resolver, SystemResolver};
+pub use target::{MAX_URL_BYTES, Scheme, Target, Transport};
+pub use unguarded::{MAX_UNGUARDED_ANSWER_BYTES, UnguardedAnswer, UnguardedClient, UnguardedRequest};

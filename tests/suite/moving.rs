@@ -169,11 +169,11 @@ async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
 
     new.sql("UPDATE deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
     let (status, said, error) = migrate(from, to).await;
-    assert!(status == 1 && said.contains("going on where an earlier run stopped: deliveries"), "{said}{error}");
+    assert!(status == 1 && said.contains("continuing where an earlier run stopped: deliveries"), "{said}{error}");
     assert!(error.contains("`deliveries` is not the same in both: 2000 rows"), "{error}");
     new.sql("UPDATE deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
     let said = moved(from, to).await;
-    assert!(said.contains("going on where an earlier run stopped: the comparison"), "{said}");
+    assert!(said.contains("continuing where an earlier run stopped: the comparison"), "{said}");
     assert_eq!(copied().await, 2000);
     assert_eq!(new.value::<String>("SELECT response_body FROM attempts").await, "a\u{fffd}b");
 }

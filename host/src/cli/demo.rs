@@ -1,4 +1,4 @@
-//! `posthaste demo`: the whole story on one screen, through the public API, with nothing set up.
+//! `posthaste demo`: all features on one screen, through the public API, without any setup.
 
 mod receiver;
 mod story;
@@ -6,20 +6,20 @@ mod story;
 use clap::{Args, Parser};
 use tokio::net::TcpListener;
 
-use super::{Failure, asked_to_stop, keys};
+use super::{Failure, keys, stop_signal};
 use crate::Service;
 use crate::config::Config;
 use crate::domain::credential::{Owner, Scopes};
 use receiver::Receiver;
 use story::Story;
 
-/// The company of the story.
+/// The company of the demo.
 const COMPANY: &str = "acme";
 
-/// How to show it.
+/// The arguments of `posthaste demo`.
 #[derive(Args)]
-pub struct Demo {
-    /// Exit after the story: 0 when every step went as told
+pub struct DemoArgs {
+    /// Exit after the last step, with status 0 if every step succeeded
     #[arg(long)]
     once: bool,
 }
@@ -30,11 +30,11 @@ struct Settings {
     config: Config,
 }
 
-impl Demo {
-    /// Tells the story.
+impl DemoArgs {
+    /// Runs the demo.
     ///
     /// # Errors
-    /// The step that did not go as told.
+    /// The text says which step failed and how.
     pub async fn run(self) -> Result<(), Failure> {
         let folder = tempfile::tempdir()?;
         let database = format!("sqlite://{}", folder.path().join("demo.db").display());
@@ -56,13 +56,13 @@ impl Demo {
         let api = format!("http://{}", service.address());
         let receiver = Receiver::start().await?;
         println!("Posthaste {} demo   API {api}   receiver {}\n", env!("CARGO_PKG_VERSION"), receiver.url());
-        let told = Story::new(&api, &key, receiver)?.tell().await;
-        if told.is_ok() && !self.once {
-            println!("\nStill up until Ctrl-C, with everything of the story in it. For example:");
+        let result = Story::new(&api, &key, receiver)?.run().await;
+        if result.is_ok() && !self.once {
+            println!("\nThe service runs until Ctrl-C, with all data of the demo. For example:");
             println!("  curl -H 'Authorization: Bearer {key}' {api}/api/v1/deliveries");
-            asked_to_stop().await?;
+            stop_signal().await?;
         }
         service.stop().await;
-        told
+        result
     }
 }

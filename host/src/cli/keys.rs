@@ -10,54 +10,54 @@ use crate::domain::id::Ids;
 use crate::domain::time::rfc3339;
 use crate::store::KeyStore;
 
-/// Works on the database; no server is needed, and one may be running.
+/// The subcommands of `posthaste keys`. They work on the database directly, whether or not a server is running.
 #[derive(Subcommand)]
-pub enum Keys {
-    /// Create a key and print it alone on stdout, this once
-    Create(Create),
-    /// List all keys, newest first; the keys themselves are not kept
-    List(List),
+pub enum KeysCommand {
+    /// Create a key and print it on stdout; it is not shown again
+    Create(CreateArgs),
+    /// List all keys, newest first; the keys themselves are not stored
+    List(ListArgs),
     /// Revoke a key; a running server refuses it within a second
-    Revoke(Revoke),
+    Revoke(RevokeArgs),
 }
 
-/// What the new key is for.
+/// The arguments of `posthaste keys create`.
 #[derive(Args)]
-pub struct Create {
+pub struct CreateArgs {
     #[command(flatten)]
     database: Database,
-    /// The company that the key belongs to
+    /// Company to which the key belongs
     #[arg(long, value_name = "NAME", required_unless_present = "platform", conflicts_with = "platform")]
     company: Option<String>,
-    /// A key for any company, for the operator's own systems
+    /// Create a key for any company, for the operator's own systems
     #[arg(long)]
     platform: bool,
-    /// webhooks, plugins, events, deliveries, admin; each with `:read` to only look. Without it: all
+    /// Scopes: webhooks, plugins, events, deliveries, admin; each with `:read` for read-only access. The default is all
     #[arg(long, value_name = "a,b", value_parser = Scopes::parse)]
     scopes: Option<Scopes>,
 }
 
-/// Where the keys are.
+/// The arguments of `posthaste keys list`.
 #[derive(Args)]
-pub struct List {
+pub struct ListArgs {
     #[command(flatten)]
     database: Database,
 }
 
-/// Which key.
+/// The arguments of `posthaste keys revoke`.
 #[derive(Args)]
-pub struct Revoke {
+pub struct RevokeArgs {
     #[command(flatten)]
     database: Database,
-    /// The key's id, as `keys list` shows it
+    /// Id of the key, as `keys list` shows it
     id: String,
 }
 
-impl Keys {
+impl KeysCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// The database's, a bad company name, or an unknown id.
+    /// The database fails, the company's name is invalid, or the id is unknown.
     pub async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Create(create) => create.run().await,
@@ -67,7 +67,7 @@ impl Keys {
     }
 }
 
-impl Create {
+impl CreateArgs {
     async fn run(self) -> Result<(), Failure> {
         let owner = match self.company {
             Some(name) => {
@@ -82,16 +82,16 @@ impl Create {
     }
 }
 
-/// Stores a new key in `database` and answers its text.
+/// Stores a new key in `database` and returns its text.
 pub(super) async fn create(database: &str, owner: Owner, scopes: Scopes) -> Result<String, Failure> {
     let now = SystemClock.now_ms();
     let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
     let mut random = [0; 32];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the machine has no random numbers to give")?;
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the system's random number generator failed")?;
     Ok(KeyStore::open(database).await?.create(&key, random).await?)
 }
 
-impl List {
+impl ListArgs {
     async fn run(self) -> Result<(), Failure> {
         let keys = KeyStore::open(&self.database.database).await?.list().await?;
         println!("{:<36}  {:<24}  {:<24}  {:<24}  SCOPES", "ID", "COMPANY", "CREATED", "REVOKED");
@@ -107,11 +107,11 @@ impl List {
     }
 }
 
-impl Revoke {
+impl RevokeArgs {
     async fn run(self) -> Result<(), Failure> {
         let id = &self.id;
         if !KeyStore::open(&self.database.database).await?.revoke(id, SystemClock.now_ms()).await? {
-            return Err(format!("there is no key `{id}`; `posthaste keys list` shows them").into());
+            return Err(format!("there is no key `{id}`; `posthaste keys list` shows all keys").into());
         }
         eprintln!("revoked {id}");
         Ok(())

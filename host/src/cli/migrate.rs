@@ -8,26 +8,26 @@ use super::Failure;
 use crate::clock::{Clock, SystemClock};
 use crate::store::{Told, transfer};
 
-/// Both databases belong to nobody meanwhile: stop what serves the first, and give an empty one for the second.
+/// The arguments of `posthaste migrate`. No node may serve either database during the move.
 #[derive(Args)]
-pub struct Migrate {
-    /// The database that everything is in: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
+pub struct MigrateArgs {
+    /// Source database, which no node may be serving: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL", hide_env_values = true)]
     from: String,
-    /// The empty database that everything goes to
+    /// Target database, which must be empty
     #[arg(long, value_name = "URL", hide_env_values = true)]
     to: String,
 }
 
-impl Migrate {
+impl MigrateArgs {
     /// Runs the command.
     ///
     /// # Errors
-    /// Why it was refused or broke off, and how to go on.
+    /// The text says why the move was refused or stopped, and how to continue.
     pub async fn run(self) -> Result<(), Failure> {
         let watched = std::io::stderr().is_terminal();
         let mut tell = |told: Told<'_>| match told {
-            Told::GoingOn(table) => println!("going on where an earlier run stopped: {table}"),
+            Told::GoingOn(table) => println!("continuing where an earlier run stopped: {table}"),
             Told::Copied(table, rows) if watched => {
                 let mut stderr = std::io::stderr();
                 let _ = write!(stderr, "\r{table}: {rows} rows copied\x1b[K");
@@ -42,7 +42,7 @@ impl Migrate {
         };
         transfer(&self.from, &self.to, SystemClock.now_ms(), &mut tell).await?;
         println!(
-            "moved: every row is in the new database and reads the same there. Start the nodes on it with the same \
+            "moved: the target database contains every row, unchanged. Start the nodes on it with the same \
              secret key: --secret-key, --secret-key-file, or a copy of posthaste.key in each data directory"
         );
         Ok(())

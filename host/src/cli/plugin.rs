@@ -1,4 +1,4 @@
-//! `posthaste plugin`
+//! `posthaste plugin`: create, build, check, run and push plugins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,90 +13,92 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::plugin_new::New;
+use super::plugin_new::NewArgs;
 use super::{Failure, block_on, plugin_build, wasm_target};
 use crate::clock::{Clock, SystemClock};
 use crate::config::PluginLimits;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Call, Digest, Outcome, check_name};
 use crate::domain::{headers, time};
-use crate::outbound::Plain;
-use crate::sandbox::{Cache, Compiler, Plugin as Compiled, Sandbox, Source};
+use crate::outbound::{UnguardedClient, UnguardedRequest};
+use crate::sandbox::{Cache, Compiler, Plugin, Sandbox, Source};
 use crate::secret_key;
 
-/// How long an upload may take, checking and compiling included.
+/// Bounds an upload, including the checks and the compilation on the server.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// What to do with a plugin.
+/// The subcommands of `posthaste plugin`.
 #[derive(Subcommand)]
-pub enum Plugin {
-    /// Make the folder NAME with a plugin in it: a transform, its tests, samples and a README that says what to do next
-    New(New),
-    /// Build the plugin at PATH, in whichever of the languages of `new`, to one component file
+pub enum PluginCommand {
+    /// Create the folder NAME with a working plugin: a transform, its tests, samples and a README with the next steps
+    New(NewArgs),
+    /// Build the plugin at PATH, in any language of `new`, to one component file
     #[command(after_help = BUILD_HELP)]
-    Build(Build),
-    /// Run the upload's checks on FILE, offline
-    Check(Check),
-    /// Run one transform with the production engine and limits
-    Run(Run),
+    Build(BuildArgs),
+    /// Run the checks of an upload on FILE, offline
+    Check(CheckArgs),
+    /// Run one transform with the engine and the limits of production
+    Run(RunArgs),
     /// Upload FILE to a running Posthaste
-    Push(Push),
+    Push(PushArgs),
 }
 
 const BUILD_HELP: &str = "\
-The language is told by a file: Cargo.toml, package.json, pyproject.toml or plugin.c. Rust needs no wasm target on this machine. The
-other languages' compilers are installed into the plugin's own folder, as its package.json or requirements.txt asks.";
+A file in the folder determines the language: Cargo.toml, package.json, pyproject.toml or plugin.c. Rust needs no wasm target on
+this machine. The compilers of the other languages are installed into the plugin's own folder, as its package.json or
+requirements.txt specifies.";
 
-/// What to build.
+/// The arguments of `posthaste plugin build`.
 #[derive(Args)]
-pub struct Build {
-    /// The plugin's folder
+pub struct BuildArgs {
+    /// Folder of the plugin
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Where the component goes; by default NAME.wasm here, by the name of the crate or else of the plugin's folder
+    /// Output file. The default is NAME.wasm in the current folder; NAME is that of the crate, or else of the plugin's
+    /// folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// What to check.
+/// The arguments of `posthaste plugin check`.
 #[derive(Args)]
-pub struct Check {
-    /// The component
+pub struct CheckArgs {
+    /// Component file
     file: PathBuf,
     #[command(flatten)]
     limits: PluginLimits,
 }
 
-/// What to run.
+/// The arguments of `posthaste plugin run`.
 #[derive(Args)]
-pub struct Run {
-    /// The component
+pub struct RunArgs {
+    /// Component file
     file: PathBuf,
-    /// The event: {"type", "data", "id"?, "company"?, "occurred_at"?, "headers"?}
+    /// File with the event: {"type", "data", "id"?, "company"?, "occurred_at"?, "headers"?}
     #[arg(long, value_name = "EVENT.json")]
     event: PathBuf,
-    /// The config, any JSON; without it `null`
+    /// File with the config: any JSON. The default config is `null`
     #[arg(long, value_name = "C.json")]
     config: Option<PathBuf>,
     #[command(flatten)]
     limits: PluginLimits,
 }
 
-/// What to upload, and where.
+/// The arguments of `posthaste plugin push`.
 #[derive(Args)]
-pub struct Push {
-    /// The component
+pub struct PushArgs {
+    /// Component file
     file: PathBuf,
-    /// The plugin's name
+    /// Name of the plugin
     #[arg(long)]
     name: String,
-    /// Where Posthaste runs, for example http://127.0.0.1:8080
+    /// Base URL of Posthaste, for example http://127.0.0.1:8080
     #[arg(long)]
     url: String,
-    /// An API key with the scope `plugins`
+    /// API key with the scope `plugins`
     #[arg(long, hide_env_values = true)]
     key: String,
-    /// The company, where the key is a platform key
+    /// Company that owns the plugin; required with a platform key
     #[arg(long)]
     company: Option<String>,
     /// Upload a candidate: webhooks keep running the active version
@@ -104,11 +106,11 @@ pub struct Push {
     no_activate: bool,
 }
 
-impl Plugin {
+impl PluginCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// Why it failed; for `check` and `run`, why the plugin would be refused or what it answered.
+    /// The text says why the command failed: for `check`, why an upload would be refused; for `run`, the plugin's error.
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(),
@@ -120,7 +122,7 @@ impl Plugin {
     }
 }
 
-impl Build {
+impl BuildArgs {
     fn run(self) -> Result<(), Failure> {
         let built = plugin_build::build(&self.path, self.output.as_deref())?;
         println!("{} ({} bytes, {:.1} s)", built.file.display(), built.size, built.seconds);
@@ -128,19 +130,19 @@ impl Build {
     }
 }
 
-/// A file that was admitted exactly as the upload would.
-struct Admitted {
+/// A plugin file that passed all checks of an upload.
+struct AdmittedPlugin {
     sandbox: Sandbox,
     compiler: Compiler,
     source: Source,
-    plugin: Arc<Compiled>,
+    plugin: Arc<Plugin>,
 }
 
-async fn admit(file: &Path, limits: &PluginLimits) -> Result<Admitted, Failure> {
+async fn admit(file: &Path, limits: &PluginLimits) -> Result<AdmittedPlugin, Failure> {
     let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     if bytes.len() > limits.max_plugin_bytes {
-        let (has, may) = (bytes.len(), limits.max_plugin_bytes);
-        return Err(format!("{} has {has} bytes; at most {may} may be uploaded", file.display()).into());
+        let (size, limit) = (bytes.len(), limits.max_plugin_bytes);
+        return Err(format!("{} has {size} bytes; at most {limit} are allowed", file.display()).into());
     }
     let sandbox = Sandbox::new(crate::limits(limits))?;
     let label = file.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
@@ -148,19 +150,20 @@ async fn admit(file: &Path, limits: &PluginLimits) -> Result<Admitted, Failure> 
     let source = Source { label, tenant: String::new(), digest: Digest::of(&bytes), bytes: bytes.into() };
     let plugin = Arc::new(compiler.plugin(&sandbox, source.clone(), true).await?);
     sandbox.verify(&plugin).await?;
-    Ok(Admitted { sandbox, compiler, source, plugin })
+    Ok(AdmittedPlugin { sandbox, compiler, source, plugin })
 }
 
-/// The author's own cache, so that trying again does not mean compiling again; without a place for it, there is none.
+/// Opens the user's own cache of compiled plugins, so that a second run need not compile; `None` if there is no folder
+/// for it.
 fn own_cache() -> Option<Cache> {
     let folder = wasm_target::Machine::from_env().cache?.join("compiled");
-    let key = fs::create_dir_all(&folder).ok().and_then(|()| secret_key::kept_in(&folder.join("key")).ok())?;
+    let key = fs::create_dir_all(&folder).ok().and_then(|()| secret_key::load_or_generate(&folder.join("key")).ok())?;
     Cache::open(&folder.join("plugins"), &key).ok()
 }
 
-impl Check {
+impl CheckArgs {
     async fn run(self) -> Result<(), Failure> {
-        let Admitted { plugin, source, .. } = admit(&self.file, &self.limits).await?;
+        let AdmittedPlugin { plugin, source, .. } = admit(&self.file, &self.limits).await?;
         let inspection = plugin.inspection();
         println!("ok       {}", self.file.display());
         println!("digest   {}", source.digest);
@@ -184,12 +187,12 @@ struct EventFile {
     headers: std::collections::BTreeMap<String, String>,
 }
 
-impl Run {
+impl RunArgs {
     async fn run(self) -> Result<(), Failure> {
         let event = Arc::new(read_event(&self.event)?);
         let config = self.config.as_deref().map(read_json::<Box<RawValue>>).transpose()?;
         let config: Arc<str> = config.as_ref().map_or("null", |raw| raw.get()).into();
-        let Admitted { sandbox, compiler, source, plugin } = admit(&self.file, &self.limits).await?;
+        let AdmittedPlugin { sandbox, compiler, source, plugin } = admit(&self.file, &self.limits).await?;
         if let Err(failure) = sandbox.check_config(&plugin, config.clone()).await.result {
             return Err(format!("the config is refused: {failure}").into());
         }
@@ -199,16 +202,16 @@ impl Run {
             println!("log      {:<5} {}", line.level.name(), line.message);
         }
         if call.logs.dropped > 0 {
-            println!("log      … and {} lines more", call.logs.dropped);
+            println!("log      … and {} more lines", call.logs.dropped);
         }
         println!("time     {} µs", call.duration.as_micros());
         println!("memory   {} bytes", call.memory_bytes);
-        // A call that met its deadline has done as much as this machine let it.
+        // A call that ran into its deadline has consumed an amount of fuel that depends on this machine.
         if call.duration < self.limits.plugin_deadline {
             let metered = compiler.metered(&source).await?;
             match sandbox.fuel(metered, event, config).await? {
                 Some(fuel) => println!("fuel     {fuel}"),
-                None => println!("fuel     more than can be counted"),
+                None => println!("fuel     too much to count"),
             }
         }
         result
@@ -245,7 +248,7 @@ fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, Failure> 
 
 fn read_event(file: &Path) -> Result<Event, Failure> {
     let event: EventFile = read_json(file)?;
-    let bad = || format!("{}: occurred_at is not an instant as in RFC 3339", file.display());
+    let bad = || format!("{}: occurred_at is not an instant in RFC 3339 format", file.display());
     let occurred_at = match &event.occurred_at {
         Some(text) => time::parse_rfc3339(text).ok_or_else(bad)?,
         None => SystemClock.now_ms(),
@@ -260,7 +263,7 @@ fn read_event(file: &Path) -> Result<Event, Failure> {
     })
 }
 
-impl Push {
+impl PushArgs {
     async fn run(self) -> Result<(), Failure> {
         check_name(&self.name)?;
         let bytes = fs::read(&self.file).map_err(|error| format!("{}: {error}", self.file.display()))?;
@@ -277,32 +280,36 @@ impl Push {
             bar.set_style(style);
         }
         let shown = bar.clone();
-        let request = (api_headers(&self.key, "application/wasm")?, bytes.into());
         let report = move |sent| shown.set_position(sent as u64);
-        let client = Plain::new(PUSH_TIMEOUT);
-        let (status, answer) = client.call(http::Method::PUT, url.as_str(), request, report).await?;
+        let request = UnguardedRequest {
+            method: http::Method::PUT,
+            url: url.as_str(),
+            headers: api_headers(&self.key, "application/wasm")?,
+            body: bytes.into(),
+        };
+        let answer = UnguardedClient::new(PUSH_TIMEOUT).call(request, report).await?;
         bar.finish_and_clear();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        match status {
-            200 => println!("unchanged: this version is there already\n{answer}"),
-            201 => println!("{answer}"),
-            _ => return Err(format!("the upload was answered {status}: {}", detail(&answer)).into()),
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        match answer.status {
+            200 => println!("unchanged: this version exists already\n{text}"),
+            201 => println!("{text}"),
+            status => return Err(format!("the upload was answered {status}: {}", detail(&text)).into()),
         }
         Ok(())
     }
 }
 
-/// The headers of a call with a key.
+/// Returns the headers of an API call.
 pub(super) fn api_headers(key: &str, content_type: &'static str) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| "this is no API key")?;
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| "the API key is invalid")?;
     bearer.set_sensitive(true);
     headers.insert(AUTHORIZATION, bearer);
     Ok(headers)
 }
 
-/// The `detail` of a problem (RFC 9457), or the whole answer where it is none.
+/// Returns the `detail` of a problem (RFC 9457), or the whole answer if it is not a problem.
 fn detail(answer: &str) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_str(answer).ok();
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());

@@ -1,4 +1,4 @@
-//! `posthaste plugin build`: from a plugin's source to one component file. One file per language.
+//! `posthaste plugin build`: builds a plugin's source to one component file. One module per language.
 
 mod c;
 mod javascript;
@@ -21,36 +21,36 @@ use super::wasm_target::WasmTargetError;
 
 /// A plugin that has been built.
 #[derive(Debug)]
-pub struct Built {
-    /// The component.
+pub struct BuiltPlugin {
+    /// The component file.
     pub file: PathBuf,
     /// Its size in bytes.
     pub size: usize,
-    /// How long it took, a wasm target that had to be made first included.
+    /// Duration of the build in seconds, including that of a wasm target.
     pub seconds: f64,
 }
 
 /// Why a plugin could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The folder holds no plugin that can be built.
+    /// The folder contains no plugin that can be built.
     #[error("{}: {why}", folder.display())]
     NotAPlugin {
         /// The folder.
         folder: PathBuf,
-        /// What is wrong with it and how to mend it.
+        /// What is wrong with it and how to fix it.
         why: String,
     },
-    /// There is no wasm target to build with.
+    /// There is no wasm target.
     #[error(transparent)]
     WasmTarget(#[from] WasmTargetError),
-    /// cargo could not be run, or reported errors, which it has printed.
+    /// cargo could not be run, or failed and has printed the errors.
     #[error("{0}")]
     Cargo(String),
-    /// A language's tool is missing, or reported errors, which it has printed.
+    /// A tool of the language is missing, or failed and has printed the errors.
     #[error("{0}")]
     Tool(String),
-    /// What was built cannot be made a component.
+    /// The built module cannot be converted to a component.
     #[error("{plugin}: {why}")]
     Component {
         /// The plugin's name.
@@ -61,9 +61,9 @@ pub enum BuildError {
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -75,17 +75,17 @@ impl BuildError {
     }
 }
 
-/// What a language's tools made: a component, or a core module that carries wit-bindgen's metadata.
-struct Made {
-    /// The plugin's name, which names the file where no other is given.
+/// The output of a language's tools: a component, or a core module with wit-bindgen's metadata.
+struct BuiltModule {
+    /// The plugin's name, from which the default output file is derived.
     name: String,
     bytes: Vec<u8>,
 }
 
-/// How a plugin of one language is built, from its folder.
-type Builder = fn(&Path) -> Result<Made, BuildError>;
+/// Builds a plugin of one language in its folder.
+type Builder = fn(&Path) -> Result<BuiltModule, BuildError>;
 
-/// The file that tells each language, and its builder.
+/// The file that identifies each language, and the language's builder.
 const LANGUAGES: [(&str, Builder); 4] = [
     ("Cargo.toml", rust::build),
     ("package.json", javascript::build),
@@ -93,45 +93,46 @@ const LANGUAGES: [(&str, Builder); 4] = [
     ("plugin.c", c::build),
 ];
 
-/// Builds the plugin in the folder `path` to the component `output`, by default `NAME.wasm` in the current folder. NAME is the
-/// crate's name; in the other languages the folder's.
+/// Builds the plugin in the folder `path` to the component `output`, by default `NAME.wasm` in the current folder. NAME
+/// is the name of the crate, or of the folder in the other languages.
 ///
 /// Blocks; progress and the tools' own messages go to stderr.
 ///
 /// # Errors
-/// The folder holds no plugin, a tool is missing, or the plugin does not compile to a component.
-pub fn build(path: &Path, output: Option<&Path>) -> Result<Built, BuildError> {
+/// The folder contains no plugin, a tool is missing, or the plugin does not compile to a component.
+pub fn build(path: &Path, output: Option<&Path>) -> Result<BuiltPlugin, BuildError> {
     let started = Instant::now();
     let folder = fs::canonicalize(path).map_err(BuildError::io(path))?;
     let found = LANGUAGES.iter().find(|(marker, _)| folder.join(marker).is_file());
     let Some((_, builder)) = found else {
         let markers = LANGUAGES.map(|(marker, _)| marker).join(", ");
-        let why = format!("this is no plugin's folder: it has none of {markers}; `posthaste plugin new` makes one");
+        let why =
+            format!("the folder contains no plugin: it has none of {markers}; `posthaste plugin new` creates one");
         return Err(BuildError::NotAPlugin { folder: path.to_owned(), why });
     };
-    let made = builder(&folder)?;
-    let file = output.map_or_else(|| PathBuf::from(format!("{}.wasm", made.name)), Path::to_owned);
-    let component = componentize(&made.bytes)
-        .map_err(|refusal| BuildError::Component { plugin: made.name, why: refusal.to_string() })?;
-    write_whole(&file, &component)?;
-    Ok(Built { file, size: component.len(), seconds: started.elapsed().as_secs_f64() })
+    let module = builder(&folder)?;
+    let file = output.map_or_else(|| PathBuf::from(format!("{}.wasm", module.name)), Path::to_owned);
+    let component = componentize(&module.bytes)
+        .map_err(|refusal| BuildError::Component { plugin: module.name, why: refusal.to_string() })?;
+    write_atomically(&file, &component)?;
+    Ok(BuiltPlugin { file, size: component.len(), seconds: started.elapsed().as_secs_f64() })
 }
 
-/// Tells what takes long.
-fn say(text: &str) {
+/// Prints the start of a step that takes long.
+fn print_progress(text: &str) {
     eprintln!("posthaste: {text}");
 }
 
-/// The folder's own name, which is the plugin's where no manifest that we read says it.
+/// Returns the name of the folder: the plugin's name in languages whose manifest is not read.
 fn folder_name(folder: &Path) -> String {
     folder.file_name().map_or_else(|| "plugin".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Runs a tool to its end; all that it prints goes to stderr. `mend` says what to do where it is missing.
-fn run(tool: &mut Command, mend: &str) -> Result<(), BuildError> {
+/// Runs a tool to completion, with its output on stderr. `advice` says how to install it if it is missing.
+fn run(tool: &mut Command, advice: &str) -> Result<(), BuildError> {
     let program = Path::new(tool.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let status = tool.stdin(Stdio::null()).stdout(io::stderr()).status().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BuildError::Tool(format!("`{program}` is missing: {mend}")),
+        io::ErrorKind::NotFound => BuildError::Tool(format!("`{program}` is missing: {advice}")),
         _ => BuildError::Tool(format!("`{program}` cannot be run: {error}")),
     })?;
     let arguments: Vec<_> = tool.get_args().take(3).map(|argument| argument.to_string_lossy()).collect();
@@ -139,7 +140,7 @@ fn run(tool: &mut Command, mend: &str) -> Result<(), BuildError> {
     if status.success() { Ok(()) } else { Err(failed()) }
 }
 
-/// Lets a tool make a file in a folder of its own, and reads it.
+/// Runs a tool that writes a file in a temporary folder, and returns the content of the file.
 fn output_of(make: impl FnOnce(&Path) -> Result<(), BuildError>) -> Result<Vec<u8>, BuildError> {
     let folder = tempfile::tempdir().map_err(BuildError::io(Path::new("a temporary folder")))?;
     let file = folder.path().join("plugin.wasm");
@@ -147,9 +148,9 @@ fn output_of(make: impl FnOnce(&Path) -> Result<(), BuildError>) -> Result<Vec<u
     fs::read(&file).map_err(BuildError::io(&file))
 }
 
-fn write_whole(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As every new file: the process's umask takes from it.
+    // The mode of every new file; the process's umask restricts it.
     let writable = Permissions::from_mode(0o666);
     let made = tempfile::Builder::new().prefix(".posthaste-").permissions(writable).tempfile_in(folder);
     let mut temporary = made.map_err(BuildError::io(folder))?;
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_a_folder_that_is_no_plugin() {
+    fn the_error_says_why_a_folder_contains_no_plugin() {
         assert!(refusal(&[]).contains("none of Cargo.toml, package.json, pyproject.toml, plugin.c;"));
         assert!(refusal(&[("package.json", "{}")]).contains("`main`"));
         assert!(refusal(&[("package.json", "{")]).contains("package.json: "));
@@ -198,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_replaced_whole_and_readable_by_others() {
+    fn the_output_is_replaced_atomically_and_has_the_mode_of_a_new_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "old and longer").unwrap();
-        write_whole(&file, b"new").unwrap();
+        write_atomically(&file, b"new").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o600, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        let error = write_whole(&folder.path().join("absent/x.wasm"), b"").unwrap_err().to_string();
+        let error = write_atomically(&folder.path().join("absent/x.wasm"), b"").unwrap_err().to_string();
         assert!(error.contains("absent"), "{error}");
     }
 }

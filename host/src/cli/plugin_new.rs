@@ -1,4 +1,4 @@
-//! `posthaste plugin new`: a folder with a plugin that works, to begin with.
+//! `posthaste plugin new`: creates a folder with a working plugin.
 
 mod files;
 
@@ -12,20 +12,20 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::domain::plugin::check_name;
 
-/// Stands for the plugin's name in the templates.
+/// The placeholder for the plugin's name in the templates.
 const NAME: &str = "PLUGIN_NAME";
 
-/// What to make.
+/// The arguments of `posthaste plugin new`.
 #[derive(Args)]
-pub struct New {
-    /// The plugin's name, and the folder's: 1 to 63 of a-z 0-9 and -
+pub struct NewArgs {
+    /// Name of the plugin and of the folder: 1 to 63 of a-z 0-9 and -
     name: String,
-    /// The language
+    /// Language of the plugin
     #[arg(long, value_enum, default_value_t = Lang::Rust)]
     lang: Lang,
 }
 
-/// A language that plugins can be written in.
+/// A language of plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Lang {
     /// Rust, with the SDK
@@ -44,7 +44,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// How its tests are run.
+    /// Returns the command that runs the tests.
     fn test(self) -> &'static str {
         match self {
             Self::Rust => "cargo test",
@@ -56,34 +56,34 @@ impl Lang {
     }
 }
 
-impl New {
-    /// Makes the folder in the current one, whole or not at all.
+impl NewArgs {
+    /// Creates the folder in the current one, completely or not at all.
     ///
     /// # Errors
-    /// The name is no plugin's, the folder exists and is not empty, or it cannot be written.
+    /// The name is invalid, the folder exists and is not empty, or it cannot be written.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { name, lang } = self;
-        check_name(&name).map_err(|rule| format!("`{name}` is no plugin's name: {rule}"))?;
+        check_name(&name).map_err(|rule| format!("`{name}` is not a valid plugin name: {rule}"))?;
         if lang == Lang::Rust && name.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(format!("`{name}`: a Rust crate's name cannot begin with a digit; put a letter first").into());
+            return Err(format!("`{name}`: the name of a Rust crate must begin with a letter, not a digit").into());
         }
         write(&name, lang).map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                format!("./{name} exists already, and is left as it is: choose another name or remove it")
+                format!("./{name} exists already and was not changed: choose another name or remove it")
             }
-            _ => format!("./{name} cannot be made: {error}"),
+            _ => format!("./{name} cannot be created: {error}"),
         })?;
-        println!("made ./{name}, a plugin that works; README.md says what is what. Next:\n");
+        println!("created ./{name}, a working plugin; its README.md explains the files. Next:\n");
         println!("  cd {name} && {}\n  posthaste plugin build", lang.test());
         println!("  posthaste plugin run {name}.wasm --event event.json --config config.json");
         Ok(())
     }
 }
 
-/// Writes beside the final place and renames: that replaces an empty folder, and no other.
+/// Writes to a temporary folder and renames it, which replaces an empty folder and no other.
 fn write(name: &str, lang: Lang) -> io::Result<()> {
     let prefix = format!(".{name}-");
-    // As every new folder: the process's umask takes from it.
+    // The mode of every new folder; the process's umask restricts it.
     let permissions = Permissions::from_mode(0o777);
     let made = tempfile::Builder::new().prefix(&prefix).permissions(permissions).tempdir_in(".")?;
     for (path, content) in files::of(lang) {
@@ -96,7 +96,7 @@ fn write(name: &str, lang: Lang) -> io::Result<()> {
     Ok(())
 }
 
-/// The content with the plugin's name in it; what is no text has none.
+/// Returns the content with the plugin's name inserted. A binary file contains no placeholder and stays unchanged.
 fn named(content: &[u8], name: &str) -> Vec<u8> {
     str::from_utf8(content).map_or_else(|_| content.to_owned(), |text| text.replace(NAME, name).into_bytes())
 }

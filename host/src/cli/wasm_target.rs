@@ -1,7 +1,7 @@
 //! The wasm target of the Rust toolchain: found, added with rustup, or built once from Debian's `rust-src`.
 //!
-//! The toolchain itself is changed only by `rustup target add`, and not even so where `RUSTUP_AUTO_INSTALL=0` asks that it stay
-//! as it is. Then the standard library is built into a private sysroot under the cache folder, which `rustc --sysroot` uses.
+//! The toolchain itself is changed only by `rustup target add`, and not if `RUSTUP_AUTO_INSTALL=0` forbids it. In that
+//! case the standard library is built into a private sysroot in the cache folder, for `rustc --sysroot`.
 
 mod build_std;
 mod debian;
@@ -16,41 +16,41 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use thiserror::Error;
 
-/// The target that plugins are built for.
+/// The target of plugins.
 pub const TRIPLE: &str = "wasm32-unknown-unknown";
 
-/// Why there is no wasm target to build with.
+/// Why there is no wasm target.
 #[derive(Debug, Error)]
 pub enum WasmTargetError {
-    /// A program that is needed is not installed.
-    #[error("`{program}` is not installed: {mend}")]
+    /// A required program is not installed.
+    #[error("`{program}` is not installed: {advice}")]
     Missing {
         /// The program.
         program: String,
-        /// How to get it.
-        mend: &'static str,
+        /// How to install it.
+        advice: &'static str,
     },
     /// A program failed.
     #[error("{what} failed: {detail}")]
     Step {
-        /// What was attempted.
+        /// The step that failed.
         what: String,
-        /// The program's own words.
+        /// The program's own error message.
         detail: String,
     },
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which one.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is nothing to build the wasm target from.
+    /// The source of the standard library is not available.
     #[error("{0}; or install the wasm target with `rustup target add wasm32-unknown-unknown`")]
     NoSource(String),
-    /// The wasm target is not there and could not be built.
-    #[error("this Rust toolchain has no wasm target, and building one did not work: {0}")]
+    /// The wasm target is missing and could not be built.
+    #[error("this Rust toolchain has no wasm target, and building one failed: {0}")]
     NotBuilt(Box<Self>),
 }
 
@@ -61,14 +61,14 @@ impl WasmTargetError {
     }
 }
 
-/// What the process's environment says about where things go and what may be changed.
+/// The folders and permissions that the process's environment gives.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Where private sysroots are kept; `None` where neither `XDG_CACHE_HOME` nor `HOME` is set.
+    /// Folder of private sysroots; `None` if neither `XDG_CACHE_HOME` nor `HOME` is set.
     pub cache: Option<PathBuf>,
     /// Whether rustup may add to the toolchain: `RUSTUP_AUTO_INSTALL` is not `0`.
     pub rustup_may_install: bool,
-    /// Where apt's own sources are listed: `/etc/apt`.
+    /// Folder of apt's list of sources: `/etc/apt`.
     pub apt: PathBuf,
 }
 
@@ -76,7 +76,7 @@ impl Machine {
     /// Reads `XDG_CACHE_HOME`, `HOME` and `RUSTUP_AUTO_INSTALL`.
     #[must_use]
     pub fn from_env() -> Self {
-        // The XDG base directory specification: a path that is not absolute is to be ignored.
+        // The XDG base directory specification requires that relative paths are ignored.
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         Self {
@@ -97,8 +97,8 @@ pub(super) struct Toolchain {
 
 impl Toolchain {
     fn active_in(folder: &Path) -> Result<Self, WasmTargetError> {
-        let verbose = run("asking `rustc -vV`", cleaned("rustc", folder).arg("-vV"))?;
-        let sysroot = run("asking rustc for its sysroot", cleaned("rustc", folder).args(["--print", "sysroot"]))?;
+        let verbose = run("`rustc -vV`", cleaned("rustc", folder).arg("-vV"))?;
+        let sysroot = run("`rustc --print sysroot`", cleaned("rustc", folder).args(["--print", "sysroot"]))?;
         let field = |name: &str| {
             let line = verbose.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             line.unwrap_or("unknown").to_owned()
@@ -106,19 +106,19 @@ impl Toolchain {
         Ok(Self { version: field("release"), commit: field("commit-hash"), sysroot: PathBuf::from(sysroot.trim()) })
     }
 
-    /// The name of its private sysroot: the standard library belongs to exactly one compiler.
+    /// Returns the name of its private sysroot: a standard library works with exactly one compiler.
     fn cache_name(&self) -> String {
         let commit: String = self.commit.chars().take(9).collect();
         format!("wasm-target-{}-{commit}", self.version)
     }
 }
 
-/// Makes sure that the toolchain which is active in `folder` can compile for [`TRIPLE`]; tells `progress` what takes long.
+/// Ensures that the toolchain that is active in `folder` can compile for [`TRIPLE`]; reports long steps to `progress`.
 ///
-/// `Some` is a private sysroot, to be passed to rustc as `--sysroot`; with `None` the toolchain has the target itself.
+/// Returns a private sysroot, for rustc's `--sysroot`, or `None` if the toolchain has the target itself.
 ///
 /// # Errors
-/// Rust is missing, or the wasm target is and cannot be added or built: what is missing and how to mend it.
+/// Rust is missing, or the wasm target is missing and cannot be added or built. The text says how to fix it.
 pub fn ensure(folder: &Path, machine: &Machine, progress: &dyn Fn(&str)) -> Result<Option<PathBuf>, WasmTargetError> {
     let toolchain = Toolchain::active_in(folder)?;
     if has_std(&toolchain.sysroot) || added_by_rustup(folder, machine, &toolchain, progress) {
@@ -127,7 +127,7 @@ pub fn ensure(folder: &Path, machine: &Machine, progress: &dyn Fn(&str)) -> Resu
     cached(machine, &toolchain, progress).map(Some).map_err(|error| WasmTargetError::NotBuilt(Box::new(error)))
 }
 
-/// Where a sysroot keeps the target's libraries.
+/// Returns the folder of the target's libraries in a sysroot.
 fn libraries(sysroot: &Path) -> PathBuf {
     sysroot.join("lib/rustlib").join(TRIPLE).join("lib")
 }
@@ -141,7 +141,8 @@ fn has_std(sysroot: &Path) -> bool {
     })
 }
 
-/// A failure (no rustup, no network) is not the end: the target can still be built.
+/// Adds the target with rustup and returns whether that worked. A failure (no rustup, no network) is not an error: the
+/// target can still be built.
 fn added_by_rustup(folder: &Path, machine: &Machine, toolchain: &Toolchain, progress: &dyn Fn(&str)) -> bool {
     if !machine.rustup_may_install || cleaned("rustup", folder).arg("--version").output().is_err() {
         return false;
@@ -158,7 +159,7 @@ fn added_by_rustup(folder: &Path, machine: &Machine, toolchain: &Toolchain, prog
 
 fn cached(machine: &Machine, toolchain: &Toolchain, progress: &dyn Fn(&str)) -> Result<PathBuf, WasmTargetError> {
     let Some(cache) = &machine.cache else {
-        return Err(WasmTargetError::NoSource("there is no folder for it: set HOME or XDG_CACHE_HOME".into()));
+        return Err(WasmTargetError::NoSource("there is no cache folder: set HOME or XDG_CACHE_HOME".into()));
     };
     fs::create_dir_all(cache).map_err(WasmTargetError::io(cache))?;
     let sysroot = cache.join(toolchain.cache_name());
@@ -177,7 +178,7 @@ fn cached(machine: &Machine, toolchain: &Toolchain, progress: &dyn Fn(&str)) -> 
     Ok(sysroot)
 }
 
-/// Builds beside the final place and renames, so that a sysroot is there whole or not at all. Runs under the lock.
+/// Builds in a temporary folder and renames it, so that a sysroot is complete or absent. Runs under the lock.
 fn make(
     machine: &Machine,
     toolchain: &Toolchain,
@@ -185,7 +186,7 @@ fn make(
     progress: &dyn Fn(&str),
 ) -> Result<(), WasmTargetError> {
     progress("building the wasm target once, about a minute …");
-    // The name is fixed, not random: paths enter the symbols' hashes, and the same input is to give the same bytes.
+    // The name is fixed, not random: paths affect the symbols' hashes, and the same input must give the same bytes.
     let work = sysroot.with_added_extension("partial");
     remove(&work)?;
     remove(sysroot)?;
@@ -193,7 +194,7 @@ fn make(
     let made = debian::rust_src(&machine.apt, &toolchain.version, &work, progress)
         .and_then(|source| build_std::build(toolchain, &source, &work, progress))
         .and_then(|built| fs::rename(&built, sysroot).map_err(WasmTargetError::io(sysroot)));
-    // The first error is the one to tell; what is left over is removed by the next run.
+    // The first error is reported; the next run removes leftovers.
     let removed = remove(&work);
     made.and(removed)
 }
@@ -205,10 +206,10 @@ fn remove(folder: &Path) -> Result<(), WasmTargetError> {
     }
 }
 
-/// A command in `folder` that does not know of a cargo which runs us.
+/// Returns a command in `folder` without the variables that an outer cargo sets.
 ///
-/// `cargo run` describes its own package to its child in the environment; an inner cargo and its build scripts are not to see that.
-/// `RUSTUP_TOOLCHAIN` stays: rustc and cargo agree on it, and it may be the user's choice.
+/// `cargo run` describes its own package to its child in the environment; an inner cargo and its build scripts must not
+/// see that. `RUSTUP_TOOLCHAIN` stays: rustc and cargo agree on it, and it may be the user's choice.
 pub(super) fn cleaned(program: impl Into<OsString>, folder: &Path) -> Command {
     let mut command = Command::new(program.into());
     command.current_dir(folder);
@@ -223,25 +224,25 @@ fn set_by_cargo(name: &str) -> bool {
     name == "CARGO" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// What cargo built, one value for each crate, read from the lines of `--message-format=json`.
+/// Returns the artifacts that cargo built, one value per crate, from the lines of `--message-format=json`.
 pub(super) fn artifacts(messages: impl BufRead) -> impl Iterator<Item = Value> {
     let lines = messages.lines().map_while(Result::ok);
     let values = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     values.filter(|message| field(message, "/reason") == "compiler-artifact")
 }
 
-/// The files of one artifact.
+/// Returns the files of one artifact.
 pub(super) fn filenames(artifact: &Value) -> impl Iterator<Item = &Path> {
     let names = artifact.get("filenames").and_then(Value::as_array).into_iter().flatten();
     names.filter_map(Value::as_str).map(Path::new)
 }
 
-/// The text at a JSON pointer, empty where there is none.
+/// Returns the text at a JSON pointer, or an empty one if there is none.
 pub(super) fn field<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Runs to the end and gives stdout; a failure carries the line of stderr that says why.
+/// Runs a command to completion and returns its stdout; an error contains the line of stderr that gives the reason.
 fn run(what: &str, command: &mut Command) -> Result<String, WasmTargetError> {
     let Output { status, stdout, stderr } =
         command.stdin(Stdio::null()).output().map_err(|error| not_started(command, what, &error))?;
@@ -255,17 +256,17 @@ fn run(what: &str, command: &mut Command) -> Result<String, WasmTargetError> {
 
 fn not_started(command: &Command, what: &str, error: &io::Error) -> WasmTargetError {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mend = match program.as_str() {
+    let advice = match program.as_str() {
         "rustc" | "cargo" => "install Rust with rustup",
         _ => "it is part of Debian; elsewhere install the wasm target with `rustup target add wasm32-unknown-unknown`",
     };
     if error.kind() == io::ErrorKind::NotFound {
-        return WasmTargetError::Missing { program, mend };
+        return WasmTargetError::Missing { program, advice };
     }
     WasmTargetError::Step { what: what.into(), detail: format!("`{program}` did not start: {error}") }
 }
 
-/// The first line that is marked as an error (cargo: `error`, apt: `E:`), else the last line that says anything.
+/// Returns the first line that is marked as an error (cargo: `error`, apt: `E:`), or else the last line with any text.
 fn reason(stderr: &str) -> Option<&str> {
     let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(|line| line.starts_with("error") || line.starts_with("E:")).or_else(|| lines().next_back())

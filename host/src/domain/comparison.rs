@@ -1,4 +1,4 @@
-//! What a candidate would do otherwise than the active version, on one event.
+//! Compares the outputs of a plugin's active version and of a candidate for one event.
 
 mod patch;
 
@@ -8,22 +8,22 @@ use super::event::Event;
 use super::plugin::{Failure, Outcome, Sent, told};
 pub use patch::Patch;
 
-/// Bytes of JSON that the operations of one difference may take.
-const PATCH_BYTES: usize = 16 * 1024;
+/// Bounds the JSON of one difference's operations, in bytes.
+const MAX_PATCH_BYTES: usize = 16 * 1024;
 
-/// How a candidate differs.
+/// The kind of difference between a candidate and the active version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Something else would be sent; or one of the two sends nothing, in a way that the other kinds do not name.
+    /// The two would send different messages, or one of them sends nothing in a case that the other kinds do not cover.
     Different,
-    /// It fails where the active version does not.
+    /// The candidate fails and the active version does not.
     NewlyFailing,
-    /// It drops what the active version does not.
+    /// The candidate drops the event and the active version does not drop it.
     NewlyFiltered,
 }
 
 impl Kind {
-    /// The name that the contract gives it.
+    /// Returns the name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Different => "different",
@@ -33,19 +33,19 @@ impl Kind {
     }
 }
 
-/// What the paths of a difference lead into.
+/// The document that the paths of a difference refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// The bodies, which are both JSON; all else is the same.
+    /// The body: both are JSON, and everything else is equal.
     Body,
     /// `{"content_type", "headers", "body"}`, with the body as text.
     Message,
-    /// `{"outcome", "reason"}`: one of the two sends nothing.
+    /// `{"outcome", "reason"}`: at least one of the two sends nothing.
     Outcome,
 }
 
 impl Subject {
-    /// Its name in the answer.
+    /// Returns the name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Body => "body",
@@ -55,21 +55,21 @@ impl Subject {
     }
 }
 
-/// What both versions answered to one event.
+/// The results of both versions for one event.
 pub struct Pair<'a> {
     /// The event.
     pub event: &'a Event,
-    /// The headers of the webhook that it went to.
+    /// The headers of the webhook to which the event was delivered.
     pub webhook_headers: &'a [(String, String)],
-    /// The active version's answer.
+    /// The active version's result.
     pub active: &'a Result<Outcome, Failure>,
-    /// The candidate's.
+    /// The candidate's result.
     pub candidate: &'a Result<Outcome, Failure>,
 }
 
 impl Pair<'_> {
-    /// How the candidate differs. `None`: to the receiver it is the same. Two failures are the same, and so are two
-    /// drops, whatever their reasons.
+    /// Returns the kind of the difference, and `None` if the receiver would notice none. Two failures count as equal,
+    /// and so do two drops, regardless of their reasons.
     pub fn kind(&self) -> Option<Kind> {
         match (self.active, self.candidate) {
             (Err(_), Err(_)) | (Ok(Outcome::Drop(_)), Ok(Outcome::Drop(_))) => None,
@@ -79,9 +79,10 @@ impl Pair<'_> {
         }
     }
 
-    /// The way from the active version's output to the candidate's. Takes as long as reading both bodies does.
+    /// Returns the patch from the active version's output to the candidate's. Takes time linear in the size of both
+    /// bodies.
     pub fn diff(&self) -> (Subject, Patch) {
-        let patch = |before: &Value, after: &Value| Patch::between(before, after, PATCH_BYTES);
+        let patch = |before: &Value, after: &Value| Patch::between(before, after, MAX_PATCH_BYTES);
         let (Some(before), Some(after)) = (self.sent(self.active), self.sent(self.candidate)) else {
             return (Subject::Outcome, patch(&outcome(self.active), &outcome(self.candidate)));
         };
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_receiver_sees_is_what_counts() {
+    fn versions_differ_if_the_receiver_would_notice() {
         let (pass, drop, error) =
             (Ok(Outcome::Pass), Ok(Outcome::Drop("no".into())), Err(Failure::Refused("bad".into())));
         let kind = |active: &_, candidate: &_| compared(active, candidate).0;
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn any_difference_shows() {
+    fn every_difference_has_a_subject_and_a_patch() {
         let pass = Ok(Outcome::Pass);
         let (kind, diff) = compared(&pass, &answer(r#"{"a":2}"#, None));
         assert_eq!(kind, Some(Kind::Different));

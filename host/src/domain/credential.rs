@@ -1,15 +1,15 @@
-//! Credentials: whom they speak for, what they may do, and how API keys are kept.
+//! Credentials: their owners, their scopes, and stored API keys.
 
 use std::fmt;
 
-/// A group of calls that a key may be limited to.
+/// A group of API calls to which a scope applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
-    /// Subscriptions.
+    /// Webhooks.
     Webhooks,
     /// Uploaded plugins.
     Plugins,
-    /// Publishing.
+    /// Publishing of events.
     Events,
     /// The delivery log.
     Deliveries,
@@ -17,11 +17,11 @@ pub enum Area {
     Admin,
 }
 
-/// All areas, in the order in which they are shown.
+/// All areas, in display order.
 pub const AREAS: [Area; 5] = [Area::Webhooks, Area::Plugins, Area::Events, Area::Deliveries, Area::Admin];
 
 impl Area {
-    /// The scope's name.
+    /// Returns the name of the scope.
     pub fn name(self) -> &'static str {
         match self {
             Self::Webhooks => "webhooks",
@@ -33,34 +33,34 @@ impl Area {
     }
 }
 
-/// What a call does with its area.
+/// The access that a call needs to its area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Only looks.
+    /// Reads only.
     Read,
-    /// Changes something.
+    /// Changes something. As a scope, it includes reading.
     Write,
 }
 
-/// What a key may do: for each area nothing, read, or read and write.
+/// The scopes of a credential: for each area no access, read access, or read and write access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scopes(Vec<(Area, Access)>);
 
 impl Scopes {
-    /// Everything.
+    /// Returns read and write access to all areas.
     pub fn all() -> Self {
         Self(AREAS.map(|area| (area, Access::Write)).to_vec())
     }
 
-    /// Reads `webhooks,events:read`, separated by commas or spaces.
+    /// Parses scopes such as `webhooks,events:read`, separated by commas or spaces.
     ///
     /// # Errors
-    /// Names the scope that does not exist, or says that there is none.
+    /// The text names the unknown scope, or says that no scope is given.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut scopes = Vec::new();
         for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
             scopes.push(scope(word).ok_or_else(|| {
-                format!("there is no scope `{word}`; scopes are {}, each with `:read` to only look", names())
+                format!("there is no scope `{word}`; scopes are {}, each with `:read` for read-only access", names())
             })?);
         }
         if scopes.is_empty() {
@@ -69,8 +69,8 @@ impl Scopes {
         Ok(Self(scopes))
     }
 
-    /// Those of an access token: of the words between spaces the ones that are scopes here, each once. The others, such
-    /// as `openid`, are for other services.
+    /// Parses the `scope` claim of an access token: words separated by spaces. Unknown words, such as `openid`, are
+    /// meant for other services and ignored; duplicates count once.
     pub fn among(words: &str) -> Self {
         let mut scopes = Vec::new();
         for found in words.split(' ').filter_map(scope) {
@@ -81,13 +81,13 @@ impl Scopes {
         Self(scopes)
     }
 
-    /// Whether these allow `access` to `area`.
+    /// Returns whether these scopes allow `access` to `area`.
     pub fn allow(&self, area: Area, access: Access) -> bool {
         self.0.iter().any(|(have, how)| *have == area && (*how == Access::Write || access == Access::Read))
     }
 }
 
-/// Reads `webhooks` or `webhooks:read`.
+/// Parses `webhooks` or `webhooks:read`.
 fn scope(word: &str) -> Option<(Area, Access)> {
     let (name, access) = match word.strip_suffix(":read") {
         Some(name) => (name, Access::Read),
@@ -114,43 +114,43 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// Whom a key speaks for.
+/// The owner of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// One company.
     Company(String),
-    /// The operator's own systems: any company.
+    /// The operator's own systems, which may act for any company.
     Platform,
 }
 
-/// What a valid credential gives its bearer.
+/// The rights of a valid credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Whom the bearer speaks for.
+    /// The company, or all of them, for which the bearer may act.
     pub owner: Owner,
-    /// What it may do.
+    /// The calls that the bearer may make.
     pub scopes: Scopes,
 }
 
-/// A key as it is kept: everything but the key itself, of which only the sha-256 is stored.
+/// A stored API key, without the key itself, of which only the sha-256 is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// For `keys revoke`.
+    /// The identifier, which `keys revoke` takes.
     pub id: String,
-    /// Whom it speaks for.
+    /// The owner.
     pub owner: Owner,
-    /// What it may do.
+    /// The scopes.
     pub scopes: Scopes,
-    /// Milliseconds since 1970.
+    /// Creation time, in milliseconds since 1970.
     pub created_at: i64,
-    /// Milliseconds since 1970; from then on it is refused.
+    /// Revocation time, in milliseconds since 1970; the key is refused from then on.
     pub revoked_at: Option<i64>,
 }
 
 /// Checks a company's name: 1–128 visible ASCII characters.
 pub fn check_company(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > 128 || !name.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("a company is named by 1 to 128 visible ASCII characters".into());
+        return Err("a company's name must be 1 to 128 visible ASCII characters".into());
     }
     Ok(())
 }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_reads_and_writes_unless_it_says_read() {
+    fn a_scope_allows_reading_and_writing_unless_it_ends_in_read() {
         let scopes = Scopes::parse("webhooks, events:read").unwrap();
         assert!(scopes.allow(Area::Webhooks, Access::Write) && scopes.allow(Area::Events, Access::Read));
         assert!(!scopes.allow(Area::Events, Access::Write) && !scopes.allow(Area::Plugins, Access::Read));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_is_named() {
+    fn the_error_names_an_unknown_scope() {
         assert!(Scopes::parse("webhook").unwrap_err().contains("`webhook`"));
         assert!(Scopes::parse("").is_err());
     }

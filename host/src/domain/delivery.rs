@@ -1,28 +1,28 @@
-//! A delivery: one event on its way to one webhook, and the attempts that were made at it.
+//! Deliveries (one event on its way to one webhook) and their attempts.
 
 use serde_json::value::RawValue;
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// Waits for its first or next attempt.
     Pending,
     /// The receiver answered 2xx.
     Delivered,
-    /// The plugin dropped it.
+    /// The plugin dropped the event.
     Filtered,
-    /// The schedule is exhausted.
+    /// The retry schedule is exhausted.
     Failed,
-    /// Its webhook was removed.
+    /// The webhook was removed.
     Cancelled,
 }
 
-/// All of them.
+/// All statuses.
 pub const STATUSES: [Status; 5] =
     [Status::Pending, Status::Delivered, Status::Filtered, Status::Failed, Status::Cancelled];
 
 impl Status {
-    /// The name that the contract gives it.
+    /// Returns the name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -33,29 +33,28 @@ impl Status {
         }
     }
 
-    /// The status of that name.
+    /// Returns the status with this name.
     pub fn named(name: &str) -> Option<Self> {
         STATUSES.into_iter().find(|status| status.name() == name)
     }
 }
 
-/// What is pending, by where it waits.
+/// The number of pending deliveries in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// For an instant: a retry.
+    /// Deliveries that wait for the time of a retry.
     pub scheduled: i64,
-    /// In a process's memory.
+    /// Deliveries that a node holds in memory.
     pub leased: i64,
-    /// In its webhook's lane, in the database.
+    /// Deliveries in the database backlog of their webhook's queue.
     pub parked: i64,
-    /// The same, behind all else: it is being replayed.
+    /// Deliveries of a replay, which wait in the database behind all others of their webhook.
     pub replayed: i64,
-    /// Since when the one has been due that has been so the longest, of those that are in no process's memory;
-    /// milliseconds since 1970.
+    /// The earliest due time of all due deliveries that no node holds in memory, in milliseconds since 1970.
     pub oldest_due: Option<i64>,
 }
 
-/// A delivery as the log shows it.
+/// A delivery as the delivery log shows it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// `dlv_…`.
@@ -68,35 +67,35 @@ pub struct Delivery {
     pub event_type: String,
     /// The webhook's id.
     pub webhook: String,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// Attempts made.
+    /// Number of attempts made.
     pub attempt_count: u32,
-    /// When it is tried next, while it waits; milliseconds since 1970.
+    /// Time of the next attempt while the delivery is pending, in milliseconds since 1970.
     pub next_attempt_at: Option<i64>,
-    /// Milliseconds since 1970.
+    /// Creation time, in milliseconds since 1970.
     pub created_at: i64,
-    /// When it came to its end.
+    /// Time at which a final status was reached, in milliseconds since 1970.
     pub finished_at: Option<i64>,
 }
 
-/// One attempt at a delivery.
+/// One attempt of a delivery: a POST, or the reason why none was made.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// 1 for the first.
+    /// The number: 1 for the first attempt.
     pub number: u32,
-    /// Milliseconds since 1970.
+    /// Start time, in milliseconds since 1970.
     pub started_at: i64,
-    /// From the start of the transform to the end of the answer.
+    /// Time from the start of the transform to the end of the answer, in milliseconds.
     pub duration_ms: i64,
-    /// The receiver's answer, where there was one.
+    /// The receiver's status code, if it answered.
     pub status_code: Option<u16>,
-    /// Why it failed, readable.
+    /// The reason for a failure, as a text for the webhook's owner.
     pub error: Option<String>,
-    /// The answer's first 16 KiB as text, where there was an answer.
+    /// The first 16 KiB of the answer's body as text, if the receiver answered.
     pub response_body: Option<String>,
-    /// What was sent, as a JSON object; `None` when nothing was.
+    /// The headers that were sent, as a JSON object; `None` if nothing was sent.
     pub request_headers: Option<Box<RawValue>>,
-    /// What the plugin did, as the contract's JSON object.
+    /// The plugin's result, as the JSON object of the API.
     pub plugin: Option<Box<RawValue>>,
 }

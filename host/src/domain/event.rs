@@ -1,51 +1,51 @@
-//! An event: something that happened inside, as its producer published it.
+//! Events, as their producers publish them.
 
 use bytes::Bytes;
 
 use super::Invalid;
 
-/// One event, as its producer published it.
+/// An event as its producer published it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// 1–128 of `[A-Za-z0-9_-]`; the `webhook-id` that the receiver sees.
+    /// The identifier: 1–128 of `[A-Za-z0-9_-]`. The receiver sees it as `webhook-id`.
     pub id: String,
-    /// For example `employee_updated`.
+    /// The event type, for example `employee_updated`.
     pub event_type: String,
-    /// The company (tenant) that the event belongs to.
+    /// The company (tenant) to which the event belongs.
     pub company: String,
-    /// When it happened, milliseconds since 1970.
+    /// The time at which it happened, in milliseconds since 1970.
     pub occurred_at: i64,
-    /// Headers that the producer asked to be sent along.
+    /// Headers that the producer adds to the request.
     pub headers: Vec<(String, String)>,
     /// The event's data: JSON text, byte for byte as published. Always valid UTF-8.
     pub data: Bytes,
 }
 
 impl Event {
-    /// The data as text.
+    /// Returns the data as text.
     pub fn data_text(&self) -> &str {
         std::str::from_utf8(&self.data).unwrap_or_default()
     }
 }
 
-/// The type of the event that tries a webhook out.
+/// The type of the event with which a company tests a webhook.
 pub const PING: &str = "ping";
 
 /// Checks an event type: 1–128 bytes of printable ASCII without spaces.
 pub fn check_type(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("an event type is 1 to 128 printable ASCII characters without spaces".into());
+        return Err("an event type must be 1 to 128 printable ASCII characters without spaces".into());
     }
     Ok(())
 }
 
-/// Checks the type of an event that a producer publishes: `ping` and `posthaste.*` are the host's own.
+/// Checks the type of an event that a producer publishes: `ping` and `posthaste.*` are reserved for the service.
 pub fn check_published_type(text: &str) -> Result<(), Invalid> {
     check_type(text).map_err(|detail| Invalid::at("/type", detail))?;
     if text == PING || text.starts_with("posthaste.") {
         return Err(Invalid::at(
             "/type",
-            format!("`{text}` is one of the host's own event types; choose another name"),
+            format!("the event type `{text}` is reserved for the service; choose another name"),
         ));
     }
     Ok(())
@@ -55,7 +55,7 @@ pub fn check_published_type(text: &str) -> Result<(), Invalid> {
 pub fn check_id(id: &str) -> Result<(), Invalid> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if id.is_empty() || id.len() > 128 || !id.bytes().all(fine) {
-        return Err(Invalid::at("/id", "an event id is 1 to 128 of A-Z a-z 0-9 _ -"));
+        return Err(Invalid::at("/id", "an event id must be 1 to 128 of A-Z a-z 0-9 _ -"));
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_of_the_model_are_accepted() {
+    fn published_types_are_printable_and_not_reserved() {
         for fine in ["employee_updated", "employees/employee/update", "Employees::Events::EmployeeUpdated", "pinger"] {
             assert_eq!(check_published_type(fine), Ok(()), "{fine}");
         }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn ids() {
+    fn event_ids_have_1_to_128_allowed_characters() {
         assert_eq!(check_id("evt-1_A"), Ok(()));
         assert!(check_id("a.b").is_err() && check_id("").is_err() && check_id(&"a".repeat(129)).is_err());
     }

@@ -1,12 +1,14 @@
-//! Which headers a webhook, an event or a plugin may set, and which one wins.
+//! The headers that a webhook, an event or a plugin may set, and their precedence.
 
-/// Most headers that one plugin call may set.
+/// Bounds the number of headers of one webhook, event or plugin call.
 pub const MAX_COUNT: usize = 32;
-/// Most bytes of header names and values that one plugin call may set.
+/// Bounds the header names and values of one webhook, event or plugin call, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
+/// Bounds a header name, in bytes.
+const MAX_NAME_BYTES: usize = 64;
 
-/// Headers that the host alone sets, or that belong to one connection (RFC 9110 §7.6.1).
-const OWNED: [&str; 17] = [
+/// The headers that only the host sets, or that belong to one connection (RFC 9110 §7.6.1).
+const RESERVED: [&str; 17] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -26,41 +28,41 @@ const OWNED: [&str; 17] = [
     "via",
 ];
 
-/// Checks one header that somebody other than the host asks for.
+/// Checks one header of a webhook, an event or a plugin.
 ///
-/// `challenge_header` is the configured name of the challenge header, lower-case.
+/// `challenge_header` is the configured name of the challenge header, in lower case.
 ///
 /// # Errors
-/// Says what is wrong with the name or the value, naming the header.
+/// The text names the header and the rule that its name or value breaks.
 pub fn check(name: &str, value: &str, challenge_header: &str) -> Result<(), String> {
-    let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
+    let shown: String = name.chars().take(MAX_NAME_BYTES).flat_map(char::escape_default).collect();
     let lower = name.to_ascii_lowercase();
-    let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if lower.is_empty() || lower.len() > 64 || !lower.bytes().all(token) {
-        return Err(format!("header `{shown}`: a name is 1 to 64 letters, digits and hyphens"));
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if lower.is_empty() || lower.len() > MAX_NAME_BYTES || !lower.bytes().all(allowed) {
+        return Err(format!("header `{shown}`: a name must be 1 to {MAX_NAME_BYTES} letters, digits and hyphens"));
     }
-    if is_owned(&lower, challenge_header) {
+    if is_reserved(&lower, challenge_header) {
         return Err(format!("header `{shown}` is set by the host and cannot be set or removed"));
     }
     if value.len() > MAX_BYTES || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') || value.trim() != value {
         return Err(format!(
-            "header `{shown}`: a value is at most {MAX_BYTES} visible ASCII characters, with spaces only inside"
+            "header `{shown}`: a value must be at most {MAX_BYTES} visible ASCII characters, with spaces only between them"
         ));
     }
     Ok(())
 }
 
-fn is_owned(lower: &str, challenge_header: &str) -> bool {
-    OWNED.contains(&lower)
+fn is_reserved(lower: &str, challenge_header: &str) -> bool {
+    RESERVED.contains(&lower)
         || lower == challenge_header
         || lower.starts_with("webhook-")
         || lower.starts_with("x-factorial-")
 }
 
-/// Checks the headers that one webhook, event or plugin call asks for, together.
+/// Checks all headers of one webhook, event or plugin call.
 ///
 /// # Errors
-/// As [`check`], or that there are too many of them; the index says which header, where it was one.
+/// As [`check`], with the index of the header; without an index if there are too many headers or bytes in all.
 pub fn check_all(headers: &[(String, String)], challenge_header: &str) -> Result<(), (Option<usize>, String)> {
     if headers.len() > MAX_COUNT {
         return Err((None, format!("{} headers; at most {MAX_COUNT} are allowed", headers.len())));
@@ -75,7 +77,7 @@ pub fn check_all(headers: &[(String, String)], challenge_header: &str) -> Result
     Ok(())
 }
 
-/// Merges header lists in rising precedence; names come out lower-case and once each, in order of first appearance.
+/// Merges header lists in ascending precedence. Each name occurs once, in lower case, in the order of first appearance.
 pub fn merge<'a>(lists: impl IntoIterator<Item = &'a [(String, String)]>) -> Vec<(String, String)> {
     let mut merged: Vec<(String, String)> = Vec::new();
     for (name, value) in lists.into_iter().flatten() {
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_own_headers_are_refused_in_any_case() {
+    fn reserved_headers_are_refused_in_any_case() {
         for name in [
             "Webhook-Id",
             "WEBHOOK-SIGNATURE",
@@ -113,12 +115,31 @@ mod tests {
         ] {
             assert!(check(name, "x", "x-my-challenge").is_err(), "{name}");
         }
+        for name in RESERVED {
+            assert!(check(name, "x", "x-my-challenge").unwrap_err().contains("set by the host"), "{name}");
+        }
         assert_eq!(check("X-Tenant", "55", "x-my-challenge"), Ok(()));
+        assert_eq!(check("x-wh-challenge", "x", "x-my-challenge"), Ok(()));
         assert_eq!(check("Content-Type", "text/plain; charset=utf-8", "x-my-challenge"), Ok(()));
     }
 
     #[test]
-    fn injected_lines_and_odd_names_are_refused() {
+    fn names_and_values_may_be_as_long_as_the_limits() {
+        assert_eq!(check(&"a".repeat(64), "x", "c"), Ok(()));
+        assert!(check(&"a".repeat(65), "x", "c").unwrap_err().contains("1 to 64"));
+        assert_eq!(check("a", &"x".repeat(8192), "c"), Ok(()));
+        assert!(check("a", &"x".repeat(8193), "c").unwrap_err().contains("at most 8192"));
+        assert_eq!(check("a-1", "", "c"), Ok(()));
+    }
+
+    #[test]
+    fn the_error_shows_the_name_escaped_and_shortened() {
+        let error = check(&format!("\n{}", "b".repeat(100)), "x", "c").unwrap_err();
+        assert!(error.starts_with(&format!("header `\\n{}`: a name", "b".repeat(63))), "{error}");
+    }
+
+    #[test]
+    fn injected_lines_and_invalid_names_are_refused() {
         for (name, value) in [
             ("a", "b\r\nc: d"),
             ("a", "b\0"),
@@ -129,6 +150,7 @@ mod tests {
             ("é", "c"),
             ("a", "é"),
             ("a", " b"),
+            ("a", "b "),
             ("a\n", "b"),
         ] {
             assert!(check(name, value, "c").is_err(), "{name:?} {value:?}");
@@ -140,7 +162,13 @@ mod tests {
         let many: Vec<_> = (0..33).map(|n| pair(&format!("a{n}"), "x")).collect();
         assert!(check_all(&many, "c").is_err());
         assert!(check_all(&many[..32], "c").is_ok());
-        assert!(check_all(&[pair("a", &"x".repeat(8192))], "c").is_err());
+        let (index, detail) = check_all(&many, "c").unwrap_err();
+        assert_eq!((index, &*detail), (None, "33 headers; at most 32 are allowed"));
+        let (index, detail) = check_all(&[pair("a", &"x".repeat(8192))], "c").unwrap_err();
+        assert_eq!((index, &*detail), (None, "8193 bytes of headers; at most 8192 are allowed"));
+        assert_eq!(check_all(&[pair("a", &"x".repeat(8191))], "c"), Ok(()));
+        let halves = [pair("a", &"x".repeat(4095)), pair("b", &"x".repeat(4096))];
+        assert!(check_all(&halves, "c").is_err() && check_all(&halves[..1], "c").is_ok());
         assert_eq!(check_all(&[pair("a", "1"), pair("host", "x")], "c").map_err(|(index, _)| index), Err(Some(1)));
     }
 

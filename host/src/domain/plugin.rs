@@ -1,4 +1,4 @@
-//! Plugins: names, digests, what a transform may answer and what one call of it left behind.
+//! Plugins: names, digests, the outcomes of a transform, and the results of a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,43 +9,43 @@ use serde_json::{Value, json};
 use super::event::Event;
 use super::headers;
 
-/// What a transform made of an event.
+/// The outcome of a transform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Send the event's data as it is.
+    /// Send the event's data unchanged.
     Pass,
-    /// Send this instead.
+    /// Send this message instead.
     Replace(Message),
-    /// Send nothing; the reason is kept.
+    /// Send nothing, for this reason, which the delivery log shows.
     Drop(String),
 }
 
-/// What is sent in place of the event's data.
+/// A message that replaces the event's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The body, at most 1 MiB.
     pub body: String,
-    /// `None` keeps `application/json`.
+    /// The content type; `None` keeps `application/json`.
     pub content_type: Option<String>,
-    /// Set over the webhook's and the event's own.
+    /// Headers, which take precedence over those of the webhook and of the event.
     pub headers: Vec<(String, String)>,
 }
 
-/// How much a log line matters, as the plugin said.
+/// The level of a log line, as the plugin chose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// For the author.
+    /// For the plugin's author.
     Debug,
-    /// Worth knowing.
+    /// Informative.
     Info,
-    /// Something is odd.
+    /// Unusual.
     Warn,
-    /// Something is wrong.
+    /// An error.
     Error,
 }
 
 impl Level {
-    /// `debug`, `info`, `warn` or `error`.
+    /// Returns `debug`, `info`, `warn` or `error`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -56,32 +56,32 @@ impl Level {
     }
 }
 
-/// One line that a plugin wrote.
+/// One log line of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// As the plugin said.
+    /// The level.
     pub level: Level,
-    /// At most 1 KiB; control characters are escaped.
+    /// The text: at most 1 KiB, control characters escaped.
     pub message: String,
 }
 
-/// The lines of one call: the first 64, and how many more there were.
+/// The log lines of one call: the first 64, and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logs {
-    /// The lines that were kept.
+    /// The first 64 lines.
     pub lines: Vec<LogLine>,
-    /// Lines after the 64th, counted and not kept.
+    /// Number of lines after the 64th, which are not stored.
     pub dropped: u64,
 }
 
 impl Logs {
-    /// The lines that were kept, as the contract shows them.
+    /// Returns the stored lines as the JSON of the API.
     pub fn shown(&self) -> Value {
         self.lines.iter().map(|line| json!({"level": line.level.name(), "message": line.message})).collect()
     }
 }
 
-/// What an outcome makes a receiver see, but for the headers that the host sets.
+/// The message that an outcome sends, without the headers that the host adds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sent<'a> {
     /// The content type.
@@ -93,21 +93,22 @@ pub struct Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    /// What is sent of `event`, over the headers `asked` for elsewhere, in rising precedence. `None`: nothing is.
-    pub fn of(outcome: &'a Outcome, event: &'a Event, asked: &[&[(String, String)]]) -> Option<Self> {
+    /// Returns the message for `event`, and `None` if the outcome sends nothing. The outcome's headers take precedence
+    /// over `lower_headers`: those of the webhook and of the event, in ascending precedence.
+    pub fn of(outcome: &'a Outcome, event: &'a Event, lower_headers: &[&[(String, String)]]) -> Option<Self> {
         let (body, content_type, own) = match outcome {
             Outcome::Pass => (event.data_text(), None, &[][..]),
             Outcome::Replace(message) => (&*message.body, message.content_type.clone(), &message.headers[..]),
             Outcome::Drop(_) => return None,
         };
-        let mut headers = headers::merge(asked.iter().copied().chain([own]));
+        let mut headers = headers::merge(lower_headers.iter().copied().chain([own]));
         let named = headers.iter().position(|(name, _)| name == "content-type").map(|at| headers.remove(at).1);
         let content_type = content_type.or(named).unwrap_or_else(|| "application/json".into());
         Some(Self { content_type, headers, body })
     }
 }
 
-/// The name that the contract gives an answer, and its reason.
+/// Returns the name of a call's result in the API, and its reason.
 pub fn told(answer: &Result<Outcome, Failure>) -> (&'static str, Option<String>) {
     match answer {
         Ok(Outcome::Pass) => ("pass", None),
@@ -117,13 +118,13 @@ pub fn told(answer: &Result<Outcome, Failure>) -> (&'static str, Option<String>)
     }
 }
 
-/// Why a call did not answer with an outcome.
+/// Why a call returned no outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The plugin answered with an error of its own, in these words.
+    /// The plugin returned an error with this text.
     Refused(String),
-    /// The call was stopped or broke: a trap, the deadline, a memory or output limit. The text names the limit,
-    /// what was allowed and, where it is known, what was wanted.
+    /// The call trapped or was stopped by the deadline or by a memory or output limit. The text names the limit, the
+    /// allowed amount and, if known, the requested amount.
     Broke(String),
 }
 
@@ -135,31 +136,31 @@ impl fmt::Display for Failure {
     }
 }
 
-/// One call of a plugin: what came of it and what it cost.
+/// One call of a plugin: its result and its cost.
 #[derive(Debug, Clone)]
 pub struct Call<T> {
-    /// What the plugin answered, or why it did not.
+    /// The plugin's result, or why there is none.
     pub result: Result<T, Failure>,
-    /// What it logged.
+    /// The log lines.
     pub logs: Logs,
-    /// Time inside the sandbox, instantiation included, waiting for a thread not.
+    /// Time inside the sandbox: includes instantiation, excludes the wait for a thread.
     pub duration: Duration,
-    /// Largest sum of its linear memories, in bytes.
+    /// Peak of the sum of its linear memories, in bytes.
     pub memory_bytes: u64,
 }
 
 impl<T> Call<T> {
-    /// A call that never came about.
+    /// Creates a call that failed before it started.
     pub fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), logs: Logs::default(), duration: Duration::ZERO, memory_bytes: 0 }
     }
 
-    /// The same call, come to another end.
+    /// Returns the same call with another result.
     pub fn ended<U>(self, result: Result<U, Failure>) -> Call<U> {
         Call { result, logs: self.logs, duration: self.duration, memory_bytes: self.memory_bytes }
     }
 
-    /// [`Call::duration`] in microseconds.
+    /// Returns [`Call::duration`] in microseconds.
     pub fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }
@@ -170,18 +171,18 @@ impl<T> Call<T> {
 pub struct Digest(Arc<str>);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Computes the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         Self(hex(digest.as_ref()).into())
     }
 
-    /// A digest that was stored before.
+    /// Returns a digest that was read from the store.
     pub fn stored(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// The 64 digits.
+    /// Returns the 64 digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -193,7 +194,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Lower-case hex of `bytes`.
+/// Returns `bytes` in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         text.extend([byte >> 4, byte & 15].map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or('0')));
@@ -201,20 +202,20 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The plugin that a webhook asks for: `name` (whatever is active) or `name@digest-prefix` (that version).
+/// A webhook's reference to a plugin: `name` (the active version) or `name@digest-prefix` (a pinned version).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginRef {
     /// The plugin's name.
     pub name: String,
-    /// At least 8 hex digits of a version's digest, where one is pinned.
+    /// The first digits, at least 8, of the pinned version's digest.
     pub digest_prefix: Option<String>,
 }
 
 impl PluginRef {
-    /// Reads `name` or `name@digest-prefix`.
+    /// Parses `name` or `name@digest-prefix`.
     ///
     /// # Errors
-    /// Says what is wrong with the name or the prefix.
+    /// The text names the rule that the name or the prefix breaks.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, prefix) = match text.split_once('@') {
             Some((name, prefix)) => (name, Some(prefix)),
@@ -228,31 +229,29 @@ impl PluginRef {
     }
 }
 
-/// Who owns the transforms that ship with Posthaste: no company has this name.
+/// The owner of the standard transforms, which ship with Posthaste: no company has this name.
 pub const STANDARD_OWNER: &str = "";
 
-/// Whether a name is one of those that are kept for the transforms that ship with Posthaste: it begins with `std-`.
+/// Returns whether a name is reserved for the standard transforms: it begins with `std-`.
 pub fn is_standard(name: &str) -> bool {
     name.starts_with("std-")
 }
 
-/// Whose plugin `company` means by `name`: its own, or one that ships with Posthaste and is everybody's.
+/// Returns the owner of the plugin that `company` calls `name`: the company itself, or [`STANDARD_OWNER`].
 pub fn owner<'c>(company: &'c str, name: &str) -> &'c str {
     if is_standard(name) { STANDARD_OWNER } else { company }
 }
 
-/// Checks that a company may upload to, switch or remove the plugin of this name.
+/// Checks that a company may upload, activate or remove the plugin with this name.
 ///
 /// # Errors
-/// As [`check_name`], or that it ships with Posthaste.
+/// As [`check_name`], or the name is reserved.
 pub fn check_own_name(name: &str) -> Result<(), String> {
     check_name(name)?;
     if is_standard(name) {
-        return Err(
-            "names that begin with `std-` are those of the transforms that ship with Posthaste: they are there \
-                    to be used, and change only with Posthaste itself"
-                .into(),
-        );
+        return Err("names that begin with `std-` are reserved for the standard transforms, which change only with \
+                    Posthaste itself"
+            .into());
     }
     Ok(())
 }
@@ -261,7 +260,7 @@ pub fn check_own_name(name: &str) -> Result<(), String> {
 pub fn check_name(name: &str) -> Result<(), String> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if name.is_empty() || name.len() > 63 || name.starts_with('-') || !name.bytes().all(fine) {
-        return Err("a plugin's name is 1 to 63 of a-z 0-9 and -, and does not begin with -".into());
+        return Err("a plugin's name must be 1 to 63 of a-z 0-9 and -, and must not begin with -".into());
     }
     Ok(())
 }
@@ -270,7 +269,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 pub fn check_digest_prefix(prefix: &str) -> Result<(), String> {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     if prefix.len() < 8 || prefix.len() > 64 || !prefix.bytes().all(hex) {
-        return Err("a version is named by 8 to 64 lower-case hex digits of its digest".into());
+        return Err("a version must be given as the first 8 to 64 lower-case hex digits of its digest".into());
     }
     Ok(())
 }
@@ -286,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn standard_names_are_everybodys_and_nobodys_to_change() {
+    fn standard_names_are_shared_by_all_companies_and_owned_by_none() {
         assert_eq!((owner("acme", "std-mask"), owner("acme", "stdmask")), (STANDARD_OWNER, "acme"));
         assert!(check_own_name("std-x").is_err() && check_own_name("A").is_err() && check_own_name("std").is_ok());
     }
 
     #[test]
-    fn references() {
+    fn a_reference_is_a_name_with_or_without_a_digest_prefix() {
         assert_eq!(PluginRef::parse("mask").unwrap().digest_prefix, None);
         assert_eq!(PluginRef::parse("mask@e3b0c442").unwrap().digest_prefix.as_deref(), Some("e3b0c442"));
         for bad in ["", "-a", "A", "a_b", "mask@", "mask@e3b0c44", "mask@E3B0C442", "mask@e3b0c442@", &"a".repeat(64)] {

@@ -1,35 +1,35 @@
-//! OAuth2 access tokens (RFC 9068): what they must say, once their signature has been verified.
+//! The claims of OAuth2 access tokens (RFC 9068), checked after the signature has been verified.
 
 use serde_json::{Map, Value};
 
 use super::credential::{Grant, Owner, Scopes, check_company};
 
-/// How far the issuer's clock may be from ours, in milliseconds, either way.
+/// Bounds the tolerated difference between the issuer's clock and ours, in milliseconds, in either direction.
 pub const SKEW_MS: i64 = 60_000;
 
-/// What a token has to say.
+/// The required claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// Its `iss`; none where any issuer will do whose keys are in the key set.
+    /// The required `iss`; with `None`, every issuer whose keys are in the key set is accepted.
     pub issuer: Option<String>,
-    /// What its `aud` must contain.
+    /// The name that `aud` must contain.
     pub audience: String,
 }
 
-/// A token that is accepted.
+/// An accepted token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// Whom its bearer speaks for, and what it may do.
+    /// The rights of its bearer.
     pub grant: Grant,
-    /// From then on it is refused, in milliseconds since 1970: `exp` and the tolerated skew.
+    /// The time from which the token is refused, in milliseconds since 1970: `exp` plus the tolerated skew.
     pub ends_at: i64,
 }
 
 impl Expected {
-    /// Judges the claims of a token whose signature fits. `now` is in milliseconds since 1970.
+    /// Checks the claims of a token whose signature has been verified. `now` is in milliseconds since 1970.
     ///
     /// # Errors
-    /// The claim that does not hold, in words for the bearer.
+    /// The text tells the bearer which claim is wrong.
     pub fn check(&self, claims: &Map<String, Value>, now: i64) -> Result<Accepted, String> {
         let ends_at = time(claims, "exp")?.ok_or("the access token has no `exp`")?.saturating_add(SKEW_MS);
         if now >= ends_at {
@@ -43,7 +43,7 @@ impl Expected {
         }
         if !self.is_meant(claims.get("aud")) {
             let audience = &self.audience;
-            return Err(format!("the access token is meant for another service: its `aud` has to contain {audience}"));
+            return Err(format!("the access token is meant for another service: its `aud` must contain {audience}"));
         }
         let grant = Grant { owner: Owner::Company(company(claims.get("company_id"))?), scopes: scopes(claims)? };
         Ok(Accepted { grant, ends_at })
@@ -59,24 +59,24 @@ impl Expected {
     }
 }
 
-/// Checks the header's `typ` (RFC 9068 §2.1): it tells an access token from an ID token, which proves to a client who
-/// its user is and must open nothing here.
+/// Checks the header's `typ` (RFC 9068 §2.1): it distinguishes an access token from an ID token, which identifies a user
+/// to a client and must not be accepted here.
 ///
 /// # Errors
-/// It is another type.
+/// The token has another type.
 pub fn check_type(typ: Option<&str>) -> Result<(), String> {
     let is = |name: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(name));
     if is("at+jwt") || is("application/at+jwt") {
         return Ok(());
     }
-    Err("this JWT is not an access token: its `typ` has to be at+jwt (RFC 9068)".into())
+    Err("this JWT is not an access token: its `typ` must be at+jwt (RFC 9068)".into())
 }
 
-/// A NumericDate (RFC 7519 §2): seconds, possibly with a fraction; answered in milliseconds.
+/// Reads a NumericDate (RFC 7519 §2), seconds with an optional fraction, and returns milliseconds.
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_f64().ok_or_else(|| format!("the access token's `{name}` is not a number"))?;
-    // It saturates: what lies beyond i64 is for ever.
+    // The cast saturates: a value beyond i64 never passes.
     Ok(Some((seconds * 1000.0) as i64))
 }
 
@@ -85,13 +85,13 @@ fn company(claim: Option<&Value>) -> Result<String, String> {
         Some(Value::String(name)) => name.clone(),
         Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
         Some(_) => return Err("the access token's `company_id` is neither a string nor an integer".into()),
-        None => return Err("the access token names no company: it needs the claim `company_id`".into()),
+        None => return Err("the access token names no company: it must have the claim `company_id`".into()),
     };
-    check_company(&name).map_err(|rule| format!("the access token's `company_id` is no company: {rule}"))?;
+    check_company(&name).map_err(|rule| format!("the access token's `company_id` is invalid: {rule}"))?;
     Ok(name)
 }
 
-/// `scope` (RFC 8693 §4.2); without it the bearer may do nothing.
+/// Reads the claim `scope` (RFC 8693 §4.2); without it the bearer has no access.
 fn scopes(claims: &Map<String, Value>) -> Result<Scopes, String> {
     match claims.get("scope") {
         Some(Value::String(words)) => Ok(Scopes::among(words)),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_may_differ_by_a_minute() {
+    fn the_issuers_clock_may_differ_by_a_minute() {
         let at = |seconds: f64| json!(1_700_000_000.0 + seconds);
         assert!(check(&json!({"exp": at(-59.9), "nbf": at(60.0)})).is_ok());
         assert!(check(&json!({"exp": at(-60.0)})).unwrap_err().contains("expired"));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_counts() {
+    fn every_claim_is_checked() {
         assert!(check(&json!({"aud": ["a", "hooks"]})).is_ok());
         for aud in [json!("hook"), json!(["a"]), json!([]), json!(null), json!({"hooks": 1}), json!([["hooks"]])] {
             assert!(check(&json!({"aud": aud})).unwrap_err().contains("`aud`"), "{aud}");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_those_that_are_ours() {
+    fn only_known_scopes_count() {
         let scopes = |words: &str| check(&json!({"scope": words})).unwrap().grant.scopes;
         let some = scopes("openid webhooks events:read openid:read webhooks,plugins webhooks");
         assert!(some.allow(Area::Webhooks, Access::Write) && some.allow(Area::Events, Access::Read));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_token_is_no_access_token() {
+    fn an_id_token_is_not_accepted_as_an_access_token() {
         for fine in ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"] {
             assert!(check_type(Some(fine)).is_ok(), "{fine}");
         }

@@ -1,13 +1,13 @@
-//! A webhook: a company's subscription of one URL to one event type.
+//! Webhooks: a company's subscription of a target URL to an event type.
 
 use std::sync::Arc;
 
 use super::plugin::{Digest, PluginRef};
 
-/// What happens when the plugin fails.
+/// The reaction to a failure of the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
-    /// A failed attempt, tried again on the schedule.
+    /// The attempt counts as failed and is retried on the schedule.
     #[default]
     Retry,
     /// The event's own data is sent.
@@ -17,7 +17,7 @@ pub enum OnError {
 }
 
 impl OnError {
-    /// The name that the contract gives it.
+    /// Returns the name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -26,81 +26,82 @@ impl OnError {
         }
     }
 
-    /// The policy of that name.
+    /// Returns the policy with this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Retry, Self::SendOriginal, Self::Drop].into_iter().find(|policy| policy.name() == name)
     }
 }
 
-/// A webhook as it is kept.
+/// A stored webhook.
 #[derive(Clone)]
 pub struct Webhook {
-    /// `wh_…`; kept when a new subscription overwrites.
+    /// The identifier, `wh_…`; a new subscription to the same type overwrites the webhook and keeps it.
     pub id: String,
     /// The company.
     pub company: String,
-    /// The event type that it is for; at most one webhook per company and type.
+    /// The event type; a company has at most one webhook for each.
     pub event_type: String,
-    /// Where events are POSTed.
+    /// The URL to which events are POSTed.
     pub target_url: String,
-    /// Sent back in the challenge header.
+    /// The value of the challenge header.
     pub challenge: Option<String>,
-    /// For people.
+    /// A display name.
     pub name: Option<String>,
-    /// Whether events are sent, or wait.
+    /// Whether events are sent; if not, they wait.
     pub enabled: bool,
     /// Why the host disabled it.
     pub disabled_reason: Option<String>,
-    /// The plugin asked for, if any.
+    /// The reference to its plugin, if it has one.
     pub plugin: Option<PluginRef>,
-    /// The version that runs: the pinned one, or whichever is active.
+    /// The plugin version to run: the pinned one, or else the active one.
     pub plugin_digest: Option<Digest>,
-    /// The plugin's config: JSON text as given; `null` where there is none.
+    /// The plugin's config: JSON text as given, `null` if there is none.
     pub config: Arc<str>,
-    /// Names the config in every attempt.
+    /// The digest of the config; every attempt records it.
     pub config_digest: Digest,
-    /// What happens when the plugin fails.
+    /// The reaction to a failure of the plugin.
     pub on_error: OnError,
-    /// Sent with every event.
+    /// Headers that are sent with every event.
     pub headers: Vec<(String, String)>,
-    /// Most attempts in flight at once.
+    /// Limit on attempts in flight.
     pub max_in_flight: u32,
-    /// Most attempts begun per second.
+    /// Limit on attempts started per second.
     pub rate_limit: Option<u32>,
     /// Whether events are sent strictly one after the other.
     pub ordered: bool,
-    /// The first failure since the last success, milliseconds since 1970, once that is some time ago.
+    /// Time of the first failure since the last success, in milliseconds since 1970. Stored only once the failures have
+    /// lasted for some time.
     pub failing_since: Option<i64>,
-    /// Whether its receiver took the last event, as far as is known.
+    /// Whether the receiver accepted the last event, as far as is known.
     pub proven: bool,
-    /// Milliseconds since 1970.
+    /// Creation time, in milliseconds since 1970.
     pub created_at: i64,
-    /// Milliseconds since 1970.
+    /// Time of the last change, in milliseconds since 1970.
     pub updated_at: i64,
-    /// The key that signs: raw bytes, shown once, in the answer that made it.
+    /// The signing secret: raw bytes. The API shows it once, in the answer to the request that created it.
     pub signing_secret: Arc<[u8]>,
-    /// The key that it took over from, while that one signs too.
+    /// The signing secret before the last rotation, while it still signs too.
     pub previous_secret: Option<PreviousSecret>,
 }
 
-/// A signing secret on its way out.
+/// A signing secret that a rotation replaced.
 #[derive(Clone)]
 pub struct PreviousSecret {
     /// Raw bytes.
     pub secret: Arc<[u8]>,
-    /// Signs until then: milliseconds since 1970.
+    /// The time until which it signs, in milliseconds since 1970.
     pub until: i64,
 }
 
 impl Webhook {
-    /// Whether, of several nodes, one alone sends to it, so that its limits hold over all of them. The
-    /// store says the same in SQL.
+    /// Returns whether a single owner among the nodes serves the webhook, so that its limits hold over all nodes. The
+    /// store has the same rule in SQL.
     pub fn has_owner(&self) -> bool {
         self.ordered || self.rate_limit.is_some() || self.max_in_flight < OWNED_BELOW
     }
 
-    /// The keys that sign what is stamped `timestamp_s`, seconds since 1970: the newest first (Standard Webhooks 1.0,
-    /// "Signature scheme": several while secrets are rotated).
+    /// Returns the secrets that sign a request with the timestamp `timestamp_s`, in seconds since 1970, the newest first
+    /// (Standard Webhooks 1.0, "Signature scheme": several while secrets are rotated).
     pub fn signing_secrets(&self, timestamp_s: i64) -> impl Iterator<Item = &[u8]> {
         let previous =
             self.previous_secret.as_ref().filter(|previous| timestamp_s.saturating_mul(1000) < previous.until);
@@ -108,18 +109,18 @@ impl Webhook {
     }
 }
 
-/// Default of `max_in_flight`.
+/// The default of `max_in_flight`.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
-/// A webhook with fewer slots than this has one owner among the nodes: divided among them, slots that are few would come
-/// to more than the webhook allows, or leave most of them idle where the events come to one node.
+/// A webhook whose `max_in_flight` is below this has one owner among the nodes. If so few slots were divided among the
+/// nodes, their sum could exceed the webhook's limit, or most of them would be idle if the events arrive at one node.
 pub const OWNED_BELOW: u32 = 16;
-/// Most that `max_in_flight` may be.
+/// Bounds `max_in_flight`.
 pub const MAX_MAX_IN_FLIGHT: u32 = 1024;
 
-/// Checks a challenge: up to 256 visible ASCII characters, so that it can stand in a header.
+/// Checks a challenge: up to 256 visible ASCII characters, so that a header can carry it.
 pub fn check_challenge(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("a challenge is 1 to 256 visible ASCII characters, so that it can stand in a header".into());
+        return Err("a challenge must be 1 to 256 visible ASCII characters, so that a header can carry it".into());
     }
     Ok(())
 }
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_can_stand_in_a_header() {
+    fn a_challenge_must_be_a_valid_header_value() {
         assert!(check_challenge("s3cr3t!~").is_ok());
         for bad in ["", "a b", "a\r\nb", "é", &"x".repeat(257)] {
             assert!(check_challenge(bad).is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! Events, their deliveries and the attempts at them.
+//! The metrics of events, deliveries and attempts.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::known::{Known, Labels};
-use super::{Held, Metrics, add, seconds};
+use super::labelled_counters::{CounterFamily, LabelledCounters, Labels};
+use super::{GaugeGuard, Metrics, add, seconds};
 use crate::domain::delivery::{STATUSES, Status, Waiting};
 
-/// What is promised: an event is delivered within this long.
+/// The promised time from acceptance to delivery.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
-/// From the quickest receiver to the longest that an attempt takes by default.
-const ATTEMPT: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
-/// From at once to the end of the default schedule; one is [`FIVE_MINUTES`] exactly.
-const EVENT_TO_DELIVERY: [f64; 19] = [
+/// Buckets in seconds: from the fastest receivers to the default attempt timeout.
+const ATTEMPT_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
+/// Buckets in seconds: from an immediate delivery to the end of the default schedule; one is exactly [`FIVE_MINUTES`].
+const EVENT_TO_DELIVERY_BUCKETS: [f64; 19] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0,
     172_800.0,
 ];
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptResult {
     /// The receiver answered 2xx.
     Success,
-    /// The plugin filtered the event, or failed where that means the same: nothing was sent.
+    /// The plugin filtered the event, or failed with `on_error` set to `drop`: nothing was sent.
     Filtered,
-    /// The receiver answered anything else.
+    /// The receiver answered with any other status.
     HttpError,
-    /// There was no answer, or no way to ask: a refused connection, a timeout, a target that may not be reached.
+    /// There was no answer: a refused connection, a timeout, or a target that may not be reached.
     NoAnswer,
     /// The plugin failed or could not be loaded: nothing was sent.
     PluginError,
@@ -59,11 +59,11 @@ impl AttemptResult {
 }
 
 #[derive(Debug)]
-pub(super) struct Delivering {
+pub(super) struct DeliveryMetrics {
     accepted: Counter,
     refused: Family<Labels<1>, Counter>,
-    ended: Known<Status>,
-    attempts: Known<AttemptResult>,
+    ended: LabelledCounters<Status>,
+    attempts: LabelledCounters<AttemptResult>,
     in_flight: Gauge,
     attempt: Histogram,
     event_to_delivery: Histogram,
@@ -72,68 +72,64 @@ pub(super) struct Delivering {
     oldest_due: Gauge<f64, AtomicU64>,
 }
 
-impl Delivering {
+impl DeliveryMetrics {
     pub(super) fn register(to: &mut Registry) -> Self {
-        let ends = STATUSES.into_iter().filter(|status| *status != Status::Pending);
-        let outcomes = ("deliveries", "Deliveries that came to their end; one that is retried or replayed ends again");
-        let results = ("attempts", "Attempts at deliveries, by what came of them");
+        let final_statuses = STATUSES.into_iter().filter(|status| *status != Status::Pending);
+        let outcomes = CounterFamily {
+            name: "deliveries",
+            help: "Deliveries that reached a final status; one that is retried or replayed counts again",
+        };
+        let results = CounterFamily { name: "attempts", help: "Delivery attempts, by result" };
         let oldest_due = Gauge::default();
-        let age = "How long the delivery has been due that has been so the longest and is in no memory; 0: none";
+        let age = "Time since the oldest due delivery that no node holds in memory became due; 0 if there is none";
         to.register_with_unit("oldest_due_delivery_age", age, Unit::Seconds, oldest_due.clone());
+        let duration = "Duration of attempts, including the transform";
+        let latency = "Time from an event's acceptance to the end of the attempt that delivered it; without replays";
         let within = "First deliveries that ended within 300 s of the event's acceptance";
         Self {
             accepted: add(to, "events_accepted", "Events stored, each id once", Counter::default()),
             refused: add(to, "events_refused", "Events that were not stored, by reason", Family::default()),
-            ended: Known::register(to, outcomes, ends, |status| [("outcome", status.name())]),
-            attempts: Known::register(to, results, RESULTS, |result| [("result", result.name())]),
-            in_flight: add(to, "attempts_in_flight", "Attempts under way", Gauge::default()),
-            attempt: seconds(to, "attempt_duration", "Attempts, their transforms included", &ATTEMPT),
-            event_to_delivery: seconds(
-                to,
-                "event_to_delivery",
-                "From an event's acceptance to the end of the attempt that delivered it; replays are left out",
-                &EVENT_TO_DELIVERY,
-            ),
+            ended: LabelledCounters::register(to, outcomes, final_statuses, |status| [("outcome", status.name())]),
+            attempts: LabelledCounters::register(to, results, RESULTS, |result| [("result", result.name())]),
+            in_flight: add(to, "attempts_in_flight", "Attempts in progress", Gauge::default()),
+            attempt: seconds(to, "attempt_duration", duration, &ATTEMPT_BUCKETS),
+            event_to_delivery: seconds(to, "event_to_delivery", latency, &EVENT_TO_DELIVERY_BUCKETS),
             within_five_minutes: add(to, "deliveries_within_five_minutes", within, Counter::default()),
-            waiting: add(
-                to,
-                "deliveries_waiting",
-                "Deliveries that are pending, by where they wait",
-                Family::default(),
-            ),
+            waiting: add(to, "deliveries_waiting", "Pending deliveries, by state", Family::default()),
             oldest_due,
         }
     }
 }
 
 impl Metrics {
-    /// An event was stored, for the first time under its id.
+    /// Counts an event that was stored for the first time under its id.
     pub fn event_accepted(&self) {
         self.delivering.accepted.inc();
     }
 
-    /// An event was not stored; `reason` is from a fixed table of such words.
+    /// Counts an event that was not stored; `reason` comes from a fixed table of problem types.
     pub fn event_refused(&self, reason: &'static str) {
         self.delivering.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// So many deliveries have this status from now on; [`Status::Pending`] is no end and is ignored.
+    /// Counts deliveries that reached this final status; [`Status::Pending`] is not final and is ignored.
     pub fn deliveries_ended(&self, status: Status, count: u64) {
         self.delivering.ended.add(status, count);
     }
 
-    /// An attempt is under way for as long as the answer lives.
-    pub fn attempt_began(&self) -> Held {
-        Held::new(&self.delivering.in_flight)
+    /// Counts an attempt as in flight until the returned guard is dropped.
+    pub fn attempt_began(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.delivering.in_flight)
     }
 
-    /// An attempt took this long and came to this.
+    /// Records the result and the duration of an attempt.
     pub fn attempt_ended(&self, result: AttemptResult, took: Duration) {
         self.delivering.attempts.add(result, 1);
         self.delivering.attempt.observe(took.as_secs_f64());
     }
 
-    /// An event was delivered this long after it was accepted. A replay is not told: it says nothing about waiting.
+    /// Records the time from an event's acceptance to its delivery. Callers leave out replays: their latency depends on
+    /// the time of the request, not on the service.
     pub fn event_delivered(&self, after: Duration) {
         self.delivering.event_to_delivery.observe(after.as_secs_f64());
         if after <= FIVE_MINUTES {
@@ -141,7 +137,7 @@ impl Metrics {
         }
     }
 
-    /// What waits, as it was counted at `now_ms`, milliseconds since 1970.
+    /// Sets the gauges of pending deliveries, as counted at `now_ms`, in milliseconds since 1970.
     pub fn waiting(&self, waiting: &Waiting, now_ms: i64) {
         let Waiting { scheduled, leased, parked, replayed, oldest_due } = *waiting;
         let states = [("scheduled", scheduled), ("leased", leased), ("parked", parked), ("replayed", replayed)];

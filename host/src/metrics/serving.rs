@@ -1,47 +1,62 @@
-//! The listener and its requests.
+//! The metrics of the HTTP API: connections and requests.
 
 use http::{Method, StatusCode};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::known::Known;
-use super::{Held, Metrics, add};
+use super::labelled_counters::{CounterFamily, LabelledCounters, Labels};
+use super::{GaugeGuard, Metrics, add};
 
-/// The methods that routes take; any text can be a method, so every other is the last one.
+/// The methods of the API's routes. A client may send any text as a method: the last entry counts all others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"];
-/// The classes of RFC 9110 §15.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The status classes of RFC 9110 §15.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-#[derive(Debug)]
-pub(super) struct Serving {
-    connections: Gauge,
-    /// By the places of method and class in the two lists.
-    requests: Known<(usize, usize)>,
+/// A method and a status class, as indices into [`METHODS`] and [`STATUS_CLASSES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RequestKind {
+    method: usize,
+    status_class: usize,
 }
 
-impl Serving {
+impl RequestKind {
+    fn all() -> impl Iterator<Item = Self> {
+        let classes = |method| (0..STATUS_CLASSES.len()).map(move |status_class| Self { method, status_class });
+        (0..METHODS.len()).flat_map(classes)
+    }
+
+    fn labels(self) -> Labels<2> {
+        let text = |list: &[&'static str], index| list.get(index).copied().unwrap_or_default();
+        [("method", text(&METHODS, self.method)), ("status", text(&STATUS_CLASSES, self.status_class))]
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct HttpMetrics {
+    connections: Gauge,
+    requests: LabelledCounters<RequestKind>,
+}
+
+impl HttpMetrics {
     pub(super) fn register(to: &mut Registry) -> Self {
-        let all = (0..METHODS.len()).flat_map(|method| (0..CLASSES.len()).map(move |class| (method, class)));
-        let text = |list: &[&'static str], place| list.get(place).copied().unwrap_or_default();
-        let labels = |(method, class)| [("method", text(&METHODS, method)), ("status", text(&CLASSES, class))];
-        let requests = ("http_requests", "Requests that were answered, by method and class of the status");
+        let requests = CounterFamily { name: "http_requests", help: "Answered requests, by method and status class" };
         Self {
-            connections: add(to, "http_connections_open", "Connections to this API", Gauge::default()),
-            requests: Known::register(to, requests, all, labels),
+            connections: add(to, "http_connections_open", "Open connections to this API", Gauge::default()),
+            requests: LabelledCounters::register(to, requests, RequestKind::all(), RequestKind::labels),
         }
     }
 }
 
 impl Metrics {
-    /// A connection is open for as long as the answer lives.
-    pub fn connection_opened(&self) -> Held {
-        Held::new(&self.serving.connections)
+    /// Counts a connection as open until the returned guard is dropped.
+    pub fn connection_opened(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.serving.connections)
     }
 
-    /// A request of this method was answered with this status.
+    /// Counts a request of this method that was answered with this status.
     pub fn request_answered(&self, method: &Method, status: StatusCode) {
         let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        self.serving.requests.add((method, class), 1);
+        let status_class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        self.serving.requests.add(RequestKind { method, status_class }, 1);
     }
 }

@@ -1,15 +1,15 @@
-//! What is written, and that it stays bounded.
+//! The exported text, and the bound on its size.
 
 use std::time::Duration;
 
-use super::Metrics;
-use crate::domain::delivery::Waiting;
+use super::{AttemptResult, Metrics};
+use crate::domain::delivery::{Status, Waiting};
 
 fn metrics() -> Metrics {
     Metrics::new(1_700_000_000_250, ["std-mask", "std-map"])
 }
 
-/// The values of every sample whose name and labels start so.
+/// Returns the values of every sample whose name and labels begin with `start`.
 fn values(metrics: &Metrics, start: &str) -> Vec<String> {
     let text = metrics.text();
     let lines = text.lines().filter(|line| line.starts_with(start));
@@ -22,7 +22,7 @@ fn shows(metrics: &Metrics, sample: &str, value: &str) {
 }
 
 #[test]
-fn the_format_and_what_is_known_from_the_start() {
+fn known_counters_are_exported_from_the_start() {
     let metrics = metrics();
     let text = metrics.text();
     assert!(text.contains("# TYPE posthaste_events_accepted_total counter\n"), "{text}");
@@ -35,7 +35,7 @@ fn the_format_and_what_is_known_from_the_start() {
 }
 
 #[test]
-fn five_minutes_are_a_bucket_and_a_counter() {
+fn five_minutes_have_a_bucket_and_a_counter() {
     let metrics = metrics();
     for seconds in [1, 300, 301] {
         metrics.event_delivered(Duration::from_secs(seconds));
@@ -46,7 +46,7 @@ fn five_minutes_are_a_bucket_and_a_counter() {
 }
 
 #[test]
-fn a_hundred_plugins_have_names_and_the_standard_ones_always() {
+fn a_hundred_plugins_and_all_standard_ones_have_labels_of_their_own() {
     let metrics = metrics();
     for number in 0..300 {
         metrics.transform_ended(&format!("plugin-{number}"), Duration::from_millis(1), number % 2 == 0);
@@ -62,7 +62,7 @@ fn a_hundred_plugins_have_names_and_the_standard_ones_always() {
 }
 
 #[test]
-fn any_method_and_status_has_its_place() {
+fn every_method_and_status_is_counted_without_new_labels() {
     let metrics = metrics();
     let before = metrics.text().lines().count();
     for method in ["GET", "POST", "BREW", "get"] {
@@ -74,10 +74,51 @@ fn any_method_and_status_has_its_place() {
     assert_eq!(metrics.text().lines().count(), before);
     shows(&metrics, "posthaste_http_requests_total{method=\"GET\",status=\"4xx\"}", "1");
     shows(&metrics, "posthaste_http_requests_total{method=\"other\",status=\"5xx\"}", "2");
+    shows(&metrics, "posthaste_http_requests_total{method=\"POST\",status=\"1xx\"}", "1");
+    shows(&metrics, "posthaste_http_requests_total{method=\"POST\",status=\"2xx\"}", "1");
+    shows(&metrics, "posthaste_http_requests_total{method=\"GET\",status=\"3xx\"}", "0");
 }
 
 #[test]
-fn gauges_go_down_again_and_an_age_is_never_negative() {
+fn events_attempts_and_deliveries_are_counted_by_result() {
+    let metrics = metrics();
+    metrics.event_accepted();
+    metrics.event_refused("too-large");
+    metrics.deliveries_ended(Status::Delivered, 2);
+    metrics.deliveries_ended(Status::Pending, 5);
+    for (result, name) in [
+        (AttemptResult::Success, "success"),
+        (AttemptResult::Filtered, "filtered"),
+        (AttemptResult::HttpError, "http_error"),
+        (AttemptResult::NoAnswer, "no_answer"),
+        (AttemptResult::PluginError, "plugin_error"),
+    ] {
+        metrics.attempt_ended(result, Duration::from_secs(2));
+        shows(&metrics, &format!("posthaste_attempts_total{{result=\"{name}\"}}"), "1");
+    }
+    shows(&metrics, "posthaste_attempt_duration_seconds_sum", "10.0");
+    shows(&metrics, "posthaste_events_accepted_total", "1");
+    shows(&metrics, "posthaste_events_refused_total{reason=\"too-large\"}", "1");
+    shows(&metrics, "posthaste_deliveries_total{outcome=\"delivered\"}", "2");
+    assert!(!metrics.text().contains("pending"));
+}
+
+#[test]
+fn the_writer_and_the_connections_are_measured() {
+    let metrics = metrics();
+    metrics.committed(3, Duration::from_millis(500));
+    metrics.writer_queue(7);
+    shows(&metrics, "posthaste_writer_batch_size_sum", "3.0");
+    shows(&metrics, "posthaste_writer_commit_duration_seconds_sum", "0.5");
+    shows(&metrics, "posthaste_writer_queue_length", "7");
+    let connection = metrics.connection_opened();
+    shows(&metrics, "posthaste_http_connections_open", "1");
+    drop(connection);
+    shows(&metrics, "posthaste_http_connections_open", "0");
+}
+
+#[test]
+fn gauges_decrease_again_and_an_age_is_never_negative() {
     let metrics = metrics();
     let attempt = metrics.attempt_began();
     shows(&metrics, "posthaste_attempts_in_flight", "1");
@@ -88,4 +129,5 @@ fn gauges_go_down_again_and_an_age_is_never_negative() {
         shows(&metrics, "posthaste_oldest_due_delivery_age_seconds", age);
     }
     shows(&metrics, "posthaste_deliveries_waiting{state=\"parked\"}", "3");
+    shows(&metrics, "posthaste_deliveries_waiting{state=\"scheduled\"}", "0");
 }

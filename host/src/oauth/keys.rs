@@ -1,4 +1,4 @@
-//! A JWK Set (RFC 7517), and which of its keys verifies what.
+//! JWK Sets (RFC 7517), and the selection of the key that verifies a token.
 
 use std::sync::Arc;
 
@@ -7,46 +7,47 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Most keys of one set: what is looked through for every token that is not remembered.
+/// Bounds the keys of one set: they are searched linearly for every token that is not cached.
 const MAX_KEYS: usize = 100;
 
-/// A key that verifies signatures of one algorithm. The algorithm follows from the kind of key, never from the token:
-/// a public key is no secret, so a token that names HMAC would otherwise be its bearer's own.
+/// A key that verifies signatures of one algorithm. The algorithm follows from the key type, never from the token: a
+/// public key is no secret, so a bearer could forge a token that names HMAC, with the public key as the HMAC secret.
 pub(super) struct PublicKey {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
 }
 
-/// The keys of a set that verify one of our algorithms.
+/// The keys of a set that verify a supported algorithm.
 #[derive(Default)]
 pub(super) struct KeySet(Vec<Arc<PublicKey>>);
 
-/// What a token's header says about its key.
-pub(super) struct Wanted {
+/// The parts of a token's header that select its key.
+pub(super) struct KeySelector {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
 }
 
-/// What a set has for it.
-pub(super) enum Found {
-    Key(Arc<PublicKey>),
+/// The keys of a set that match a [`KeySelector`].
+pub(super) enum KeyMatch {
+    One(Arc<PublicKey>),
     Several,
-    Nothing,
+    None,
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct JwkSetDocument {
     keys: Vec<Value>,
 }
 
 impl KeySet {
-    /// Reads a set. A key of another kind is left out, as RFC 7517 §5 asks.
+    /// Parses a set. Keys of unknown types are ignored, as RFC 7517 §5 requires.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| format!("no JWK Set: {error}"))?;
+        let document: JwkSetDocument =
+            serde_json::from_slice(bytes).map_err(|error| format!("not a JWK Set: {error}"))?;
         let count = document.keys.len();
         if count > MAX_KEYS {
-            return Err(format!("a JWK Set of {count} keys; at most {MAX_KEYS} are taken"));
+            return Err(format!("the JWK Set has {count} keys; at most {MAX_KEYS} are allowed"));
         }
         Ok(Self(document.keys.into_iter().filter_map(PublicKey::read).map(Arc::new).collect()))
     }
@@ -55,14 +56,14 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Without a `kid` the key has to be the only one for the algorithm.
-    pub(super) fn find(&self, wanted: &Wanted) -> Found {
-        let named = |key: &&Arc<PublicKey>| wanted.kid.is_none() || key.kid == wanted.kid;
-        let mut fitting = self.0.iter().filter(|key| key.algorithm == wanted.algorithm).filter(named);
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Found::Key(key.clone()),
-            (Some(_), Some(_)) => Found::Several,
-            (None, _) => Found::Nothing,
+    /// Finds the selected key. Without a `kid`, the key must be the only one for the algorithm.
+    pub(super) fn find(&self, selector: &KeySelector) -> KeyMatch {
+        let named = |key: &&Arc<PublicKey>| selector.kid.is_none() || key.kid == selector.kid;
+        let mut matching = self.0.iter().filter(|key| key.algorithm == selector.algorithm).filter(named);
+        match (matching.next(), matching.next()) {
+            (Some(key), None) => KeyMatch::One(key.clone()),
+            (Some(_), Some(_)) => KeyMatch::Several,
+            (None, _) => KeyMatch::None,
         }
     }
 }
@@ -102,11 +103,11 @@ mod tests {
     }
 
     fn finds(set: &KeySet, kid: Option<&str>, algorithm: Algorithm) -> bool {
-        matches!(set.find(&Wanted { kid: kid.map(str::to_owned), algorithm }), Found::Key(_))
+        matches!(set.find(&KeySelector { kid: kid.map(str::to_owned), algorithm }), KeyMatch::One(_))
     }
 
     #[test]
-    fn the_kind_of_key_decides_the_algorithm() {
+    fn the_key_type_determines_the_algorithm() {
         let set = set(&json!([
             {"kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"},
             {"kty": "EC", "kid": "e", "crv": "P-256", "x": "AQAB", "y": "AQAB"},
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_or_may_not_verify_is_left_out() {
+    fn keys_that_cannot_or_may_not_verify_are_ignored() {
         let set = set(&json!([
             "text", {}, {"kty": "oct", "k": "AQAB"}, {"kty": "OKP", "crv": "X25519", "x": "AQAB"},
             {"kty": "EC", "crv": "P-384", "x": "AQAB", "y": "AQAB"}, {"kty": "RSA", "n": "%", "e": "AQAB"},
@@ -132,19 +133,35 @@ mod tests {
             {"kty": "RSA", "n": "AQAB", "e": "AQAB", "key_ops": ["encrypt"]},
         ]));
         assert_eq!(set.len(), 0);
+        assert!(!finds(&set, None, Algorithm::RS256));
     }
 
     #[test]
-    fn a_key_without_a_name_is_taken_where_it_is_the_only_one() {
+    fn a_key_of_a_restricted_use_verifies_if_the_use_is_signing() {
+        let set = set(&json!([
+            {"kty": "RSA", "kid": "use", "n": "AQAB", "e": "AQAB", "use": "sig"},
+            {"kty": "RSA", "kid": "alg", "n": "AQAB", "e": "AQAB", "alg": "RS256"},
+            {"kty": "RSA", "kid": "ops", "n": "AQAB", "e": "AQAB", "key_ops": ["encrypt", "verify"]},
+        ]));
+        assert_eq!(set.len(), 3);
+        for kid in ["use", "alg", "ops"] {
+            assert!(finds(&set, Some(kid), Algorithm::RS256), "{kid}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_a_kid_matches_only_if_one_key_has_the_algorithm() {
         let key = json!({"kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"});
         let two = set(&json!([key, {"kty": "RSA", "kid": "s", "n": "AQAB", "e": "AQAB"}]));
-        assert!(matches!(two.find(&Wanted { kid: None, algorithm: Algorithm::RS256 }), Found::Several));
+        assert!(matches!(two.find(&KeySelector { kid: None, algorithm: Algorithm::RS256 }), KeyMatch::Several));
         assert!(finds(&two, Some("s"), Algorithm::RS256));
     }
 
     #[test]
-    fn is_bounded() {
-        let keys = vec![json!({}); MAX_KEYS + 1];
+    fn the_number_of_keys_is_bounded() {
+        let mut keys = vec![json!({}); MAX_KEYS];
+        assert!(KeySet::read(json!({ "keys": keys }).to_string().as_bytes()).is_ok());
+        keys.push(json!({}));
         let error = KeySet::read(json!({ "keys": keys }).to_string().as_bytes()).err().unwrap();
         assert!(error.contains("101 keys"), "{error}");
         assert!(KeySet::read(b"[]").is_err() && KeySet::read(b"{}").is_err());

@@ -1,6 +1,6 @@
-//! How far a request has come with its connection: for the words of a time-out, and to know a pooled connection from
-//! a new one. The client tells neither, but it resolves and connects inside of the task that asks it, so a value of
-//! that task is marked on the way.
+//! Tracks the connection phase of a request: for the text of a timeout, and to distinguish a pooled connection from a
+//! new one. reqwest exposes neither, but it resolves and connects inside the task that sends the request, so the
+//! resolver and the connector mark the phase in a task-local value.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,78 +8,78 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 tokio::task_local! {
-    static DIAL: Arc<Dial>;
+    static DIAL_PROGRESS: Arc<DialProgress>;
 }
 
-/// What a request is doing about its connection.
+/// The connection phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It has not asked for a new connection: it goes by one from the pool.
+pub(super) enum DialPhase {
+    /// The request needed no new connection: it uses one from the pool.
     Pooled,
-    /// It looks up the target's name.
+    /// The name lookup is in progress.
     Resolving,
-    /// It connects, TLS included.
+    /// The TCP connection or the TLS handshake is in progress.
     Connecting,
-    /// It has a connection of its own.
+    /// The request has a new connection.
     Connected,
 }
 
-/// One request's way to its connection.
+/// The connection phase of one request, and the port that it goes to.
 #[derive(Debug)]
-pub(super) struct Dial {
+pub(super) struct DialProgress {
     port: u16,
     phase: AtomicU8,
 }
 
-impl Dial {
-    /// Of a request to this port.
+impl DialProgress {
+    /// Starts in [`DialPhase::Pooled`], for a request to `port`.
     pub(super) fn new(port: u16) -> Arc<Self> {
-        Arc::new(Self { port, phase: AtomicU8::new(Phase::Pooled as u8) })
+        Arc::new(Self { port, phase: AtomicU8::new(DialPhase::Pooled as u8) })
     }
 
-    /// Runs a client's request; only inside of it anything is marked.
-    pub(super) async fn watch<T>(self: &Arc<Self>, request: impl Future<Output = T>) -> T {
-        DIAL.scope(Arc::clone(self), request).await
+    /// Runs `request` with `self` as the task-local value that [`mark`] updates.
+    pub(super) async fn track<T>(self: &Arc<Self>, request: impl Future<Output = T>) -> T {
+        DIAL_PROGRESS.scope(Arc::clone(self), request).await
     }
 
-    /// How far it is.
-    pub(super) fn phase(&self) -> Phase {
+    /// Returns the current phase.
+    pub(super) fn phase(&self) -> DialPhase {
         let phase = self.phase.load(Ordering::Relaxed);
-        let known = [Phase::Resolving, Phase::Connecting, Phase::Connected];
-        known.into_iter().find(|known| *known as u8 == phase).unwrap_or(Phase::Pooled)
+        let known = [DialPhase::Resolving, DialPhase::Connecting, DialPhase::Connected];
+        known.into_iter().find(|known| *known as u8 == phase).unwrap_or(DialPhase::Pooled)
     }
 
-    fn mark(&self, phase: Phase) {
+    fn mark(&self, phase: DialPhase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 }
 
-/// Marks how far the request is that runs in this task, if one does.
-pub(super) fn mark(phase: Phase) {
-    let _ = DIAL.try_with(|dial| dial.mark(phase));
+/// Sets the phase of the request that runs in this task, if there is one.
+pub(super) fn mark(phase: DialPhase) {
+    let _ = DIAL_PROGRESS.try_with(|dial| dial.mark(phase));
 }
 
-/// The port of the request that runs in this task, if one does.
+/// Returns the port of the request that runs in this task, if there is one.
 pub(super) fn port() -> Option<u16> {
-    DIAL.try_with(|dial| dial.port).ok()
+    DIAL_PROGRESS.try_with(|dial| dial.port).ok()
 }
 
-/// Wraps the client's connecting. While it is under way a pooled connection may fall free, and the request goes by
-/// that one; the client then finishes connecting in a task of its own.
-pub(super) async fn connecting<T, E>(connect: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// Wraps the client's connect future. If a pooled connection becomes free meanwhile, the request uses that one, and the
+/// client finishes this future in a task of its own: outside the request's task-local scope.
+pub(super) async fn track_connect<T, E>(connect: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut connect = pin!(connect);
-    let dial = DIAL.try_with(Arc::clone).ok();
-    mark(Phase::Connecting);
+    let dial = DIAL_PROGRESS.try_with(Arc::clone).ok();
+    mark(DialPhase::Connecting);
     let connected = poll_fn(|cx| {
-        let left_behind = DIAL.try_with(|_| ()).is_err();
-        if let (true, Some(dial)) = (left_behind, &dial) {
-            dial.mark(Phase::Pooled);
+        let abandoned = DIAL_PROGRESS.try_with(|_| ()).is_err();
+        if let (true, Some(dial)) = (abandoned, &dial) {
+            dial.mark(DialPhase::Pooled);
         }
         connect.as_mut().poll(cx)
     })
     .await;
     if connected.is_ok() {
-        mark(Phase::Connected);
+        mark(DialPhase::Connected);
     }
     connected
 }

@@ -1,5 +1,5 @@
-//! Why a request failed, in words. The texts are shown to a webhook's owner: they name the phase, the host and the
-//! cause, and never the URL's path or query, which may hold a secret.
+//! Error texts of failed requests. A webhook's owner sees them: they name the phase, the host and the cause, and never
+//! the URL's path or query, which may contain a secret.
 
 use std::error::Error;
 use std::io;
@@ -8,90 +8,95 @@ use std::time::Duration;
 use reqwest::Url;
 use rustls::CertificateError;
 
-use super::dial::Phase;
-use super::guard::Refused;
+use super::dial::DialPhase;
+use super::guard::RefusedAddress;
 
-/// Longest text, in bytes: a TLS error lists the names of the receiver's certificate, however many it made.
+/// Bounds an error text, in bytes: a TLS error lists all names of the receiver's certificate, which may be many.
 const MAX_TEXT_BYTES: usize = 512;
-/// How a connection ends that the other side gave up.
-const BROKEN: [io::ErrorKind; 4] = [
+/// The error kinds of a connection that the peer closed.
+const CLOSED_BY_PEER: [io::ErrorKind; 4] = [
     io::ErrorKind::ConnectionReset,
     io::ErrorKind::ConnectionAborted,
     io::ErrorKind::BrokenPipe,
     io::ErrorKind::UnexpectedEof,
 ];
 
-/// Why an attempt has no answer.
-pub(super) struct Fault {
+/// The reason why an attempt has no answer.
+pub(super) struct RequestFault {
     pub(super) text: String,
-    /// It went by a pooled connection that turned out to be closed.
+    /// The request used a pooled connection that the receiver had closed.
     pub(super) stale: bool,
 }
 
-/// What went wrong before an answer was there.
-pub(super) fn of_attempt(error: &reqwest::Error, url: &Url, (phase, connect_timeout): (Phase, Duration)) -> Fault {
+/// Describes an error that occurred before an answer arrived.
+pub(super) fn attempt_failed(
+    error: &reqwest::Error,
+    url: &Url,
+    phase: DialPhase,
+    connect_timeout: Duration,
+) -> RequestFault {
     let text = if error.is_connect() && error.is_timeout() {
-        late(url, phase, connect_timeout).text
+        timed_out(url, phase, connect_timeout).text
     } else {
         describe(error, url, connect_timeout)
     };
-    Fault { text, stale: phase == Phase::Pooled && is_closed(error) }
+    RequestFault { text, stale: phase == DialPhase::Pooled && is_closed(error) }
 }
 
-/// An attempt that was not answered within `time`.
-pub(super) fn late(url: &Url, phase: Phase, time: Duration) -> Fault {
-    let (Place { host, port, tls }, time) = (Place::of(url), spoken(time));
+/// Describes an attempt that got no answer within `time`.
+pub(super) fn timed_out(url: &Url, phase: DialPhase, time: Duration) -> RequestFault {
+    let (TargetAddress { host, port, tls }, time) = (TargetAddress::of(url), human_duration(time));
     let text = match phase {
-        Phase::Resolving => format!("could not resolve {host}: no answer from DNS within {time}"),
-        Phase::Connecting if tls => format!("no TLS connection to {host}:{port} within {time}"),
-        Phase::Connecting => format!("no connection to {host}:{port} within {time}"),
-        Phase::Connected | Phase::Pooled => format!("no answer within {time}"),
+        DialPhase::Resolving => format!("could not resolve {host}: no answer from DNS within {time}"),
+        DialPhase::Connecting if tls => format!("no TLS connection to {host}:{port} within {time}"),
+        DialPhase::Connecting => format!("no connection to {host}:{port} within {time}"),
+        DialPhase::Connected | DialPhase::Pooled => format!("no answer within {time}"),
     };
-    Fault { text: shorten(text), stale: false }
+    RequestFault { text: shorten(text), stale: false }
 }
 
-/// The same for a client that does not watch its requests.
+/// Describes an error of a client that does not track connection phases.
 pub(super) fn describe(error: &reqwest::Error, url: &Url, connect_timeout: Duration) -> String {
-    let place = Place::of(url);
-    let text = if let Some(refused) = find::<Refused>(error) {
+    let place = TargetAddress::of(url);
+    let text = if let Some(refused) = find::<RefusedAddress>(error) {
         refused.to_string()
     } else if error.is_dns() {
         format!("could not resolve {}: {}", place.host, cause(error))
     } else if error.is_connect() {
-        connecting(error, &place, connect_timeout)
+        connect_failed(error, &place, connect_timeout)
     } else {
-        sending(error)
+        request_failed(error)
     };
     shorten(text)
 }
 
-/// Why a client could not be built.
+/// Describes why a client could not be built.
 pub(super) fn describe_build(error: &reqwest::Error) -> String {
     let cause = cause(error);
     // rustls-platform-verifier gives no type to match.
     if cause.contains("No CA certificates") {
         return "this system has no CA certificates, so https:// targets cannot be verified: \
-                install the package ca-certificates or set SSL_CERT_FILE to a file that holds some"
+                install the package ca-certificates, or set SSL_CERT_FILE to a file with CA certificates"
             .into();
     }
     format!("the HTTP client could not be built: {cause}")
 }
 
-/// A duration as people say it.
-pub(super) fn spoken(time: Duration) -> String {
+/// Formats a duration as `15 s` or `1500 ms`.
+pub(super) fn human_duration(time: Duration) -> String {
     match time.as_millis() {
         ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
         ms => format!("{ms} ms"),
     }
 }
 
-struct Place<'a> {
+struct TargetAddress<'a> {
     host: &'a str,
     port: u16,
     tls: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> TargetAddress<'a> {
     fn of(url: &'a Url) -> Self {
         Self {
             host: url.host_str().unwrap_or_default(),
@@ -101,22 +106,27 @@ impl<'a> Place<'a> {
     }
 }
 
-fn connecting(error: &reqwest::Error, Place { host, port, tls }: &Place<'_>, connect_timeout: Duration) -> String {
+fn connect_failed(
+    error: &reqwest::Error,
+    TargetAddress { host, port, tls }: &TargetAddress<'_>,
+    connect_timeout: Duration,
+) -> String {
     let io = find::<io::Error>(error).map(innermost);
     let from_tls = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
     match (io.map(io::Error::kind), from_tls) {
         (_, Some(error)) => format!("TLS: {}", handshake(error)),
         (Some(io::ErrorKind::ConnectionRefused), _) => format!("connection refused by {host}:{port}"),
         (Some(io::ErrorKind::ConnectionReset), _) => format!("{host}:{port} reset the connection while connecting"),
-        (Some(kind), _) if *tls && BROKEN.contains(&kind) => {
+        (Some(kind), _) if *tls && CLOSED_BY_PEER.contains(&kind) => {
             format!("TLS: {host}:{port} closed the connection during the handshake")
         }
-        _ if error.is_timeout() => format!("no connection to {host}:{port} within {}", spoken(connect_timeout)),
+        _ if error.is_timeout() => format!("no connection to {host}:{port} within {}", human_duration(connect_timeout)),
         _ => format!("could not connect to {host}:{port}: {}", cause(error)),
     }
 }
 
-/// The TLS layer puts the system's errors, and its own, inside of further ones, where the chain of sources does not lead.
+/// Returns the innermost I/O error: the TLS layer nests the system's errors, and its own, inside `io::Error` values that
+/// the chain of sources does not reach.
 fn innermost(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         error = inner;
@@ -134,7 +144,7 @@ fn handshake(error: &rustls::Error) -> String {
     }
 }
 
-fn sending(error: &reqwest::Error) -> String {
+fn request_failed(error: &reqwest::Error) -> String {
     if let Some(http) = find::<hyper::Error>(error) {
         if http.is_incomplete_message() {
             return "the connection was closed before an answer".into();
@@ -152,14 +162,15 @@ fn sending(error: &reqwest::Error) -> String {
     format!("the request failed: {}", cause(error))
 }
 
-/// Whether the connection ended after it had been made and before an answer was read.
+/// Returns whether an established connection ended before an answer was read.
 fn is_closed(error: &reqwest::Error) -> bool {
     let incomplete = find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
-    let broken = find::<io::Error>(error).is_some_and(|io| BROKEN.contains(&io.kind()));
+    let broken = find::<io::Error>(error).is_some_and(|io| CLOSED_BY_PEER.contains(&io.kind()));
     !error.is_connect() && (incomplete || broken)
 }
 
-/// The errors below `error`, from the outermost to the cause. `error` itself is left out: its text holds the URL.
+/// Returns the errors below `error`, from the outermost to the cause. `error` itself is omitted: its text contains the
+/// URL.
 fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error.source(), |error| (*error).source())
 }
@@ -185,9 +196,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_spoken() {
-        assert_eq!(spoken(Duration::from_secs(15)), "15 s");
-        assert_eq!(spoken(Duration::from_millis(1500)), "1500 ms");
+    fn durations_are_shown_in_seconds_or_milliseconds() {
+        assert_eq!(human_duration(Duration::from_secs(15)), "15 s");
+        assert_eq!(human_duration(Duration::from_millis(1500)), "1500 ms");
     }
 
     #[test]

@@ -1,27 +1,23 @@
-//! Names to addresses, by way of the guard.
+//! Resolves names to addresses.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::dial::{self, Phase};
-use super::guard::Guard;
-use super::target::{Scheme, Way};
-
-/// Most lookups at once. Each holds a thread, for as long as the system's resolver pleases, also after its attempt
-/// has given up; unbounded, names that never answer would take all of the runtime's blocking threads.
+/// Bounds concurrent lookups. Each occupies a thread until the system's resolver returns, also after its attempt has
+/// timed out; unbounded, names whose servers never answer would occupy all blocking threads of the runtime.
 const MAX_LOOKUPS: usize = 128;
 
-/// A lookup under way.
-pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+/// A lookup in progress.
+pub type ResolveFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Finds a name's addresses.
+/// Resolves names to addresses.
 pub trait Resolver: Send + Sync {
-    /// All addresses of `name`, the preferred first.
-    fn resolve(&self, name: &str) -> Resolving;
+    /// Returns all addresses of `name`, the preferred first.
+    fn resolve(&self, name: &str) -> ResolveFuture;
 }
 
 /// The system's own resolver (getaddrinfo).
@@ -37,7 +33,7 @@ impl Default for SystemResolver {
 }
 
 impl Resolver for SystemResolver {
-    fn resolve(&self, name: &str) -> Resolving {
+    fn resolve(&self, name: &str) -> ResolveFuture {
         let (slots, name) = (Arc::clone(&self.slots), name.to_owned());
         Box::pin(async move {
             let slot = slots.acquire_owned().await.map_err(io::Error::other)?;
@@ -53,39 +49,12 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// What a client resolves with: lets through only the addresses that its scheme may reach.
-pub(super) struct Guarded {
-    pub(super) guard: Arc<Guard>,
-    pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) scheme: Scheme,
-}
-
-impl reqwest::dns::Resolve for Guarded {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let lookup = self.resolver.resolve(name.as_str());
-        // No client resolves outside of a request; if one did, it would reach no more than the least trusted port may.
-        let way = Way { scheme: self.scheme, port: dial::port().unwrap_or_default() };
-        let guard = Arc::clone(&self.guard);
-        Box::pin(async move {
-            dial::mark(Phase::Resolving);
-            let ips = guard.keep(way, name.as_str(), lookup.await?)?;
-            dial::mark(Phase::Connecting);
-            if ips.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses").into());
-            }
-            // Port 0 stands for the URL's.
-            let addrs: reqwest::dns::Addrs = Box::new(ips.into_iter().map(|ip| SocketAddr::new(ip, 0)));
-            Ok(addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_system_knows_localhost() {
+    async fn the_system_resolves_localhost_to_loopback() {
         let ips = SystemResolver::default().resolve("localhost").await.unwrap();
         assert!(!ips.is_empty() && ips.iter().all(IpAddr::is_loopback), "{ips:?}");
     }

@@ -8,15 +8,15 @@ use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// How far a timestamp may lie from the receiver's clock, in seconds, either way.
+/// Bounds the difference between a timestamp and the receiver's clock, in seconds, in either direction.
 pub const TOLERANCE_S: u64 = 300;
 
 const SECRET_PREFIX: &str = "whsec_";
-/// The specification's bounds for a symmetric secret, in bytes.
+/// The bounds of Standard Webhooks for a symmetric secret, in bytes.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// The value of `webhook-signature`: `v1,` and the base64 of the HMAC. `id` is the value of `webhook-id`,
-/// `timestamp_s` that of `webhook-timestamp`: seconds since 1970.
+/// Returns the value of the header `webhook-signature`: `v1,` and the base64 of the HMAC. `id` is the value of
+/// `webhook-id`; `timestamp_s` is that of `webhook-timestamp`, in seconds since 1970.
 pub fn sign(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
     let mut text = String::with_capacity(48);
     text.push_str("v1,");
@@ -24,7 +24,7 @@ pub fn sign(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
     text
 }
 
-/// What arrived, beside the signature.
+/// The signed parts of a received webhook.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
     /// The header `webhook-id`.
@@ -35,45 +35,45 @@ pub struct Received<'a> {
     pub body: &'a [u8],
 }
 
-/// Checks the header `webhook-signature` (one signature, or several with spaces between) in constant time.
+/// Verifies the header `webhook-signature` (one signature, or several separated by spaces) in constant time.
 /// `now_s` is the receiver's clock in seconds since 1970.
 ///
 /// # Errors
-/// The timestamp is more than [`TOLERANCE_S`] off, there is no `v1` signature, or none fits.
+/// The timestamp differs by more than [`TOLERANCE_S`], there is no `v1` signature, or none matches.
 pub fn verify(header: &str, secret: &[u8], received: &Received<'_>, now_s: i64) -> Result<(), String> {
     let off = now_s.abs_diff(received.timestamp_s);
     if off > TOLERANCE_S {
-        return Err(format!("the timestamp is {off} s off this clock; at most {TOLERANCE_S} s are tolerated"));
+        return Err(format!("the timestamp differs by {off} s from this clock; at most {TOLERANCE_S} s are allowed"));
     }
     let expected = mac(secret, received);
     let mut any = false;
     for signature in header.split_ascii_whitespace().filter_map(|part| part.strip_prefix("v1,")) {
         any = true;
-        let fits = |given: Vec<u8>| verify_slices_are_equal(expected.as_ref(), &given).is_ok();
-        if STANDARD.decode(signature).is_ok_and(fits) {
+        let matches = |given: Vec<u8>| verify_slices_are_equal(expected.as_ref(), &given).is_ok();
+        if STANDARD.decode(signature).is_ok_and(matches) {
             return Ok(());
         }
     }
     match any {
-        true => Err("no signature fits: another secret, or the body was changed on its way".into()),
-        false => Err("webhook-signature holds no signature of version v1".into()),
+        true => Err("no signature matches: the secret differs, or the body was changed in transit".into()),
+        false => Err("webhook-signature contains no signature of version v1".into()),
     }
 }
 
-/// Reads a secret as it is shown: `whsec_` and base64 of 24 to 64 bytes.
+/// Parses a secret in its displayed form: `whsec_` and base64 of 24 to 64 bytes.
 ///
 /// # Errors
-/// What is wrong with it; the text never repeats the secret.
+/// The text names the broken rule and never repeats the secret.
 pub fn parse_secret(text: &str) -> Result<Vec<u8>, String> {
-    let encoded = text.strip_prefix(SECRET_PREFIX).ok_or("a signing secret begins with whsec_")?;
-    let secret = STANDARD.decode(encoded).map_err(|_| "what follows whsec_ in a signing secret is base64")?;
+    let encoded = text.strip_prefix(SECRET_PREFIX).ok_or("a signing secret must begin with whsec_")?;
+    let secret = STANDARD.decode(encoded).map_err(|_| "the part of a signing secret after whsec_ must be base64")?;
     if !SECRET_BYTES.contains(&secret.len()) {
-        return Err(format!("this signing secret has {} bytes; it takes 24 to 64", secret.len()));
+        return Err(format!("this signing secret has {} bytes; it must have 24 to 64", secret.len()));
     }
     Ok(secret)
 }
 
-/// The secret as it is shown, once, to its owner.
+/// Returns the displayed form of a secret, which its owner sees once.
 pub fn show_secret(secret: &[u8]) -> String {
     let mut text = String::from(SECRET_PREFIX);
     STANDARD.encode_string(secret, &mut text);
@@ -81,7 +81,7 @@ pub fn show_secret(secret: &[u8]) -> String {
 }
 
 fn mac(secret: &[u8], message: &Received<'_>) -> Tag {
-    // Fed in pieces, so that the body is not copied.
+    // Updated in pieces, so that the body is not copied.
     let mut context = Context::with_key(&Key::new(HMAC_SHA256, secret));
     context.update(message.id.as_bytes());
     let mut stamp = String::with_capacity(24);
@@ -106,21 +106,21 @@ mod tests {
     }
 
     #[test]
-    fn the_published_vector_comes_out() {
+    fn the_published_test_vector_is_reproduced() {
         let secret = parse_secret(SECRET).unwrap();
         assert_eq!(sign(&secret, RECEIVED.id, RECEIVED.timestamp_s, RECEIVED.body), SIGNATURE);
         assert_eq!(show_secret(&secret), SECRET);
     }
 
     #[test]
-    fn one_fitting_signature_among_several_is_enough() {
+    fn one_matching_signature_among_several_is_enough() {
         for header in [SIGNATURE.to_owned(), format!("v1a,AAAA v1,%%% v1,AAAA {SIGNATURE}")] {
             assert_eq!(check(&header, &RECEIVED, RECEIVED.timestamp_s), Ok(()));
         }
     }
 
     #[test]
-    fn what_was_changed_does_not_verify() {
+    fn a_changed_message_does_not_verify() {
         let now = RECEIVED.timestamp_s;
         let others = [
             Received { body: br#"{"test": 2432232315}"#, ..RECEIVED },
@@ -128,7 +128,7 @@ mod tests {
             Received { timestamp_s: now + 1, ..RECEIVED },
         ];
         for other in others {
-            assert!(check(SIGNATURE, &other, now).unwrap_err().contains("no signature fits"), "{other:?}");
+            assert!(check(SIGNATURE, &other, now).unwrap_err().contains("no signature matches"), "{other:?}");
         }
         assert!(verify(SIGNATURE, &[7; 24], &RECEIVED, now).is_err());
         for header in ["", "v1", "v2,AAAA", SIGNATURE.trim_start_matches("v1,")] {
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_tolerated_for_five_minutes_either_way() {
+    fn a_timestamp_may_differ_by_five_minutes_in_either_direction() {
         let at = RECEIVED.timestamp_s;
         for now in [at - 300, at + 300] {
             assert_eq!(check(SIGNATURE, &RECEIVED, now), Ok(()));
         }
         for now in [at - 301, at + 301, i64::MIN, i64::MAX] {
-            assert!(check(SIGNATURE, &RECEIVED, now).unwrap_err().contains("off this clock"));
+            assert!(check(SIGNATURE, &RECEIVED, now).unwrap_err().contains("from this clock"));
         }
     }
 

@@ -1,75 +1,76 @@
-//! A target URL, parsed once.
+//! Target URLs, parsed and validated.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// Longest URL of a target, in bytes.
+/// Bounds a target URL, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
-/// Longest host name and longest part of one, in bytes (RFC 1035 §2.3.4).
+/// Bounds a host name, in bytes (RFC 1035 §2.3.4).
 const MAX_NAME_BYTES: usize = 253;
+/// Bounds one label of a host name, in bytes (RFC 1035 §2.3.4).
 const MAX_LABEL_BYTES: usize = 63;
 
-/// How a target is spoken to.
+/// The URL scheme of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// `http`: without encryption.
     Http,
-    /// With TLS.
+    /// `https`: with TLS.
     Https,
 }
 
-/// By which protocol and port a target is spoken to.
+/// The scheme and the port of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
-    /// The protocol.
+pub struct Transport {
+    /// The scheme.
     pub scheme: Scheme,
-    /// The port of the URL, or its scheme's.
+    /// The port of the URL, or the default port of its scheme.
     pub port: u16,
 }
 
-/// Where a webhook is POSTed: parsed once, kept beside the webhook, so that a send need not parse.
-/// `Display` gives the normalised URL.
+/// The parsed URL to which a webhook's events are POSTed. It is kept beside the webhook, so that an attempt need not
+/// parse again. `Display` writes the normalised URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     url: Url,
-    way: Way,
+    transport: Transport,
     literal: Option<IpAddr>,
 }
 
 impl Target {
-    /// Reads an absolute http or https URL (WHATWG URL). A fragment is dropped, since HTTP never sends one.
-    /// An IPv4 address in decimal, octal or hex, a full-width digit and an IDN come out in their one normal form.
+    /// Parses an absolute http or https URL (WHATWG URL). A fragment is dropped, since HTTP never sends one.
+    /// An IPv4 address in decimal, octal or hex, a full-width digit and an IDN are normalised.
     ///
     /// # Errors
-    /// Which rule the URL breaks; the text never repeats the URL, whose query may hold a secret.
+    /// The text names the rule that the URL breaks and never repeats the URL, whose query may contain a secret.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_URL_BYTES {
             return Err(format!("the URL has {} bytes; at most {MAX_URL_BYTES} are allowed", text.len()));
         }
-        // The WHATWG parser drops tabs and line breaks: what is stored and shown would not be what is reached.
+        // The WHATWG parser drops tabs and line breaks: the stored URL would differ from the requested one.
         if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
             return Err("the URL contains a space or a control character; percent-encode it".into());
         }
         let Some((scheme, _)) = text.split_once("://") else {
-            return Err("the URL is not absolute; it has to begin with https://".into());
+            return Err("the URL is not absolute; it must begin with https://".into());
         };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            _ => return Err("the URL has an unknown scheme; it has to begin with https:// (or http://)".into()),
+            _ => return Err("the URL has an unknown scheme; it must begin with https:// (or http://)".into()),
         };
-        let mut url = Url::parse(text).map_err(|error| format!("the URL cannot be read: {error}"))?;
+        let mut url = Url::parse(text).map_err(|error| format!("the URL cannot be parsed: {error}"))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err("the URL contains a user name or a password; send credentials in a header instead".into());
         }
         url.set_fragment(None);
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
-        // The connection follows what `http::Uri` reads in the same text: both have to see the same host.
+        // hyper connects to the host that `http::Uri` finds in the same text: both parsers must find the same host.
         let uri: http::Uri = url.as_str().parse().map_err(|error| format!("the URL cannot be sent: {error}"))?;
         if uri.host() != Some(host) || uri.port_u16() != url.port() {
-            return Err("the URL's host is ambiguous; write it plainly".into());
+            return Err("the URL's host is ambiguous; write it in its simplest form".into());
         }
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
         if literal.is_none() {
@@ -77,27 +78,27 @@ impl Target {
         }
         let port = match url.port_or_known_default() {
             Some(port) if port != 0 => port,
-            _ => return Err("the URL's port is 0, where nothing can listen".into()),
+            _ => return Err("the URL's port is 0, on which no server can listen".into()),
         };
-        Ok(Self { way: Way { scheme, port }, literal, url })
+        Ok(Self { transport: Transport { scheme, port }, literal, url })
     }
 
-    /// With TLS or without.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
-        self.way.scheme
+        self.transport.scheme
     }
 
-    /// The protocol and the port.
-    pub fn way(&self) -> Way {
-        self.way
+    /// Returns the scheme and the port.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
-    /// The host as it is shown: a name, or an address (an IPv6 one in brackets).
+    /// Returns the host: a name, or an address (an IPv6 one in brackets).
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// The address, where the host is one.
+    /// Returns the address if the host is an IP literal.
     pub fn literal(&self) -> Option<IpAddr> {
         self.literal
     }
@@ -107,7 +108,7 @@ impl Target {
     }
 }
 
-/// DNS could not carry any other (RFC 1035 §2.3.4), and a resolver's word for that is unclear.
+/// Checks the limits of DNS names (RFC 1035 §2.3.4); a resolver's own error for a longer name is unclear.
 fn check_name(host: &str) -> Result<(), String> {
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > MAX_NAME_BYTES {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_absolute_http_without_credentials() {
+    fn a_url_must_be_absolute_http_without_credentials() {
         for (bad, why) in [
             ("hook.test/x", "not absolute"),
             ("/x", "not absolute"),
@@ -140,9 +141,9 @@ mod tests {
             ("file:///etc/passwd", "scheme"),
             (" https://hook.test/", "control character"),
             ("https://hook\n.test/", "control character"),
-            ("https://", "cannot be read"),
-            ("https://[::1", "cannot be read"),
-            ("https://hook.test:99999/", "cannot be read"),
+            ("https://", "cannot be parsed"),
+            ("https://[::1", "cannot be parsed"),
+            ("https://hook.test:99999/", "cannot be parsed"),
             ("https://u@hook.test/", "user name"),
             ("https://u:p@hook.test/", "user name"),
             ("https://:p@hook.test/", "user name"),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_found_in_any_spelling() {
+    fn an_ip_literal_is_recognised_in_any_spelling() {
         for host in
             ["127.0.0.1", "127.0.0.1.", "2130706433", "0x7f.1", "0177.0.0.01", "127.1", "%3127.0.0.1", "１２７.0.0.1"]
         {

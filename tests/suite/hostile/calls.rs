@@ -49,7 +49,7 @@ async fn answers_that_lie_about_where_they_are_are_not_followed() {
         ("headers_of_huge_length", "list pointer/length out of bounds of memory"),
         ("headers_out_of_bounds", "list pointer/length out of bounds of memory"),
         ("headers_misaligned", "list pointer is not aligned"),
-        ("headers_overlap", r"header `\u{0}`: a name is 1 to 64"),
+        ("headers_overlap", r"header `\u{0}`: a name must be 1 to 64"),
         ("log_of_no_level", "unexpected discriminant: 9"),
     ])
     .await;
@@ -91,10 +91,10 @@ async fn output_ends_at_its_limit_and_the_host_does_not_copy_it_first() {
 #[tokio::test]
 async fn headers_that_break_the_request_or_the_rules_are_refused_by_name() {
     each_is_stopped(&[
-        ("header_injection", "header `x-a`: a value is at most"),
-        ("header_name_injection", r"header `x\r\ny`: a name is 1 to 64"),
-        ("header_without_name", "header ``: a name is 1 to 64"),
-        ("content_type_injection", "header `content-type`: a value is at most"),
+        ("header_injection", "header `x-a`: a value must be at most"),
+        ("header_name_injection", r"header `x\r\ny`: a name must be 1 to 64"),
+        ("header_without_name", "header ``: a name must be 1 to 64"),
+        ("content_type_injection", "header `content-type`: a value must be at most"),
         ("protected_header", "header `Webhook-Signature` is set by the host"),
     ])
     .await;

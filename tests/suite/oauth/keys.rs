@@ -145,7 +145,7 @@ async fn what_is_missing_or_wrong_is_said_at_the_start() {
         (vec!["--oauth-audience", "x"], "give --oauth-issuer or --oauth-jwks"),
         (vec!["--oauth-issuer", "id.example", "--oauth-audience", "x"], "--oauth-issuer: `id.example`"),
         (vec!["--oauth-jwks", "/nowhere/jwks.json", "--oauth-audience", "x"], "/nowhere/jwks.json: No such file"),
-        (vec!["--oauth-jwks", &text, "--oauth-audience", "x"], "no JWK Set"),
+        (vec!["--oauth-jwks", &text, "--oauth-audience", "x"], "not a JWK Set"),
     ] {
         let data = folder.path().display().to_string();
         let serve = ["serve", "--listen", "127.0.0.1:0", "--database", folder.database(), "--data-dir", &data];

@@ -187,7 +187,7 @@ mod tests {
         refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, dashboard, lib");
         refused("host/src/domain/x.rs", "#[derive(sqlx::FromRow)] struct X;", "`sqlx` is used outside store");
         refused("host/src/api/auth.rs", "use jsonwebtoken::decode;", "`jsonwebtoken` is used outside oauth");
-        allowed("host/src/oauth/keys.rs", "use jsonwebtoken::jwk; use crate::outbound::Plain;");
+        allowed("host/src/oauth/keys.rs", "use jsonwebtoken::jwk; use crate::outbound::UnguardedClient;");
         allowed("host/src/store/keys.rs", "use sqlx::Row;");
         allowed("host/src/sandbox/bindings/v0_1.rs", "use wasmtime::component::bindgen; use wit_component::X;");
         allowed("host/src/outbound/client.rs", "use reqwest::Client;");

@@ -1,4 +1,4 @@
-//! The demo's own receiver: hands on what arrives, and fails when it is told to.
+//! The receiver of the demo: passes requests on to the story, and fails on request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tokio::time::timeout;
 
 use crate::cli::Failure;
 
-/// How long a step waits for what has to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Bounds the wait of a step for a request.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// One POST.
+/// One received POST.
 pub(super) struct Arrival {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -26,7 +26,7 @@ pub(super) struct Arrival {
 
 struct Shared {
     arrivals: mpsc::Sender<Arrival>,
-    /// How many of the next POSTs are answered 503.
+    /// Number of the next POSTs that are answered 503.
     failing: AtomicUsize,
 }
 
@@ -56,10 +56,10 @@ impl Receiver {
         self.shared.failing.store(posts, Ordering::SeqCst);
     }
 
-    /// The next POST that is answered 204.
+    /// Waits for the next POST that is answered 204.
     pub(super) async fn next(&mut self) -> Result<Arrival, Failure> {
-        let arrived = timeout(PATIENCE, self.arrivals.recv()).await.map_err(|_| "nothing arrived within 10 s")?;
-        arrived.ok_or_else(|| "the receiver broke off".into())
+        let arrived = timeout(MAX_WAIT, self.arrivals.recv()).await.map_err(|_| "no request arrived within 10 s")?;
+        arrived.ok_or_else(|| "the receiver has stopped".into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps of the story. Each asserts what it shows.
+//! The steps of the demo. Each step checks the results that it shows.
 
 #![allow(clippy::indexing_slicing, reason = "a JSON value indexed by a name it does not have is null")]
 
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::receiver::{Arrival, Receiver};
 use crate::cli::Failure;
-use crate::cli::listen::verify;
+use crate::cli::listen::{SignatureHeaders, verify};
 use crate::cli::plugin::api_headers;
-use crate::outbound::{Plain, sign};
+use crate::outbound::{UnguardedClient, UnguardedRequest, sign};
 use crate::standard::PLUGINS;
 
 const UPDATED: &str = include_str!("../../../assets/events/employees_employee_update.json");
@@ -21,9 +21,9 @@ const CREATED: &str = include_str!("../../../assets/events/employee_created.json
 const CONTRACT: &str = include_str!("../../../assets/events/contracts_contract_version_update.json");
 const CLOCK_IN: &str = include_str!("../../../assets/events/attendance_shift_clock_in.json");
 
-/// The challenge of the story's webhooks.
+/// The challenge of the demo's webhooks.
 const CHALLENGE: &str = "knock-knock-4182";
-/// The headers that are shown of what arrived.
+/// The request headers that are shown.
 const SHOWN: [&str; 7] = [
     "content-type",
     "user-agent",
@@ -33,24 +33,44 @@ const SHOWN: [&str; 7] = [
     "webhook-event-type",
     "x-factorial-wh-challenge",
 ];
-/// Characters of a value on one line.
+/// Width of a value on one line, in characters.
 const WIDTH: usize = 100;
-/// How long a delivery may take to come to its end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Bounds the time until a delivery has its final status.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// The body of an API call.
+struct CallBody {
+    content_type: &'static str,
+    bytes: Bytes,
+}
+
+impl CallBody {
+    fn none() -> Self {
+        Self { content_type: "", bytes: Bytes::new() }
+    }
+
+    fn json(value: &Value) -> Self {
+        Self { content_type: "application/json", bytes: value.to_string().into() }
+    }
+
+    fn wasm(bytes: &'static [u8]) -> Self {
+        Self { content_type: "application/wasm", bytes: Bytes::from_static(bytes) }
+    }
+}
 
 pub(super) struct Story {
     api: String,
     key: String,
-    client: Plain,
+    client: UnguardedClient,
     receiver: Receiver,
 }
 
 impl Story {
     pub(super) fn new(api: &str, key: &str, receiver: Receiver) -> Result<Self, Failure> {
-        Ok(Self { api: format!("{api}/api/v1"), key: key.into(), client: Plain::new(PATIENCE), receiver })
+        Ok(Self { api: format!("{api}/api/v1"), key: key.into(), client: UnguardedClient::new(MAX_WAIT), receiver })
     }
 
-    pub(super) async fn tell(mut self) -> Result<(), Failure> {
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
         self.upload().await?;
         self.mask().await?;
         let envelope = self.envelope().await?;
@@ -62,10 +82,9 @@ impl Story {
     async fn upload(&self) -> Result<(), Failure> {
         let mut line = Vec::new();
         for name in ["mask", "filter", "envelope"] {
-            let ships = |(standard, _): &&(&str, &'static [u8])| standard.strip_prefix("std-") == Some(name);
-            let (_, wasm) = PLUGINS.iter().find(ships).ok_or("a plugin of the story does not ship any more")?;
-            let body = ("application/wasm", Bytes::from_static(wasm));
-            let (_, plugin) = self.call(Method::PUT, &format!("/plugins/{name}"), body).await?;
+            let wanted = PLUGINS.iter().find(|plugin| plugin.0.strip_prefix("std-") == Some(name));
+            let (_, wasm) = wanted.ok_or("a plugin of the demo is not one of the standard plugins")?;
+            let plugin = self.call(Method::PUT, &format!("/plugins/{name}"), CallBody::wasm(wasm)).await?;
             line.push(format!("{name}@{:.8} ({} KB)", text(&plugin, "/digest"), wasm.len() / 1000));
         }
         println!("0  upload     three WebAssembly components: {}", line.join(", "));
@@ -75,7 +94,7 @@ impl Story {
     async fn mask(&mut self) -> Result<(), Failure> {
         let fields = ["/bank_number", "/social_security_number", "/identifier"];
         let (event, hook) = self.subscribe(UPDATED, json!({"plugin": "mask", "config": {"fields": fields}})).await?;
-        title(1, "mask", &event, "personal data does not leave the company");
+        title(1, "mask", &event, "personal data is masked before it is sent");
         self.publish(&event).await?;
         let arrival = self.receiver.next().await?;
         let arrived: Value = serde_json::from_slice(&arrival.body)?;
@@ -85,10 +104,10 @@ impl Story {
             if let Some(masked) = others.pointer_mut(field) {
                 *masked = "***".into();
             }
-            ensure(text(&arrived, field) == "***", "a masked field arrived in the clear")?;
+            ensure(text(&arrived, field) == "***", "a field that should be masked arrived unchanged")?;
             println!("   {:<26}{before:<26} →  {}", field.trim_start_matches('/'), text(&arrived, field));
         }
-        ensure(arrived == others, "a field that is not masked was changed")?;
+        ensure(arrived == others, "a field that should not be masked was changed")?;
         let others = arrived.as_object().map_or(0, |object| object.len().saturating_sub(fields.len()));
         println!("   and {others} other fields as published; with the headers");
         self.show_headers(&arrival, &hook)
@@ -97,9 +116,11 @@ impl Story {
     fn show_headers(&self, arrival: &Arrival, hook: &Value) -> Result<(), Failure> {
         let header = |name: &str| arrival.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let secret = sign::parse_secret(text(hook, "/signing_secret"))?;
-        let (id, at, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
-        verify(&secret, (id, at, signature), &arrival.body, at.parse()?)?;
-        ensure(header("x-factorial-wh-challenge") == CHALLENGE, "the challenge did not come back")?;
+        let timestamp = header("webhook-timestamp");
+        let signature =
+            SignatureHeaders { id: header("webhook-id"), timestamp, signature: header("webhook-signature") };
+        verify(&secret, &signature, &arrival.body, timestamp.parse()?)?;
+        ensure(header("x-factorial-wh-challenge") == CHALLENGE, "the challenge header is wrong")?;
         for name in SHOWN {
             let remark = if name == "webhook-signature" { "   (verifies)" } else { "" };
             println!("   {name:<26}{}{remark}", header(name));
@@ -109,11 +130,11 @@ impl Story {
 
     async fn envelope(&mut self) -> Result<Value, Failure> {
         let (event, hook) = self.subscribe(CREATED, json!({"plugin": "envelope"})).await?;
-        title(2, "envelope", &event, "a bare body gets the Standard Webhooks envelope");
+        title(2, "envelope", &event, "the data is wrapped in the Standard Webhooks envelope");
         self.publish(&event).await?;
         let arrival = self.receiver.next().await?;
         let arrived: Value = serde_json::from_slice(&arrival.body)?;
-        ensure(arrived.pointer("/data") == event.pointer("/data"), "the data did not arrive in the envelope")?;
+        ensure(arrived.pointer("/data") == event.pointer("/data"), "the envelope does not contain the data")?;
         show("published", &event["data"].to_string());
         show("arrived", &String::from_utf8_lossy(&arrival.body));
         Ok(hook)
@@ -122,7 +143,7 @@ impl Story {
     async fn filter(&mut self) -> Result<(), Failure> {
         let config = json!({"keep": [{"field": "/country", "is": "fr"}]});
         let (event, _) = self.subscribe(CONTRACT, json!({"plugin": "filter", "config": config})).await?;
-        title(3, "filter", &event, "only contracts in France are of interest; this one is in Spain");
+        title(3, "filter", &event, "only contracts in France are sent; this one is in Spain");
         let delivery = self.publish(&event).await?;
         let delivery = self.delivery(&delivery, "filtered").await?;
         show("config", &config.to_string());
@@ -135,13 +156,13 @@ impl Story {
 
     async fn retry(&mut self) -> Result<(), Failure> {
         let (event, _) = self.subscribe(CLOCK_IN, json!({})).await?;
-        title(4, "retry", &event, "no plugin; the receiver is down for a moment");
+        title(4, "retry", &event, "no plugin; the receiver fails twice");
         self.receiver.fail_next(2);
         let delivery = self.publish(&event).await?;
         self.receiver.next().await?;
         let delivery = self.delivery(&delivery, "delivered").await?;
         let attempts = delivery["attempts"].as_array().cloned().unwrap_or_default();
-        ensure(attempts.len() == 3, "it was not attempted three times")?;
+        ensure(attempts.len() == 3, "the delivery does not have three attempts")?;
         for attempt in attempts {
             let error = attempt["error"].as_str().unwrap_or("delivered");
             show(
@@ -165,46 +186,42 @@ impl Story {
         Ok(())
     }
 
-    /// Subscribes the receiver to a sample event's type; answers the event and the webhook.
+    /// Subscribes the receiver to the type of a sample event; returns the event and the webhook.
     async fn subscribe(&self, sample: &str, more: Value) -> Result<(Value, Value), Failure> {
         let event: Value = serde_json::from_str(sample)?;
         let mut hook = json!({"type": event["type"], "target_url": self.receiver.url(), "challenge": CHALLENGE});
         if let (Some(hook), Some(more)) = (hook.as_object_mut(), more.as_object()) {
             hook.extend(more.clone());
         }
-        let body = ("application/json", hook.to_string().into());
-        Ok((event, self.call(Method::POST, "/webhooks", body).await?.1))
+        Ok((event, self.call(Method::POST, "/webhooks", CallBody::json(&hook)).await?))
     }
 
     async fn publish(&self, event: &Value) -> Result<String, Failure> {
-        let body = ("application/json", event.to_string().into());
-        Ok(text(&self.call(Method::POST, "/events", body).await?.1, "/delivery_id").to_owned())
+        Ok(text(&self.call(Method::POST, "/events", CallBody::json(event)).await?, "/delivery_id").to_owned())
     }
 
     async fn delivery(&self, id: &str, status: &str) -> Result<Value, Failure> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_WAIT;
         loop {
-            let (_, delivery) = self.call(Method::GET, &format!("/deliveries/{id}"), ("", "".into())).await?;
+            let delivery = self.call(Method::GET, &format!("/deliveries/{id}"), CallBody::none()).await?;
             if delivery["status"] == status {
                 return Ok(delivery);
             }
-            ensure(Instant::now() < until, "a delivery did not come to its end within 10 s")?;
+            ensure(Instant::now() < until, "a delivery did not reach its final status within 10 s")?;
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        (content_type, body): (&'static str, Bytes),
-    ) -> Result<(u16, Value), Failure> {
-        let request = (api_headers(&self.key, content_type)?, body);
-        let (status, answer) = self.client.call(method, &format!("{}{path}", self.api), request, |_| ()).await?;
-        if !(200..300).contains(&status) {
-            return Err(format!("{path} was answered {status}: {}", String::from_utf8_lossy(&answer)).into());
+    async fn call(&self, method: Method, path: &str, body: CallBody) -> Result<Value, Failure> {
+        let headers = api_headers(&self.key, body.content_type)?;
+        let url = format!("{}{path}", self.api);
+        let request = UnguardedRequest { method, url: &url, headers, body: body.bytes };
+        let answer = self.client.call(request, |_| ()).await?;
+        if !(200..300).contains(&answer.status) {
+            let problem = String::from_utf8_lossy(&answer.body);
+            return Err(format!("{path} was answered {}: {problem}", answer.status).into());
         }
-        Ok((status, serde_json::from_slice(&answer)?))
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 }
 

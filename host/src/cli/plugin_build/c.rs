@@ -1,20 +1,21 @@
-//! C: zig's compiler from the plugin's `requirements.txt`. It brings its own C library for Wasm, and a pinned version makes the same
-//! bytes on every machine; Debian's clang brings no such library.
+//! C: zig's compiler from the plugin's `requirements.txt`. It includes a C library for Wasm, and a pinned version
+//! produces the same bytes on every machine; Debian's clang includes no such library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::rust::STACK_BYTES;
-use super::{BuildError, Made, folder_name, output_of, run, say, venv};
+use super::{BuildError, BuiltModule, folder_name, output_of, print_progress, run, venv};
 
-/// What wit-bindgen generates: the second describes the world, and makes the module one that can become a component.
+/// The files that wit-bindgen generates. The second one describes the world; without it the module could not be converted
+/// to a component.
 const BINDINGS: [&str; 2] = ["bindings/transform.c", "bindings/transform_component_type.o"];
 
-/// Compiles every `.c` file of the folder but `test_*.c`, with the bindings, to a module that needs no WASI.
-pub(super) fn build(folder: &Path) -> Result<Made, BuildError> {
+/// Compiles every `.c` file of the folder except `test_*.c`, with the bindings, to a module that needs no WASI.
+pub(super) fn build(folder: &Path) -> Result<BuiltModule, BuildError> {
     let mut zig = venv::program(folder, "python")?;
     let sources = sources(folder)?;
-    say("compiling …");
+    print_progress("compiling …");
     let bytes = output_of(|file| {
         // A reactor is a library: it has no `main`, which would need WASI.
         zig.args([
@@ -30,12 +31,12 @@ pub(super) fn build(folder: &Path) -> Result<Made, BuildError> {
             "-Wall",
         ]);
         zig.arg(format!("-Wl,-z,stack-size={STACK_BYTES}")).args(sources).args(BINDINGS);
-        run(zig.arg("-o").arg(file), "remove .venv, and build again")
+        run(zig.arg("-o").arg(file), "remove .venv and build again")
     })?;
-    Ok(Made { name: folder_name(folder), bytes })
+    Ok(BuiltModule { name: folder_name(folder), bytes })
 }
 
-/// Sorted: their order decides the bytes.
+/// Returns the source files, sorted: their order determines the bytes of the output.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
     let entries = fs::read_dir(folder).map_err(BuildError::io(folder))?;
     let names = entries.flatten().map(|entry| PathBuf::from(entry.file_name()));

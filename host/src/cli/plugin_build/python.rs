@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::{BuildError, Made, folder_name, output_of, run, say, venv};
+use super::{BuildError, BuiltModule, folder_name, output_of, print_progress, run, venv};
 
-/// Compiles `component.py` and all that it imports.
-pub(super) fn build(folder: &Path) -> Result<Made, BuildError> {
+/// Compiles `component.py` and everything that it imports.
+pub(super) fn build(folder: &Path) -> Result<BuiltModule, BuildError> {
     let mut compiler = venv::program(folder, "componentize-py")?;
-    say("compiling …");
+    print_progress("compiling …");
     let bytes = output_of(|file| {
         compiler.args(["-d", "wit", "-w", "transform", "componentize", "--stub-wasi"]);
-        run(compiler.args(["component", "--output"]).arg(file), "requirements.txt has to name `componentize-py`")
+        run(compiler.args(["component", "--output"]).arg(file), "requirements.txt must name `componentize-py`")
     })?;
-    Ok(Made { name: folder_name(folder), bytes })
+    Ok(BuiltModule { name: folder_name(folder), bytes })
 }

@@ -1,4 +1,4 @@
-//! A crate for cargo: to a core module, and from there to a component.
+//! Rust: cargo builds the crate to a core module, which is then converted to a component.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::super::wasm_target::{self, Machine, TRIPLE, artifacts, cleaned, field, filenames};
-use super::{BuildError, Made, say};
+use super::{BuildError, BuiltModule, print_progress};
 
-/// The guest's stack, in bytes. Rust's default of 1 MiB is touched anew by every fresh instance, which costs more than a small
-/// transform does.
+/// The guest's stack, in bytes. With Rust's default of 1 MiB, every fresh instance would touch that much memory, which
+/// costs more than a small transform.
 pub(super) const STACK_BYTES: u32 = 65_536;
 
-/// What every plugin is built with, whatever its manifest says: smaller and faster to start.
+/// The build profile of every plugin, in place of its manifest's: the component is smaller and starts faster.
 const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
@@ -26,7 +26,7 @@ const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
 ];
 
-/// The crate in the plugin's folder, as cargo sees it.
+/// The crate in the plugin's folder, as `cargo metadata` describes it.
 #[derive(Debug, PartialEq, Eq)]
 struct Package {
     name: String,
@@ -34,13 +34,13 @@ struct Package {
     workspace: PathBuf,
 }
 
-/// Builds the crate in `folder`; works also where the toolchain has no wasm target, see [`wasm_target::ensure`].
-pub(super) fn build(folder: &Path) -> Result<Made, BuildError> {
+/// Builds the crate in `folder`. The toolchain need not have a wasm target: see [`wasm_target::ensure`].
+pub(super) fn build(folder: &Path) -> Result<BuiltModule, BuildError> {
     let package = package_in(folder)?;
-    let sysroot = wasm_target::ensure(folder, &Machine::from_env(), &say)?;
+    let sysroot = wasm_target::ensure(folder, &Machine::from_env(), &print_progress)?;
     let module = compile(folder, &package, sysroot.as_deref())?;
     let bytes = fs::read(&module).map_err(BuildError::io(&module))?;
-    Ok(Made { name: package.name, bytes })
+    Ok(BuiltModule { name: package.name, bytes })
 }
 
 fn package_in(folder: &Path) -> Result<Package, BuildError> {
@@ -51,7 +51,7 @@ fn package_in(folder: &Path) -> Result<Package, BuildError> {
         return Err(BuildError::Cargo(format!("cargo cannot read {}", folder.join("Cargo.toml").display())));
     }
     let metadata = serde_json::from_slice(&output.stdout)
-        .map_err(|error| BuildError::Cargo(format!("the answer of `cargo metadata` cannot be read: {error}")))?;
+        .map_err(|error| BuildError::Cargo(format!("the output of `cargo metadata` cannot be parsed: {error}")))?;
     package_from(&metadata, folder).map_err(|why| BuildError::NotAPlugin { folder: folder.to_owned(), why })
 }
 
@@ -59,21 +59,23 @@ fn package_from(metadata: &Value, folder: &Path) -> Result<Package, String> {
     let manifest = folder.join("Cargo.toml");
     let mut packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
     let Some(package) = packages.find(|package| Path::new(field(package, "/manifest_path")) == manifest) else {
-        return Err("this is a workspace, not a crate: give the folder of the plugin in it".into());
+        return Err("this is a workspace, not a crate: pass the folder of the plugin's crate".into());
     };
     let targets = || package.get("targets").and_then(Value::as_array).into_iter().flatten();
     let crate_types = targets().filter_map(|target| target.get("crate_types")?.as_array()).flatten();
     if !crate_types.into_iter().any(|crate_type| crate_type == "cdylib") {
-        return Err("the crate is no `cdylib`: add `crate-type = [\"cdylib\"]` under `[lib]` in its Cargo.toml".into());
+        return Err(
+            "the crate is not a `cdylib`: add `crate-type = [\"cdylib\"]` under `[lib]` in its Cargo.toml".into()
+        );
     }
     let workspace = PathBuf::from(field(metadata, "/workspace_root"));
     Ok(Package { name: field(package, "/name").to_owned(), manifest, workspace })
 }
 
-/// Runs cargo and gives the module that it built.
+/// Runs cargo and returns the path of the built module.
 fn compile(folder: &Path, package: &Package, sysroot: Option<&Path>) -> Result<PathBuf, BuildError> {
     let mut command = cleaned("cargo", folder);
-    // Not `cargo build`: with an `rlib` beside the `cdylib`, which native tests need, that silently leaves out LTO.
+    // Not `cargo build`: with an `rlib` beside the `cdylib`, as native tests need it, that silently omits LTO.
     command.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TRIPLE]);
     command.arg("--message-format=json-render-diagnostics");
     command.envs(PROFILE).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -85,10 +87,10 @@ fn compile(folder: &Path, package: &Package, sysroot: Option<&Path>) -> Result<P
     if !status.success() {
         return Err(BuildError::Cargo(format!("building {} failed, see above", package.name)));
     }
-    module.ok_or_else(|| BuildError::Cargo(format!("building {} made no .wasm file", package.name)))
+    module.ok_or_else(|| BuildError::Cargo(format!("building {} produced no .wasm file", package.name)))
 }
 
-/// Reads to the end: a cargo whose messages nobody takes would block.
+/// Finds the module of the crate in cargo's messages. Reads all of them: cargo would block on a full pipe.
 fn module_of(messages: impl io::BufRead, manifest: &Path) -> Option<PathBuf> {
     let ours = artifacts(messages).filter(|artifact| Path::new(field(artifact, "/manifest_path")) == manifest);
     let modules = ours.filter_map(|artifact| {
@@ -97,9 +99,9 @@ fn module_of(messages: impl io::BufRead, manifest: &Path) -> Option<PathBuf> {
     modules.last()
 }
 
-/// Gives rustc's flags in cargo's configuration, which joins them with those that the plugin's own configuration names.
+/// Passes rustc's flags in cargo's configuration, which cargo joins with the flags of the plugin's own configuration.
 ///
-/// `RUSTFLAGS` would displace both, so what the user put there moves over.
+/// `RUSTFLAGS` would replace both, so its flags move to the configuration too.
 fn set_flags(command: &mut Command, workspace: &Path, sysroot: Option<&Path>) {
     let flags = rustc_flags(&inherited_flags(|name| env::var(name).ok()), &remapped(workspace), sysroot);
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -107,7 +109,7 @@ fn set_flags(command: &mut Command, workspace: &Path, sysroot: Option<&Path>) {
     command.arg("--config").arg(format!("target.{TRIPLE}.rustflags={}", Value::from(flags)));
 }
 
-/// The user's own flags, in cargo's order of precedence.
+/// Returns the user's own flags, in cargo's order of precedence.
 fn inherited_flags(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let owned = |flags: std::str::Split<'_, char>| flags.filter(|flag| !flag.is_empty()).map(str::to_owned).collect();
     if let Some(encoded) = variable("CARGO_ENCODED_RUSTFLAGS") {
@@ -124,11 +126,12 @@ fn rustc_flags(inherited: &[String], remapped: &[(PathBuf, &str)], sysroot: Opti
     flags
 }
 
-/// Folders whose names must not show in panic messages: the same source is to give the same bytes on every machine.
+/// Returns the folders whose names must not occur in panic messages: the same source must give the same bytes on every
+/// machine.
 fn remapped(workspace: &Path) -> Vec<(PathBuf, &'static str)> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".cargo")));
-    // rustc takes the last that fits, so the most specific stands last.
+    // rustc applies the last match, so the most specific folder is last.
     let folders = [(home, "/home"), (cargo_home, "/cargo"), (Some(workspace.to_owned()), "/plugin")];
     folders.into_iter().filter_map(|(from, to)| Some((from.filter(|from| from.is_absolute())?, to))).collect()
 }
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_the_module_of_this_crate_and_no_other() {
+    fn only_the_module_of_this_crate_is_used() {
         let artifact = |folder: &str, file: &str| json!({"reason": "compiler-artifact", "manifest_path": format!("{folder}/Cargo.toml"), "filenames": [file]});
         let lines = [
             json!({"reason": "build-script-executed"}),
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_flags_that_the_user_has_set() {
+    fn the_users_own_flags_are_kept() {
         let rustflags = |name: &str| (name == "RUSTFLAGS").then(|| "-Ca=b  -Cc".to_owned());
         assert_eq!(inherited_flags(rustflags), ["-Ca=b", "-Cc"]);
         let both = |name: &str| Some(if name == "RUSTFLAGS" { "-Cno" } else { "-Cone\u{1f}--cfg=a b" }.to_owned());

@@ -1,4 +1,4 @@
-//! The files of each language's scaffold, embedded from `host/assets/scaffold`, the SDK and the WIT.
+//! The template files of each language, embedded from `host/assets/scaffold`, the SDK and the WIT.
 
 use std::borrow::Cow;
 
@@ -33,7 +33,7 @@ const C: &[File] = embedded!("assets/scaffold/c":
 
 const WIT: &[File] = embedded!("../wit/v0.1": "transform.wit");
 
-/// The SDK is in no registry yet, so a Rust plugin carries it.
+/// A Rust plugin contains the SDK, because the SDK is in no registry yet.
 const SDK: &[File] = embedded!("../plugin-sdk":
     "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs"
     "src/json/level.rs" "src/json/pointer.rs" "src/json/strings.rs" "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs"
@@ -42,7 +42,7 @@ const SDK: &[File] = embedded!("../plugin-sdk":
 const SDK_MANIFEST: &str = include_str!("../../../../plugin-sdk/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
 
-/// The scaffold's files: their paths in the new folder, and what they hold.
+/// Returns the paths of a language's template files in the new folder, and their contents.
 pub(super) fn of(lang: Lang) -> Vec<(String, Cow<'static, [u8]>)> {
     let (own, folder, shared) = match lang {
         Lang::Rust => (RUST, "posthaste-plugin", SDK),
@@ -58,8 +58,8 @@ pub(super) fn of(lang: Lang) -> Vec<(String, Cow<'static, [u8]>)> {
     own.chain(shared).chain(manifest).collect()
 }
 
-/// The SDK's manifest as it stands outside the workspace: `x.workspace = true` gives way to the workspace's line for `x`, and what
-/// only the SDK's own tests and lints need is left out.
+/// Returns the SDK's manifest for use outside the workspace: each `x.workspace = true` is replaced by the workspace's line
+/// for `x`, and the sections for the SDK's own tests and lints are omitted.
 fn sdk_manifest() -> String {
     let sections = SDK_MANIFEST
         .split("\n[")
@@ -72,7 +72,7 @@ fn sdk_manifest() -> String {
     manifest.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// The line of the workspace's manifest that sets `key`; each is set once.
+/// Returns the line of the workspace's manifest that sets `key`; each key is set once.
 fn of_workspace(key: &str) -> Option<&'static str> {
     WORKSPACE.lines().find(|line| line.split_once(" = ").is_some_and(|(name, _)| name == key))
 }
@@ -84,8 +84,8 @@ mod tests {
 
     use super::*;
 
-    /// The files of a folder of the repository, without what trying a template out leaves behind.
-    fn kept(folder: &str) -> BTreeSet<PathBuf> {
+    /// Returns the files of a folder of the repository, without build output of the templates.
+    fn committed(folder: &str) -> BTreeSet<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let (mut files, mut folders) = (BTreeSet::new(), vec![root.clone()]);
         while let Some(folder) = folders.pop() {
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn every_file_of_a_template_is_embedded() {
         for (lang, files) in [("rust", RUST), ("js", JS), ("ts", TS), ("python", PYTHON), ("c", C)] {
-            assert_eq!(embedded(files), kept(&format!("assets/scaffold/{lang}")), "{lang}");
+            assert_eq!(embedded(files), committed(&format!("assets/scaffold/{lang}")), "{lang}");
         }
-        let mut sdk = kept("../plugin-sdk");
+        let mut sdk = committed("../plugin-sdk");
         sdk.retain(|file| !file.starts_with("tests") && file != Path::new("Cargo.toml"));
         assert_eq!(embedded(SDK), sdk);
     }

@@ -1,7 +1,7 @@
 //! Builds the standard library for the wasm target with cargo's `-Zbuild-std`.
 //!
-//! That option belongs to nightly; `RUSTC_BOOTSTRAP` opens it for a release compiler, which is sound for the compiler's own
-//! library of the same version. The crates that it needs lie vendored beside it: nothing is downloaded.
+//! That option is for nightly compilers; `RUSTC_BOOTSTRAP` enables it for a release compiler, which is sound for the
+//! compiler's own library of the same version. Its dependencies are vendored in the source: nothing is downloaded.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const CRATE_TARGET: &str = "posthaste_empty";
 const MANIFEST: &str =
     "[package]\nname = \"posthaste-empty\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[workspace]\n";
 
-/// Builds std from `library` and gives the folder in `work` that is now a sysroot.
+/// Builds std from `library` and returns the new sysroot, a folder in `work`.
 pub(super) fn build(
     toolchain: &Toolchain,
     library: &Path,
@@ -43,11 +43,11 @@ pub(super) fn build(
 }
 
 fn command(toolchain: &Toolchain, library: &Path, crate_dir: &Path) -> std::process::Command {
-    // The toolchain's own programs: those on PATH go by the folder that they are started in.
+    // The toolchain's own programs: those on PATH choose a toolchain by their working directory.
     let bin = toolchain.sysroot.join("bin");
     let mut command = cleaned(bin.join("cargo"), crate_dir);
     let vendored = library.join("vendor");
-    // Fat LTO of the plugin needs bitcode in every library. The source's own folder must not show in panic messages.
+    // Fat LTO of the plugin needs bitcode in every library. The folder of the source must not occur in panic messages.
     let root = library.parent().unwrap_or(library);
     let flags = [
         "-Cembed-bitcode=yes".to_owned(),

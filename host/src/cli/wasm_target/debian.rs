@@ -1,7 +1,8 @@
-//! Gets Debian's package `rust-src` of the compiler's own version.
+//! Downloads Debian's package `rust-src` of the compiler's own version.
 //!
-//! apt does the work, with a private configuration and state: it checks the archive's signature with Debian's keyring, and the
-//! package against the signed index. The machine's own apt lists and packages are neither used nor changed, and no root is needed.
+//! Uses apt with a private configuration and state: it verifies the archive's signature with Debian's keyring, and the
+//! package against the signed index. The machine's own apt lists and packages are neither used nor changed, and root is
+//! not needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,12 @@ use std::process::Command;
 use super::{WasmTargetError, cleaned, run};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The suite that carries current compilers.
+/// The suite that contains current compilers.
 const SUITE: &str = "trixie-backports";
-/// Any of these says that a source is a mirror of Debian itself.
+/// Suites that identify a source as a mirror of Debian itself.
 const DEBIAN_SUITES: [&str; 6] = ["bookworm", "trixie", "stable", "oldstable", "testing", "sid"];
 
-/// Downloads and unpacks the source into `work`; gives its folder `library`.
+/// Downloads and unpacks the source into `work`; returns its folder `library`.
 pub(super) fn rust_src(
     apt_dir: &Path,
     version: &str,
@@ -27,7 +28,7 @@ pub(super) fn rust_src(
         return Err(WasmTargetError::NoSource(why));
     }
     let config = configure(&mirror(apt_dir)?, work)?;
-    progress("asking Debian for the compiler's source …");
+    progress("looking for the compiler's source in Debian …");
     run("`apt-get update`", apt("apt-get", &config, work).args(["-q", "update"]))?;
     let offered = run("`apt-cache madison`", apt("apt-cache", &config, work).args(["madison", "rust-src"]))?;
     let Some(package) = matching(&offered, version) else {
@@ -47,7 +48,7 @@ fn apt(program: &str, config: &Path, work: &Path) -> Command {
     command
 }
 
-/// Writes apt's private configuration; everything that it keeps lies in `work`.
+/// Writes apt's private configuration; apt keeps all of its state in `work`.
 fn configure(mirror: &str, work: &Path) -> Result<PathBuf, WasmTargetError> {
     let apt = work.join("apt");
     for folder in ["state/lists/partial", "cache/archives/partial"] {
@@ -61,8 +62,8 @@ fn configure(mirror: &str, work: &Path) -> Result<PathBuf, WasmTargetError> {
     write("status", "")?;
     write("sources.list", &format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"))?;
     let dir = apt.display();
-    // The hooks of the machine's own configuration would clean the machine's own cache. `Sandbox::User` matters for root alone:
-    // apt's own user cannot write into a private folder.
+    // The hooks of the machine's own configuration would clean the machine's own cache. `Sandbox::User` matters only for
+    // root: apt's own user cannot write into a private folder.
     write(
         "apt.conf",
         &format!(
@@ -78,7 +79,7 @@ fn unpack(work: &Path, version: &str) -> Result<PathBuf, WasmTargetError> {
     let entries = fs::read_dir(work).map_err(WasmTargetError::io(work))?;
     let package = entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "deb"));
     let Some(package) = package else {
-        let detail = format!("it left no package in {}", work.display());
+        let detail = format!("there is no package in {}", work.display());
         return Err(WasmTargetError::Step { what: "`apt-get download`".into(), detail });
     };
     let source = work.join("source");
@@ -88,7 +89,7 @@ fn unpack(work: &Path, version: &str) -> Result<PathBuf, WasmTargetError> {
     Ok(library)
 }
 
-/// The version among `apt-cache madison`'s lines (`package | version | source`) whose upstream part is `version`.
+/// Returns the version in the lines of `apt-cache madison` (`package | version | source`) whose upstream part is `version`.
 fn matching<'a>(madison: &'a str, version: &str) -> Option<&'a str> {
     let versions = madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
     versions.into_iter().find(|offered| {
@@ -96,7 +97,7 @@ fn matching<'a>(madison: &'a str, version: &str) -> Option<&'a str> {
     })
 }
 
-/// The address of the Debian mirror that this machine's apt uses.
+/// Returns the address of the Debian mirror that this machine's apt uses.
 fn mirror(apt_dir: &Path) -> Result<String, WasmTargetError> {
     let mut files = vec![apt_dir.join("sources.list")];
     if let Ok(entries) = fs::read_dir(apt_dir.join("sources.list.d")) {
@@ -114,14 +115,14 @@ fn mirror(apt_dir: &Path) -> Result<String, WasmTargetError> {
     });
     found.ok_or_else(|| {
         let why = format!(
-            "{} names no Debian mirror to get the compiler's source from: this works on Debian",
+            "{} names no Debian mirror, from which the compiler's source could be downloaded: this works only on Debian",
             apt_dir.display()
         );
         WasmTargetError::NoSource(why)
     })
 }
 
-/// `deb [options] URI suite component…`, sources.list(5).
+/// Finds the mirror in lines of the form `deb [options] URI suite component…`, sources.list(5).
 fn one_line_mirror(text: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let rest = line.trim().strip_prefix("deb ")?.trim_start();
@@ -133,7 +134,7 @@ fn one_line_mirror(text: &str) -> Option<String> {
     })
 }
 
-/// Stanzas of `Field: value…`, a value going on in indented lines, deb822(5).
+/// Finds the mirror in stanzas of `Field: value…`, where indented lines continue a value, deb822(5).
 fn deb822_mirror(text: &str) -> Option<String> {
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.split(|line| line.trim().is_empty()).find_map(|stanza| {
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_mirror_in_either_format() {
+    fn the_mirror_is_found_in_both_formats() {
         let list = "# deb http://commented/ bookworm main\n\
                     deb-src http://source/ bookworm main\n\
                     deb https://vendor.example/apt bookworm-vendor main\n\
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_mirror_of_another_system_or_of_no_address() {
+    fn sources_of_other_systems_and_without_an_address_are_ignored() {
         assert_eq!(one_line_mirror("deb http://archive.example/ubuntu jammy main\n"), None);
         assert_eq!(one_line_mirror("deb cdrom:[Debian]/ bookworm main\ndeb [broken\ndeb\n"), None);
         assert_eq!(deb822_mirror("Types: deb\nSuites: bookworm\nComponents: main\n"), None);
     }
 
     #[test]
-    fn reads_the_sources_that_the_machine_has() {
+    fn the_machines_own_sources_are_read() {
         let apt = tempfile::tempdir().unwrap();
         let parts = apt.path().join("sources.list.d");
         fs::create_dir(&parts).unwrap();
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_only_the_version_of_the_compiler() {
+    fn only_the_version_of_the_compiler_matches() {
         let madison = " rust-src | 1.95.10+dfsg1-1 | http://m trixie-backports/main amd64 Packages\n \
                         rust-src | 1.95.1+dfsg1-2~bpo13+1 | http://m trixie-backports/main amd64 Packages\n";
         assert_eq!(matching(madison, "1.95.1"), Some("1.95.1+dfsg1-2~bpo13+1"));

@@ -1,4 +1,4 @@
-//! Tests of the parts that need no compiler and no network.
+//! Tests that need neither a compiler nor the network.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn put_std(sysroot: &Path) {
 }
 
 #[test]
-fn a_sysroot_counts_only_with_the_standard_library_in_it() {
+fn a_sysroot_is_complete_only_with_the_standard_library() {
     let folder = tempfile::tempdir().unwrap();
     assert!(!has_std(folder.path()));
     fs::create_dir_all(libraries(folder.path())).unwrap();
@@ -31,7 +31,7 @@ fn a_sysroot_counts_only_with_the_standard_library_in_it() {
 }
 
 #[test]
-fn a_cached_sysroot_is_used_as_it_is() {
+fn a_cached_sysroot_is_used_without_a_build() {
     let home = tempfile::tempdir().unwrap();
     let expected = home.path().join("cache/wasm-target-1.95.0-59807616e");
     put_std(&expected);
@@ -40,7 +40,7 @@ fn a_cached_sysroot_is_used_as_it_is() {
 }
 
 #[test]
-fn who_waited_for_the_lock_finds_what_the_other_built() {
+fn a_build_that_waited_for_the_lock_uses_the_other_ones_result() {
     let home = tempfile::tempdir().unwrap();
     let machine = machine(home.path());
     let sysroot = home.path().join("cache/wasm-target-1.95.0-59807616e");
@@ -60,7 +60,7 @@ fn who_waited_for_the_lock_finds_what_the_other_built() {
 }
 
 #[test]
-fn a_failed_build_leaves_no_sysroot_and_says_how_to_mend_it() {
+fn a_failed_build_leaves_no_sysroot_and_names_the_fix() {
     let home = tempfile::tempdir().unwrap();
     let machine = machine(home.path());
     for _ in 0..2 {
@@ -72,20 +72,20 @@ fn a_failed_build_leaves_no_sysroot_and_says_how_to_mend_it() {
 }
 
 #[test]
-fn without_a_home_there_is_nowhere_to_build() {
+fn without_a_cache_folder_nothing_is_built() {
     let machine = Machine { cache: None, rustup_may_install: false, apt: "/nowhere".into() };
     let error = cached(&machine, &toolchain(), &|_| ()).unwrap_err().to_string();
     assert!(error.contains("XDG_CACHE_HOME"), "{error}");
 }
 
 #[test]
-fn a_missing_program_is_named() {
+fn the_error_names_a_missing_program() {
     let error = run("looking", &mut cleaned("posthaste-no-such-program", Path::new("/"))).unwrap_err().to_string();
     assert!(error.contains("`posthaste-no-such-program` is not installed"), "{error}");
 }
 
 #[test]
-fn a_failure_tells_the_line_that_says_why() {
+fn the_error_contains_the_line_with_the_reason() {
     let script = "echo '   Compiling x' >&2; echo 'error: no space left' >&2; echo 'more' >&2; exit 3";
     let error = run("compiling", cleaned("sh", Path::new("/")).args(["-c", script])).unwrap_err();
     assert_eq!(error.to_string(), "compiling failed: error: no space left");
@@ -94,7 +94,7 @@ fn a_failure_tells_the_line_that_says_why() {
 }
 
 #[test]
-fn an_inner_cargo_does_not_see_the_outer_ones_package() {
+fn an_inner_cargo_does_not_see_the_package_of_the_outer_one() {
     for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_PRIMARY_PACKAGE"] {
         assert!(set_by_cargo(name), "{name}");
     }

@@ -1,29 +1,29 @@
-//! JSON Patch (RFC 6902), from one value to another.
+//! JSON Patch (RFC 6902) between two values.
 //!
-//! Made here and not by a crate because both values come from plugins: the crates build the whole patch first, and one
-//! long member name over a long list makes that thousands of times as large as the values are.
+//! Not a crate's, because both values come from plugins: the crates build the whole patch first, and a long member name
+//! above a long list makes that thousands of times larger than the values.
 
 use serde_json::{Value, json};
 
-/// The way from one value to another: whole subtrees are replaced, elements of a list are compared by their place.
+/// The patch from one value to another: subtrees are replaced as a whole, list elements are compared by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// The operations in order, as many as there was room for.
+    /// The first operations, in order, as many as fit.
     pub operations: Vec<Value>,
-    /// How many there are beyond these.
+    /// Number of operations that did not fit.
     pub left_out: usize,
     room: usize,
 }
 
 impl Patch {
-    /// The operations that make `before` into `after`, in at most `room` bytes of JSON.
+    /// Returns the operations that turn `before` into `after`, in at most `room` bytes of JSON.
     pub fn between(before: &Value, after: &Value, room: usize) -> Self {
         let mut patch = Self { operations: Vec::new(), left_out: 0, room };
         patch.walk(before, after, &mut String::new());
         patch
     }
 
-    // The depth is that of parsed JSON, which serde_json bounds.
+    // serde_json bounds the depth of parsed JSON, and thereby this recursion.
     fn walk(&mut self, before: &Value, after: &Value, path: &mut String) {
         match (before, after) {
             (Value::Object(old), Value::Object(new)) => {
@@ -42,7 +42,7 @@ impl Patch {
                     at(path, &index.to_string(), |path| self.walk(old, new, path));
                 }
                 for _ in new.len()..old.len() {
-                    // What follows moves up, so that it is always this one.
+                    // Each removal shifts the rest, so the index stays the same.
                     at(path, &new.len().to_string(), |path| self.push("remove", path, None));
                 }
                 for value in new.iter().skip(old.len()) {
@@ -55,7 +55,7 @@ impl Patch {
     }
 
     fn push(&mut self, op: &str, path: &str, value: Option<&Value>) {
-        // Nothing after the first that did not fit: the operations are to be applied in order.
+        // Once one operation did not fit, no later one is added: operations are applied in order.
         let fits = self.left_out == 0 && path.len() < self.room;
         let operation = fits.then(|| match value {
             Some(value) => json!({"op": op, "path": path, "value": value}),
@@ -72,7 +72,7 @@ impl Patch {
     }
 }
 
-/// `then` with the path one step longer (RFC 6901).
+/// Calls `then` with `path` extended by one reference token (RFC 6901).
 fn at(path: &mut String, step: &str, then: impl FnOnce(&mut String)) {
     let before = path.len();
     path.push('/');
@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn applied_to_the_one_it_gives_the_other(before in json_value(), after in json_value()) {
+        fn applying_the_patch_yields_the_other_value(before in json_value(), after in json_value()) {
             let patch = Patch::between(&before, &after, usize::MAX);
             let operations: json_patch::Patch = serde_json::from_value(patch.operations.into()).unwrap();
             let mut patched = before;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn operations_that_do_not_fit_are_counted() {
         let (before, after) = (json!({"a": 1, "b": 1, "c": 1}), json!({"a": 2, "b": "x".repeat(200), "c": 2}));
         let patch = Patch::between(&before, &after, 100);
         assert_eq!((patch.operations.len(), patch.left_out), (1, 2));

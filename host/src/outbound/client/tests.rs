@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::super::{Outbound, Plain};
+use super::super::{Outbound, UnguardedAnswer, UnguardedClient, UnguardedRequest};
 use super::*;
 
 mod names;
@@ -24,7 +24,7 @@ fn outbound(timeout: Duration) -> Outbound {
     Outbound::new(guard("127.0.0.0/8"), timeout, 8).unwrap()
 }
 
-async fn post(outbound: &Outbound, url: &str) -> Sent {
+async fn post(outbound: &Outbound, url: &str) -> PostResult {
     let target = outbound.guard().parse_target(url).unwrap();
     let headers = [("content-type", "application/json")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
     let sent = outbound.post(&target, HeaderMap::from_iter(headers), Bytes::from_static(b"{}")).await;
@@ -33,7 +33,7 @@ async fn post(outbound: &Outbound, url: &str) -> Sent {
     sent
 }
 
-/// Reads one request with a body of known length; `None` at the connection's end.
+/// Reads one request with a body of known length; `None` if the connection has ended.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     loop {
@@ -50,7 +50,7 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// Answers each request on each connection; the receiver gets the requests, with the connection's number.
+/// Answers each request on each connection; the channel gets the requests, each with its connection's number.
 async fn server(ip: [u8; 4], port: u16, answer: &'static [u8]) -> (SocketAddr, UnboundedReceiver<(usize, String)>) {
     let listener = TcpListener::bind(SocketAddr::from((ip, port))).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -83,7 +83,7 @@ async fn once<F: Future<Output = ()> + Send>(then: impl FnOnce(TcpStream) -> F +
 }
 
 #[tokio::test]
-async fn a_post_arrives_and_its_connection_is_used_again() {
+async fn a_post_arrives_and_its_connection_is_reused() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let outbound = outbound(LONG);
     for _ in 0..3 {
@@ -108,7 +108,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn no_more_than_16_kib_of_an_endless_answer_are_read() {
+async fn at_most_16_kib_of_an_endless_answer_are_read() {
     let (stopped, has_stopped) = tokio::sync::oneshot::channel();
     let addr = once(async |mut stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
@@ -151,7 +151,7 @@ async fn the_status_decides_though_the_body_stalls_or_breaks() {
 }
 
 #[tokio::test]
-async fn an_attempt_without_an_answer_ends_in_time_and_says_so() {
+async fn an_attempt_without_an_answer_times_out_with_an_error() {
     let addr = once(async |_stream| pending().await).await;
     let sent = post(&outbound(SHORT), &format!("http://{addr}/?k=s3cret")).await;
     assert_eq!(sent.error.as_deref(), Some("no answer within 300 ms"));
@@ -159,7 +159,7 @@ async fn an_attempt_without_an_answer_ends_in_time_and_says_so() {
 }
 
 #[tokio::test]
-async fn each_failure_names_its_phase_and_place() {
+async fn each_failure_names_its_phase_and_address() {
     let outbound = outbound(LONG);
     // Bound, so that no other test gets the port, but not listening.
     let socket = TcpSocket::new_v4().unwrap();
@@ -202,20 +202,25 @@ fn an_attempt_takes_up_to_an_hour() {
     }
 }
 
-async fn get(plain: Plain, url: &str) -> Result<(u16, Bytes), String> {
-    plain.call(Method::GET, url, (HeaderMap::new(), Bytes::new()), |_| ()).await
+fn ok_answer() -> UnguardedAnswer {
+    UnguardedAnswer { status: 200, body: Bytes::from_static(b"ok") }
+}
+
+async fn get(client: UnguardedClient, url: &str) -> Result<UnguardedAnswer, String> {
+    let request = UnguardedRequest { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
+    client.call(request, |_| ()).await
 }
 
 #[tokio::test]
-async fn the_plain_client_puts_with_progress_and_a_length() {
+async fn the_unguarded_client_sends_a_length_and_reports_progress() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let (report, mut reports) = unbounded_channel();
     let body = Bytes::from(vec![b'w'; 200_000]);
     let progress = move |sent| report.send(sent).unwrap();
-    let plain = Plain::new(LONG);
-    let request = (HeaderMap::new(), body);
-    let answer = plain.call(Method::PUT, &format!("http://{addr}/p"), request, progress).await;
-    assert_eq!(answer, Ok((200, Bytes::from_static(b"ok"))));
+    let client = UnguardedClient::new(LONG);
+    let url = format!("http://{addr}/p");
+    let request = UnguardedRequest { method: Method::PUT, url: &url, headers: HeaderMap::new(), body };
+    assert_eq!(client.call(request, progress).await, Ok(ok_answer()));
     let (_, text) = requests.recv().await.unwrap();
     assert!(text.starts_with("PUT /p ") && text.contains("content-length: 200000\r\n"), "{}", &text[..300]);
     assert!(!text.contains("transfer-encoding"));
@@ -224,17 +229,17 @@ async fn the_plain_client_puts_with_progress_and_a_length() {
         seen.push(sent);
     }
     assert_eq!(seen, [65536, 131_072, 196_608, 200_000]);
-    assert_eq!(get(plain, &format!("http://{addr}/")).await, Ok((200, Bytes::from_static(b"ok"))));
-    assert!(get(plain, "ftp://hook.test/").await.unwrap_err().contains("https://"));
+    assert_eq!(get(client, &format!("http://{addr}/")).await, Ok(ok_answer()));
+    assert!(get(client, "ftp://hook.test/").await.unwrap_err().contains("https://"));
 }
 
 #[tokio::test]
-async fn the_plain_client_bounds_an_answer() {
+async fn the_unguarded_client_bounds_an_answer() {
     let addr = once(async |mut stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
     })
     .await;
-    let error = get(Plain::new(LONG), &format!("http://{addr}/")).await.unwrap_err();
+    let error = get(UnguardedClient::new(LONG), &format!("http://{addr}/")).await.unwrap_err();
     assert!(error.contains("longer than 1 MiB"), "{error}");
 }

@@ -1,19 +1,20 @@
-//! Every spelling of every forbidden address is refused, every public one accepted, allow lists to the bit.
+//! The guard refuses every spelling of every forbidden address, accepts every public one, and applies allow lists to
+//! the bit.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::super::resolve::Resolving;
+use super::super::resolve::ResolveFuture;
 use super::*;
 
 mod oracle;
 
-const HTTP: Way = Way { scheme: Scheme::Http, port: 80 };
-const HTTPS: Way = Way { scheme: Scheme::Https, port: 443 };
+const HTTP: Transport = Transport { scheme: Scheme::Http, port: 80 };
+const HTTPS: Transport = Transport { scheme: Scheme::Https, port: 443 };
 
-/// The forbidden IPv4 ranges, written down here once more: first address, prefix length.
+/// The forbidden IPv4 ranges, repeated here independently of the code: first address, prefix length.
 const FORBIDDEN: [([u8; 4], u8); 15] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
@@ -78,7 +79,7 @@ fn spellings(ip: Ipv4Addr) -> Vec<String> {
     ]
 }
 
-/// Local NAT64 and IPv4-compatible addresses: refused whatever is inside.
+/// Local NAT64 and IPv4-compatible addresses: refused for every embedded IPv4 address.
 fn never_public(ip: Ipv4Addr) -> [String; 2] {
     [format!("[64:ff9b:1::{ip}]"), format!("[::{ip}]")]
 }
@@ -96,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn a_public_address_is_reached_by_https_and_by_http_only_where_allowed(ip in public_v4()) {
+    fn a_public_address_allows_https_and_http_only_with_the_flag(ip in public_v4()) {
         let loose = Guard::new(Vec::new(), true);
         for host in spellings(ip) {
             let (https, http) = (format!("https://{host}/"), format!("http://{host}/"));
@@ -111,15 +112,15 @@ proptest! {
 
     #[test]
     fn an_allow_list_allows_exactly_its_range(net: u32, len in 0_u8..=32, probe: u32, near in any::<bool>()) {
-        // A random address is rarely inside of a small range: half of the time its host bits alone are random.
+        // A random address is rarely inside a small range: in half of the cases only its host bits are random.
         let probe = if near { (net & !host_mask(len)) | (probe & host_mask(len)) } else { probe };
         let probe = Ipv4Addr::from_bits(probe);
         let net = Ipv4Net::new(Ipv4Addr::from_bits(net), len).unwrap();
         let guard = Guard::new(vec![net.into()], false);
         let inside = (probe.to_bits() ^ net.addr().to_bits()) & !host_mask(len) == 0;
         for ip in [IpAddr::V4(probe), IpAddr::V6(probe.to_ipv6_mapped())] {
-            prop_assert_eq!(guard.verdict(HTTP, ip).is_ok(), inside);
-            prop_assert_eq!(guard.verdict(HTTPS, ip).is_ok(), inside || !is_forbidden(probe));
+            prop_assert_eq!(guard.check_address(HTTP, ip).is_ok(), inside);
+            prop_assert_eq!(guard.check_address(HTTPS, ip).is_ok(), inside || !is_forbidden(probe));
         }
     }
 
@@ -141,37 +142,37 @@ fn a_refusal_names_the_address_its_class_and_the_flag() {
         "fd00::1 is a unique local (private) address; the operator can allow it with --allow-target fd00::1/128"
     );
     assert!(refusal("http://8.8.8.8/").contains("--allow-http or --allow-target 8.8.8.8/32"));
-    assert!(refusal("http://hook.test/").contains("takes https://"));
+    assert!(refusal("http://hook.test/").contains("requires https://"));
 }
 
 #[test]
-fn http_to_a_name_is_judged_later_where_some_address_is_allowed() {
+fn http_to_a_name_is_checked_later_if_some_address_is_allowed() {
     assert!(allowing(&["10.0.0.0/8"]).parse_target("http://hook.test/").is_ok());
     assert!(Guard::new(Vec::new(), true).parse_target("http://hook.test/").is_ok());
 }
 
 #[test]
-fn an_allowed_range_of_mapped_addresses_is_its_ipv4_range() {
+fn an_allowed_network_of_mapped_addresses_is_the_ipv4_network() {
     let guard = allowing(&["::ffff:10.0.0.0/104", "fd00::/8"]);
     for (ip, fine) in [("10.1.2.3", true), ("11.0.0.1", false), ("::ffff:10.0.0.1", true), ("fd12::1", true)] {
-        assert_eq!(guard.verdict(HTTP, ip.parse().unwrap()).is_ok(), fine, "{ip}");
+        assert_eq!(guard.check_address(HTTP, ip.parse().unwrap()).is_ok(), fine, "{ip}");
     }
     let everything = allowing(&["::/0"]);
-    assert!(everything.verdict(HTTP, Ipv6Addr::LOCALHOST.into()).is_ok());
-    assert!(everything.verdict(HTTP, Ipv4Addr::LOCALHOST.into()).is_err());
+    assert!(everything.check_address(HTTP, Ipv6Addr::LOCALHOST.into()).is_ok());
+    assert!(everything.check_address(HTTP, Ipv4Addr::LOCALHOST.into()).is_err());
 }
 
 struct Fake(Option<Vec<IpAddr>>);
 
 impl Resolver for Fake {
-    fn resolve(&self, _: &str) -> Resolving {
+    fn resolve(&self, _: &str) -> ResolveFuture {
         let found = self.0.clone().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
         Box::pin(async { found })
     }
 }
 
 #[tokio::test]
-async fn a_name_is_refused_when_none_of_its_addresses_may_be_reached() {
+async fn a_name_is_refused_if_none_of_its_addresses_may_be_reached() {
     let [inside, public] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([8, 8, 8, 8])];
     let target = strict().parse_target("https://hook.test/").unwrap();
     for (found, fine) in [

@@ -1,14 +1,14 @@
-//! Names: what they resolve to is judged, and what was judged is dialled.
+//! Name resolution: the guard checks the resolved addresses, and the client dials only those that it checked.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::super::resolve::Resolving;
+use super::super::super::resolve::ResolveFuture;
 use super::*;
 
-/// Answers each lookup with what it was last given.
+/// Answers each lookup with the addresses of the last `rebind`.
 struct Fake {
     ips: Mutex<Vec<IpAddr>>,
     calls: AtomicUsize,
@@ -27,7 +27,7 @@ impl Fake {
 }
 
 impl Resolver for Fake {
-    fn resolve(&self, _: &str) -> Resolving {
+    fn resolve(&self, _: &str) -> ResolveFuture {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let ips = self.ips.lock().unwrap().clone();
         Box::pin(async { Ok(ips) })
@@ -35,7 +35,7 @@ impl Resolver for Fake {
 }
 
 #[tokio::test]
-async fn a_name_that_turns_out_to_be_loopback_is_refused_when_connecting() {
+async fn a_name_that_resolves_to_loopback_is_refused_when_connecting() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let fake = Fake::new(&[[127, 0, 0, 1]]);
     let outbound = Outbound::with_resolver(guard("10.0.0.0/8"), fake, LONG, 8).unwrap();
@@ -50,7 +50,7 @@ async fn a_name_that_turns_out_to_be_loopback_is_refused_when_connecting() {
 }
 
 #[tokio::test]
-async fn an_address_is_judged_again_before_each_send() {
+async fn an_ip_literal_is_checked_again_before_each_send() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let target = guard("127.0.0.0/8").parse_target(&format!("http://{addr}/")).unwrap();
     let strict = Outbound::new(Guard::new(Vec::new(), true), LONG, 8).unwrap();
@@ -59,10 +59,10 @@ async fn an_address_is_judged_again_before_each_send() {
     assert!(requests.try_recv().is_err());
 }
 
-// Elsewhere 127.0.0.2 has to be configured first.
+// Other systems have no 127.0.0.2 by default.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn only_the_addresses_that_passed_are_dialled_after_one_lookup() {
+async fn only_allowed_addresses_are_dialled_after_one_lookup() {
     let (addr, mut forbidden) = server([127, 0, 0, 1], 0, OK).await;
     let (_, mut allowed) = server([127, 0, 0, 2], addr.port(), OK).await;
     let fake = Fake::new(&[[127, 0, 0, 1], [127, 0, 0, 2]]);
@@ -76,10 +76,10 @@ async fn only_the_addresses_that_passed_are_dialled_after_one_lookup() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_named() {
+async fn the_error_of_a_failed_lookup_names_the_host() {
     struct Nowhere;
     impl Resolver for Nowhere {
-        fn resolve(&self, _: &str) -> Resolving {
+        fn resolve(&self, _: &str) -> ResolveFuture {
             Box::pin(async { Err(io::Error::other("Name or service not known")) })
         }
     }
@@ -92,10 +92,10 @@ async fn a_name_that_does_not_resolve_is_named() {
     }
 }
 
-// Elsewhere 127.0.0.2 has to be configured first.
+// Other systems have no 127.0.0.2 by default.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_name_that_changes_reaches_only_addresses_that_were_judged_for_it() {
+async fn a_rebound_name_reaches_only_addresses_that_were_checked() {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (_, mut forbidden) = server([127, 0, 0, 1], port, OK).await;
@@ -113,19 +113,19 @@ async fn a_name_that_changes_reaches_only_addresses_that_were_judged_for_it() {
     let url = format!("http://hook.test:{port}/");
     outbound.check_target(&url).await.unwrap();
     assert_eq!(post(&outbound, &url).await.status, Some(200));
-    // From here on the name means loopback: the open connection still leads where it was judged to lead.
+    // From here on the name resolves to loopback: the open connection still leads to the checked address.
     fake.rebind(&[[127, 0, 0, 1]]);
     assert_eq!(post(&outbound, &url).await.status, Some(200));
     close.send(()).unwrap();
     allowed.await.unwrap();
-    // The next one needs a connection of its own, also where the request is sent again after a stale one.
+    // The next request needs a new connection, also if it is sent a second time after a stale one.
     let error = post(&outbound, &url).await.error.unwrap();
     assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
     assert!(forbidden.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn another_protocols_port_of_a_public_address_is_not_called() {
+async fn a_bad_port_of_a_public_address_is_refused() {
     let outbound = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[[93, 184, 216, 34]]), SHORT, 8).unwrap();
     let error = post(&outbound, "https://hook.test:25/").await.error.unwrap();
     assert!(error.contains("93.184.216.34 is a public address, and port 25 is another protocol's"), "{error}");
@@ -134,10 +134,10 @@ async fn another_protocols_port_of_a_public_address_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_never_ends_costs_the_time_out_and_is_named() {
+async fn a_lookup_that_never_ends_times_out_with_a_dns_error() {
     struct Silent;
     impl Resolver for Silent {
-        fn resolve(&self, _: &str) -> Resolving {
+        fn resolve(&self, _: &str) -> ResolveFuture {
             Box::pin(pending())
         }
     }

@@ -1,11 +1,12 @@
-//! The verdict on any IPv6 address beside one that is written down plainly here, and one reading of every URL.
+//! Compares the guard's decision on IPv6 addresses with an independent oracle, and the URL parsers with each other.
 
 use proptest::prelude::*;
 use reqwest::Url;
 
 use super::*;
 
-/// Whether an IPv6 address is public: what RFC 4291 gave out, less what RFC 6890 took back, by its 16-bit groups.
+/// Returns whether an IPv6 address is public, by its 16-bit groups: in the global unicast range of RFC 4291 and not a
+/// special-purpose address of RFC 6890.
 fn is_public(ip: Ipv6Addr) -> bool {
     let [a, b, c, d, e, f, g, h] = ip.segments();
     let v4 = |high: u16, low: u16| !is_forbidden(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
@@ -22,7 +23,7 @@ fn is_public(ip: Ipv6Addr) -> bool {
     !unfit
 }
 
-/// Addresses close to where a rule begins: uniform ones would nearly all be outside of 2000::/3.
+/// Generates addresses near the boundaries of the rules: uniform ones would nearly all be outside 2000::/3.
 fn any_v6() -> impl Strategy<Value = Ipv6Addr> {
     let heads: [&[u16]; 20] = [
         &[],
@@ -62,7 +63,7 @@ fn any_v6() -> impl Strategy<Value = Ipv6Addr> {
     )
 }
 
-/// An IPv6 address as text may write it.
+/// Returns the textual forms of an IPv6 address.
 fn spelt(ip: Ipv6Addr) -> [String; 5] {
     let groups = ip.segments().map(|group| format!("{group:04x}")).join(":");
     let short = ip.segments().map(|group| format!("{group:X}")).join(":");
@@ -87,26 +88,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn an_ipv6_address_is_judged_as_the_oracle_says_in_any_spelling(ip in any_v6()) {
+    fn the_guard_and_the_oracle_agree_on_any_spelling_of_an_ipv6_address(ip in any_v6()) {
         for host in spelt(ip) {
-            let judged = strict().parse_target(&format!("https://[{host}]/"));
-            prop_assert_eq!(judged.is_ok(), is_public(ip), "{}: {:?}", host, judged);
+            let parsed = strict().parse_target(&format!("https://[{host}]/"));
+            prop_assert_eq!(parsed.is_ok(), is_public(ip), "{}: {:?}", host, parsed);
         }
-        prop_assert_eq!(strict().verdict(HTTPS, ip.into()).is_ok(), is_public(ip));
+        prop_assert_eq!(strict().check_address(HTTPS, ip.into()).is_ok(), is_public(ip));
     }
 
     #[test]
-    fn every_reader_of_a_url_sees_the_same_host_and_port(url in any_url()) {
+    fn every_url_parser_finds_the_same_host_and_port(url in any_url()) {
         let Ok(target) = Target::parse(&url) else { return Ok(()) };
-        // What is shown and stored is read again as the same target.
+        // The stored and displayed text parses to the same target.
         let text = target.to_string();
         prop_assert_eq!(Target::parse(&text), Ok(target.clone()));
         let (dialled, shown): (http::Uri, Url) = (text.parse().unwrap(), text.parse().unwrap());
         prop_assert_eq!((dialled.host(), shown.host_str()), (Some(target.host()), Some(target.host())));
-        let default = if target.way().scheme == Scheme::Https { 443 } else { 80 };
-        prop_assert_eq!(dialled.port_u16().unwrap_or(default), target.way().port);
-        prop_assert_eq!(shown.port_or_known_default(), Some(target.way().port));
-        // Whatever the system would read as an address was judged as one.
+        let default = if target.transport().scheme == Scheme::Https { 443 } else { 80 };
+        prop_assert_eq!(dialled.port_u16().unwrap_or(default), target.transport().port);
+        prop_assert_eq!(shown.port_or_known_default(), Some(target.transport().port));
+        // A host that the system would parse as an address is a literal for the guard too.
         let bare = target.host().trim_start_matches('[').trim_end_matches(']');
         prop_assert_eq!(bare.parse::<IpAddr>().ok(), target.literal());
         prop_assert!(target.literal().is_some() || !bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));

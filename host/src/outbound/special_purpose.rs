@@ -1,11 +1,12 @@
-//! Which addresses are not public: the IANA special-purpose address registries (RFC 6890 and its updates).
+//! The special-purpose addresses, which are not public: the IANA special-purpose address registries (RFC 6890 and its
+//! updates).
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// More specific ranges come first: the first that matches names the class.
+/// The IPv4 ranges. The more specific ones come first: the first match names the class.
 const V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "an unspecified (this network) address"),
     (v4(10, 0, 0, 0, 8), "a private address"),
@@ -25,7 +26,7 @@ const V4: &[(Ipv4Net, &str)] = &[
     (v4(240, 0, 0, 0, 4), "a reserved address"),
 ];
 
-/// As [`V4`]. What is in none of these and outside of [`GLOBAL_UNICAST`] is not public either.
+/// The IPv6 ranges, as [`V4`]. An address outside these and outside [`GLOBAL_UNICAST`] is not public either.
 const V6: &[(Ipv6Net, &str)] = &[
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), "the unspecified address"),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), "a loopback address"),
@@ -41,9 +42,10 @@ const V6: &[(Ipv6Net, &str)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "a multicast address"),
 ];
 
-/// All that IANA has given out as public (RFC 4291 §2.4).
+/// The range from which IANA allocates public addresses (RFC 4291 §2.4).
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-/// The well-known NAT64 prefix (RFC 6052 §2.1): what a network without IPv4 makes of a name with IPv4 addresses only.
+/// The well-known NAT64 prefix (RFC 6052 §2.1): DNS64 in a network without IPv4 synthesises such addresses for a name
+/// that has IPv4 addresses only.
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 /// 6to4 (RFC 3056 §2).
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
@@ -56,10 +58,10 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], len: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), len)
 }
 
-/// What kind of non-public address this is, with its article; `None` for a public one.
-/// An IPv4-mapped address is judged as the IPv4 address, a 6to4 or NAT64 one by the IPv4 address inside it, an ISATAP
-/// one by both.
-pub(super) fn class(ip: IpAddr) -> Option<Cow<'static, str>> {
+/// Returns the class of a non-public address, with its article, and `None` for a public one.
+/// An IPv4-mapped address counts as the IPv4 address, a 6to4 or NAT64 one as its embedded IPv4 address; an ISATAP one
+/// is public only if both its prefix and its embedded IPv4 address are.
+pub(super) fn class_of(ip: IpAddr) -> Option<Cow<'static, str>> {
     let way_to = |inner| class_v4(inner).map(|class| Cow::Owned(format!("a way to {inner}, {class}")));
     match ip.to_canonical() {
         IpAddr::V4(ip) => class_v4(ip).map(Cow::Borrowed),
@@ -79,10 +81,10 @@ fn class_v4(ip: Ipv4Addr) -> Option<&'static str> {
 
 fn class_v6(ip: Ipv6Addr) -> Option<&'static str> {
     let named = V6.iter().find(|(net, _)| net.contains(&ip)).map(|(_, class)| *class);
-    named.or_else(|| (!GLOBAL_UNICAST.contains(&ip)).then_some("an address outside of the public range 2000::/3"))
+    named.or_else(|| (!GLOBAL_UNICAST.contains(&ip)).then_some("an address outside the public range 2000::/3"))
 }
 
-/// The IPv4 address to which a translator or a tunnel takes packets for `ip`.
+/// Returns the IPv4 address to which a NAT64 translator or a 6to4 tunnel forwards packets for `ip`.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, _, a, b, c, d, .., w, x, y, z] = ip.octets();
     if NAT64.contains(&ip) {
@@ -94,7 +96,8 @@ fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The IPv4 address to which an ISATAP router takes packets for `ip` (RFC 5214 §6.1): the interface identifier tells.
+/// Returns the IPv4 address to which an ISATAP router forwards packets for `ip` (RFC 5214 §6.1): it is part of the
+/// interface identifier.
 fn isatap(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [_, _, _, _, 0 | 0x200, 0x5efe, high, low] = ip.segments() else { return None };
     Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
@@ -105,11 +108,11 @@ mod tests {
     use super::*;
 
     fn class_of(ip: &str) -> Option<String> {
-        class(ip.parse().unwrap()).map(Cow::into_owned)
+        super::class_of(ip.parse().unwrap()).map(Cow::into_owned)
     }
 
     #[test]
-    fn the_first_and_last_address_of_each_range_is_special_and_their_neighbours_are_not() {
+    fn each_range_is_special_purpose_from_its_first_to_its_last_address() {
         let ranges = [
             ("9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"),
             ("100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0"),
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_outside_of_2000_3_is_special() {
+    fn every_ipv6_address_outside_2000_3_is_special_purpose() {
         for ip in ["::", "::1", "::7f00:1", "::8.8.8.8", "64:ff9b:1::808:808", "100::1", "100:0:0:1::1", "1fff::1"] {
             assert!(class_of(ip).is_some(), "{ip}");
         }
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_inside_an_ipv6_address_decides() {
+    fn an_embedded_ipv4_address_decides() {
         assert_eq!(class_of("::ffff:127.0.0.1").as_deref(), Some("a loopback address"));
         assert_eq!(class_of("64:ff9b::10.0.0.1").as_deref(), Some("a way to 10.0.0.1, a private address"));
         assert_eq!(class_of("2002:7f00:1::").as_deref(), Some("a way to 127.0.0.1, a loopback address"));
