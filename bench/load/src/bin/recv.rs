@@ -1,8 +1,7 @@
-//! `recv`: a subscriber that counts what arrives.
+//! `recv`: a subscriber that counts the deliveries it receives.
 //!
-//! Every POST is answered at once (or after `--delay-ms`) and, when its body carries a
-//! mark of the current run, recorded: arrival time, latency, duplicates. The number
-//! ending the path (`/hook/7`) tells subscriptions apart.
+//! It answers every POST at once (or after `--delay-ms`). If the body carries a mark of the current run, it records the
+//! arrival time, the latency and duplicates. The number at the end of the path (`/hook/7`) identifies the subscription.
 //!
 //!   POST /_reset?run=R   forget everything, count run R from now on
 //!   GET  /_stats         the counts so far, as JSON
@@ -10,22 +9,22 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use posthaste_load::hist::Hist;
-use posthaste_load::mark::Mark;
-use posthaste_load::now_ns;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use posthaste_load::histogram::Histogram;
+use posthaste_load::mark::Mark;
+use posthaste_load::now_ns;
 use serde_json::json;
 
-#[derive(Parser, Clone)]
+#[derive(Parser)]
 struct Args {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:9700")]
@@ -34,10 +33,9 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
     /// Status of the answers.
-    #[arg(long, default_value_t = 200)]
-    status: u16,
-    /// Answer every n-th delivery with 503 instead (0: never). Such deliveries are counted
-    /// as refused and nowhere else.
+    #[arg(long, default_value = "200")]
+    status: StatusCode,
+    /// Answer every n-th delivery with 503 instead (0: never). Such deliveries are counted only as refused.
     #[arg(long, default_value_t = 0)]
     fail_every: u64,
     /// Close the connection after every answer.
@@ -45,8 +43,9 @@ struct Args {
     no_keep_alive: bool,
 }
 
+/// The counts of one run.
 #[derive(Default)]
-struct Seen {
+struct Counts {
     run: u64,
     posts: u64,
     unmarked: u64,
@@ -58,24 +57,53 @@ struct Seen {
     connections: u64,
     first_ns: u64,
     last_ns: u64,
-    latency: Hist,
-    bits: HashMap<u64, Vec<u64>>,
+    latency: Histogram,
+    /// A bit for each event that arrived, by subscription.
+    arrived: HashMap<u64, Vec<u64>>,
 }
 
-impl Seen {
-    /// True when this (subscription, event) pair is new.
-    fn note(&mut self, sub: u64, seq: u64) -> bool {
-        let words = self.bits.entry(sub).or_default();
+impl Counts {
+    /// Counts one POST; returns false if it is to be refused.
+    fn record(&mut self, subscription: u64, body: &[u8], fail_every: u64) -> bool {
+        let now = now_ns();
+        self.posts += 1;
+        self.bytes += body.len() as u64;
+        if fail_every > 0 && self.posts.is_multiple_of(fail_every) {
+            self.refused += 1;
+            return false;
+        }
+        match Mark::find(body) {
+            None => self.unmarked += 1,
+            Some(mark) if mark.run != self.run => self.other_run += 1,
+            Some(mark) => {
+                if self.first_ns == 0 {
+                    self.first_ns = now;
+                }
+                if self.is_first_arrival(subscription, mark.seq) {
+                    self.unique += 1;
+                    self.last_ns = now;
+                    self.latency.record(now.saturating_sub(mark.sent_ns));
+                } else {
+                    self.duplicates += 1;
+                }
+            }
+        }
+        true
+    }
+
+    fn is_first_arrival(&mut self, subscription: u64, seq: u64) -> bool {
+        let words = self.arrived.entry(subscription).or_default();
         let (word, bit) = ((seq / 64) as usize, 1u64 << (seq % 64));
         if words.len() <= word {
             words.resize(word + 1024, 0);
         }
-        let fresh = words[word] & bit == 0;
-        words[word] |= bit;
-        fresh
+        let Some(word) = words.get_mut(word) else { return false };
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn to_json(&self) -> serde_json::Value {
         json!({
             "pid": std::process::id(),
             "run": self.run,
@@ -94,111 +122,75 @@ impl Seen {
     }
 }
 
-fn reply(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut r = Response::new(Full::new(body.into()));
-    *r.status_mut() = status;
-    r
-}
-
-async fn handle(
-    req: Request<Incoming>,
-    seen: Arc<Mutex<Seen>>,
+struct Receiver {
     args: Args,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = req.uri().path();
-    if req.method() == Method::GET && path == "/_stats" {
-        return Ok(reply(
-            StatusCode::OK,
-            seen.lock().unwrap().json().to_string(),
-        ));
-    }
-    if req.method() == Method::POST && path == "/_reset" {
-        let run = req
-            .uri()
-            .query()
-            .and_then(|q| q.strip_prefix("run="))
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(0);
-        *seen.lock().unwrap() = Seen {
-            run,
-            ..Seen::default()
-        };
-        return Ok(reply(StatusCode::OK, "ok"));
-    }
-    let sub = path
-        .rsplit('/')
-        .next()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(0);
-    let Ok(body) = req.into_body().collect().await else {
-        return Ok(reply(StatusCode::BAD_REQUEST, ""));
-    };
-    let body = body.to_bytes();
-    let now = now_ns();
-    let refuse = {
-        let mut s = seen.lock().unwrap();
-        s.posts += 1;
-        s.bytes += body.len() as u64;
-        if args.fail_every > 0 && s.posts.is_multiple_of(args.fail_every) {
-            s.refused += 1;
-            true
-        } else {
-            match Mark::find(&body) {
-                None => s.unmarked += 1,
-                Some(m) if m.run != s.run => s.other_run += 1,
-                Some(m) => {
-                    if s.first_ns == 0 {
-                        s.first_ns = now;
-                    }
-                    if s.note(sub, m.seq) {
-                        s.unique += 1;
-                        s.last_ns = now;
-                        s.latency.record(now.saturating_sub(m.sent_ns));
-                    } else {
-                        s.duplicates += 1;
-                    }
-                }
-            }
-            false
-        }
-    };
-    if args.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(args.delay_ms)).await;
-    }
-    let status = if refuse {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::from_u16(args.status).unwrap_or(StatusCode::OK)
-    };
-    Ok(reply(status, ""))
+    counts: Mutex<Counts>,
 }
 
-// One thread: the receiver should cost little and leave the other cores to the server under test.
+impl Receiver {
+    /// A panic while counting leaves counts that are still worth reading.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let path = request.uri().path();
+        if request.method() == Method::GET && path == "/_stats" {
+            return Ok(response(StatusCode::OK, self.counts().to_json().to_string()));
+        }
+        if request.method() == Method::POST && path == "/_reset" {
+            let run = request.uri().query().and_then(|query| query.strip_prefix("run="));
+            let run = run.and_then(|run| run.parse().ok()).unwrap_or(0);
+            *self.counts() = Counts { run, ..Counts::default() };
+            return Ok(response(StatusCode::OK, "ok"));
+        }
+        let subscription = path.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let Ok(body) = request.into_body().collect().await else {
+            return Ok(response(StatusCode::BAD_REQUEST, ""));
+        };
+        let accepted = self.counts().record(subscription, &body.to_bytes(), self.args.fail_every);
+        if self.args.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.args.delay_ms)).await;
+        }
+        Ok(response(if accepted { self.args.status } else { StatusCode::SERVICE_UNAVAILABLE }, ""))
+    }
+}
+
+fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+// One thread, so that the receiver leaves the other cores to the server.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let args = Args::parse();
-    let seen = Arc::new(Mutex::new(Seen::default()));
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
     eprintln!("recv: pid {} on {}", std::process::id(), args.listen);
+    let receiver = Arc::new(Receiver { args, counts: Mutex::default() });
     loop {
         let (stream, _) = match listener.accept().await {
-            Ok(pair) => pair,
-            Err(e) => {
-                eprintln!("recv: accept: {e}");
+            Ok(accepted) => accepted,
+            Err(error) => {
+                eprintln!("recv: accept: {error}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             }
         };
         let _ = stream.set_nodelay(true);
-        seen.lock().unwrap().connections += 1;
-        let (seen, args) = (seen.clone(), args.clone());
+        receiver.counts().connections += 1;
+        let receiver = receiver.clone();
         tokio::spawn(async move {
-            let keep = !args.no_keep_alive;
-            let service = service_fn(move |req| handle(req, seen.clone(), args.clone()));
-            // A client that hangs up mid-request is no fault of the receiver.
+            let keep_alive = !receiver.args.no_keep_alive;
+            let service = service_fn(move |request| {
+                let receiver = receiver.clone();
+                async move { receiver.handle(request).await }
+            });
+            // The client may hang up during a request; that is not an error of the receiver.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .keep_alive(keep)
+                .keep_alive(keep_alive)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });
