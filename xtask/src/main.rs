@@ -17,7 +17,7 @@ The project's own commands.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  bench DIR    Build for release and measure with the load generator in DIR, see bench/README.md
+  bench        Build Posthaste and the load generator for release and measure, see bench/README.md
   demo [ARGS]  Build, and run `posthaste demo`; `--once` ends after the story
   plugins      Build the plugins into plugins/dist, which is committed and embedded in the binary
   test [ARGS]  Check, build and test everything, the plugins from source too, and the suite on both databases;
@@ -38,12 +38,12 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        (Some("bench"), _) => bench(&root, &rest),
+        (Some("bench"), true) => bench(&root),
         (Some("demo"), _) => demo(&root, &rest),
         (Some("plugins"), true) => plugins::build_dist(&root),
         (Some("test"), _) => test::test(&root, &rest),
         (Some("tidy"), true) => tidy::tidy(&root),
-        (Some("plugins" | "tidy"), false) => return usage("this command takes no arguments"),
+        (Some("bench" | "plugins" | "tidy"), false) => return usage("this command takes no arguments"),
         (Some(unknown), _) => return usage(&format!("there is no command `{unknown}`")),
         (None, _) => return usage("a command is missing"),
     };
@@ -66,12 +66,14 @@ fn demo(root: &Path, arguments: &[String]) -> Result<(), Failure> {
     process::replace(&process::posthaste()?, root, "demo", arguments)
 }
 
-fn bench(root: &Path, arguments: &[String]) -> Result<(), Failure> {
+fn bench(root: &Path) -> Result<(), Failure> {
     process::run("cargo build", process::cargo(root).args(["build", "--release", "--workspace", "--locked"]))?;
+    let load = ["build", "--release", "--locked", "--manifest-path", "bench/load/Cargo.toml", "--target-dir", "bench/load/target"];
+    process::run("cargo build of bench/load", process::cargo(root).args(load))?;
     let folder = process::target_dir()?.join("release");
     process::run("posthaste-bench", Command::new(folder.join("posthaste-bench")).current_dir(root))?;
     let mut side_by_side = Command::new(root.join("bench/side-by-side"));
-    side_by_side.args(arguments).env("POSTHASTE_BIN", folder.join("posthaste")).current_dir(root);
+    side_by_side.env("POSTHASTE_BIN", folder.join("posthaste")).current_dir(root);
     process::run("bench/side-by-side", &mut side_by_side)
 }
 
