@@ -33,7 +33,7 @@ async fn trickle(mut stream: TcpStream, bytes: impl Iterator<Item = u8>) {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_costs_the_time_out() {
+async fn missing_response_ends_at_the_time_out() {
     let host = impatient().await;
     let silent = Raw::first(async |stream| {
         let _open = say(stream, b"").await;
@@ -53,7 +53,7 @@ async fn an_answer_that_does_not_come_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_takes_no_body_costs_the_time_out() {
+async fn receiver_that_reads_no_body_ends_at_the_time_out() {
     let host = impatient().await;
     let stuffed = Raw::first(async |stream| {
         let _open = stream;
@@ -65,7 +65,7 @@ async fn a_receiver_that_takes_no_body_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn the_status_decides_whatever_becomes_of_the_body() {
+async fn status_decides_even_if_the_body_breaks_off() {
     let host = impatient().await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\nabc";
     let stalls = Raw::start(|_, stream| async {
@@ -89,7 +89,7 @@ async fn the_status_decides_whatever_becomes_of_the_body() {
 }
 
 #[tokio::test]
-async fn sixteen_kib_of_an_endless_body_are_kept() {
+async fn endless_response_body_is_kept_up_to_16_kib() {
     let host = Host::start().await;
     let endless = Raw::start(|_, stream| async {
         let mut stream = say(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
@@ -101,7 +101,7 @@ async fn sixteen_kib_of_an_endless_body_are_kept() {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_too_early_is_told_from_one_that_is_reset() {
+async fn closed_and_reset_connections_have_different_errors() {
     let host = Host::start().await;
     let closes = Raw::first(async |stream| drop(say(stream, b"").await)).await;
     let closes_in_head = Raw::first(async |stream| drop(say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await)).await;
@@ -122,7 +122,7 @@ async fn a_connection_that_ends_too_early_is_told_from_one_that_is_reset() {
 }
 
 #[tokio::test]
-async fn a_large_body_may_be_cut_off_or_answered_early() {
+async fn receiver_may_cut_off_a_large_body_or_answer_early() {
     let host = Host::start().await;
     let body = json!("x".repeat(250_000));
     let cuts = Raw::first(async |mut stream| {
@@ -143,7 +143,7 @@ async fn a_large_body_may_be_cut_off_or_answered_early() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_named() {
+async fn invalid_response_is_named() {
     let host = Host::start().await;
     let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
     for (text, error) in [
@@ -165,7 +165,7 @@ async fn what_is_no_answer_is_named() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_cut_off() {
+async fn endless_response_head_is_cut_off() {
     let host = Host::start().await;
     let raw = Raw::first(async |stream| {
         let mut stream = say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await;
@@ -175,7 +175,7 @@ async fn a_head_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_success_needs_no_body() {
+async fn success_needs_no_body() {
     let host = Host::start().await;
     for text in ["HTTP/1.1 204 Nothing\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nold", "HTTP/1.1 299 Odd\r\n\r\n"] {
         let raw = Raw::start(move |_, stream| async move { drop(say(stream, text.as_bytes()).await) }).await;
@@ -187,7 +187,7 @@ async fn a_success_needs_no_body() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_made_is_named() {
+async fn refused_connection_is_named() {
     let host = impatient().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -201,7 +201,7 @@ async fn a_connection_that_cannot_be_made_is_named() {
 // How many connections wait before the system ignores further ones is Linux's rule.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_connection_that_is_not_accepted_costs_the_time_out() {
+async fn unaccepted_connection_ends_at_the_time_out() {
     let host = Host::with(&["--attempt-timeout=500ms", "--retry-schedule=20ms,20ms,20ms,20ms,20ms,20ms"]).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -217,7 +217,7 @@ async fn a_connection_that_is_not_accepted_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_named_and_a_mended_url_heals() {
+async fn unresolvable_name_is_named() {
     let host = Host::with(&["--retry-schedule=20ms,1h"]).await;
     host.post("/webhooks", &json!({"type": "t", "target_url": "http://nowhere.invalid/"})).await.expect(201);
     let id = host.publish("t", &json!(1)).await;
@@ -227,7 +227,7 @@ async fn a_name_that_does_not_resolve_is_named_and_a_mended_url_heals() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_that_the_receiver_closed_costs_no_attempt() {
+async fn closed_idle_connection_costs_no_attempt() {
     let host = Host::start().await;
     let raw = Raw::start(|number, mut stream| async move {
         assert!(request(&mut stream).await);
@@ -244,7 +244,7 @@ async fn an_idle_connection_that_the_receiver_closed_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_closed_while_the_request_was_on_its_way_costs_no_attempt() {
+async fn connection_closed_during_a_request_is_retried_within_the_attempt() {
     let host = Host::start().await;
     // The first connection ends with the second request unanswered: what a client sees whose request crosses the end.
     let raw = Raw::start(|number, mut stream| async move {
@@ -265,7 +265,7 @@ async fn a_connection_closed_while_the_request_was_on_its_way_costs_no_attempt()
 }
 
 #[tokio::test]
-async fn a_request_is_sent_again_once_and_no_more() {
+async fn request_on_a_stale_connection_is_repeated_once() {
     let host = Host::start().await;
     let raw = Raw::start(|number, mut stream| async move {
         match number {

@@ -68,7 +68,7 @@ fn churn(client: Client, url: String, event_type: &'static str) -> tokio::task::
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_order_holds_while_other_webhooks_change() {
+async fn batch_order_holds_while_other_webhooks_change() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let types: Vec<_> = (0..100).map(|number| format!("t{number}")).collect();
     for name in &types {
@@ -94,7 +94,7 @@ async fn the_order_holds_while_other_webhooks_change() {
 }
 
 #[tokio::test]
-async fn a_bad_line_fails_alone() {
+async fn bad_line_of_a_batch_fails_alone() {
     let (host, receiver) = (Host::with(&["--max-event-bytes=1000"]).await, Receiver::start().await);
     subscribe(&host, &receiver, "t").await;
     let large = format!(r#"{{"type":"t","data":"{}"}}"#, "x".repeat(999));
@@ -152,7 +152,7 @@ async fn blank_lines_are_skipped() {
 }
 
 #[tokio::test]
-async fn a_thousand_lines_at_most_and_nothing_of_more() {
+async fn batch_over_a_thousand_lines_stores_nothing() {
     let (host, receiver) = subscribed().await;
     let text = batch(&host, numbered(1001, "t")).await.problem(422);
     assert!(text.contains("1000 lines"), "{text}");
@@ -163,7 +163,7 @@ async fn a_thousand_lines_at_most_and_nothing_of_more() {
 }
 
 #[tokio::test]
-async fn the_body_is_bounded_and_its_kind_is_checked() {
+async fn batch_body_is_bounded_and_its_content_type_checked() {
     let (host, _receiver) = subscribed().await;
     batch(&host, vec![b'\n'; 16 * 1024 * 1024 + 1]).await.problem(413);
     batch(&host, vec![b'\n'; 16 * 1024 * 1024]).await.expect(202);
@@ -181,7 +181,7 @@ async fn the_body_is_bounded_and_its_kind_is_checked() {
 }
 
 #[tokio::test]
-async fn large_batches_take_turns() {
+async fn concurrent_large_batches_are_all_accepted() {
     let (host, _receiver) = subscribed().await;
     let body = format!("{}{}", numbered(1, "t"), "\n".repeat(15 * 1024 * 1024));
     let mut tasks = Vec::new();
@@ -195,7 +195,7 @@ async fn large_batches_take_turns() {
 }
 
 #[tokio::test]
-async fn companies_are_those_of_the_lines_the_query_and_the_key() {
+async fn batch_company_comes_from_line_query_or_key() {
     let (host, receiver) = subscribed().await;
     let platform = host.with_key(host.new_key(None, Scopes::all()).await);
     let lines = r#"{"type":"t","data":1}
@@ -220,7 +220,7 @@ async fn companies_are_those_of_the_lines_the_query_and_the_key() {
 }
 
 #[tokio::test]
-async fn the_same_id_twice_is_one_delivery() {
+async fn repeated_id_in_a_batch_makes_one_delivery() {
     let (host, receiver) = subscribed().await;
     let line = r#"{"type":"t","data":"once","id":"same"}"#;
     let answer = batch(&host, format!("{line}\n{line}\n{}", numbered(1, "t"))).await.expect(202);
@@ -237,7 +237,7 @@ async fn the_same_id_twice_is_one_delivery() {
 }
 
 #[tokio::test]
-async fn what_the_database_does_not_take_is_told_line_by_line() {
+async fn database_errors_are_reported_line_by_line() {
     let (host, receiver) = subscribed().await;
     let (refuse, no_more) = match host.home().kind() {
         Kind::Sqlite => (
@@ -268,7 +268,7 @@ async fn what_the_database_does_not_take_is_told_line_by_line() {
 }
 
 #[tokio::test]
-async fn an_error_does_not_repeat_the_whole_line() {
+async fn error_does_not_repeat_a_long_line() {
     let (host, _receiver) = subscribed().await;
     let long = "k".repeat(50_000);
     let lines = [

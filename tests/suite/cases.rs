@@ -65,7 +65,7 @@ pub(crate) async fn hold(sandbox: &Sandbox, name: &str, component: &[u8], cases:
 }
 
 #[tokio::test]
-async fn every_case_of_every_plugin_holds_in_the_sandbox() {
+async fn every_case_of_every_plugin_passes_in_the_sandbox() {
     let sandbox = sandbox();
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
     let mut run = 0;

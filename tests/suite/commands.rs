@@ -9,7 +9,7 @@ fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn check_accepts_and_refuses_what_the_upload_does() {
+async fn plugin_check_agrees_with_the_upload() {
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
     let (status, said, error) = Process::run(["plugin", "check", &mask]).await;
@@ -20,7 +20,7 @@ async fn check_accepts_and_refuses_what_the_upload_does() {
 }
 
 #[tokio::test]
-async fn run_shows_one_transform() {
+async fn plugin_run_shows_one_transform() {
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
     let event = file(&folder, "event.json", br#"{"type":"t","data":{"a":1,"b":2.50}}"#);
@@ -37,7 +37,7 @@ async fn run_shows_one_transform() {
 }
 
 #[tokio::test]
-async fn push_uploads_and_reports_a_refusal() {
+async fn plugin_push_uploads_and_reports_a_refusal() {
     let host = Host::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
@@ -56,7 +56,7 @@ async fn push_uploads_and_reports_a_refusal() {
 }
 
 #[tokio::test]
-async fn the_demo_tells_its_story_and_ends_well() {
+async fn demo_runs_to_its_end() {
     let (status, said, error) = Process::run(["demo", "--once"]).await;
     assert_eq!(status, 0, "{said}{error}");
     for part in ["mask", "filter", "envelope", "webhook-signature", "503", "x-factorial-wh-challenge"] {
@@ -65,7 +65,7 @@ async fn the_demo_tells_its_story_and_ends_well() {
 }
 
 #[tokio::test]
-async fn help_explains_every_command() {
+async fn help_covers_every_command() {
     let (status, said, _) = Process::run(["--help"]).await;
     assert_eq!(status, 0);
     for command in ["serve", "demo", "keys", "plugin", "listen"] {

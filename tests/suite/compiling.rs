@@ -21,7 +21,7 @@ async fn subscribe(host: &Host, receiver: &Receiver, plugin: &str, on_error: &st
 }
 
 #[tokio::test]
-async fn a_start_loads_what_was_compiled_and_compiles_nothing() {
+async fn start_loads_cached_code_and_compiles_nothing() {
     let receiver = Receiver::start().await;
     let mut host = Host::start().await;
     host.upload("drop", &guest("drop")).await.expect(201);
@@ -33,7 +33,7 @@ async fn a_start_loads_what_was_compiled_and_compiles_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_compiled_anew_and_never_run() {
+async fn tampered_cache_file_is_recompiled_and_never_run() {
     let receiver = Receiver::start().await;
     let mut host = Host::start().await;
     host.upload("drop", &guest("drop")).await.expect(201);
@@ -53,7 +53,7 @@ async fn a_changed_file_is_compiled_anew_and_never_run() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_compile_keeps_the_event_whatever_on_error_says() {
+async fn failure_to_compile_keeps_the_event_under_every_on_error() {
     for on_error in ["drop", "send_original", "retry"] {
         let receiver = Receiver::start().await;
         let mut host = Host::with(&["--retry-schedule=1h"]).await;
@@ -79,7 +79,7 @@ async fn a_host_that_cannot_compile_keeps_the_event_whatever_on_error_says() {
 }
 
 #[tokio::test]
-async fn the_child_limits_itself_before_it_reads_anything() {
+async fn compiler_process_limits_itself_before_reading_input() {
     let mut child = tokio::process::Command::new(binary());
     child.args(["compile-plugin", "calls"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let child = child.spawn().unwrap();

@@ -14,7 +14,7 @@ fn bodies(receiver: &Receiver) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
+async fn accepted_events_arrive_after_a_kill_and_a_restart() {
     let folder = Home::new().await;
     let receiver = Receiver::start().await;
     // Its answers never end: at the kill some are in flight, some queued in memory.
@@ -47,7 +47,7 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
+async fn termination_finishes_attempts_in_flight_and_exits_with_0() {
     let folder = Home::new().await;
     let receiver = Receiver::start().await;
     let (release, held) = std::sync::mpsc::channel::<()>();

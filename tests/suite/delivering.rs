@@ -14,7 +14,7 @@ async fn subscribed(flags: &[&str]) -> (Host, Receiver) {
 }
 
 #[tokio::test]
-async fn a_failure_is_retried_with_the_same_body_and_id_until_it_succeeds() {
+async fn failed_delivery_is_retried_with_the_same_body_and_id_until_it_succeeds() {
     let (host, receiver) = subscribed(&[]).await;
     receiver.answer(|before, _| match before {
         0 | 1 => (StatusCode::SERVICE_UNAVAILABLE, "come back").into_response(),
@@ -37,7 +37,7 @@ async fn a_failure_is_retried_with_the_same_body_and_id_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn when_the_schedule_is_exhausted_the_delivery_has_failed() {
+async fn delivery_fails_when_its_schedule_is_exhausted() {
     let (host, receiver) = subscribed(&["--retry-schedule=5ms,5ms"]).await;
     receiver.answer(|_, _| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let id = host.publish("t", &json!(1)).await;
@@ -47,7 +47,7 @@ async fn when_the_schedule_is_exhausted_the_delivery_has_failed() {
 }
 
 #[tokio::test]
-async fn a_waiting_delivery_says_when_it_is_tried_next() {
+async fn waiting_delivery_shows_its_next_attempt() {
     let (host, receiver) = subscribed(&["--retry-schedule=1h"]).await;
     receiver.answer(|_, _| StatusCode::BAD_REQUEST.into_response());
     let id = host.publish("t", &json!(1)).await;
@@ -71,7 +71,7 @@ async fn redirects_are_failures_and_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_up_to_16_kib() {
+async fn response_body_is_kept_up_to_16_kib() {
     let (host, receiver) = subscribed(&[]).await;
     receiver.answer(|_, _| "x".repeat(1 << 20).into_response());
     let id = host.publish("t", &json!(1)).await;
@@ -80,7 +80,7 @@ async fn an_answer_is_kept_up_to_16_kib() {
 }
 
 #[tokio::test]
-async fn a_2xx_whose_body_never_ends_is_delivered() {
+async fn success_status_with_endless_body_counts_as_delivered() {
     let (host, receiver) = subscribed(&["--attempt-timeout=300ms"]).await;
     receiver.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));
     let id = host.publish("t", &json!(1)).await;
@@ -102,7 +102,7 @@ impl futures_util::Stream for Endless {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_there_is_a_readable_error() {
+async fn unreachable_receiver_has_a_readable_error() {
     let host = Host::with(&["--retry-schedule=5ms"]).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -115,7 +115,7 @@ async fn a_receiver_that_is_not_there_is_a_readable_error() {
 }
 
 #[tokio::test]
-async fn a_slow_webhook_takes_no_more_than_its_slots_and_does_not_hold_up_a_neighbour() {
+async fn slow_webhook_uses_only_its_slots_and_holds_up_no_neighbour() {
     let (host, slow) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
     let quick = Receiver::start().await;
     slow.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));

@@ -30,7 +30,7 @@ async fn waits(client: &Client, delivery: &str) {
 }
 
 #[tokio::test]
-async fn a_410_ends_its_delivery_and_holds_the_others_until_the_webhook_is_enabled() {
+async fn status_410_fails_its_delivery_and_disables_the_webhook() {
     let (mut host, receiver) = (Host::with(&["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "name": "Payroll"});
@@ -57,7 +57,7 @@ async fn a_410_ends_its_delivery_and_holds_the_others_until_the_webhook_is_enabl
 }
 
 #[tokio::test]
-async fn what_was_in_flight_at_a_410_waits_too_and_comes_at_once_when_the_webhook_is_enabled() {
+async fn attempt_in_flight_at_a_410_waits_until_the_webhook_is_enabled() {
     let (host, receiver) =
         (Host::with(&["--retry-schedule=10h", "--attempt-timeout=20s"]).await, Receiver::start().await);
     receiver.answer(as_asked);
@@ -79,7 +79,7 @@ async fn what_was_in_flight_at_a_410_waits_too_and_comes_at_once_when_the_webhoo
 }
 
 #[tokio::test]
-async fn what_was_in_flight_when_its_webhook_was_removed_is_cancelled() {
+async fn attempt_in_flight_is_cancelled_when_its_webhook_is_removed() {
     let (host, receiver) =
         (Host::with(&["--retry-schedule=10h", "--attempt-timeout=20s"]).await, Receiver::start().await);
     receiver.answer_status(500);
@@ -94,7 +94,7 @@ async fn what_was_in_flight_when_its_webhook_was_removed_is_cancelled() {
 }
 
 #[tokio::test]
-async fn the_company_is_told_and_nobody_else() {
+async fn disabling_publishes_an_operational_event_to_its_company_only() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (told, foreign) = (Receiver::start().await, Receiver::start().await);
     let other = host.company("other").await;
@@ -138,7 +138,7 @@ async fn enabled(host: &Host, id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_webhook_that_only_failed_for_48_hours_is_disabled_across_restarts() {
+async fn webhook_failing_for_48_hours_is_disabled_across_restarts() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
@@ -160,7 +160,7 @@ async fn a_webhook_that_only_failed_for_48_hours_is_disabled_across_restarts() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_seldom_has_an_event_is_disabled_too() {
+async fn failing_webhook_with_rare_events_is_disabled_too() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=20h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
@@ -180,7 +180,7 @@ async fn a_webhook_that_seldom_has_an_event_is_disabled_too() {
 }
 
 #[tokio::test]
-async fn a_single_success_in_48_hours_keeps_a_webhook_enabled() {
+async fn single_success_in_48_hours_keeps_a_webhook_enabled() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
@@ -199,7 +199,7 @@ async fn a_single_success_in_48_hours_keeps_a_webhook_enabled() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_forth_disables_nobody() {
+async fn clock_jump_disables_no_webhook() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
@@ -211,7 +211,7 @@ async fn a_clock_that_is_set_forth_disables_nobody() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_only_fails_counts_and_filtered_events_say_nothing() {
+async fn failing_plugin_disables_its_webhook_and_filtered_events_do_not_count() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h"]).await, Receiver::start().await);
     host.upload("error", &guest("error")).await.expect(201);
@@ -242,7 +242,7 @@ async fn a_plugin_that_only_fails_counts_and_filtered_events_say_nothing() {
 }
 
 #[tokio::test]
-async fn the_hosts_own_failures_disable_nobody() {
+async fn host_errors_disable_no_webhook() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h"]).await, Receiver::start().await);
     host.upload("pass", &guest("pass")).await.expect(201);

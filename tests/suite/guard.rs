@@ -5,7 +5,7 @@ use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
 
 #[tokio::test]
-async fn odd_urls_are_refused_with_their_reason() {
+async fn unusual_urls_are_refused_with_their_reason() {
     let host = Host::with(&["--allow-target=192.0.2.7"]).await;
     let long_label = format!("https://{}.test/", "a".repeat(64));
     let long_name = format!("https://{}test/", "abcdefgh.".repeat(30));
@@ -49,7 +49,7 @@ async fn odd_urls_are_refused_with_their_reason() {
 }
 
 #[tokio::test]
-async fn another_protocols_port_is_for_allowed_addresses() {
+async fn ports_of_other_protocols_need_an_allowed_address() {
     let host = Host::start().await;
     for url in ["http://127.0.0.1:25/", "https://localhost:6667/", "http://nowhere.invalid:25/"] {
         host.post("/webhooks", &json!({"type": url.replace(' ', ""), "target_url": url})).await.expect(201);
@@ -57,7 +57,7 @@ async fn another_protocols_port_is_for_allowed_addresses() {
 }
 
 #[tokio::test]
-async fn no_proxy_of_the_environment_is_asked() {
+async fn proxy_settings_of_the_environment_are_not_used() {
     let (folder, receiver, proxy) = (Home::new().await, Receiver::start().await, Receiver::start().await);
     let address = proxy.url("");
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -79,7 +79,7 @@ async fn no_proxy_of_the_environment_is_asked() {
 }
 
 #[tokio::test]
-async fn an_answer_leads_nowhere_else() {
+async fn response_headers_lead_to_no_other_address() {
     let (host, receiver, elsewhere) = (Host::start().await, Receiver::start().await, Receiver::start().await);
     let (location, service) = (elsewhere.url("/"), elsewhere.url("").replace("http://", ""));
     receiver.answer(move |_, _| {

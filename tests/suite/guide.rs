@@ -103,7 +103,7 @@ async fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn every_command_of_the_guide_does_what_the_guide_says() {
+async fn every_command_of_the_plugin_guide_works_as_shown() {
     let folder = tempfile::tempdir().unwrap();
     let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plugins.md")).unwrap();
     let (host, receiver) = (free_port().await, free_port().await);

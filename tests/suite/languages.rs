@@ -196,7 +196,7 @@ async fn c_goes_live() {
 }
 
 #[tokio::test]
-async fn every_case_of_every_example_holds_in_the_sandbox() {
+async fn every_case_of_every_example_passes_in_the_sandbox() {
     for lang in Lang::ALL.into_iter().filter(|lang| *lang != Lang::Rust) {
         let cases = Case::load_dir(&example_folder(lang).join("cases")).unwrap();
         assert!(cases.len() >= 3, "{lang:?} has {} cases", cases.len());
@@ -205,7 +205,7 @@ async fn every_case_of_every_example_holds_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn an_example_shares_what_is_no_transform_with_its_scaffold() {
+async fn examples_differ_from_their_scaffold_only_in_the_transform() {
     let own = [
         "README.md",
         "plugin.js",
@@ -234,7 +234,7 @@ async fn an_example_shares_what_is_no_transform_with_its_scaffold() {
 
 /// What `new` refuses, and that it leaves everything as it was.
 #[tokio::test]
-async fn new_overwrites_nothing() {
+async fn plugin_new_overwrites_nothing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("full")).unwrap();
     std::fs::write(folder.path().join("full/note"), "mine").unwrap();
@@ -263,7 +263,7 @@ async fn new_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn a_missing_tool_is_named_with_what_to_do() {
+async fn missing_build_tool_is_named_with_its_remedy() {
     for (lang, part) in [
         (Lang::Js, "`npm` is missing: install Node.js 18 or later"),
         (Lang::Python, "`python3` is missing: install Python 3.10"),

@@ -82,7 +82,7 @@ async fn settled(client: &Client, wanted: &[(&str, f64)]) -> Scrape {
 }
 
 #[tokio::test]
-async fn everyone_may_read_them_and_the_format_is_right() {
+async fn metrics_need_no_credential_and_are_well_formed() {
     let host = Host::start().await;
     let scrape = Scrape::of(&host.client).await;
     assert_eq!(scrape.get(&format!("posthaste_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
@@ -101,7 +101,7 @@ async fn everyone_may_read_them_and_the_format_is_right() {
 }
 
 #[tokio::test]
-async fn events_deliveries_and_attempts_are_counted_by_what_came_of_them() {
+async fn events_deliveries_and_attempts_are_counted_by_outcome() {
     let (host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
     receiver.answer(|_, arrival| match arrival.path.as_str() {
         "/bad" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -150,7 +150,7 @@ async fn events_deliveries_and_attempts_are_counted_by_what_came_of_them() {
 }
 
 #[tokio::test]
-async fn a_replay_and_a_ping_say_nothing_about_waiting() {
+async fn replay_and_ping_do_not_count_as_delivery_latency() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let webhook = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     let id = host.publish("t", &json!(1)).await;
@@ -169,7 +169,7 @@ async fn a_replay_and_a_ping_say_nothing_about_waiting() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_fails_is_told_by_its_name_and_as_the_attempts_result() {
+async fn failing_plugin_is_counted_by_name_and_by_attempt_result() {
     let (host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
     host.upload("trap", &posthaste_tests::guest("trap")).await.expect(201);
     let hook = |policy| json!({"type": "t", "target_url": receiver.url("/"), "plugin": "trap", "on_error": policy});
@@ -213,7 +213,7 @@ async fn refused_events_and_requests_are_counted_and_the_same_id_once() {
 }
 
 #[tokio::test]
-async fn what_waits_is_counted_by_where_it_waits_and_so_is_what_is_cancelled() {
+async fn waiting_and_cancelled_deliveries_are_counted_by_state() {
     let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
     let hook = |name: &str, enabled| json!({"type": name, "target_url": receiver.url("/"), "enabled": enabled});
@@ -242,7 +242,7 @@ async fn what_waits_is_counted_by_where_it_waits_and_so_is_what_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_is_shown_while_it_is() {
+async fn attempts_in_flight_are_shown() {
     // Counting rests for a hundred times what it takes; the attempt is to be under way for longer.
     let (host, receiver) = (Host::with(&["--attempt-timeout=5m"]).await, Receiver::start().await);
     let (open, gate) = tokio::sync::oneshot::channel::<()>();

@@ -54,7 +54,7 @@ fn texts(arrivals: &[Arrival]) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again() {
+async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_backlog() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let receiver = Receiver::start().await;
     let process = Process::serve(&old, &[]).await;
@@ -136,7 +136,7 @@ fn start(from: &str, to: &str) -> Child {
 }
 
 #[tokio::test]
-async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
+async fn killed_migration_resumes_and_detects_differences() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let (from, to) = (old.database(), new.database());
     Process::run(["keys", "create", "--company", "acme", "--database", from]).await;
@@ -179,7 +179,7 @@ async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_not_empty_or_the_same_is_refused() {
+async fn migrate_refuses_missing_non_empty_and_identical_databases() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let error = refused(old.database(), new.database()).await;
     assert!(

@@ -79,7 +79,7 @@ async fn says(node: &Process, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_three_nodes_accept_by_turns_arrives_once() {
+async fn events_published_through_three_nodes_arrive_once() {
     let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
     let publishing = (0..8).map(|caller| cluster.publish("t", 250 * caller..250 * (caller + 1)));
@@ -92,7 +92,7 @@ async fn what_three_nodes_accept_by_turns_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_nodes_had_begun_when_they_were_killed_arrives_from_the_third_in_time() {
+async fn surviving_node_takes_over_the_deliveries_of_two_killed_nodes() {
     let (mut cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
     receiver.hold();
@@ -109,7 +109,7 @@ async fn what_two_nodes_had_begun_when_they_were_killed_arrives_from_the_third_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_accepted_arrives_though_two_nodes_are_killed_and_the_database_crashes() {
+async fn accepted_events_survive_two_killed_nodes_and_a_database_crash() {
     let (mut server, receiver) = (PostgresServer::start(), Receiver::start().await);
     let mut cluster = Cluster::at(Home::on(&server), 3, &FLAGS).await;
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({}))).await;
@@ -149,7 +149,7 @@ async fn what_is_accepted_arrives_though_two_nodes_are_killed_and_the_database_c
 }
 
 #[tokio::test]
-async fn a_node_starts_beside_those_of_a_later_version() {
+async fn node_starts_beside_nodes_of_a_later_version() {
     let home = Home::of(Kind::Postgres).await;
     let node = Process::serve(&home, &FLAGS).await;
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -169,7 +169,7 @@ async fn next_millisecond() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ordered_webhook_published_through_three_nodes_arrives_in_order_one_at_a_time() {
+async fn ordered_webhook_keeps_its_order_over_three_nodes() {
     let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"ordered": true}))).await;
     receiver.hold();
@@ -209,7 +209,7 @@ async fn an_ordered_webhook_published_through_three_nodes_arrives_in_order_one_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn few_slots_and_a_rate_hold_over_three_nodes() {
+async fn few_slots_and_a_rate_limit_hold_over_three_nodes() {
     let (cluster, receiver) = (Cluster::of(3).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 4}))).await;
     receiver.hold();
@@ -235,7 +235,7 @@ async fn few_slots_and_a_rate_hold_over_three_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_slots_are_divided_among_the_nodes() {
+async fn slots_are_divided_among_the_nodes() {
     let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 16}))).await;
     cluster.publish("t", 0..4).await;
@@ -249,7 +249,7 @@ async fn many_slots_are_divided_among_the_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stood_still_cannot_mark_what_another_has_taken_and_goes_on() {
+async fn stopped_node_cannot_overwrite_deliveries_taken_over_and_rejoins() {
     let flags = ["--attempt-timeout=2s", "--node-timeout=4s", "--retry-schedule=1h"];
     let (cluster, receiver) = (Cluster::with(2, &flags).await, Receiver::start().await);
     let [sleeper, other] = &cluster.nodes[..] else { unreachable!() };
@@ -291,7 +291,7 @@ async fn a_node_that_stood_still_cannot_mark_what_another_has_taken_and_goes_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stops_leaves_its_webhooks_and_what_it_holds_to_the_others_at_once() {
+async fn terminated_node_hands_over_its_webhooks_and_deliveries() {
     let (mut cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
     cluster.nodes[0].client.publish("t", &json!(0)).await;
@@ -312,7 +312,7 @@ async fn a_node_that_stops_leaves_its_webhooks_and_what_it_holds_to_the_others_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_changed_on_one_node_is_in_force_on_all() {
+async fn webhook_change_on_one_node_applies_on_all() {
     let flags = ["--attempt-timeout=60s"];
     let (cluster, receiver) = (Cluster::with(2, &flags).await, Receiver::start().await);
     let [one, other] = &cluster.nodes[..] else { unreachable!() };
@@ -352,7 +352,7 @@ async fn what_is_changed_on_one_node_is_in_force_on_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_for_on_one_node_is_sent_by_the_one_that_answers_for_it() {
+async fn retry_requested_on_any_node_is_sent_by_the_owner() {
     let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
     let [owner, other] = &cluster.nodes[..] else { unreachable!() };
     owner.client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;

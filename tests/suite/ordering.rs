@@ -63,7 +63,7 @@ async fn all_delivered(host: &Host, ids: &[String]) {
 }
 
 #[tokio::test]
-async fn each_begins_when_the_one_before_it_has_ended() {
+async fn each_ordered_attempt_begins_after_the_previous_delivery_ends() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
     host.subscribe(&ordered(&receiver)).await;
     receiver.hold();
@@ -80,7 +80,7 @@ async fn each_begins_when_the_one_before_it_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_publish_at_once_arrives_one_at_a_time_in_the_order_of_each() {
+async fn concurrent_publishers_each_keep_their_order() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&ordered(&receiver)).await;
     let mut tasks = Vec::new();
@@ -104,7 +104,7 @@ async fn what_many_publish_at_once_arrives_one_at_a_time_in_the_order_of_each() 
 }
 
 #[tokio::test]
-async fn a_failing_event_blocks_its_own_webhook_and_more_than_memory_holds_stays_in_order() {
+async fn failing_event_blocks_its_ordered_webhook_and_the_spilled_backlog_stays_in_order() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
     let open = gate(&receiver, |number| number == 0);
     let id = host.subscribe(&ordered(&receiver)).await;
@@ -124,7 +124,7 @@ async fn a_failing_event_blocks_its_own_webhook_and_more_than_memory_holds_stays
 }
 
 #[tokio::test]
-async fn a_full_buffer_goes_on_when_the_blocking_event_comes_through_by_itself() {
+async fn full_ordered_queue_goes_on_when_its_blocking_event_succeeds() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     let open = gate(&receiver, |number| number % 1000 == 0);
@@ -146,7 +146,7 @@ async fn a_full_buffer_goes_on_when_the_blocking_event_comes_through_by_itself()
 }
 
 #[tokio::test]
-async fn an_exhausted_event_lets_the_next_one_pass() {
+async fn exhausted_delivery_unblocks_the_next_one() {
     let (host, receiver) = (Host::with(&["--retry-schedule=5ms,5ms"]).await, Receiver::start().await);
     gate(&receiver, |number| number == 1 || number == 3);
     host.subscribe(&ordered(&receiver)).await;
@@ -160,7 +160,7 @@ async fn an_exhausted_event_lets_the_next_one_pass() {
 }
 
 #[tokio::test]
-async fn many_retries_at_short_intervals_never_stall() {
+async fn frequent_retries_never_stall_an_ordered_webhook() {
     let (host, receiver) = (Host::with(&["--retry-schedule=1ms,1ms,1ms,1ms"]).await, Receiver::start().await);
     receiver.answer(|before, _| if before % 3 == 2 { StatusCode::OK } else { StatusCode::BAD_GATEWAY }.into_response());
     host.subscribe(&ordered(&receiver)).await;
@@ -169,7 +169,7 @@ async fn many_retries_at_short_intervals_never_stall() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_the_order() {
+async fn restart_keeps_the_order() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     let open = gate(&receiver, |number| number == 3);
@@ -188,7 +188,7 @@ async fn a_restart_keeps_the_order() {
 }
 
 #[tokio::test]
-async fn order_begins_and_ends_when_the_webhook_is_changed() {
+async fn ordering_can_be_switched_on_and_off() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     let open = gate(&receiver, |number| number < 20);

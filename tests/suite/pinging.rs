@@ -10,7 +10,7 @@ async fn test(client: &Client, id: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
+async fn ping_arrives_signed_and_answers_with_its_attempt() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/hook"), "challenge": "c1", "headers": {"x-a": "1"}});
     let webhook = host.post("/webhooks", &hook).await.expect(201);
@@ -40,7 +40,7 @@ async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
 }
 
 #[tokio::test]
-async fn a_ping_goes_through_the_plugin() {
+async fn ping_runs_the_plugin() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for name in ["replace", "drop", "trap"] {
         host.upload(name, &guest(name)).await.expect(201);
@@ -60,7 +60,7 @@ async fn a_ping_goes_through_the_plugin() {
 }
 
 #[tokio::test]
-async fn a_disabled_webhook_can_be_tried_and_stays_disabled() {
+async fn ping_works_on_a_disabled_webhook_and_leaves_it_disabled() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "enabled": false})).await;
     let waiting = host.publish("t", &json!(1)).await;
@@ -71,7 +71,7 @@ async fn a_disabled_webhook_can_be_tried_and_stays_disabled() {
 }
 
 #[tokio::test]
-async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook() {
+async fn failed_ping_is_reported_not_retried_and_leaves_the_webhook_enabled() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=300ms"]).await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     for status in [500, 404, 410] {
@@ -93,7 +93,7 @@ async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook(
 }
 
 #[tokio::test]
-async fn unknown_ones_and_other_companies_are_not_found() {
+async fn ping_finds_only_webhooks_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     test(&host, "wh_nobody").await.problem(404);
@@ -102,7 +102,7 @@ async fn unknown_ones_and_other_companies_are_not_found() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_bounded_and_one_company_leaves_room_for_others() {
+async fn concurrent_pings_of_one_company_leave_room_for_others() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=25s"]).await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     receiver.hold();

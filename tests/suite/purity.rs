@@ -86,7 +86,7 @@ fn repository(path: &str) -> std::path::PathBuf {
 
 /// Were the clock not faked, the others would prove nothing: an event that says no time is given the host's.
 #[tokio::test]
-async fn the_two_machines_do_differ() {
+async fn fake_machines_have_different_clocks() {
     let [here, there] = on_both(&shipped("envelope"), r#"{"type": "t", "data": 1}"#, "null").await;
     let at = |said: &str| {
         let after = said.lines().find_map(|line| line.strip_prefix("after ")).unwrap();
@@ -167,7 +167,7 @@ async fn tries(lang: Lang, file: &str, refused: &[(&str, &str)]) -> Value {
 const TRAP: &str = "used something that the sandbox does not have (clock, random numbers, files, network, environment)";
 
 #[tokio::test]
-async fn what_rust_sees_is_pure() {
+async fn rust_plugins_are_pure() {
     let refused =
         [("SystemTime", "time not implemented"), ("Instant", "time not implemented"), ("sleep", "can't sleep")];
     let seen = tries(Lang::Rust, "src/lib.rs", &refused).await;
@@ -178,7 +178,7 @@ async fn what_rust_sees_is_pure() {
 }
 
 #[tokio::test]
-async fn what_javascript_sees_is_pure() {
+async fn javascript_plugins_are_pure() {
     let refused = [("Date.now", TRAP), ("new Date", TRAP), ("performance.now", TRAP)];
     let seen = tries(Lang::Js, "plugin.js", &refused).await;
     assert_eq!((&seen["time zone"], &seen["a given date"]), (&json!(0), &json!("Thu Jan 01 1970 00:00:00 GMT+0000")));
@@ -186,7 +186,7 @@ async fn what_javascript_sees_is_pure() {
 }
 
 #[tokio::test]
-async fn what_python_sees_is_pure() {
+async fn python_plugins_are_pure() {
     let refused = [
         "time.time",
         "time.monotonic",

@@ -78,7 +78,7 @@ async fn both_secrets_sign_until_the_overlap_ends() {
 }
 
 #[tokio::test]
-async fn without_an_overlap_the_old_one_stops_at_once() {
+async fn rotation_without_overlap_retires_the_old_secret_at_once() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, first) = subscribed(&host, &receiver).await;
     assert!(fits(&sent(&host, &receiver).await, &first));
@@ -88,7 +88,7 @@ async fn without_an_overlap_the_old_one_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_rotation_keeps_only_the_secret_before_it() {
+async fn second_rotation_keeps_only_the_previous_secret() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, first) = subscribed(&host, &receiver).await;
     let second = secret(&rotate(&host, &id, r#"{"overlap": "1h"}"#).await.expect(200));
@@ -101,7 +101,7 @@ async fn a_second_rotation_keeps_only_the_secret_before_it() {
 }
 
 #[tokio::test]
-async fn overwriting_and_changing_keep_both_secrets() {
+async fn overwriting_and_patching_keep_both_secrets() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, first) = subscribed(&host, &receiver).await;
     let second = secret(&rotate(&host, &id, r#"{"overlap": null}"#).await.expect(200));
@@ -112,7 +112,7 @@ async fn overwriting_and_changing_keep_both_secrets() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_refused_with_the_place() {
+async fn invalid_rotation_is_refused_with_a_pointer() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, first) = subscribed(&host, &receiver).await;
     for (body, status, part) in [

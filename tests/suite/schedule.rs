@@ -42,7 +42,7 @@ async fn failing(schedule: &str) -> (Host, Receiver, Arc<MovedClock>) {
 }
 
 #[tokio::test]
-async fn twenty_attempts_in_two_days_six_of_them_in_five_minutes() {
+async fn default_schedule_makes_twenty_attempts_in_two_days() {
     let schedule = WAITS.map(|seconds| format!("{seconds}s")).join(",");
     let (host, receiver, clock) = failing(&schedule).await;
     let id = host.publish("t", &json!(1)).await;
@@ -65,7 +65,7 @@ async fn twenty_attempts_in_two_days_six_of_them_in_five_minutes() {
 }
 
 #[tokio::test]
-async fn retry_after_is_a_minimum_to_which_jitter_only_adds() {
+async fn retry_after_is_a_minimum_that_jitter_only_extends() {
     let (host, receiver, clock) = failing("100s,100s,100s,100s,100s,100s").await;
     // What the receiver asks for, in seconds or as a date, and the least and the most that is waited, in seconds.
     let cases =

@@ -45,7 +45,7 @@ fn ids(arrivals: &[Arrival]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_type_status_and_time_name_is_sent_again_under_the_same_ids() {
+async fn replay_selects_by_type_status_and_time_and_keeps_ids() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=1ms"]).await, Receiver::start().await);
     for kind in ["a", "b"] {
@@ -92,7 +92,7 @@ async fn what_type_status_and_time_name_is_sent_again_under_the_same_ids() {
 }
 
 #[tokio::test]
-async fn what_fails_again_has_its_whole_schedule_anew() {
+async fn replayed_delivery_has_its_whole_schedule_again() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=2ms,2ms"]).await, Receiver::start().await);
     receiver.answer_status(500);
@@ -112,7 +112,7 @@ async fn what_fails_again_has_its_whole_schedule_anew() {
 }
 
 #[tokio::test]
-async fn what_is_fresh_goes_before_the_rest_of_a_replay() {
+async fn new_event_passes_the_rest_of_a_replay() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--attempt-timeout=25s"]).await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 2});
@@ -133,7 +133,7 @@ async fn what_is_fresh_goes_before_the_rest_of_a_replay() {
 }
 
 #[tokio::test]
-async fn a_replay_survives_a_restart_in_its_middle() {
+async fn replay_continues_after_a_restart() {
     let clock = Arc::new(MovedClock::default());
     let (mut host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
     let hook = |rate: Option<u32>| json!({"type": "t", "target_url": receiver.url("/"), "rate_limit": rate});
@@ -155,7 +155,7 @@ async fn a_replay_survives_a_restart_in_its_middle() {
 }
 
 #[tokio::test]
-async fn a_replay_for_a_disabled_webhook_waits_for_it_and_comes_at_once() {
+async fn replay_for_a_disabled_webhook_is_sent_as_soon_as_it_is_enabled() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
@@ -175,7 +175,7 @@ async fn a_replay_for_a_disabled_webhook_waits_for_it_and_comes_at_once() {
 }
 
 #[tokio::test]
-async fn those_of_removed_webhooks_and_other_companies_stay_as_they_are() {
+async fn replay_skips_removed_webhooks_and_other_companies() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
     let other = host.company("other").await;
@@ -198,7 +198,7 @@ async fn those_of_removed_webhooks_and_other_companies_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn bad_input_is_refused_and_says_where() {
+async fn invalid_replay_is_refused_with_a_pointer() {
     let host = Host::start().await;
     for (body, status, part) in [
         (json!({}), 422, "[/since]"),
@@ -233,7 +233,7 @@ async fn fill(host: &Host, webhook: &str, now_ms: i64) {
 }
 
 #[tokio::test]
-async fn a_company_has_ten_replays_under_way_at_most() {
+async fn company_is_limited_to_ten_replays_in_progress() {
     use posthaste::clock::{Clock, SystemClock};
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
@@ -259,7 +259,7 @@ async fn a_company_has_ten_replays_under_way_at_most() {
 }
 
 #[tokio::test]
-async fn some_that_fail_do_not_hold_up_the_others() {
+async fn failing_replayed_deliveries_do_not_hold_up_the_others() {
     let clock = Arc::new(MovedClock::default());
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;

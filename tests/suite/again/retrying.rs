@@ -18,7 +18,7 @@ fn assert_one_id(receiver: &Receiver) {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_retry_is_attempted_now_and_counted_on() {
+async fn retry_by_hand_attempts_at_once_and_counts_on() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     host.subscribe(&hook(&receiver, "/")).await;
@@ -44,7 +44,7 @@ async fn what_waits_for_its_retry_is_attempted_now_and_counted_on() {
 }
 
 #[tokio::test]
-async fn it_goes_to_the_webhook_as_it_stands() {
+async fn retry_uses_the_current_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("drop", &guest("drop")).await.expect(201);
     host.upload("replace", &guest("replace")).await.expect(201);
@@ -67,7 +67,7 @@ async fn it_goes_to_the_webhook_as_it_stands() {
 }
 
 #[tokio::test]
-async fn of_a_removed_webhook_nothing_is_sent_until_there_is_one_again() {
+async fn delivery_of_a_removed_webhook_is_sent_only_to_its_successor() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     let webhook = host.subscribe(&hook(&receiver, "/")).await;
@@ -86,7 +86,7 @@ async fn of_a_removed_webhook_nothing_is_sent_until_there_is_one_again() {
 }
 
 #[tokio::test]
-async fn while_the_webhook_is_disabled_it_waits() {
+async fn retry_for_a_disabled_webhook_waits() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let webhook = host.subscribe(&hook(&receiver, "/")).await;
     let id = host.publish("t", &json!(1)).await;
@@ -104,7 +104,7 @@ async fn while_the_webhook_is_disabled_it_waits() {
 }
 
 #[tokio::test]
-async fn only_its_company_finds_it() {
+async fn retry_finds_only_deliveries_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let other = host.company("other").await;
     for client in [&host.client, &other] {
@@ -122,7 +122,7 @@ async fn only_its_company_finds_it() {
 }
 
 #[tokio::test]
-async fn two_at_once_make_no_two_attempts_at_once() {
+async fn concurrent_retries_make_one_attempt() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
     host.subscribe(&hook(&receiver, "/")).await;
     let id = host.publish("t", &json!(1)).await;
@@ -138,7 +138,7 @@ async fn two_at_once_make_no_two_attempts_at_once() {
 }
 
 #[tokio::test]
-async fn what_waits_in_memory_comes_before_the_others() {
+async fn retry_moves_a_queued_delivery_to_the_front() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1});
     host.subscribe(&hook).await;

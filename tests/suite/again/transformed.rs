@@ -17,7 +17,7 @@ async fn assert_as_arrived(host: &Host, receiver: &Receiver, id: &str) {
 }
 
 #[tokio::test]
-async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
+async fn transformed_equals_the_body_that_arrived_after_plugin_changes() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for name in ["pass", "replace", "error"] {
         host.upload(name, &guest(name)).await.expect(201);
@@ -68,7 +68,7 @@ async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
 }
 
 #[tokio::test]
-async fn a_filtered_one_is_empty() {
+async fn transformed_of_a_filtered_delivery_is_empty() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("drop", &guest("drop")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -83,7 +83,7 @@ async fn a_filtered_one_is_empty() {
 }
 
 #[tokio::test]
-async fn one_that_waits_shows_what_the_webhook_as_it_stands_would_send() {
+async fn transformed_of_a_waiting_delivery_uses_the_current_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("replace", &guest("replace")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -107,7 +107,7 @@ async fn one_that_waits_shows_what_the_webhook_as_it_stands_would_send() {
 }
 
 #[tokio::test]
-async fn the_last_attempt_that_sent_anything_counts() {
+async fn transformed_shows_the_last_attempt_that_sent_a_body() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     host.upload("replace", &guest("replace")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -128,7 +128,7 @@ async fn the_last_attempt_that_sent_anything_counts() {
 }
 
 #[tokio::test]
-async fn unknown_ones_are_not_found() {
+async fn transformed_finds_only_deliveries_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     let id = host.publish("t", &json!(1)).await;

@@ -51,7 +51,7 @@ async fn trusting(authority: &Authority, home: &Home) -> Process {
 }
 
 #[tokio::test]
-async fn a_certificate_that_does_not_fit_is_named_and_a_mended_one_heals() {
+async fn bad_certificate_is_named_and_a_corrected_one_heals() {
     let (folder, ca) = (Home::new().await, authority("trusted"));
     let process = trusting(&ca, &folder).await;
     let good = signed(&ca, "127.0.0.1", 2999);
@@ -77,7 +77,7 @@ async fn a_certificate_that_does_not_fit_is_named_and_a_mended_one_heals() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_fails_is_named() {
+async fn failed_tls_handshake_is_named() {
     let (folder, ca) = (Home::new().await, authority("trusted"));
     let process = trusting(&ca, &folder).await;
     let good = signed(&ca, "127.0.0.1", 2999);
@@ -120,7 +120,7 @@ async fn a_handshake_that_fails_is_named() {
 }
 
 #[tokio::test]
-async fn a_tls_connection_is_used_again() {
+async fn tls_connection_is_reused() {
     let (folder, ca) = (Home::new().await, authority("trusted"));
     let process = trusting(&ca, &folder).await;
     let (good, requests) = (signed(&ca, "localhost", 2999), Arc::new(AtomicUsize::new(0)));

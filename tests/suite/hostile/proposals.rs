@@ -5,7 +5,7 @@ use posthaste_tests::guest;
 use super::Stage;
 
 #[tokio::test]
-async fn what_is_switched_off_is_refused_in_words() {
+async fn disabled_wasm_proposals_are_refused_by_name() {
     let stage = Stage::set().await;
     for (name, part) in [
         ("threads", "threads must be enabled for shared memories"),

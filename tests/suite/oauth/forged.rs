@@ -45,7 +45,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_forged_token_opens_nothing() {
+async fn forged_token_is_refused() {
     let stage = Stage::set().await;
     let none = json!({});
     for header in [none.clone(), json!({"alg": "ES256", "kid": "k-ec"}), json!({"typ": "application/AT+JWT"})] {
@@ -76,7 +76,7 @@ async fn a_forged_token_opens_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_changed_after_signing_opens_nothing() {
+async fn token_changed_after_signing_is_refused() {
     let stage = Stage::set().await;
     let (token, other) =
         (stage.token(&json!({}), &json!({})), stage.token(&json!({}), &json!({"company_id": "other"})));
@@ -102,7 +102,7 @@ async fn what_was_changed_after_signing_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_claims_are_judged_by_our_clock() {
+async fn token_times_are_checked_against_the_service_clock() {
     let stage = Stage::set().await;
     let at = |seconds: i64| json!(stage.clock.seconds() + seconds);
     assert!(opens(&stage.host, &stage.token(&json!({}), &json!({"exp": at(-59), "nbf": at(60)}))).await);
@@ -131,7 +131,7 @@ async fn the_claims_are_judged_by_our_clock() {
 }
 
 #[tokio::test]
-async fn another_company_stays_hidden() {
+async fn token_of_another_company_finds_nothing() {
     let stage = Stage::set().await;
     let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
     let created = stage.host.post("/webhooks", &hook).await.expect(201);

@@ -41,7 +41,7 @@ async fn tokens_with_unknown_keys_share_one_fetch_in_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_removed_key_is_forgotten_within_minutes_and_kept_while_the_issuer_is_away() {
+async fn removed_issuer_key_is_dropped_after_minutes_but_kept_while_the_issuer_is_down() {
     let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
     publish(&receiver, signer.jwks());
     let host = host(&receiver, &clock).await;
@@ -57,7 +57,7 @@ async fn a_removed_key_is_forgotten_within_minutes_and_kept_while_the_issuer_is_
 }
 
 #[tokio::test]
-async fn a_start_does_not_wait_for_the_issuer() {
+async fn start_does_not_wait_for_the_issuer() {
     let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
     receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
     let host = host(&receiver, &clock).await;
@@ -74,7 +74,7 @@ async fn a_start_does_not_wait_for_the_issuer() {
 }
 
 #[tokio::test]
-async fn both_places_of_the_discovery_document_are_tried() {
+async fn both_discovery_urls_are_tried() {
     let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
     let issuer = receiver.url("/realms/a");
     let document = json!({"issuer": issuer, "jwks_uri": receiver.url("/keys")}).to_string();
@@ -93,7 +93,7 @@ async fn both_places_of_the_discovery_document_are_tried() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_too_large_is_not_taken() {
+async fn oversized_key_set_is_not_accepted() {
     let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
     let mut keys = signer.jwks();
     keys[0]["more"] = json!("x".repeat(1024 * 1024));
@@ -110,7 +110,7 @@ async fn a_set_that_is_too_large_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_file_is_read_again_for_an_unknown_key() {
+async fn jwks_file_is_read_again_for_an_unknown_key() {
     let (old, new, clock) = (Signer::new("old"), Signer::new("new"), Standing::now());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwks.json");
@@ -134,7 +134,7 @@ async fn a_file_is_read_again_for_an_unknown_key() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_wrong_is_said_at_the_start() {
+async fn invalid_oauth_flags_are_explained_at_the_start() {
     let folder = Home::new().await;
     let text = folder.path().join("text");
     std::fs::write(&text, "no keys").unwrap();
@@ -155,7 +155,7 @@ async fn what_is_missing_or_wrong_is_said_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_token_where_none_are_accepted_is_told_so() {
+async fn token_is_refused_with_a_hint_if_no_issuer_is_configured() {
     let (host, signer, clock) = (Host::start().await, Signer::new("k"), Standing::now());
     let answer = host.with_key(signer.sign(&signer.header(), &claims(&clock))).get("/webhooks").await;
     assert!(super::refused(&answer).contains("--oauth-issuer"));

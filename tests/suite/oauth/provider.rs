@@ -61,7 +61,7 @@ impl Provider {
 }
 
 #[tokio::test]
-async fn tokens_of_each_algorithm_open_what_their_scopes_say() {
+async fn tokens_of_each_algorithm_grant_their_scopes() {
     let provider = Provider::start().await;
     let host = Host::with(&[&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"]).await;
     let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
@@ -82,7 +82,7 @@ async fn tokens_of_each_algorithm_open_what_their_scopes_say() {
 }
 
 #[tokio::test]
-async fn keys_that_are_new_to_us_are_fetched_and_removed_ones_are_forgotten() {
+async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
     let (provider, clock) = (Provider::start().await, Standing::now());
     let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
     let host = Host::at(clock.clone(), &flags).await;
@@ -98,7 +98,7 @@ async fn keys_that_are_new_to_us_are_fetched_and_removed_ones_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_or_issuer_is_refused() {
+async fn token_for_another_audience_or_issuer_is_refused() {
     let provider = Provider::start().await;
     let token = provider.token("acme", "ES256", "webhooks").await;
     let (issuer, jwks) = (&provider.issuer, format!("--oauth-jwks={}/jwks", provider.issuer));

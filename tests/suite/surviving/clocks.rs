@@ -36,7 +36,7 @@ fn ms(shown: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_retry_is_not_late_because_the_clock_was_set_back_and_is_shown_by_the_clock_as_it_is() {
+async fn retry_is_not_delayed_by_a_clock_set_back_and_is_shown_in_present_time() {
     let (clock, mut host, receiver) = at(&["--retry-schedule=2s,2s,2s"]).await;
     subscribe(&host, &receiver).await;
     fails(&receiver);
@@ -56,7 +56,7 @@ async fn a_retry_is_not_late_because_the_clock_was_set_back_and_is_shown_by_the_
 }
 
 #[tokio::test]
-async fn a_retry_does_not_wait_for_a_clock_that_was_set_forth() {
+async fn retry_does_not_wait_when_the_clock_is_set_forward() {
     let (clock, host, receiver) = at(&["--retry-schedule=1h"]).await;
     subscribe(&host, &receiver).await;
     fails(&receiver);
@@ -68,7 +68,7 @@ async fn a_retry_does_not_wait_for_a_clock_that_was_set_forth() {
 }
 
 #[tokio::test]
-async fn order_and_identifiers_hold_over_a_restart_with_the_clock_set_back() {
+async fn order_and_ids_survive_a_restart_with_the_clock_set_back() {
     let (clock, mut host, receiver) = at(&["--retry-schedule=1s,1s,1s,1s,1s,1s,1s,1s"]).await;
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "ordered": true});
     host.post("/webhooks", &hook).await.expect(201);
@@ -90,7 +90,7 @@ async fn order_and_identifiers_hold_over_a_restart_with_the_clock_set_back() {
 }
 
 #[tokio::test]
-async fn a_clock_set_a_year_forth_disables_nothing_and_two_days_of_failures_do() {
+async fn clock_jump_of_a_year_disables_no_webhook_but_two_days_of_failures_do() {
     let (clock, host, receiver) = at(&[&format!("--retry-schedule={}", ["20ms"; 100].join(","))]).await;
     subscribe(&host, &receiver).await;
     fails(&receiver);
@@ -111,7 +111,7 @@ async fn a_clock_set_a_year_forth_disables_nothing_and_two_days_of_failures_do()
 }
 
 #[tokio::test]
-async fn a_start_with_a_clock_a_year_ahead_removes_only_what_is_older_than_the_newest_event_allows() {
+async fn start_with_a_clock_a_year_ahead_removes_only_old_deliveries() {
     let (clock, mut host, receiver) = at(&["--retention=30d"]).await;
     subscribe(&host, &receiver).await;
     let recent = host.publish("t", &json!(1)).await;
@@ -131,7 +131,7 @@ async fn a_start_with_a_clock_a_year_ahead_removes_only_what_is_older_than_the_n
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_due_and_not_taken_up_makes_the_service_unready_until_it_is() {
+async fn overdue_delivery_makes_the_service_unready_until_it_is_fetched() {
     let (clock, host, receiver) = at(&["--retry-schedule=10m"]).await;
     subscribe(&host, &receiver).await;
     fails(&receiver);

@@ -72,7 +72,7 @@ async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served(
 }
 
 #[tokio::test]
-async fn callers_do_not_take_the_files_that_deliveries_need() {
+async fn clients_cannot_exhaust_the_open_files_that_deliveries_need() {
     const FILES: usize = 200;
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     let process = Process::serve(&folder, &[]).await;

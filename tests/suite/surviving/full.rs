@@ -75,7 +75,7 @@ async fn accepted_until_refused(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_down() {
+async fn events_accepted_before_the_disk_was_full_are_delivered_and_recorded() {
     if sqlite_only("a full disk") {
         return;
     }
@@ -107,7 +107,7 @@ async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_dow
 }
 
 #[tokio::test]
-async fn filled_and_emptied_again_and_again_nothing_accepted_is_lost() {
+async fn repeatedly_full_disk_loses_no_accepted_event() {
     if sqlite_only("a full disk") {
         return;
     }
@@ -137,7 +137,7 @@ async fn filled_and_emptied_again_and_again_nothing_accepted_is_lost() {
 }
 
 #[tokio::test]
-async fn killed_on_a_full_disk_the_next_process_starts_there_and_delivers() {
+async fn process_killed_on_a_full_disk_restarts_there() {
     if sqlite_only("a full disk") {
         return;
     }

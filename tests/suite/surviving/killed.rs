@@ -42,7 +42,7 @@ async fn publish_on(client: Client, (round, caller): (usize, usize), accepted: m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_twenty_times_under_load_nothing_accepted_is_lost_and_little_is_sent_twice() {
+async fn twenty_kills_under_load_lose_nothing_and_repeat_little() {
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     let mut process = Process::serve(&folder, &[]).await;
     let key = process.client.key.clone();
@@ -83,7 +83,7 @@ async fn publish_surely(base: &watch::Receiver<Client>, event: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ordered_webhook_keeps_its_order_over_failures_and_kills_and_holds_up_no_other() {
+async fn ordered_webhook_keeps_its_order_over_failures_and_kills() {
     const EVENTS: usize = 400;
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     // Every seventh is refused, whichever it is.

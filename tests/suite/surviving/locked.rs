@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{publish, subscribe};
 
 #[tokio::test]
-async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait() {
+async fn locked_database_answers_503_and_deliveries_wait() {
     let (host, receiver) = (Host::with(&["--retry-schedule=1s,1s,1s,1s"]).await, Receiver::start().await);
     subscribe(&host, &receiver).await;
     receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
@@ -42,7 +42,7 @@ async fn while_another_holds_the_database_callers_are_told_and_deliveries_wait()
 }
 
 #[tokio::test]
-async fn callers_are_told_also_when_the_ends_of_many_attempts_wait_to_be_written() {
+async fn callers_are_answered_while_many_completions_wait_for_the_database() {
     let (host, receiver) = (Host::with(&["--attempt-timeout=30s"]).await, Receiver::start().await);
     receiver.hold();
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1000});

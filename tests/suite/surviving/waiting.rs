@@ -65,17 +65,17 @@ async fn waits(webhooks: usize) {
 }
 
 #[tokio::test]
-async fn what_waits_for_one_webhook_is_not_held_in_memory() {
+async fn backlog_of_one_webhook_is_not_held_in_memory() {
     waits(1).await;
 }
 
 #[tokio::test]
-async fn what_waits_for_many_webhooks_is_not_held_in_memory() {
+async fn backlog_of_many_webhooks_is_not_held_in_memory() {
     waits(200).await;
 }
 
 #[tokio::test]
-async fn the_write_ahead_log_is_folded_back_under_load() {
+async fn write_ahead_log_stays_bounded_under_load() {
     if sqlite_only("the write-ahead log") {
         return;
     }
