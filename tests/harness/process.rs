@@ -1,4 +1,4 @@
-//! The real binary as a process of its own.
+//! The real binary as a separate process.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// `posthaste serve` on a port of its own; killed with the test.
+/// `posthaste serve` on a port of its own; killed when dropped.
 pub struct Process {
-    /// Speaks to it with a key of company `acme`.
+    /// A client with a key of company `acme`.
     pub client: Client,
     child: Child,
     database: String,
@@ -29,12 +29,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Runs a command to its end and answers its status, stdout and stderr.
+    /// Runs a command to its end and returns its status, stdout and stderr.
     pub async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> (i32, String, String) {
         Self::run_in(&[], args).await
     }
 
-    /// The same, with these environment variables.
+    /// As above, with these environment variables.
     pub async fn run_in<S: AsRef<OsStr>>(
         environment: &[(&str, &str)],
         args: impl IntoIterator<Item = S>,
@@ -50,7 +50,7 @@ impl Process {
         Self::serve_in(&[], home, flags).await
     }
 
-    /// The same, with these environment variables.
+    /// As above, with these environment variables.
     pub async fn serve_in(environment: &[(&str, &str)], home: &Home, flags: &[&str]) -> Self {
         let key = new_key("acme", home.database()).await;
         let started = Self::start(home, key, |command| {
@@ -59,13 +59,15 @@ impl Process {
         started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
     }
 
-    /// Starts `serve` in `home`, with a key that is there already and what `more` adds to the command. Answers what it
-    /// said where it ended instead.
+    /// Starts `serve` in `home`, with an existing key and the arguments that `more` adds.
+    ///
+    /// # Errors
+    /// The log of the process, if it ended before it listened.
     pub async fn start(home: &Home, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
         Self::start_by(Command::new(binary()), home, key, more).await
     }
 
-    /// The same, where this command starts the binary with the arguments that follow.
+    /// As above; `command` starts the binary with the arguments that are appended.
     pub async fn start_by(
         mut command: Command,
         home: &Home,
@@ -100,22 +102,22 @@ impl Process {
         Ok(Self { client: Client::new(base, key), child, database, said })
     }
 
-    /// The lines of its log so far.
+    /// Returns the lines of its log so far.
     pub fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
 
-    /// A client of another company.
+    /// Returns a client of another company.
     pub async fn company(&self, name: &str) -> Client {
         self.client.with_key(new_key(name, &self.database).await)
     }
 
-    /// The most memory that it has had, in KiB: the `VmHWM` of proc(5).
+    /// Returns its peak resident memory in KiB: `VmHWM` of proc(5).
     pub fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM")
     }
 
-    /// The memory that it has now, in KiB: the `VmRSS` of proc(5).
+    /// Returns its resident memory in KiB: `VmRSS` of proc(5).
     pub fn resident_kib(&self) -> u64 {
         self.status_kib("VmRSS")
     }
@@ -132,14 +134,14 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
-    /// Sends a signal: `STOP` has it stand still, `CONT` go on.
+    /// Sends a signal: `STOP` suspends the process, `CONT` resumes it.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        // The shell's own `kill`: the program of that name is not on every machine.
+        // The shell's built-in `kill`: the program is not on every machine.
         assert!(Command::new("sh").args(["-c", "kill -$0 $1", name, &id]).status().await.unwrap().success());
     }
 
-    /// SIGTERM; answers the exit status.
+    /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(mut self) -> i32 {
         self.signal("TERM").await;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();

@@ -1,5 +1,5 @@
-//! What receivers do to an attempt: each failure has words of its own, costs no more than its time-out, and the next
-//! attempt heals it.
+//! Receiver behaviour during an attempt: each failure has its own error text, takes at most the time-out, and the next
+//! attempt can succeed.
 
 mod raw;
 mod tls;
@@ -21,7 +21,7 @@ async fn impatient() -> Host {
     Host::with(&["--attempt-timeout=500ms"]).await
 }
 
-/// Writes byte by byte, for as long as anyone reads.
+/// Writes byte by byte until the reader closes the connection.
 async fn trickle(mut stream: TcpStream, bytes: impl Iterator<Item = u8>) {
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     for byte in bytes {
@@ -78,7 +78,7 @@ async fn status_decides_even_if_the_body_breaks_off() {
     for (raw, whole) in [(stalls.await, true), (trickles.await, true), (breaks.await, true), (resets.await, false)] {
         let attempts = attempts(&host, &raw.url(), &json!(1)).await;
         assert_eq!((attempts.len(), &attempts[0]["status_code"]), (1, &json!(200)), "{attempts:?}");
-        // A reset discards what was not read yet.
+        // A reset discards bytes that were not read yet.
         assert!(!whole || attempts[0]["response_body"].as_str().unwrap().starts_with("abc"), "{attempts:?}");
     }
     let bad = Raw::first(async |stream| {
@@ -108,12 +108,12 @@ async fn closed_and_reset_connections_have_different_errors() {
     let resets = Raw::first(async |stream| say(stream, b"").await.set_zero_linger().unwrap()).await;
     for (raw, error) in [(&closes, CLOSED), (&closes_in_head, CLOSED), (&resets, RESET)] {
         assert_eq!(first_error(&host, &raw.url()).await, error);
-        // A connection that is new is no stale one: nothing was sent twice within an attempt.
+        // A new connection is never stale: no request was repeated within an attempt.
         assert_eq!(raw.connections(), 2, "{error}");
     }
     let resets_in_head =
         Raw::first(async |stream| say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await.set_zero_linger().unwrap()).await;
-    // Whether the system still hands over what came before the reset is its own affair.
+    // The operating system decides whether bytes before the reset are still delivered.
     let error = first_error(&host, &resets_in_head.url()).await;
     assert!([CLOSED, RESET].contains(&error.as_str()), "{error}");
     let at_once = Raw::first(async |stream| drop(stream)).await;
@@ -135,7 +135,7 @@ async fn receiver_may_cut_off_a_large_body_or_answer_early() {
     let early = Raw::first(async |mut stream| {
         let _ = stream.read(&mut [0; 1024]).await;
         stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
-        // It takes the rest, so that the answer is not lost to a reset.
+        // Reads the rest of the request, so that no reset discards the response.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
@@ -198,7 +198,7 @@ async fn refused_connection_is_named() {
     assert_eq!(failed["attempts"][0]["error"], format!("connection refused by {address}"));
 }
 
-// How many connections wait before the system ignores further ones is Linux's rule.
+// The length of the accept queue before further connections are ignored is specific to Linux.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn unaccepted_connection_ends_at_the_time_out() {
@@ -246,7 +246,7 @@ async fn closed_idle_connection_costs_no_attempt() {
 #[tokio::test]
 async fn connection_closed_during_a_request_is_retried_within_the_attempt() {
     let host = Host::start().await;
-    // The first connection ends with the second request unanswered: what a client sees whose request crosses the end.
+    // The first connection closes with the second request unanswered, as if the request had crossed the close on its way.
     let raw = Raw::start(|number, mut stream| async move {
         let answered = if number == 0 { 1 } else { usize::MAX };
         for _ in 0..answered {

@@ -1,4 +1,4 @@
-//! `POST /events/batch`: one event a line, one result a line.
+//! `POST /events/batch`: one event per line, one result per line.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use posthaste_tests::{Answer, Client, Host, Kind, Receiver, until};
 use serde_json::{Value, json};
 
 const NDJSON: &str = "application/x-ndjson";
-/// Events that [`subscribe`] sends.
+/// Events that [`subscribe`] publishes.
 const SETTLING: usize = 3;
 
 async fn batch(client: &Client, body: impl Into<Vec<u8>>) -> Answer {
     client.call(Method::POST, "/events/batch", &[("content-type", NDJSON)], body).await
 }
 
-/// What has arrived once `count` have, but for what `subscribe` sent.
+/// Waits for `count` arrivals and returns their bodies, without those of `subscribe`.
 async fn arrived(receiver: &Receiver, count: usize) -> Vec<String> {
     receiver.wait_for(SETTLING + count).await.iter().skip(SETTLING).map(|arrival| arrival.text()).collect()
 }
@@ -29,7 +29,7 @@ async fn subscribed() -> (Host, Receiver) {
 async fn subscribe(host: &Host, receiver: &Receiver, event_type: &str) {
     let hook = json!({"type": event_type, "target_url": receiver.url("/"), "max_in_flight": 1});
     host.post("/webhooks", &hook).await.expect(201);
-    // A new lane first looks for what waits in the database, and what comes meanwhile may be overtaken.
+    // A new webhook queue first fetches its backlog; events published meanwhile may be overtaken.
     for _ in 0..SETTLING {
         let id = host.publish(event_type, &json!("settle")).await;
         host.delivery(&id, "delivered").await;
@@ -43,7 +43,7 @@ fn numbered(count: usize, event_type: &str) -> String {
     })
 }
 
-/// The deliveries of a batch of which every line was accepted.
+/// Returns the deliveries of a batch whose lines were all accepted.
 fn deliveries(answer: &Value) -> Vec<String> {
     let results = answer["results"].as_array().unwrap();
     results.iter().map(|result| result["delivery_id"].as_str().unwrap_or_else(|| panic!("{result}")).into()).collect()
@@ -59,7 +59,7 @@ async fn every_line_is_delivered_in_the_order_of_the_lines() {
     assert_eq!(arrived(&receiver, 1000).await, (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
-/// Changes a webhook of its own until it is aborted.
+/// Changes a webhook of its own again and again, until the task is aborted.
 fn churn(client: Client, url: String, event_type: &'static str) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let hook = json!({"type": event_type, "target_url": url});
@@ -76,7 +76,7 @@ async fn batch_order_holds_while_other_webhooks_change() {
         host.post("/webhooks", &hook).await.expect(201);
     }
     for round in 1..=3 {
-        // Nothing is in memory, and what others change meanwhile keeps it from being kept there.
+        // The caches are empty, and the concurrent changes keep them from being filled.
         host.restart().await;
         let others = ["x", "y", "z"].map(|name| churn(host.client.clone(), receiver.url("/"), name));
         let lines = types.iter().flat_map(|name| (0..5).map(move |number| json!({"type": name, "data": number})));
@@ -261,7 +261,7 @@ async fn database_errors_are_reported_line_by_line() {
         (&json!(503), &json!(422))
     );
     host.home().sql(no_more).await;
-    // The writer may still be telling everybody that it failed.
+    // The writer may still be refusing the events of the failed commit.
     until("the database takes it", || async { (batch(&host, lines).await.expect(202)["accepted"] == 1).then_some(()) })
         .await;
     assert_eq!(arrived(&receiver, 1).await, ["1"]);

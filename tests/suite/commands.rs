@@ -1,4 +1,4 @@
-//! The commands that need no server of their own.
+//! Commands that need no server of their own.
 
 use posthaste_tests::{Host, Process, guest, shipped};
 

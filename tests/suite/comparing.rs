@@ -1,4 +1,4 @@
-//! A candidate beside the active version, over past events.
+//! Comparing a candidate with the active version over past events.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;

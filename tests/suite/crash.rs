@@ -1,4 +1,4 @@
-//! Nothing that was answered 202 is lost, whatever happens to the process.
+//! No event that was answered 202 is lost, whatever happens to the process.
 
 use std::collections::HashSet;
 use std::io::Error;
@@ -17,7 +17,7 @@ fn bodies(receiver: &Receiver) -> HashSet<String> {
 async fn accepted_events_arrive_after_a_kill_and_a_restart() {
     let folder = Home::new().await;
     let receiver = Receiver::start().await;
-    // Its answers never end: at the kill some are in flight, some queued in memory.
+    // Its responses never end: at the kill some deliveries are in flight and some queued in memory.
     receiver.answer(|_, _| Response::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, Error>>())));
     let process = Process::serve(&folder, &[]).await;
     let hook = json!({"type": "t", "target_url": receiver.url("/")});
@@ -36,7 +36,7 @@ async fn accepted_events_arrive_after_a_kill_and_a_restart() {
     }
     receiver.wait_for(32).await;
     process.kill().await;
-    // What the next process sends before it is told of the new receiver is refused, and tried again.
+    // Attempts of the next process before the webhook is changed are refused and retried.
     drop(receiver);
     let late = Receiver::start().await;
     let schedule = ["200ms"; 50].join(",");

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Keys: authentication, scopes, companies, and rate-limiting of failed authentication.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
@@ -93,7 +93,7 @@ async fn keys_command_works_beside_a_running_server() {
     let id = list.lines().find(|line| line.contains("events,webhooks:read")).unwrap().split(' ').next().unwrap();
     assert_eq!(keys(&["revoke", id]).await.0, 0);
     let revoked = std::time::Instant::now();
-    until("the key is refused", || async { (client.get("/webhooks").await.status == 401).then_some(()) }).await;
+    until("the revoked key is refused", || async { (client.get("/webhooks").await.status == 401).then_some(()) }).await;
     assert!(revoked.elapsed().as_millis() < 1000, "{:?}", revoked.elapsed());
     let (status, _, error) = keys(&["revoke", "key_nobody"]).await;
     assert!(status == 1 && error.contains("key_nobody"), "{error}");

@@ -1,4 +1,4 @@
-//! Attempts: what is success, what is retried, what is written down.
+//! Attempts: success, retries, and their record.
 
 use std::time::Duration;
 

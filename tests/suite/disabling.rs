@@ -1,4 +1,4 @@
-//! Webhooks that nobody can reach any more: by 410 at once, by failing alone after 48 hours; and back again.
+//! Automatic disabling of webhooks: by a 410 at once, by failures alone after 48 hours; and enabling them again.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const HOUR_MS: i64 = 3_600_000;
 const TOLD: &str = "posthaste.webhook.disabled";
 
-/// Answers with the status that the event's data names.
+/// Answers with the status that is the event's data.
 fn as_asked(_: usize, arrival: &Arrival) -> axum::response::Response {
     let status = arrival.json().as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
     StatusCode::from_u16(status).unwrap().into_response()
@@ -115,7 +115,7 @@ async fn disabling_publishes_an_operational_event_to_its_company_only() {
         (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
     posthaste_tests::verify(&secret, signed, &arrival.body, signed.1.parse().unwrap()).unwrap();
     assert_eq!(other.get("/deliveries").await.expect(200)["data"], json!([]));
-    // One that is disabled itself is not told of it.
+    // A disabled subscriber of the operational event gets no event about itself.
     told.answer_status(410);
     host.subscribe(&body).await;
     host.publish("t", &json!(2)).await;
@@ -124,7 +124,7 @@ async fn disabling_publishes_an_operational_event_to_its_company_only() {
     assert_eq!(notices["data"].as_array().unwrap().len(), 2);
 }
 
-/// Publishes one event, which fails twice, ten hours apart.
+/// Publishes one event that fails twice, ten hours apart.
 async fn fails(host: &Host, clock: &MovedClock, event_type: &str) {
     let id = host.publish(event_type, &json!(500)).await;
     host.delivery_when(&id, "tried", |one| one["attempt_count"] == 1).await;
@@ -153,7 +153,7 @@ async fn webhook_failing_for_48_hours_is_disabled_across_restarts() {
     host.publish("t", &json!(500)).await;
     let reason = disabled(&host, &id).await["disabled_reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("48 hours") && reason.contains("500"), "{reason}");
-    // Enabled again, it has 48 hours again.
+    // Enabling restarts the 48 hours.
     host.patch(&format!("/webhooks/{id}"), &json!({"enabled": true})).await.expect(200);
     fails(&host, &clock, "t").await;
     assert!(enabled(&host, &id).await);
@@ -219,7 +219,7 @@ async fn failing_plugin_disables_its_webhook_and_filtered_events_do_not_count() 
     let hook = |kind: &str, plugin: &str| json!({"type": kind, "target_url": receiver.url("/"), "plugin": plugin});
     let broken = host.subscribe(&hook("broken", "error")).await;
     let filtering = host.subscribe(&hook("filtering", "drop")).await;
-    // Failing at first, then filtering: neither a success nor a failure.
+    // Fails at first and then filters: a filtered event is neither a success nor a failure.
     let mixed = host
         .subscribe(&json!({"type": "mixed", "target_url": receiver.url("/"), "plugin": "std-filter",
         "config": {"drop": [{"field": "/n", "is": 1}]}}))

@@ -1,4 +1,4 @@
-//! Trying a plugin on an event that is given with the call.
+//! Dry runs: a plugin on an event that the call contains.
 
 use posthaste_tests::{Host, Receiver, guest, shipped};
 use serde_json::{Value, json};

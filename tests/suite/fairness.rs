@@ -59,7 +59,7 @@ async fn a_thousand_dead_receivers_with_waiting_events_hold_up_no_live_one() {
     let refusing = Receiver::start().await;
     let refused = refusing.url("/");
     drop(refusing);
-    // Half of them refuse connections, half never answer; a hundred companies, ten webhooks each.
+    // A hundred companies with ten webhooks each; half of the receivers refuse connections, half never answer.
     let mut companies = Vec::new();
     for number in 0..100 {
         companies.push(host.company(&format!("dead-{number}")).await);

@@ -1,4 +1,4 @@
-//! Ways around the address guard that must not be there.
+//! Attempts to bypass the address guard.
 
 use axum::response::IntoResponse;
 use posthaste_tests::{Home, Host, Process, Receiver};
@@ -68,7 +68,7 @@ async fn proxy_settings_of_the_environment_are_not_used() {
     let client = &process.client;
     client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     client.delivery(&client.publish("t", &json!(1)).await, "delivered").await;
-    // By name, which a proxy would resolve, and by TLS, for which it would be asked to CONNECT.
+    // By name, which a proxy would resolve, and over TLS, for which a proxy would get a CONNECT.
     let tls = receiver.url("/").replace("http:", "https:");
     for (event_type, url) in [("n", "http://nowhere.invalid/"), ("s", tls.as_str())] {
         client.post("/webhooks", &json!({"type": event_type, "target_url": url})).await.expect(201);

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the format, and that the figures move with what happens.
+//! `GET /metrics`: the format, and the counters after known events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ impl Scrape {
         Self::parse(&String::from_utf8(answer.bytes).unwrap())
     }
 
-    /// Reads the text format 0.0.4 and takes nothing that a strict reader would not.
+    /// Parses the text format 0.0.4, as strictly as a strict reader.
     fn parse(text: &str) -> Self {
         let (mut scrape, mut helped) = (Self { samples: BTreeMap::new(), types: BTreeMap::new() }, BTreeSet::new());
         assert!(text.ends_with('\n'));
@@ -30,12 +30,12 @@ impl Scrape {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, words) = help.split_once(' ').unwrap();
                 assert!(words.ends_with('.') && !words.ends_with(".."), "{line}");
-                assert!(helped.insert(name.to_owned()), "told twice: {line}");
+                assert!(helped.insert(name.to_owned()), "declared twice: {line}");
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 assert!(helped.contains(name) && ["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-                assert!(scrape.types.insert(name.to_owned(), kind.to_owned()).is_none(), "told twice: {line}");
+                assert!(scrape.types.insert(name.to_owned(), kind.to_owned()).is_none(), "declared twice: {line}");
                 family = name.to_owned();
             } else {
                 let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
@@ -59,7 +59,7 @@ impl Scrape {
     }
 }
 
-/// Checks `{name="value",…}`; no value here has a quote in it.
+/// Checks `{name="value",…}`; no value here contains a quote.
 fn labels(text: &str) {
     let Some(inside) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
         return assert_eq!(text, "");
@@ -72,7 +72,7 @@ fn labels(text: &str) {
     }
 }
 
-/// Waits until every series has its value. What is counted beside the work is so a moment after the work is seen.
+/// Waits until every series has its value: some counters change shortly after the work is visible.
 async fn settled(client: &Client, wanted: &[(&str, f64)]) -> Scrape {
     until(&format!("{wanted:?}"), || async {
         let scrape = Scrape::of(client).await;
@@ -93,7 +93,7 @@ async fn metrics_need_no_credential_and_are_well_formed() {
             assert!(name.ends_with("_seconds"), "{name}");
         }
     }
-    // Each is in the manual.
+    // Each family is in the manual.
     let page = include_str!("../../docs/operations.md");
     for name in scrape.types.keys() {
         assert!(page.contains(&format!("`{name}")), "docs/operations.md does not tell of {name}");

@@ -1,4 +1,4 @@
-//! `posthaste migrate`: from SQLite to PostgreSQL and back, whichever of them the suite runs on.
+//! `posthaste migrate`: from SQLite to PostgreSQL and back, on whichever database the suite runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,7 +24,7 @@ async fn refused(from: &str, to: &str) -> String {
     error
 }
 
-/// What a company sees of itself, but for what waits.
+/// Returns the resources of a company, without waiting deliveries.
 async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
     let mut all = Vec::new();
     for path in ["/webhooks", "/plugins", "/plugins/my-mask", &format!("/deliveries/{delivered}")] {
@@ -34,7 +34,7 @@ async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
     all
 }
 
-/// Starts `serve` on the database of `home` alone and answers why it ended.
+/// Starts `serve` on the database of `home` and returns the reason for which it ended.
 async fn not_served(home: &Home) -> String {
     match Process::start(home, "no key".into(), |_| ()).await {
         Ok(_) => panic!("it serves {}", home.database()),
@@ -65,7 +65,7 @@ async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_back
     process.client.post("/webhooks", &order).await.expect(201);
     let delivered = process.client.publish("t", &json!({"a": "hidden", "n": 0})).await;
     process.client.delivery(&delivered, "delivered").await;
-    // Some are in flight when it is killed, and all the others in its memory.
+    // At the kill some deliveries are in flight and all others in memory.
     receiver.hold();
     for number in 1..=40 {
         process.client.publish("t", &json!({"a": "hidden", "n": number})).await;
@@ -105,7 +105,7 @@ async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_back
     back_again(&new, (process, key), &delivered, before).await;
 }
 
-/// From a database of PostgreSQL that a node serves, and then from the same when it has ended.
+/// Migrates back from PostgreSQL: refused while a node serves it, done after the node has stopped.
 async fn back_again(new: &Home, (process, key): (Process, String), delivered: &str, before: Vec<Value>) {
     let back = Home::of(Kind::Sqlite).await;
     let error = refused(new.database(), back.database()).await;
@@ -118,7 +118,7 @@ async fn back_again(new: &Home, (process, key): (Process, String), delivered: &s
     assert_eq!(process.client.get("/deliveries?status=pending").await.expect(200)["data"], json!([]));
 }
 
-/// Stores deliveries that are done.
+/// Stores finished deliveries.
 async fn fill(home: &Home, rows: usize) {
     let fill = format!(
         "WITH RECURSIVE n(i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 9999 + {rows}) \
@@ -141,19 +141,19 @@ async fn killed_migration_resumes_and_detects_differences() {
     let (from, to) = (old.database(), new.database());
     Process::run(["keys", "create", "--company", "acme", "--database", from]).await;
     fill(&old, 2000).await;
-    // An answer with a NUL in it, which no text of PostgreSQL can have.
+    // A response with a NUL, which PostgreSQL text cannot hold.
     let answer = "INSERT INTO attempts VALUES ('dlv_10000', 1, 5, 1, 200, NULL, 'a' || char(0) || 'b', '{}', NULL)";
     old.sql(answer).await;
-    // Makes the tables.
+    // Creates the tables.
     Process::run(["keys", "list", "--database", to]).await;
 
-    // The copy stops at a row that somebody else is about to insert.
+    // The copy blocks at a row that another transaction is inserting.
     let mut somebody = PgConnection::connect(to).await.unwrap();
     let row = "BEGIN; INSERT INTO deliveries SELECT 'acme', 'dlv_11000', 'x', 'x', NULL, 'x', 0, 0, NULL, NULL, 0, 0, NULL, 0, '', ''";
     sqlx::raw_sql(AssertSqlSafe(row)).execute(&mut somebody).await.unwrap();
     let mut copying = start(from, to);
     let copied = || async { new.value::<i64>("SELECT COUNT(*) FROM deliveries").await };
-    until("half of it is copied", || async { (copied().await > 900).then_some(()) }).await;
+    until("half of the rows are copied", || async { (copied().await > 900).then_some(()) }).await;
     copying.kill().unwrap();
     copying.wait().unwrap();
     somebody.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL: what one accepts arrives once, whichever of them dies, and limits hold over all.
+//! Several nodes on one PostgreSQL: accepted events arrive whichever node dies, and limits hold over all nodes.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,7 @@ impl Cluster {
         cluster
     }
 
-    /// Publishes these numbers, each to the next node.
+    /// Publishes these numbers, to one node after the other.
     async fn publish(&self, kind: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
         let mut ids = Vec::new();
         for number in numbers {
@@ -61,19 +61,19 @@ impl Cluster {
     }
 }
 
-/// The numbers that arrived, each once.
+/// Returns the distinct numbers that arrived.
 fn numbers(receiver: &Receiver) -> HashSet<u64> {
     receiver.arrivals().iter().map(|arrival| arrival.json().as_u64().unwrap()).collect()
 }
 
-/// A webhook with these fields besides.
+/// A webhook with these additional fields.
 fn hook(receiver: &Receiver, more: Value) -> Value {
     let mut hook = json!({"type": "t", "target_url": receiver.url("/")});
     hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     hook
 }
 
-/// Waits until a node has logged this, and answers the line.
+/// Waits until a node has logged this text, and returns the line.
 async fn says(node: &Process, text: &str) -> String {
     until(&format!("a node says: {text}"), || async { node.said().into_iter().find(|line| line.contains(text)) }).await
 }
@@ -145,7 +145,7 @@ async fn accepted_events_survive_two_killed_nodes_and_a_database_crash() {
     receiver.open();
     let accepted = accepted.lock().unwrap().clone();
     until("all that was accepted arrives", || async { accepted.is_subset(&numbers(&receiver)).then_some(()) }).await;
-    assert!(refused > 0, "the database was away");
+    assert!(refused > 0, "no event was refused while the database was down");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn node_starts_beside_nodes_of_a_later_version() {
     assert_eq!(beside.unwrap_or_else(|said| panic!("{said}")).client.get("!/readyz").await.status, 200);
 }
 
-/// The order across nodes is that of their clocks, which tell milliseconds.
+/// The order across nodes is that of their clocks, in milliseconds.
 async fn next_millisecond() {
     let before = SystemClock.now_ms();
     until("the next millisecond", || async { (SystemClock.now_ms() > before).then_some(()) }).await;
@@ -182,7 +182,7 @@ async fn ordered_webhook_keeps_its_order_over_three_nodes() {
         receiver.release(1);
     }
     receiver.open();
-    // One node and right after it another, when nothing else is on its way.
+    // Pairs of events through two nodes, while no other delivery is in progress.
     for number in (12..60).step_by(2) {
         for (number, node) in [(number, number / 2 % 3), (number + 1, number / 6 % 3)] {
             next_millisecond().await;
@@ -190,7 +190,7 @@ async fn ordered_webhook_keeps_its_order_over_three_nodes() {
         }
         receiver.wait_for(number + 2).await;
     }
-    // Some fail at first.
+    // Some deliveries fail once.
     let failed = Arc::new(Mutex::new(HashSet::new()));
     receiver.answer(move |_, arrival| {
         let number = arrival.json().as_u64().unwrap();
@@ -253,21 +253,21 @@ async fn stopped_node_cannot_overwrite_deliveries_taken_over_and_rejoins() {
     let flags = ["--attempt-timeout=2s", "--node-timeout=4s", "--retry-schedule=1h"];
     let (cluster, receiver) = (Cluster::with(2, &flags).await, Receiver::start().await);
     let [sleeper, other] = &cluster.nodes[..] else { unreachable!() };
-    // Who stores it is the first to ask for its seat.
+    // The node that stores the webhook is the first to claim its ownership.
     sleeper.client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
-    // It has one delivery in flight, and the answer waits for it when it goes on.
+    // It has one delivery in flight, whose response it reads when it continues.
     receiver.hold();
     let id = sleeper.client.publish("t", &json!(1)).await;
     receiver.wait_for(1).await;
     sleeper.signal("STOP").await;
     receiver.open();
     receiver.answer_status(503);
-    // The other takes it up, fails, and is to try again in an hour.
+    // The other node takes the delivery over, fails, and schedules a retry in an hour.
     let tried = |delivery: &Value| delivery["attempt_count"] == 1;
     let taken = other.client.delivery_when(&id, "taken up", tried).await;
     sleeper.signal("CONT").await;
     says(sleeper, "it goes on as a new one").await;
-    // What it would have written comes before this.
+    // The completion that the sleeper would have written precedes this.
     let later = sleeper.client.publish("t", &json!(2)).await;
     sleeper.client.delivery_when(&later, "tried", tried).await;
     let delivery = other.client.get(&format!("/deliveries/{id}")).await.expect(200);
@@ -278,7 +278,7 @@ async fn stopped_node_cannot_overwrite_deliveries_taken_over_and_rejoins() {
         sleeper.client.post(&format!("/deliveries/{id}/retry"), &Value::Null).await.expect(202);
         other.client.delivery(&id, "delivered").await;
     }
-    // Nor does it believe that it still answers for the webhook.
+    // The sleeper no longer claims to own the webhook.
     let before = receiver.arrivals().len();
     receiver.hold();
     cluster.publish("t", 3..11).await;
@@ -335,12 +335,12 @@ async fn webhook_change_on_one_node_applies_on_all() {
     })
     .await;
     assert!(sent < 60, "{sent}");
-    // Enabled by one: the other sends as well again.
+    // Enabled through one node, it is served by the other again.
     one.client.patch(&path, &json!({"enabled": true})).await.expect(200);
     for id in ids.iter().chain([&waiting]) {
         one.client.delivery(id, "delivered").await;
     }
-    // Removed by one: what waits in the other behind what is in flight is cancelled at once.
+    // Removed through one node: the deliveries queued in the other are cancelled at once.
     receiver.hold();
     let mut ids = Vec::new();
     for number in 100..160 {
@@ -366,7 +366,7 @@ async fn retry_requested_on_any_node_is_sent_by_the_owner() {
     for (asked, id) in (21..).zip(&ids) {
         other.client.post(&format!("/deliveries/{id}/retry"), &Value::Null).await.expect(202);
         receiver.wait_for(asked).await;
-        other.client.delivery_when(id, "delivered anew", |delivery| delivery["attempt_count"] == 2).await;
+        other.client.delivery_when(id, "delivered again", |delivery| delivery["attempt_count"] == 2).await;
     }
     let replay = json!({"since": "2000-01-01T00:00:00Z"});
     assert_eq!(other.client.post("/deliveries/replay", &replay).await.expect(202)["count"], 20);

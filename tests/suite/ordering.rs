@@ -1,4 +1,4 @@
-//! `ordered`: one at a time, in the order of publishing, whatever fails meanwhile.
+//! `ordered`: one delivery at a time, in the order of publishing, whatever fails meanwhile.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn publish_all(client: &Client, numbers: std::ops::Range<usize>) -> Vec<St
     results.iter().map(|one| one["delivery_id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A gate: what the numbers that `fails` names are answered with until it is opened.
+/// Makes the receiver answer 503 to the numbers that `fails` selects, until the returned gate is opened.
 fn gate(receiver: &Receiver, fails: impl Fn(u64) -> bool + Send + Sync + 'static) -> Arc<AtomicBool> {
     let open = Arc::new(AtomicBool::new(false));
     let opened = open.clone();
@@ -40,14 +40,14 @@ fn gate(receiver: &Receiver, fails: impl Fn(u64) -> bool + Send + Sync + 'static
     open
 }
 
-/// The numbers that arrived, without those that came again.
+/// Returns the numbers that arrived, without immediate repetitions.
 fn numbers(arrivals: &[Arrival]) -> Vec<u64> {
     let mut numbers: Vec<_> = arrivals.iter().map(|arrival| arrival.json().as_u64().unwrap()).collect();
     numbers.dedup();
     numbers
 }
 
-/// Whatever is to be sent has the time that events of a neighbour take for all their way.
+/// Lets five events of another webhook take the whole way, during which any other pending delivery would be sent.
 async fn settle(host: &Host) {
     let neighbour = Receiver::start().await;
     host.subscribe(&json!({"type": "settle", "target_url": neighbour.url("/")})).await;
@@ -70,7 +70,7 @@ async fn each_ordered_attempt_begins_after_the_previous_delivery_ends() {
     let ids = publish_all(&host, 0..6).await;
     for (number, id) in ids.iter().enumerate() {
         receiver.wait_for(number + 1).await;
-        // Whatever else were to be sent has had the time of this one's answer.
+        // A delivery sent too early would have arrived by the time of this answer.
         assert_eq!(host.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
         assert_eq!(receiver.arrivals().len(), number + 1);
         receiver.release(1);
@@ -114,7 +114,7 @@ async fn failing_event_blocks_its_ordered_webhook_and_the_spilled_backlog_stays_
     settle(&host).await;
     assert_eq!(numbers(&receiver.arrivals()), [0]);
     open.store(true, Ordering::SeqCst);
-    // What is asked for comes first, and unblocks the others.
+    // The retry by hand is sent first and unblocks the others.
     host.post(&format!("/deliveries/{}/retry", ids[0]), &Value::Null).await.expect(202);
     receiver.wait_for(700).await;
     host.patch(&format!("/webhooks/{id}"), &json!({"name": "changed while it goes on"})).await.expect(200);
@@ -193,7 +193,7 @@ async fn ordering_can_be_switched_on_and_off() {
     let (host, receiver) = (Host::at(clock.clone(), &["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     let open = gate(&receiver, |number| number < 20);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1})).await;
-    // Without order, each is tried, and each waits for a time of its own.
+    // Without ordering, every delivery is attempted, and each has its own retry time.
     let ids = publish_all(&host, 0..20).await;
     for id in &ids {
         host.delivery_when(id, "tried", |one| one["attempt_count"] == 1).await;
@@ -201,7 +201,7 @@ async fn ordering_can_be_switched_on_and_off() {
     host.subscribe(&ordered(&receiver)).await;
     let more = publish_all(&host, 20..30).await;
     open.store(true, Ordering::SeqCst);
-    // Those that are due before the first wait for it.
+    // Deliveries that are due before the first one wait for it.
     let first = host.get(&format!("/deliveries/{}", ids[0])).await.expect(200);
     let due = parse_rfc3339(first["next_attempt_at"].as_str().unwrap()).unwrap();
     clock.pass(due - clock.now_ms() - 5_000);
@@ -212,7 +212,7 @@ async fn ordering_can_be_switched_on_and_off() {
     host.look().await;
     all_delivered(&host, &more).await;
     assert_eq!(numbers(&receiver.arrivals()[20..]), (0..30).collect::<Vec<_>>());
-    // A blocked webhook whose order ends has the others go on at once.
+    // Switching ordering off unblocks the others at once.
     gate(&receiver, |number| number == 100);
     let ids = publish_all(&host, 100..105).await;
     host.delivery_when(&ids[0], "tried", |one| one["attempt_count"] == 1).await;

@@ -93,7 +93,7 @@ async fn max_in_flight_is_reached_and_never_passed_and_a_change_is_in_force_at_o
     for number in 0..40 {
         host.publish("t", &json!(number)).await;
     }
-    // While a neighbour's events go all their way, no further one arrives.
+    // No further event arrives while a neighbour's events take their whole way.
     let settled = async |count: usize| {
         receiver.wait_for(count).await;
         for _ in 0..5 {
@@ -108,7 +108,7 @@ async fn max_in_flight_is_reached_and_never_passed_and_a_change_is_in_force_at_o
     limit(12).await;
     settled(12).await;
     limit(3).await;
-    // Nine of twelve end, and no new one begins.
+    // Nine of twelve attempts end and no new one begins.
     receiver.release(9);
     settled(12).await;
     receiver.release(1);

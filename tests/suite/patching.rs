@@ -1,4 +1,4 @@
-//! `PATCH /webhooks/{id}`: only the fields sent change.
+//! `PATCH /webhooks/{id}`: only the given fields change.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
@@ -9,7 +9,7 @@ async fn patch(client: &Client, id: &str, body: &Value) -> Answer {
     client.call(Method::PATCH, &format!("/webhooks/{id}"), &[], body.to_string()).await
 }
 
-/// A webhook with every field set, and its id.
+/// Creates a webhook with every field set; returns its id and its JSON.
 async fn whole(host: &Host, receiver: &Receiver) -> (String, Value) {
     let body = json!({
         "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "enabled": true,
@@ -229,7 +229,7 @@ async fn enabling_clears_the_disabled_reason() {
     let webhook = patch(&host, &id, &json!({"enabled": true})).await.expect(200);
     assert_eq!((&webhook["enabled"], &webhook["disabled_reason"]), (&json!(true), &Value::Null));
     let since = "SELECT failing_since FROM webhooks";
-    until("it counts from the beginning again", || async {
+    until("the failing streak is reset", || async {
         host.home().value::<Option<i64>>(since).await.is_none().then_some(())
     })
     .await;

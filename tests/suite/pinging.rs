@@ -1,4 +1,4 @@
-//! `POST /webhooks/{id}/test`: one event through the whole path, now.
+//! `POST /webhooks/{id}/test`: one ping through the whole path, at once.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn ping_arrives_signed_and_answers_with_its_attempt() {
         (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
     posthaste_tests::verify(&secret, signed, &arrival.body, signed.1.parse().unwrap()).unwrap();
     assert_eq!(attempt["request_headers"]["webhook-id"], arrival.header("webhook-id"));
-    // It is in the log like any other.
+    // The ping is in the log like any other delivery.
     let page = host.get(&format!("/deliveries?webhook={id}&type=ping&status=delivered")).await.expect(200);
     let listed = &page["data"][0];
     assert_eq!((&listed["event_id"], &listed["attempt_count"]), (&json!(arrival.header("webhook-id")), &json!(1)));
@@ -111,7 +111,7 @@ async fn concurrent_pings_of_one_company_leave_room_for_others() {
         let (client, id) = (host.client.clone(), id.clone());
         tasks.push(tokio::spawn(async move { test(&client, &id).await }));
     }
-    // A neighbour's webhook is tried while all those hang.
+    // Another company's ping succeeds while all of these hang.
     receiver.wait_for(4).await;
     let (other, well) = (host.company("other").await, Receiver::start().await);
     let theirs = other.subscribe(&json!({"type": "t", "target_url": well.url("/")})).await;

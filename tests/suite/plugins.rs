@@ -1,4 +1,4 @@
-//! Plugins through the public contract: upload, use, refuse.
+//! Plugins through the public contract: upload, use, refusal.
 
 use http::Method;
 use posthaste_tests::{Host, Receiver, guest, shipped};

@@ -1,4 +1,4 @@
-//! Every error is a problem (RFC 9457), whatever went wrong.
+//! Every error response is a problem (RFC 9457).
 
 use http::Method;
 use posthaste_tests::{Home, Host, Process, sqlite_only};

@@ -1,4 +1,4 @@
-//! Publishing: what is accepted, what is answered, what arrives.
+//! Publishing: accepted events, answers, and the requests that arrive.
 
 use http::Method;
 use posthaste_tests::{Host, Receiver};
@@ -36,7 +36,7 @@ async fn body_arrives_byte_for_byte() {
 fn json_text() -> impl Strategy<Value = String> {
     let space = "[ \t\n]{0,2}";
     let string = r#"([ !#-\[\]-~éß😀]|\\["\\/bfnrt]|\\u[0-9a-d][0-9a-f]{3}){0,8}"#.prop_map(|inner| {
-        // A lone surrogate is no JSON text.
+        // A lone surrogate is not valid JSON.
         format!("\"{}\"", inner.replace("\\ud", "\\u0"))
     });
     let number = r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,5})?([eE][+-]?[0-9]{1,2})?";
@@ -110,7 +110,7 @@ async fn concurrent_events_with_one_id_make_one_delivery() {
     for round in 0..5 {
         let mut tasks = Vec::new();
         for number in 0..40 {
-            // Which of two different events with one id is first, nobody can say: but it is one.
+            // Either of two different events with one id may come first; only one is stored.
             let event = json!({"type": "t", "data": [round, number], "id": format!("same-{round}")});
             let (client, start) = (host.with_key(host.key.clone()), start.clone());
             tasks.push(tokio::spawn(async move {

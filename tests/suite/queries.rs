@@ -1,4 +1,4 @@
-//! The delivery log as it is looked up and as it grows.
+//! The delivery log: lists, filters, growth and retention.
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn invalid_limits_cursors_and_instants_are_refused() {
         assert!(count(&format!("cursor={cursor}")).await <= 1, "{cursor}");
     }
     assert_eq!((count(&format!("cursor={id}")).await, count("limit=1").await, count("limit=100").await), (0, 1, 1));
-    // `since` is that instant or later, `until` is before it.
+    // `since` includes its instant, `until` does not.
     let [since, until] = ["since", "until"].map(|field| format!("{field}={at}"));
     assert_eq!((count(&since).await, count(&until).await, count(&format!("{since}&{until}")).await), (1, 0, 0));
     assert_eq!((count("since=0001-01-01T00:00:00Z").await, count("until=9999-12-01T00:00:00Z").await), (1, 1));

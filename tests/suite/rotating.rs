@@ -1,4 +1,4 @@
-//! `POST /webhooks/{id}/secret/rotate`: a new signing secret, and the one before it for a while.
+//! `POST /webhooks/{id}/secret/rotate`: a new signing secret that overlaps with the previous one.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
@@ -18,7 +18,7 @@ async fn rotate(client: &Client, id: &str, body: &str) -> Answer {
     client.call(Method::POST, &format!("/webhooks/{id}/secret/rotate"), &[], body).await
 }
 
-/// Publishes one more event and answers its arrival.
+/// Publishes one more event and returns its arrival.
 async fn sent(host: &Host, receiver: &Receiver) -> Arrival {
     let before = receiver.arrivals().len();
     host.publish("t", &json!(before)).await;
@@ -67,7 +67,7 @@ async fn both_secrets_sign_until_the_overlap_ends() {
     let day = 24 * 60 * 60 * 1000;
     let left = until - posthaste::clock::Clock::now_ms(&posthaste::clock::SystemClock);
     assert!((day - 600_000..=day).contains(&left), "{left}");
-    // As if the day were over.
+    // Ends the overlap of a day.
     host.stop().await;
     host.home().sql("UPDATE webhooks SET previous_until = 1000").await;
     host.restart().await;

@@ -1,4 +1,4 @@
-//! When a failed attempt is made again: the schedule from its first attempt to its last, and what `Retry-After` adds.
+//! The retry schedule, from the first attempt to the last, and `Retry-After`.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -67,7 +67,7 @@ async fn default_schedule_makes_twenty_attempts_in_two_days() {
 #[tokio::test]
 async fn retry_after_is_a_minimum_that_jitter_only_extends() {
     let (host, receiver, clock) = failing("100s,100s,100s,100s,100s,100s").await;
-    // What the receiver asks for, in seconds or as a date, and the least and the most that is waited, in seconds.
+    // `Retry-After`, in seconds or as a date, with the shortest and the longest permitted wait in seconds.
     let cases =
         [("300", 300, 330), ("date", 600, 660), ("7200", 3600, 3960), ("10", 90, 110), ("0", 90, 110), ("x", 90, 110)];
     for _ in 0..3 {
@@ -83,7 +83,7 @@ async fn retry_after_is_a_minimum_that_jitter_only_extends() {
             let wait = next_attempt(&host, &clock, &id, made).await;
             assert!((least * 1000 - 10..most * 1000 + 2_000).contains(&wait), "{asked}: {wait} ms");
         }
-        // There is nothing to wait for after the last.
+        // The last attempt has no next one.
         let failed = host.delivery(&id, "failed").await;
         assert_eq!((&failed["attempt_count"], &failed["next_attempt_at"]), (&json!(7), &Value::Null));
     }

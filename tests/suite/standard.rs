@@ -1,4 +1,4 @@
-//! The transforms that ship with Posthaste.
+//! The standard transforms, which ship with Posthaste.
 
 use http::Method;
 use posthaste_tests::{Client, Host, Receiver, guest, shipped};

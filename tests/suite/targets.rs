@@ -1,4 +1,4 @@
-//! Which addresses may be reached.
+//! Addresses that targets may have.
 
 use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
@@ -61,7 +61,7 @@ async fn name_of_a_loopback_address_needs_allow_target() {
 #[tokio::test]
 async fn deliveries_ignore_proxy_variables() {
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
-    // Nothing listens there: a client that went by the proxy would fail.
+    // Nothing listens there: a client that used the proxy would fail.
     let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9"));
     let process = Process::serve_in(&proxies, &folder, &[]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);

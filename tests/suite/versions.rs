@@ -1,4 +1,4 @@
-//! The versions of a plugin: candidates, switching, removing.
+//! Plugin versions: candidates, activation, removal.
 
 use http::Method;
 use posthaste_tests::{Answer, Client, Host, Receiver, guest, shipped, until};
@@ -17,7 +17,7 @@ fn digest(version: &Value) -> String {
     version["digest"].as_str().unwrap().to_owned()
 }
 
-/// The same plugin in other bytes: a custom section of no meaning is added.
+/// Returns the same plugin with other bytes: adds a custom section without meaning.
 fn variant(wasm: &[u8], number: u8) -> Vec<u8> {
     [wasm, &[0, 3, 1, b'n', number]].concat()
 }
@@ -245,8 +245,7 @@ async fn removed_versions_are_kept_as_long_as_the_delivery_log() {
         assert_eq!(kept(&host).await, 2);
         host.restart().await;
         if stays {
-            // Retention has looked when a delivery of before is gone, which is not to be had here; so the other half
-            // of this test is what shows that it looks at all.
+            // Nothing shows here that retention has run; the other half of this test shows that it runs at all.
             assert_eq!(kept(&host).await, 2);
         } else {
             until("it is gone", || async { (kept(&host).await == 1).then_some(()) }).await;
@@ -287,7 +286,7 @@ async fn migration_from_the_first_schema_keeps_plugins() {
     assert_eq!(receiver.first().await.text(), r#"{"a":"x","b":2}"#);
     let text = host.upload("mask", &guest("refuse_config")).await.problem(422);
     assert!(text.contains(hook["id"].as_str().unwrap()), "{text}");
-    // This one takes the webhook's config and no other.
+    // This version accepts the webhook's config and no other.
     host.upload("mask", &variant(&shipped("mask"), 1)).await.expect(201);
 }
 

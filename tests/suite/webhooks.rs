@@ -1,4 +1,4 @@
-//! Subscribing, overwriting, removing.
+//! Webhooks: subscribing, overwriting, removing.
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::{Value, json};

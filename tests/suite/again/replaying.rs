@@ -16,7 +16,7 @@ async fn replay(client: &Client, body: &Value) -> u64 {
     client.post("/deliveries/replay", body).await.expect(202)["count"].as_u64().unwrap()
 }
 
-/// Publishes so many events of a type and waits until all of them have arrived; answers their deliveries.
+/// Publishes `count` events of a type, waits until all have arrived, and returns their deliveries.
 async fn delivered(host: &Host, kind: &str, count: usize) -> Vec<String> {
     let lines = (0..count).fold(String::new(), |mut text, number| {
         writeln!(text, r#"{{"type":"{kind}","data":{number}}}"#).unwrap();
@@ -79,8 +79,8 @@ async fn replay_selects_by_type_status_and_time_and_keeps_ids() {
         seen = expected;
     }
     let distinct: HashSet<_> = ids(&receiver.arrivals()).into_iter().collect();
-    assert_eq!(distinct.len(), 9, "every one under its own id");
-    // Only those that failed: the plain use of it.
+    assert_eq!(distinct.len(), 9, "each keeps its id");
+    // Failed deliveries only: the typical use.
     receiver.answer_status(500);
     let failed = delivered(&host, "b", 5).await;
     receiver.answer_status(200);
@@ -101,7 +101,7 @@ async fn replayed_delivery_has_its_whole_schedule_again() {
     for attempts in [6, 9] {
         clock.pass(1000);
         assert_eq!(replay(&host, &json!({"since": EVER})).await, 1);
-        host.delivery_when(&id, "failed anew", |one| one["attempt_count"] == attempts && one["status"] == "failed")
+        host.delivery_when(&id, "failed again", |one| one["attempt_count"] == attempts && one["status"] == "failed")
             .await;
     }
     let whole = host.delivery(&id, "failed").await;
@@ -141,7 +141,7 @@ async fn replay_continues_after_a_restart() {
     delivered(&host, "t", 1000).await;
     delivered(&host, "t", 400).await;
     clock.pass(1000);
-    // Slow enough that the restart comes in its middle, also of marking what is to be sent.
+    // Slow enough for the restart to fall into the middle of the replay and of its selection.
     host.subscribe(&hook(Some(100))).await;
     assert_eq!(replay(&host, &json!({"since": EVER})).await, 1400);
     receiver.wait_for(1405).await;
@@ -187,12 +187,12 @@ async fn replay_skips_removed_webhooks_and_other_companies() {
     host.delete(&format!("/webhooks/{id}"), &Value::Null).await.expect(200);
     clock.pass(1000);
     assert_eq!(replay(&host, &json!({"since": EVER})).await, 0);
-    // Where there is one again, they are its own.
-    let anew = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/anew")})).await;
+    // A new webhook of the type takes the deliveries over.
+    let successor = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/successor")})).await;
     assert_eq!(replay(&host, &json!({"since": EVER})).await, 2);
     receiver.wait_for(5).await;
     nothing_waits(&host).await;
-    let page = host.get(&format!("/deliveries?webhook={anew}")).await.expect(200);
+    let page = host.get(&format!("/deliveries?webhook={successor}")).await.expect(200);
     assert_eq!((page["data"].as_array().unwrap().len(), receiver.arrivals().len()), (2, 5));
     assert_eq!(other.get(&format!("/deliveries/{foreign}")).await.expect(200)["attempt_count"], 1);
 }
@@ -219,7 +219,7 @@ async fn invalid_replay_is_refused_with_a_pointer() {
     assert_eq!(replay(&host, &json!({"since": EVER, "until": null, "type": null, "status": null})).await, 0);
 }
 
-/// A log of so many deliveries to webhook `webhook`, all delivered in this minute.
+/// Fills the log with deliveries to `webhook`, all delivered within this minute.
 async fn fill(host: &Host, webhook: &str, now_ms: i64) {
     let (from, home) = (now_ms - 60_000, host.home());
     let id = home.kind().hex(&format!("{from} + i"), 12);
@@ -244,7 +244,7 @@ async fn company_is_limited_to_ten_replays_in_progress() {
     host.restart().await;
     let ask = json!({"since": rfc3339(now - 3_600_000)});
     let mut refused = Vec::new();
-    // Each takes twenty steps or more, with a rest after each.
+    // Each replay takes at least twenty steps, with a rest after each.
     for _ in 0..40 {
         let answer = host.post("/deliveries/replay", &ask).await;
         if answer.status == 422 {
@@ -255,7 +255,7 @@ async fn company_is_limited_to_ten_replays_in_progress() {
     }
     assert!(refused[0].contains("10 replays under way"), "{refused:?}");
     let other = host.company("other").await;
-    assert_eq!(replay(&other, &ask).await, 0, "another company has its own");
+    assert_eq!(replay(&other, &ask).await, 0, "the limit is per company");
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn failing_replayed_deliveries_do_not_hold_up_the_others() {
         (page["data"].as_array().unwrap().len() == 60).then_some(())
     })
     .await;
-    // Those that wait for their retry may be replayed themselves.
+    // Deliveries that wait for a retry may be replayed too.
     clock.pass(1000);
     receiver.answer_status(200);
     assert_eq!(replay(&host, &json!({"since": EVER, "status": "pending"})).await, 30);

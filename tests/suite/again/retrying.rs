@@ -11,7 +11,7 @@ fn hook(receiver: &Receiver, path: &str) -> Value {
     json!({"type": "t", "target_url": receiver.url(path)})
 }
 
-/// The ids that the arrivals have, all of them the same.
+/// Checks that all arrivals have the same id.
 fn assert_one_id(receiver: &Receiver) {
     let arrivals = receiver.arrivals();
     assert!(arrivals.iter().all(|arrival| arrival.header("webhook-id") == arrivals[0].header("webhook-id")));
@@ -30,7 +30,7 @@ async fn retry_by_hand_attempts_at_once_and_counts_on() {
         let asked = retry(&host, &id).await.expect(202);
         assert_eq!((&asked["id"], &asked["status"]), (&json!(id), &json!("pending")));
     }
-    // The schedule has three attempts.
+    // The schedule has two waits, so three attempts.
     assert_eq!(host.delivery(&id, "failed").await["attempt_count"], 3);
     receiver.answer_status(200);
     retry(&host, &id).await.expect(202);
@@ -78,11 +78,11 @@ async fn delivery_of_a_removed_webhook_is_sent_only_to_its_successor() {
     let text = retry(&host, &id).await.problem(409);
     assert!(text.contains("nobody subscribes to `t`"), "{text}");
     receiver.answer_status(200);
-    let anew = host.subscribe(&hook(&receiver, "/anew")).await;
+    let successor = host.subscribe(&hook(&receiver, "/successor")).await;
     retry(&host, &id).await.expect(202);
     let delivered = host.delivery(&id, "delivered").await;
-    assert_eq!((&delivered["webhook"], &delivered["attempt_count"]), (&json!(anew), &json!(2)));
-    assert_ne!(webhook, anew);
+    assert_eq!((&delivered["webhook"], &delivered["attempt_count"]), (&json!(successor), &json!(2)));
+    assert_ne!(webhook, successor);
 }
 
 #[tokio::test]

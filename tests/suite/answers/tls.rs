@@ -1,4 +1,4 @@
-//! Failures of TLS, with a certificate authority of the test's own.
+//! TLS failures, with a certificate authority of the test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor 
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Of a certificate for `name` that this authority signed and that ended with `last_year`.
+/// Returns an acceptor with a certificate for `name` that this authority signed and that expired at the end of `last_year`.
 fn signed(authority: &Authority, name: &str, last_year: i32) -> TlsAcceptor {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = date_time_ymd(2000, 1, 1);
@@ -42,7 +42,7 @@ fn self_signed(name: &str) -> TlsAcceptor {
     acceptor(certificate.der().clone(), &key)
 }
 
-/// A process that trusts this authority alone.
+/// Starts a process that trusts only this authority.
 async fn trusting(authority: &Authority, home: &Home) -> Process {
     let file = home.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();

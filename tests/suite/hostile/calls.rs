@@ -1,4 +1,4 @@
-//! What a plugin does when it is called. Every guest here passes the upload's checks.
+//! Hostile behaviour during a call. Every guest here passes the checks of the upload.
 
 use posthaste_tests::{bomb, guest};
 use serde_json::json;
@@ -81,8 +81,8 @@ async fn plugin_output_is_limited_before_it_is_copied() {
     ] {
         stage.stopped(name, &guest(name), part).await;
     }
-    // What the guests themselves may have: 64 MiB on each of the threads that run them, one more than the cores. The
-    // string named by 5,000 headers alone would be 5 GB.
+    // The guests themselves may have 64 MiB on each sandbox thread, of which there is one more than cores. Copying the string
+    // that 5,000 headers refer to would alone take 5 GB.
     let threads = std::thread::available_parallelism().unwrap().get() as u64 + 1;
     let grown = stage.process.peak_kib() - before;
     assert!(grown < (threads * 64 + 64) << 10, "the host grew by {grown} KiB");

@@ -79,7 +79,7 @@ async fn withstood(Attack { companies, plugins, queued }: Attack) {
     }
 }
 
-/// A guest that loops, with bytes of its own: the same bytes would be the same plugin.
+/// Returns a looping guest with bytes of its own, because the same bytes would be the same plugin.
 fn looping(number: usize) -> Vec<u8> {
     let mut wasm = guest("loop");
     // A custom section: id 0, five bytes, a name of one byte, and three of content.

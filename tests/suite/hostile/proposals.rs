@@ -1,4 +1,4 @@
-//! What of WebAssembly the sandbox has switched off: refused in words that say what it is.
+//! WebAssembly proposals that the sandbox disables: each is refused by name.
 
 use posthaste_tests::guest;
 

@@ -1,4 +1,4 @@
-//! What is uploaded: most of it is refused before anything of it is compiled.
+//! Hostile uploads: most are refused before compilation.
 
 use posthaste_tests::{bomb, guest, shipped};
 
@@ -36,7 +36,7 @@ async fn excessive_declarations_are_refused_with_limit_and_count() {
     }
 }
 
-/// These are large and not forbidden. Whoever bounds the time and memory of compiling may refuse them.
+/// These are large and not forbidden; the limits on the time and memory of compilation may refuse them.
 #[tokio::test]
 async fn slow_compilation_disturbs_no_other_company() {
     let stage = Stage::set().await;
@@ -87,7 +87,7 @@ async fn uploads_with_flipped_bits_do_no_harm() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         let answer = stage.process.client.upload("flipped", &flipped).await;
-        // A bit in a text of the plugin's own changes nothing that could be noticed.
+        // A flipped bit in a text inside the plugin has no visible effect.
         assert!([200, 201, 422].contains(&answer.status), "byte {at}: {}", answer.status);
     }
     stage.unharmed("flipped").await;

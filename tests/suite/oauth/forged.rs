@@ -1,4 +1,4 @@
-//! Tokens made by hand: each but the first is wrong in one way.
+//! Forged tokens: each differs from a valid one in one way.
 
 use posthaste_tests::{Host, Receiver, Standing};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::signer::{Signer, publish};
 use super::{opens, refused};
 
-/// A host that takes the tokens of one signer.
+/// A host that accepts the tokens of one signer.
 struct Stage {
     signer: Signer,
     clock: std::sync::Arc<Standing>,
@@ -24,7 +24,7 @@ impl Stage {
         Self { signer, clock, host, _receiver: receiver }
     }
 
-    /// A token as it should be, but for these members of its header and its claims.
+    /// Returns a valid token in which these members of the header and the claims are replaced.
     fn token(&self, header: &Value, claims: &Value) -> String {
         let mut right = self.signer.header();
         let mut says = json!({"iss": "https://id.example", "aud": ["posthaste", "other"], "exp": self.clock.seconds() + 60,
@@ -37,7 +37,7 @@ impl Stage {
         self.signer.sign(&right, &says)
     }
 
-    /// Why the token is refused. The clock is turned, so that this address is not slowed down.
+    /// Returns the reason for which the token is refused. Moves the clock, so that this address is not rate-limited.
     async fn why(&self, token: &str) -> String {
         self.clock.turn(1);
         refused(&self.host.with_key(token).get("/webhooks").await)
@@ -67,7 +67,7 @@ async fn forged_token_is_refused() {
         let said = stage.why(&stage.token(&header, &none)).await;
         assert!(said.contains(why), "{header}: {said}");
     }
-    // Keys in the token itself are nobody's.
+    // A key in the token itself is not trusted.
     let (own, stranger) = (json!({"jwk": Signer::new("k").jwks()[0]}), Signer::new("k"));
     let mut header = stranger.header();
     header["jwk"] = own["jwk"].clone();

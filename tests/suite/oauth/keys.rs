@@ -1,4 +1,4 @@
-//! Where keys come from, when they are fetched, and what a start refuses.
+//! Issuer keys: their sources, when they are fetched, and the flags that a start refuses.
 
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
@@ -50,7 +50,7 @@ async fn removed_issuer_key_is_dropped_after_minutes_but_kept_while_the_issuer_i
     receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
     clock.turn(3600);
     assert!(opens(&host, &token).await);
-    assert_eq!(receiver.arrivals().len(), 2, "it was asked, in vain");
+    assert_eq!(receiver.arrivals().len(), 2, "the issuer was asked in vain");
     publish(&receiver, Signer::new("next").jwks());
     clock.turn(61);
     assert!(!opens(&host, &token).await);
@@ -122,7 +122,7 @@ async fn jwks_file_is_read_again_for_an_unknown_key() {
     std::fs::write(&file, json!({ "keys": new.jwks() }).to_string()).unwrap();
     clock.turn(10);
     assert!(opens(&host, &token).await);
-    // A token need not name its key where only one fits.
+    // A token need not name its key if only one fits.
     let unnamed = new.sign(&json!({"alg": "EdDSA", "typ": "at+jwt"}), &claims(&clock));
     assert!(opens(&host, &unnamed).await);
     let both: Vec<_> = old.jwks().into_iter().chain(new.jwks()).collect();

@@ -1,4 +1,4 @@
-//! Against `oidc-provider`: discovery, the three algorithms, and keys that change.
+//! Access tokens of `oidc-provider`: discovery, the three algorithms, and key rotation.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ struct Provider {
     _child: Child,
 }
 
-/// `npm ci` into the target folder, once.
+/// Runs `npm ci` in the target folder, once for all tests.
 async fn install() -> &'static Path {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let folder = Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/oidc"));
@@ -94,7 +94,7 @@ async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
     assert!(refused(&answer).contains("`kid`"), "the keys were fetched just now");
     clock.turn(10);
     assert!(opens(&host, &new).await);
-    assert!(!opens(&host, &old).await, "its key was removed");
+    assert!(!opens(&host, &old).await, "a token of a removed key is refused");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn token_for_another_audience_or_issuer_is_refused() {
     assert!(opens(&host, &token).await);
     let host = Host::with(&[&jwks, "--oauth-audience=posthaste"]).await;
     assert!(opens(&host, &token).await);
-    // A document that names another issuer than the flag is not followed.
+    // A discovery document that names another issuer than the flag is refused.
     let host = Host::with(&[&format!("--oauth-issuer={issuer}/"), "--oauth-audience=posthaste"]).await;
     host.with_key(&token).get("/webhooks").await.problem(503);
 }

@@ -1,4 +1,4 @@
-//! Somebody sets the machine's clock.
+//! The machine's clock is set while the service runs or is stopped.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn attempted(delivery: &Value) -> bool {
     delivery["attempt_count"] != 0
 }
 
-/// A timestamp of the API as milliseconds since 1970.
+/// Converts a timestamp of the API to milliseconds since 1970.
 fn ms(shown: &Value) -> i64 {
     posthaste::domain::time::parse_rfc3339(shown.as_str().unwrap()).unwrap()
 }
@@ -97,12 +97,12 @@ async fn clock_jump_of_a_year_disables_no_webhook_but_two_days_of_failures_do() 
     let id = host.publish("t", &json!(1)).await;
     receiver.wait_for(2).await;
     clock.set(YEAR);
-    // A few more: the first to end may have begun before.
+    // Several more, because the first attempts to end may have begun before the jump.
     receiver.wait_for(receiver.arrivals().len() + 5).await;
     let enabled = async || host.get("/webhooks").await.expect(200)[0]["enabled"] == true;
     assert!(enabled().await);
     clock.pass(49 * HOUR);
-    // By now it is only probed; what somebody asks for is not held up by that.
+    // By now the webhook is only probed; a retry by hand does not wait for a probe.
     until("it is disabled", async || {
         host.post(&format!("/deliveries/{id}/retry"), &json!({})).await.expect(202);
         (!enabled().await).then_some(())
@@ -126,7 +126,7 @@ async fn start_with_a_clock_a_year_ahead_removes_only_old_deliveries() {
     clock.set(YEAR);
     host.restart().await;
     let status = async |id: &str| host.get(&format!("/deliveries/{id}")).await.status;
-    until("what is older is removed", async || (status(ancient).await == 404).then_some(())).await;
+    until("older deliveries are removed", async || (status(ancient).await == 404).then_some(())).await;
     assert_eq!(status(&recent).await, 200);
 }
 
@@ -135,8 +135,8 @@ async fn overdue_delivery_makes_the_service_unready_until_it_is_fetched() {
     let (clock, host, receiver) = at(&["--retry-schedule=10m"]).await;
     subscribe(&host, &receiver).await;
     fails(&receiver);
-    // The sweep looks once a second, so it is rarely at it at this very moment.
-    let late = until("it is noticed before the sweep takes it up", || async {
+    // The fetcher polls once a second and rarely runs at this moment.
+    let late = until("it is noticed before it is fetched", || async {
         let id = host.publish("t", &json!(1)).await;
         host.delivery_when(&id, "an attempt", attempted).await;
         clock.pass(HOUR / 4);
@@ -146,5 +146,5 @@ async fn overdue_delivery_makes_the_service_unready_until_it_is_fetched() {
     .await;
     let text = late.problem(503);
     assert!(text.starts_with("a delivery has been due for ") && text.ends_with(" and was not taken up"), "{text}");
-    until("it is taken up", || async { (host.get("!/readyz").await.status == 200).then_some(()) }).await;
+    until("it is fetched", || async { (host.get("!/readyz").await.status == 200).then_some(()) }).await;
 }

@@ -1,4 +1,4 @@
-//! Another process holds the database for a while.
+//! Another process locks the database for a while.
 
 use axum::response::IntoResponse;
 use http::StatusCode;
@@ -22,7 +22,7 @@ async fn locked_database_answers_503_and_deliveries_wait() {
     let (refused, ready) = timeout(PATIENCE / 4, asking).await.expect("callers are not told");
     let told = match host.home().kind() {
         Kind::Sqlite => "the database did not take the write; nothing was stored, try again",
-        // It is elsewhere: one that says nothing for so long may be gone, and with it the answer.
+        // The server is remote: after this long without a response, the commit may have happened or not.
         Kind::Postgres => "the database went away before it answered, so it may be stored or not; try again",
     };
     assert!(refused.problem(503).starts_with(told));
@@ -52,7 +52,7 @@ async fn callers_are_answered_while_many_completions_wait_for_the_database() {
     receiver.open();
     host.delivery(&warm, "delivered").await;
     receiver.hold();
-    // More than the writer takes into one group.
+    // More than one group commit takes.
     let (count, mut accepted) = (700, Vec::new());
     for number in 0..count {
         accepted.push(host.publish("t", &json!(number)).await);
@@ -60,7 +60,7 @@ async fn callers_are_answered_while_many_completions_wait_for_the_database() {
     receiver.wait_for(1 + count).await;
     let holder = host.home().hold().await;
     receiver.open();
-    // The first may fail together with the ends, the others meet a writer that has them to write.
+    // The first may fail together with the completions; the others meet a writer that retries them.
     for _ in 0..3 {
         let told = timeout(PATIENCE / 4, publish(&host, json!("refused"))).await;
         told.expect("the caller is not told").problem(503);

@@ -1,4 +1,4 @@
-//! What fails all the time is not said all the time.
+//! Throttled logging of repeated failures.
 
 use axum::response::IntoResponse;
 use http::StatusCode;
