@@ -45,7 +45,7 @@ pub struct Home {
     kind: Kind,
     database: String,
     /// The database belongs to a server of the test, which removes it.
-    lent: bool,
+    external: bool,
 }
 
 impl Home {
@@ -61,13 +61,13 @@ impl Home {
             Kind::Sqlite => format!("sqlite://{}", folder.path().join("posthaste.db").display()),
             Kind::Postgres => postgres::create().await,
         };
-        Self { folder, kind, database, lent: false }
+        Self { folder, kind, database, external: false }
     }
 
     /// Uses the only database of this server.
     pub fn on(server: &PostgresServer) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, kind: Kind::Postgres, database: server.url.clone(), lent: true }
+        Self { folder, kind: Kind::Postgres, database: server.url.clone(), external: true }
     }
 
     /// The folder.
@@ -166,7 +166,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if self.kind == Kind::Postgres && !self.lent {
+        if self.kind == Kind::Postgres && !self.external {
             postgres::remove(&self.database);
         }
     }

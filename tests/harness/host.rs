@@ -197,13 +197,8 @@ impl Host {
     }
 
     async fn in_home(home: Arc<Home>, clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
-        let defaults = ["--allow-target=127.0.0.0/8", "--attempt-timeout=2s", "--retry-schedule=20ms,20ms,20ms"];
-        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
-        let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
-        let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
-        let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
         let (client, compiler) = (Client::new("", ""), binary());
-        let mut host = Self { client, flags: all, compiler, clock, service: None, home };
+        let mut host = Self { client, flags: with_defaults(flags), compiler, clock, service: None, home };
         host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
         host.boot().await;
         host
@@ -269,6 +264,23 @@ impl Host {
         self.stop().await;
         self.boot().await;
     }
+
+    /// As [`Host::restart`], with other flags.
+    pub async fn restart_with(&mut self, flags: &[&str]) {
+        self.flags = with_defaults(flags);
+        self.restart().await;
+    }
+}
+
+/// Returns these flags together with the harness's defaults for all others.
+fn with_defaults(flags: &[&str]) -> Vec<String> {
+    // Longer than a test waits: on a slow machine no call or attempt ends by a limit that the test is not about.
+    let patient = ["--attempt-timeout=10m", "--plugin-deadline=10s"];
+    let quick = ["--allow-target=127.0.0.0/8", "--retry-schedule=20ms,20ms,20ms"];
+    let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+    let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
+    let defaults = quick.into_iter().chain(patient).filter(|flag| !given.contains(&name(flag)));
+    defaults.chain(flags.iter().copied()).map(str::to_owned).collect()
 }
 
 fn rand_byte() -> u8 {

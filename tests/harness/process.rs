@@ -25,7 +25,7 @@ pub struct Process {
     pub client: Client,
     child: Child,
     database: String,
-    said: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
@@ -56,7 +56,7 @@ impl Process {
         let started = Self::start(home, key, |command| {
             command.envs(environment.iter().copied()).args(flags);
         });
-        started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
+        started.await.unwrap_or_else(|log| panic!("serve ended: {log}"))
     }
 
     /// Starts `serve` in `home`, with an existing key and the arguments that `more` adds.
@@ -75,6 +75,9 @@ impl Process {
         more: impl FnOnce(&mut Command),
     ) -> Result<Self, String> {
         let database = home.database().to_owned();
+        // Longer than a test waits: on a slow machine no call or attempt ends by a limit that the test is not about. Flags
+        // override the environment.
+        command.env("POSTHASTE_ATTEMPT_TIMEOUT", "10m").env("POSTHASTE_PLUGIN_DEADLINE", "10s");
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")
@@ -84,27 +87,28 @@ impl Process {
         more(&mut command);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (said, heard) = (Arc::<Mutex<Vec<String>>>::default(), tokio::sync::oneshot::channel());
-        let keep = said.clone();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let (listens, listening) = tokio::sync::oneshot::channel();
+        let lines_read = log.clone();
         tokio::spawn(async move {
-            let mut tell = Some(heard.0);
+            let mut listens = Some(listens);
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some((_, address)) = line.split_once("serving address=")
-                    && let Some(tell) = tell.take()
+                    && let Some(listens) = listens.take()
                 {
-                    let _ = tell.send(format!("http://{}", address.trim()));
+                    let _ = listens.send(format!("http://{}", address.trim()));
                 }
-                keep.lock().unwrap().push(line);
+                lines_read.lock().unwrap().push(line);
             }
         });
-        let base = tokio::time::timeout(PATIENCE, heard.1).await.expect("serve never said where it listens");
-        let base = base.map_err(|_| said.lock().unwrap().join("\n"))?;
-        Ok(Self { client: Client::new(base, key), child, database, said })
+        let base = tokio::time::timeout(PATIENCE, listening).await.expect("serve never logged its address");
+        let base = base.map_err(|_| log.lock().unwrap().join("\n"))?;
+        Ok(Self { client: Client::new(base, key), child, database, log })
     }
 
     /// Returns the lines of its log so far.
-    pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     /// Returns a client of another company.
@@ -144,7 +148,7 @@ impl Process {
     /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(mut self) -> i32 {
         self.signal("TERM").await;
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap();
         status.code().unwrap_or(-1)
     }
 }

@@ -6,15 +6,15 @@ use crate::Kind;
 
 /// Features without a counterpart on PostgreSQL, with the reason.
 const SQLITE_ONLY: [(&str, &str); 3] = [
-    ("a full disk", "it is the database server's disk that fills; what was written there is told by the server"),
-    ("the lock file", "a PostgreSQL database may be served by many processes"),
-    ("the write-ahead log", "PostgreSQL keeps its own log short: max_wal_size"),
+    ("a full disk", "the disk of the database server fills, and the server reports what it wrote"),
+    ("the lock file", "many processes may serve a PostgreSQL database"),
+    ("the write-ahead log", "PostgreSQL bounds its own log: max_wal_size"),
 ];
 
 /// Returns whether the suite runs on another database, so that the calling test has to be skipped, and prints the reason.
 pub fn sqlite_only(what: &str) -> bool {
     let entry = SQLITE_ONLY.iter().find(|(name, _)| *name == what);
-    let (name, reason) = entry.unwrap_or_else(|| panic!("`{what}` is not in the list of what SQLite alone has"));
+    let (name, reason) = entry.unwrap_or_else(|| panic!("`{what}` is not in the list of features of SQLite"));
     if Kind::chosen() == Kind::Sqlite {
         return false;
     }

@@ -17,8 +17,9 @@ const CLOSED: &str = "the connection was closed before an answer";
 const RESET: &str = "the connection was reset before an answer";
 const LATE: &str = "no answer within 500 ms";
 
+/// Starts a host with a short attempt time-out, and with enough retries for one to reach a receiver that has recovered.
 async fn impatient() -> Host {
-    Host::with(&["--attempt-timeout=500ms"]).await
+    Host::with(&["--attempt-timeout=500ms", &format!("--retry-schedule={}", ["20ms"; 100].join(","))]).await
 }
 
 /// Writes byte by byte until the reader closes the connection.
@@ -66,7 +67,8 @@ async fn receiver_that_reads_no_body_ends_at_the_time_out() {
 
 #[tokio::test]
 async fn status_decides_even_if_the_body_breaks_off() {
-    let host = impatient().await;
+    // Long enough for the head to arrive; a stalled body takes all of it.
+    let host = Host::with(&["--attempt-timeout=5s"]).await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\nabc";
     let stalls = Raw::start(|_, stream| async {
         let _open = say(stream, head).await;
@@ -75,8 +77,11 @@ async fn status_decides_even_if_the_body_breaks_off() {
     let trickles = Raw::start(|_, stream| async { trickle(say(stream, head).await, std::iter::repeat(b'd')).await });
     let breaks = Raw::start(|_, stream| async { drop(say(stream, head).await) });
     let resets = Raw::start(|_, stream| async { say(stream, head).await.set_zero_linger().unwrap() });
-    for (raw, whole) in [(stalls.await, true), (trickles.await, true), (breaks.await, true), (resets.await, false)] {
-        let attempts = attempts(&host, &raw.url(), &json!(1)).await;
+    let cases = [(stalls.await, true), (trickles.await, true), (breaks.await, true), (resets.await, false)];
+    // Concurrently, because the first two take the whole time-out.
+    let (host, data) = (&host, &json!(1));
+    let ended = cases.iter().map(|(raw, whole)| async move { (attempts(host, &raw.url(), data).await, *whole) });
+    for (attempts, whole) in futures_util::future::join_all(ended).await {
         assert_eq!((attempts.len(), &attempts[0]["status_code"]), (1, &json!(200)), "{attempts:?}");
         // A reset discards bytes that were not read yet.
         assert!(!whole || attempts[0]["response_body"].as_str().unwrap().starts_with("abc"), "{attempts:?}");
@@ -85,19 +90,19 @@ async fn status_decides_even_if_the_body_breaks_off() {
         let _open = say(stream, b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nabc").await;
         pending().await
     });
-    assert_eq!(first_error(&host, &bad.await.url()).await, "the receiver answered 500");
+    assert_eq!(first_error(host, &bad.await.url()).await, "the receiver answered 500");
 }
 
 #[tokio::test]
 async fn endless_response_body_is_kept_up_to_16_kib() {
-    let host = Host::start().await;
+    // The attempt's time-out is longer than the test waits: it passes only if the rest of the body is not read.
+    let host = Host::with(&["--attempt-timeout=10m"]).await;
     let endless = Raw::start(|_, stream| async {
         let mut stream = say(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
         while stream.write_all(b"5\r\nxxxxx\r\n").await.is_ok() {}
     });
     let attempts = attempts(&host, &endless.await.url(), &json!(1)).await;
     assert_eq!(attempts[0]["response_body"].as_str().unwrap().len(), 16 * 1024);
-    assert!(attempts[0]["duration_ms"].as_u64().unwrap() < 2000, "it waited for the time-out");
 }
 
 #[tokio::test]
@@ -202,7 +207,7 @@ async fn refused_connection_is_named() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn unaccepted_connection_ends_at_the_time_out() {
-    let host = Host::with(&["--attempt-timeout=500ms", "--retry-schedule=20ms,20ms,20ms,20ms,20ms,20ms"]).await;
+    let host = impatient().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

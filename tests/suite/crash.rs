@@ -39,7 +39,7 @@ async fn accepted_events_arrive_after_a_kill_and_a_restart() {
     // Attempts of the next process before the webhook is changed are refused and retried.
     drop(receiver);
     let late = Receiver::start().await;
-    let schedule = ["200ms"; 50].join(",");
+    let schedule = ["1s"; 100].join(",");
     let process = Process::serve(&folder, &["--retry-schedule", &schedule]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": late.url("/")})).await.expect(200);
     late.wait_for(200).await;

@@ -9,7 +9,7 @@ use posthaste_tests::{Arrival, Client, Host, MovedClock, Receiver, binary, guest
 use serde_json::{Value, json};
 
 const HOUR_MS: i64 = 3_600_000;
-const TOLD: &str = "posthaste.webhook.disabled";
+const DISABLED_EVENT: &str = "posthaste.webhook.disabled";
 
 /// Answers with the status that is the event's data.
 fn as_asked(_: usize, arrival: &Arrival) -> axum::response::Response {
@@ -58,8 +58,7 @@ async fn status_410_fails_its_delivery_and_disables_the_webhook() {
 
 #[tokio::test]
 async fn attempt_in_flight_at_a_410_waits_until_the_webhook_is_enabled() {
-    let (host, receiver) =
-        (Host::with(&["--retry-schedule=10h", "--attempt-timeout=20s"]).await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer(as_asked);
     receiver.hold();
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
@@ -80,8 +79,7 @@ async fn attempt_in_flight_at_a_410_waits_until_the_webhook_is_enabled() {
 
 #[tokio::test]
 async fn attempt_in_flight_is_cancelled_when_its_webhook_is_removed() {
-    let (host, receiver) =
-        (Host::with(&["--retry-schedule=10h", "--attempt-timeout=20s"]).await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     receiver.hold();
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
@@ -96,17 +94,18 @@ async fn attempt_in_flight_is_cancelled_when_its_webhook_is_removed() {
 #[tokio::test]
 async fn disabling_publishes_an_operational_event_to_its_company_only() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
-    let (told, foreign) = (Receiver::start().await, Receiver::start().await);
+    let (subscriber, foreign) = (Receiver::start().await, Receiver::start().await);
     let other = host.company("other").await;
     receiver.answer_status(410);
     let body = json!({"type": "t", "target_url": receiver.url("/t"), "name": "Payroll"});
     let id = host.subscribe(&body).await;
-    let first = host.post("/webhooks", &json!({"type": TOLD, "target_url": told.url("/")})).await.expect(201);
-    other.subscribe(&json!({"type": TOLD, "target_url": foreign.url("/")})).await;
+    let first =
+        host.post("/webhooks", &json!({"type": DISABLED_EVENT, "target_url": subscriber.url("/")})).await.expect(201);
+    other.subscribe(&json!({"type": DISABLED_EVENT, "target_url": foreign.url("/")})).await;
     host.publish("t", &json!(1)).await;
-    let arrival = told.first().await;
+    let arrival = subscriber.first().await;
     let notice = arrival.json();
-    assert_eq!((arrival.header("webhook-event-type"), &notice["webhook"]["id"]), (TOLD, &json!(id)));
+    assert_eq!((arrival.header("webhook-event-type"), &notice["webhook"]["id"]), (DISABLED_EVENT, &json!(id)));
     assert_eq!(notice["webhook"]["target_url"], receiver.url("/t"));
     assert_eq!((&notice["webhook"]["type"], &notice["webhook"]["name"]), (&json!("t"), &json!("Payroll")));
     assert_eq!(notice["reason"], disabled(&host, &id).await["disabled_reason"]);
@@ -116,11 +115,11 @@ async fn disabling_publishes_an_operational_event_to_its_company_only() {
     posthaste_tests::verify(&secret, signed, &arrival.body, signed.1.parse().unwrap()).unwrap();
     assert_eq!(other.get("/deliveries").await.expect(200)["data"], json!([]));
     // A disabled subscriber of the operational event gets no event about itself.
-    told.answer_status(410);
+    subscriber.answer_status(410);
     host.subscribe(&body).await;
     host.publish("t", &json!(2)).await;
     disabled(&host, first["id"].as_str().unwrap()).await;
-    let notices = host.get(&format!("/deliveries?type={TOLD}")).await.expect(200);
+    let notices = host.get(&format!("/deliveries?type={DISABLED_EVENT}")).await.expect(200);
     assert_eq!(notices["data"].as_array().unwrap().len(), 2);
 }
 

@@ -30,7 +30,7 @@ async fn dry_run_shows_the_body_that_would_be_sent() {
 
 #[tokio::test]
 async fn dry_run_answers_200_for_every_outcome() {
-    let (host, event) = (Host::start().await, json!({"type": "ping", "data": [1]}));
+    let (host, event) = (Host::with(&["--plugin-deadline=2s"]).await, json!({"type": "ping", "data": [1]}));
     let mut digests = Vec::new();
     for name in ["pass", "replace", "drop", "error", "trap", "protected_header", "refuse_config", "loop"] {
         digests.push(host.upload("p", &guest(name)).await.expect(201)["digest"].clone());

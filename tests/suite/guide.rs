@@ -77,7 +77,7 @@ impl Shell {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
             command.env_remove(name);
         }
-        command.env("PATH", path).env("POSTHASTE_LISTEN", listen);
+        command.env("PATH", path).env("POSTHASTE_LISTEN", listen).env("POSTHASTE_PLUGIN_DEADLINE", "10s");
         let mut process = command.spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
         Self { input: process.stdin.take().unwrap(), output, _process: process }

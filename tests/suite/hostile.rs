@@ -23,7 +23,7 @@ impl Stage {
     async fn set() -> Self {
         let folder = Home::new().await;
         // The tests examine the one failed attempt.
-        let process = Process::serve(&folder, &["--retry-schedule", "1h"]).await;
+        let process = Process::serve(&folder, &["--retry-schedule=1h", "--plugin-deadline=2s"]).await;
         let (neighbour, receiver) = (process.company("neighbour").await, Receiver::start().await);
         neighbour.upload("innocent", &guest("pass")).await.expect(201);
         subscribe(&neighbour, &receiver, "innocent", Some("innocent")).await;

@@ -13,14 +13,14 @@ async fn migrate(from: &str, to: &str) -> (i32, String, String) {
 }
 
 async fn moved(from: &str, to: &str) -> String {
-    let (status, said, error) = migrate(from, to).await;
-    assert_eq!(status, 0, "{said}{error}");
-    said
+    let (status, output, error) = migrate(from, to).await;
+    assert_eq!(status, 0, "{output}{error}");
+    output
 }
 
 async fn refused(from: &str, to: &str) -> String {
-    let (status, said, error) = migrate(from, to).await;
-    assert_eq!(status, 1, "{said}");
+    let (status, output, error) = migrate(from, to).await;
+    assert_eq!(status, 1, "{output}");
     error
 }
 
@@ -38,7 +38,7 @@ async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
 async fn not_served(home: &Home) -> String {
     match Process::start(home, "no key".into(), |_| ()).await {
         Ok(_) => panic!("it serves {}", home.database()),
-        Err(said) => said,
+        Err(output) => output,
     }
 }
 
@@ -78,20 +78,20 @@ async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_back
     assert!(error.contains("--from: another posthaste serves this database"), "{error}");
     let key = process.client.key.clone();
     process.kill().await;
-    let said = moved(old.database(), new.database()).await;
-    let line = said.lines().find(|line| line.starts_with("deliveries")).unwrap();
-    assert!(line.contains(" 81 rows  sha-256 ") && said.contains("moved: "), "{said}");
+    let output = moved(old.database(), new.database()).await;
+    let line = output.lines().find(|line| line.starts_with("deliveries")).unwrap();
+    assert!(line.contains(" 81 rows  sha-256 ") && output.contains("moved: "), "{output}");
 
-    let said = not_served(&old).await;
-    assert!(said.contains("this database was moved to postgres://"), "{said}");
-    assert!(!said.contains(new.database()), "the password is shown: {said}");
-    let said = not_served(&new).await;
-    assert!(said.contains("the secret key is not the one"), "{said}");
+    let output = not_served(&old).await;
+    assert!(output.contains("this database was moved to postgres://"), "{output}");
+    assert!(!output.contains(new.database()), "the password is shown: {output}");
+    let output = not_served(&new).await;
+    assert!(output.contains("the secret key is not the one"), "{output}");
 
     std::fs::copy(old.path().join("posthaste.key"), new.path().join("posthaste.key")).unwrap();
     let arrived = receiver.arrivals().len();
     receiver.open();
-    let process = Process::start(&new, key.clone(), |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let process = Process::start(&new, key.clone(), |_| ()).await.unwrap_or_else(|output| panic!("{output}"));
     let expected: HashSet<String> =
         (1..=40).flat_map(|n| [format!(r#"{{"a":"***","n":{n}}}"#), n.to_string()]).collect();
     let all = receiver.wait_for(arrived + 80).await;
@@ -113,7 +113,7 @@ async fn back_again(new: &Home, (process, key): (Process, String), delivered: &s
     assert_eq!(process.terminate().await, 0);
     moved(new.database(), back.database()).await;
     std::fs::copy(new.path().join("posthaste.key"), back.path().join("posthaste.key")).unwrap();
-    let process = Process::start(&back, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let process = Process::start(&back, key, |_| ()).await.unwrap_or_else(|output| panic!("{output}"));
     assert_eq!(seen(&process.client, delivered).await, before);
     assert_eq!(process.client.get("/deliveries?status=pending").await.expect(200)["data"], json!([]));
 }
@@ -160,20 +160,20 @@ async fn killed_migration_resumes_and_detects_differences() {
     let half = copied().await;
     assert!((900..1100).contains(&half), "{half}");
 
-    let said = not_served(&new).await;
-    assert!(said.contains("run the same `posthaste migrate` again"), "{said}");
+    let output = not_served(&new).await;
+    assert!(output.contains("run the same `posthaste migrate` again"), "{output}");
     let another = Home::of(Kind::Sqlite).await;
     Process::run(["keys", "create", "--company", "acme", "--database", another.database()]).await;
     let error = refused(another.database(), to).await;
     assert!(error.contains("holds an unfinished copy of sqlite://"), "{error}");
 
     new.sql("UPDATE deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
-    let (status, said, error) = migrate(from, to).await;
-    assert!(status == 1 && said.contains("going on where an earlier run stopped: deliveries"), "{said}{error}");
+    let (status, output, error) = migrate(from, to).await;
+    assert!(status == 1 && output.contains("going on where an earlier run stopped: deliveries"), "{output}{error}");
     assert!(error.contains("`deliveries` is not the same in both: 2000 rows"), "{error}");
     new.sql("UPDATE deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
-    let said = moved(from, to).await;
-    assert!(said.contains("going on where an earlier run stopped: the comparison"), "{said}");
+    let output = moved(from, to).await;
+    assert!(output.contains("going on where an earlier run stopped: the comparison"), "{output}");
     assert_eq!(copied().await, 2000);
     assert_eq!(new.value::<String>("SELECT response_body FROM attempts").await, "a\u{fffd}b");
 }

@@ -2,7 +2,7 @@
 //! bounded, and the service recovers by itself.
 
 mod clocks;
-mod crowds;
+pub(crate) mod crowds;
 mod full;
 mod killed;
 mod locked;

@@ -75,7 +75,7 @@ async fn activation_switches_versions_for_later_attempts() {
 
 #[tokio::test]
 async fn corrected_plugin_heals_waiting_deliveries_and_attempts_name_their_version() {
-    let schedule = format!("--retry-schedule={}", ["100ms"; 100].join(","));
+    let schedule = format!("--retry-schedule={}", ["1s"; 100].join(","));
     let (host, receiver) = (Host::with(&[&schedule]).await, Receiver::start().await);
     let broken = host.upload("p", &guest("trap")).await.expect(201)["digest"].clone();
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "plugin": "p"})).await.expect(201);

@@ -92,7 +92,8 @@ async fn concurrent_subscriptions_leave_one_webhook() {
 
 #[tokio::test]
 async fn waiting_deliveries_follow_the_new_subscription() {
-    let (host, receiver) = (Host::with(&["--retry-schedule=300ms,300ms,300ms,300ms"]).await, Receiver::start().await);
+    let (host, receiver) =
+        (Host::with(&[&format!("--retry-schedule={}", ["1s"; 100].join(","))]).await, Receiver::start().await);
     receiver.answer(|_, arrival| {
         axum::response::IntoResponse::into_response(match arrival.path.as_str() {
             "/broken" => http::StatusCode::INTERNAL_SERVER_ERROR,

@@ -123,7 +123,7 @@ async fn retry_finds_only_deliveries_of_the_own_company() {
 
 #[tokio::test]
 async fn concurrent_retries_make_one_attempt() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&hook(&receiver, "/")).await;
     let id = host.publish("t", &json!(1)).await;
     host.delivery(&id, "delivered").await;
@@ -139,7 +139,7 @@ async fn concurrent_retries_make_one_attempt() {
 
 #[tokio::test]
 async fn retry_moves_a_queued_delivery_to_the_front() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1});
     host.subscribe(&hook).await;
     receiver.hold();

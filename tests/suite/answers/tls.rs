@@ -47,7 +47,7 @@ async fn trusting(authority: &Authority, home: &Home) -> Process {
     let file = home.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
     let trust = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", "")];
-    Process::serve_in(&trust, home, &["--retry-schedule=20ms,20ms,20ms", "--attempt-timeout=1s"]).await
+    Process::serve_in(&trust, home, &["--retry-schedule=20ms,20ms,20ms", "--attempt-timeout=5s"]).await
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn failed_tls_handshake_is_named() {
         ("plaintext", "TLS: the receiver does not speak TLS on this port"),
         ("closes", "TLS: 127.0.0.1:PORT closed the connection during the handshake"),
         ("resets", "127.0.0.1:PORT reset the connection while connecting"),
-        ("stalls", "no TLS connection to 127.0.0.1:PORT within 1 s"),
+        ("stalls", "no TLS connection to 127.0.0.1:PORT within 5 s"),
         ("closes after the handshake", "the connection was closed before an answer"),
     ] {
         let good = good.clone();

@@ -1,6 +1,6 @@
 //! Forged tokens: each differs from a valid one in one way.
 
-use posthaste_tests::{Host, Receiver, Standing};
+use posthaste_tests::{Host, Receiver, StoppedClock};
 use serde_json::{Value, json};
 
 use super::signer::{Signer, publish};
@@ -9,14 +9,14 @@ use super::{opens, refused};
 /// A host that accepts the tokens of one signer.
 struct Stage {
     signer: Signer,
-    clock: std::sync::Arc<Standing>,
+    clock: std::sync::Arc<StoppedClock>,
     host: Host,
     _receiver: Receiver,
 }
 
 impl Stage {
     async fn set() -> Self {
-        let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+        let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
         publish(&receiver, signer.jwks());
         let jwks = format!("--oauth-jwks={}", receiver.url("/jwks"));
         let flags = [jwks.as_str(), "--oauth-issuer=https://id.example", "--oauth-audience=posthaste"];
@@ -39,7 +39,7 @@ impl Stage {
 
     /// Returns the reason for which the token is refused. Moves the clock, so that this address is not rate-limited.
     async fn why(&self, token: &str) -> String {
-        self.clock.turn(1);
+        self.clock.pass_seconds(1);
         refused(&self.host.with_key(token).get("/webhooks").await)
     }
 }
@@ -108,9 +108,9 @@ async fn token_times_are_checked_against_the_service_clock() {
     assert!(opens(&stage.host, &stage.token(&json!({}), &json!({"exp": at(-59), "nbf": at(60)}))).await);
     let token = stage.token(&json!({}), &json!({"exp": at(10)}));
     assert!(opens(&stage.host, &token).await);
-    stage.clock.turn(69);
+    stage.clock.pass_seconds(69);
     assert!(opens(&stage.host, &token).await);
-    stage.clock.turn(1);
+    stage.clock.pass_seconds(1);
     let said = refused(&stage.host.with_key(&token).get("/webhooks").await);
     assert!(said.contains("expired"), "a token that was accepted before ends as well: {said}");
     for (claims, why) in [

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use posthaste_tests::{Host, PATIENCE, Standing};
+use posthaste_tests::{Host, PATIENCE, StoppedClock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -83,7 +83,7 @@ async fn tokens_of_each_algorithm_grant_their_scopes() {
 
 #[tokio::test]
 async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
-    let (provider, clock) = (Provider::start().await, Standing::now());
+    let (provider, clock) = (Provider::start().await, StoppedClock::now());
     let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
     let host = Host::at(clock.clone(), &flags).await;
     let old = provider.token("acme", "RS256", "webhooks").await;
@@ -92,7 +92,7 @@ async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
     let new = provider.token("acme", "RS256", "webhooks").await;
     let answer = host.with_key(&new).get("/webhooks").await;
     assert!(refused(&answer).contains("`kid`"), "the keys were fetched just now");
-    clock.turn(10);
+    clock.pass_seconds(10);
     assert!(opens(&host, &new).await);
     assert!(!opens(&host, &old).await, "a token of a removed key is refused");
 }

@@ -16,8 +16,9 @@ const CROWD: usize = 10_000;
 /// The permitted memory of one idle connection in KiB.
 const EACH: u64 = 16;
 
-/// Lets this process open as many files as the system allows it, and makes sure that they are enough.
-fn open_files(needed: usize) {
+/// Raises the limit on open files, of this process and of those that it starts, as far as the system allows, and checks that
+/// it is enough.
+pub(crate) fn open_files(needed: usize) {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let enough = limit.maximum.is_none_or(|maximum| maximum >= needed as u64);

@@ -1,5 +1,7 @@
 //! Throttled logging of repeated failures.
 
+use std::time::Instant;
+
 use axum::response::IntoResponse;
 use http::StatusCode;
 use posthaste_tests::{Home, Process, Receiver};
@@ -12,6 +14,7 @@ async fn failing_webhook_is_logged_at_most_once_a_minute() {
         ("/flaps", 0) => StatusCode::OK.into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     });
+    let begun = Instant::now();
     let process = Process::serve(&folder, &["--retry-schedule", &["20ms"; 100].join(",")]).await;
     let mut ids = Vec::new();
     for name in ["fails", "flaps"] {
@@ -25,8 +28,11 @@ async fn failing_webhook_is_logged_at_most_once_a_minute() {
     receiver.wait_for(200).await;
     let flapped = receiver.arrivals().iter().filter(|arrival| arrival.path == "/flaps").count();
     assert!(flapped > 20, "it did not fail in between");
-    let said = process.said();
+    let log = process.log_lines();
+    // On a slow machine the test itself may last several minutes.
+    let most = 1 + begun.elapsed().as_secs() / 60;
     for id in ids {
-        assert_eq!(said.iter().filter(|line| line.contains(&id)).count(), 1, "{said:#?}");
+        let lines = log.iter().filter(|line| line.contains(&id)).count() as u64;
+        assert!((1..=most).contains(&lines), "{lines} of at most {most}: {log:#?}");
     }
 }
