@@ -34,8 +34,9 @@ struct AttackedHost {
 }
 
 impl AttackedHost {
-    /// Starts the host and queues the looping calls. One neighbour has a plugin, one has none, and one is the first hostile
-    /// company itself, which has a harmless plugin beside its looping ones.
+    /// Starts the host and queues the looping calls. One neighbour has a plugin, one has none, and one is the only hostile
+    /// company itself, which has a harmless plugin beside its looping ones. Of several hostile companies each uses up the
+    /// attempts that it may have in flight, which it shares with its own harmless plugin.
     async fn start(attack: &Attack) -> Self {
         // The number of concurrent attempts depends on this limit.
         open_files(4096);
@@ -47,12 +48,10 @@ impl AttackedHost {
         for number in 0..attack.companies {
             hostile.push(process.company(&format!("hostile-{number}")).await);
         }
-        let mut neighbours = vec![hostile[0].clone()];
-        for name in ["with-plugin", "without-plugin"] {
-            neighbours.push(process.company(name).await);
-        }
+        let mut neighbours = vec![process.company("without-plugin").await, process.company("with-plugin").await];
+        neighbours.extend((attack.companies == 1).then(|| hostile[0].clone()));
         for (number, neighbour) in neighbours.iter().enumerate() {
-            let plugin = (number < 2).then_some("innocent");
+            let plugin = (number > 0).then_some("innocent");
             if plugin.is_some() {
                 neighbour.upload("innocent", &guest("pass")).await.expect(201);
             }
