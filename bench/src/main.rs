@@ -1,11 +1,13 @@
 //! One call of `mask` on a real event, natively and in the sandbox, in turns: medians in microseconds.
-//! With the arguments `FILE EVENT.json CONFIG.json`, any other plugin; with `metrics`, what measuring costs.
+//! With the arguments `FILE EVENT.json CONFIG.json`, any other plugin; with `metrics`, what measuring costs; with `guest NAME`,
+//! writes a guest of `tests/guests` to standard output.
 
 mod metrics;
 mod plugin;
 
 use std::error::Error;
 use std::hint::black_box;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,6 +37,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [file, event, config] = arguments.as_slice() {
         return plugin::measure(file, event, config).await;
+    }
+    if let [command, name] = arguments.as_slice()
+        && command == "guest"
+    {
+        return Ok(std::io::stdout().write_all(&posthaste_tests::guest(name))?);
     }
     if arguments == ["metrics"] {
         metrics::measure();

@@ -1,4 +1,4 @@
-;; Wants a function that goes on while others run.
+;; Uses an async function.
 (component
   (core module $M (func (export "f")) (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
   (core instance $m (instantiate $M))

@@ -1,4 +1,4 @@
-;; Calls an element of its table that is not there.
+;; Calls an empty element of its table.
 (type $none (func))
 (table $t 4 funcref)
 (func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))

@@ -1,4 +1,4 @@
-;; Wants to throw.
+;; Uses exceptions.
 (component
   (core module (tag))
   (instance $handler) (export "posthaste:transform/handler@0.1.0" (instance $handler)))

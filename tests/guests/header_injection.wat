@@ -1,4 +1,4 @@
-;; Asks for a header whose value would begin a second one: x-a: b CR LF x-b: c.
+;; Returns a header whose value would begin a second one: x-a: b CR LF x-b: c.
 (data (i32.const 2048) "\00\00\00\00\01\00\00\00\00\0c\00\00\05\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\0d\00\00\01\00\00\00")
 (data (i32.const 3072) "hello")
 (data (i32.const 3328) "\20\0d\00\00\03\00\00\00\80\0d\00\00\09\00\00\00")

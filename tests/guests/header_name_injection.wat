@@ -1,4 +1,4 @@
-;; Asks for a header whose name holds a line break.
+;; Returns a header whose name contains a line break.
 (data (i32.const 2048) "\00\00\00\00\01\00\00\00\00\0c\00\00\05\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\0d\00\00\01\00\00\00")
 (data (i32.const 3072) "hello")
 (data (i32.const 3328) "\20\0d\00\00\04\00\00\00\80\0d\00\00\01\00\00\00")

@@ -1,4 +1,4 @@
-;; Never gets through its start function.
+;; Never returns from its start function.
 (func $start (loop $l (br $l)))
 (start $start)
 (func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))

@@ -1,3 +1,3 @@
-;; Sends everything as it is.
+;; Passes every event unchanged.
 (func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
 (func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 1024))

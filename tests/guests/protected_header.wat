@@ -1,4 +1,4 @@
-;; Asks for a header that only the host may set: Webhook-Signature: forged.
+;; Returns a header that only the host may set: Webhook-Signature: forged.
 (data (i32.const 2048) "\00\00\00\00\01\00\00\00\00\0c\00\00\05\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\0d\00\00\01\00\00\00")
 (data (i32.const 3072) "hello")
 (data (i32.const 3328) "\20\0d\00\00\11\00\00\00\40\0d\00\00\06\00\00\00")

@@ -1,3 +1,3 @@
-;; Says that its result lies at an odd address.
+;; Returns an odd address for its result.
 (func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))
 (func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 1025))

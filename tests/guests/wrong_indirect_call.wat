@@ -1,4 +1,4 @@
-;; Calls a function by a type that is not its own.
+;; Calls a function with a type that is not its own.
 (type $none (func))
 (table $t funcref (elem $alloc))
 (func (export "posthaste:transform/handler@0.1.0#check-config") (type $check) (i32.const 1024))

@@ -1,12 +1,11 @@
-//! Guests that are too large, too regular or too wordy to be written by hand: each is made for one thing that a host may
-//! choke on.
+//! Generated guests, too large or too regular to be written by hand: each aims at one weakness that a host may have.
 
 use std::fmt::Write;
 
 use crate::frame::framed;
 use crate::plugins::module;
 
-/// The names that [`bomb`] knows.
+/// The names that [`bomb`] accepts.
 pub const BOMBS: [&str; 21] = [
     "nested",
     "nested_thousands",
@@ -37,10 +36,10 @@ const IDLE: &str = r#"
 (func (export "posthaste:transform/handler@0.1.0#transform") (type $transform) (i32.const 1024))
 "#;
 
-/// What makes a component look like a plugin, until somebody looks for the handler's functions.
+/// Makes a component look like a plugin, except that the handler has no functions.
 const HANDLER: &str = r#"(instance $handler) (export "posthaste:transform/handler@0.1.0" (instance $handler))"#;
 
-/// The guest of this name.
+/// Generates the guest with this name.
 pub fn bomb(name: &str) -> Vec<u8> {
     match name {
         "nested" => nested(17),
@@ -84,12 +83,12 @@ fn numbered(count: u32, text: impl Fn(u32) -> String) -> String {
     (0..count).fold(String::new(), |all, n| all + &text(n))
 }
 
-/// A sequence of types that is different for each number.
+/// Returns a sequence of types that differs for each number.
 fn bits(number: u32) -> String {
     (0..17).map(|bit| if number >> bit & 1 == 1 { "i32 " } else { "i64 " }).collect()
 }
 
-/// Components in components. In binary, because the reader of the text format calls itself for each of them.
+/// Nests components, in binary because the parser of the text format recurses for each of them.
 fn nested(depth: usize) -> Vec<u8> {
     const COMPONENT_SECTION: u8 = 4;
     let header = b"\0asm\x0d\0\x01\0";
@@ -114,7 +113,7 @@ fn instances(levels: u32) -> Vec<u8> {
     component(&format!("{all} (instance (instantiate $c))"))
 }
 
-/// The same side by side: each component makes ten instances of the one before it.
+/// As above, but side by side: each component makes ten instances of the previous one.
 fn instances_by_alias(levels: u32) -> Vec<u8> {
     let mut all = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..=levels {
@@ -126,7 +125,7 @@ fn instances_by_alias(levels: u32) -> Vec<u8> {
 }
 
 fn deep_blocks(depth: usize) -> String {
-    // Unfolded: the reader of the text format calls itself for folded ones.
+    // Unfolded, because the parser of the text format recurses for folded instructions.
     format!("(func {} {})", "block ".repeat(depth), "end ".repeat(depth))
 }
 
@@ -142,7 +141,7 @@ fn br_tables(count: usize, targets: usize) -> String {
     function.repeat(count)
 }
 
-/// Functions with as many locals as there may be, set in many blocks.
+/// Functions with the maximum number of locals, set in many blocks.
 fn locals(count: usize, locals: usize) -> String {
     let declared = "(local ".to_owned() + &"i32 ".repeat(locals) + ")";
     let used: String =
@@ -150,7 +149,7 @@ fn locals(count: usize, locals: usize) -> String {
     format!("(func (param i32) {declared} {used})").repeat(count)
 }
 
-/// Makes handles to a resource of its own until it is stopped.
+/// Creates handles to its own resource until it is stopped.
 fn handles() -> Vec<u8> {
     framed(
         "(type $thing (resource (rep i32))) (core func $new (canon resource.new $thing))",
@@ -160,7 +159,7 @@ fn handles() -> Vec<u8> {
     )
 }
 
-/// Grows so many memories by 10 MiB each.
+/// Grows `count` memories by 10 MiB each.
 fn memories(count: u32) -> Vec<u8> {
     let parts = numbered(count, |n| {
         format!(
@@ -176,7 +175,7 @@ fn memories(count: u32) -> Vec<u8> {
     )
 }
 
-/// No bomb: a plugin of two components, each with a memory of its own, with what it takes to hand a string over.
+/// A harmless plugin of two components, each with its own memory, that pass a string between them.
 fn strings_between_parts() -> Vec<u8> {
     framed(
         r#"(component $Reader

@@ -1,11 +1,11 @@
-//! Clocks that a test moves.
+//! Clocks that a test controls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use posthaste::clock::{Clock, SystemClock};
 
-/// The machine's clock, and what was added to it.
+/// The machine's clock plus an offset that the test adds to.
 #[derive(Debug, Default)]
 pub struct MovedClock {
     passed: AtomicI64,
@@ -13,12 +13,12 @@ pub struct MovedClock {
 }
 
 impl MovedClock {
-    /// So much time passes at once, in milliseconds.
+    /// Lets this many milliseconds pass at once.
     pub fn pass(&self, ms: i64) {
         self.passed.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Somebody sets the clock forth, or back, by so many milliseconds, while no time passes.
+    /// Sets the time of day forward, or back if negative, by this many milliseconds, while no time passes.
     pub fn set(&self, ms: i64) {
         self.set.fetch_add(ms, Ordering::SeqCst);
     }
@@ -34,18 +34,34 @@ impl Clock for MovedClock {
     }
 }
 
-/// A clock that stands still until it is turned. It starts at the time of day.
-pub struct Standing(AtomicI64);
+/// A clock that stands still until the test moves it, so that differences between its readings are exact. It starts at
+/// the time of day.
+pub struct StoppedClock {
+    now: AtomicI64,
+    steady: AtomicI64,
+}
 
-impl Standing {
-    /// Standing from now on.
+impl StoppedClock {
+    /// Stops at the present time of day.
     pub fn now() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(SystemClock.now_ms())))
+        let now = SystemClock.now_ms();
+        Arc::new(Self { now: AtomicI64::new(now), steady: AtomicI64::new(now) })
     }
 
-    /// Turns it forward.
-    pub fn turn(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    /// Lets this many seconds pass.
+    pub fn pass_seconds(&self, seconds: i64) {
+        self.pass(seconds * 1000);
+    }
+
+    /// Lets this many milliseconds pass.
+    pub fn pass(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::SeqCst);
+        self.steady.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sets the time of day forward, or back if negative, by this many milliseconds, while no time passes.
+    pub fn set(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Seconds since 1970.
@@ -54,12 +70,12 @@ impl Standing {
     }
 }
 
-impl Clock for Standing {
+impl Clock for StoppedClock {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.now.load(Ordering::SeqCst)
     }
 
     fn steady_ms(&self) -> i64 {
-        self.now_ms()
+        self.steady.load(Ordering::SeqCst)
     }
 }

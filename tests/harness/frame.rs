@@ -1,8 +1,8 @@
-//! A whole component around a guest, for those that are about the component and not about the core module in it.
+//! A component around a guest, for guests that test the component rather than the core module in it.
 
-/// A plugin of several parts. `parts` are definitions of the component, with which come the `(core func …)`s that
-/// `links` hands to the main module as `(export "name" (func …))` of its import `parts`. `fields` are those of the main
-/// module, and `transform` is the body of its function; 0 is the address of an answer `pass`.
+/// Assembles a plugin of several parts. `parts` are definitions of the component, with the `(core func …)`s that `links` passes
+/// to the main module as `(export "name" (func …))` of its import `parts`. `fields` are the fields of the main module and
+/// `transform` is the body of its function; 0 is the address of a result `pass`.
 pub(crate) fn framed(parts: &str, links: &str, fields: &str, transform: &str) -> Vec<u8> {
     let text = format!(
         r#"(component

@@ -1,4 +1,4 @@
-//! Where a host keeps what it keeps: a folder and a database, of SQLite or of PostgreSQL.
+//! The storage of a host: a folder and a database on SQLite or PostgreSQL.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::postgres::{self, PostgresServer};
 
-/// The variable that says which database the suite runs on.
+/// The environment variable that selects the database of the suite.
 const CHOSEN: &str = "POSTHASTE_TEST_DATABASE";
 
 /// A kind of database.
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What the suite runs on.
+    /// Returns the kind that the suite runs on.
     pub fn chosen() -> Self {
         match std::env::var(CHOSEN).as_deref() {
             Err(_) | Ok("sqlite") => Self::Sqlite,
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// The SQL for a number as so many hexadecimal digits.
+    /// Returns SQL that formats a number with this many hexadecimal digits.
     pub fn hex(self, number: &str, digits: usize) -> String {
         match self {
             Self::Sqlite => format!("printf('%0{digits}x', {number})"),
@@ -39,35 +39,35 @@ impl Kind {
     }
 }
 
-/// A folder and a database of a test's own; both go with it.
+/// A folder and a database of one test; both are removed when it is dropped.
 pub struct Home {
     folder: TempDir,
     kind: Kind,
     database: String,
-    /// It goes with a server of the test's own.
-    lent: bool,
+    /// The database belongs to a server of the test, which removes it.
+    external: bool,
 }
 
 impl Home {
-    /// With a database of the kind that the suite runs on.
+    /// Creates a database of the kind that the suite runs on.
     pub async fn new() -> Self {
         Self::of(Kind::chosen()).await
     }
 
-    /// With a database of this kind.
+    /// Creates a database of this kind.
     pub async fn of(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = match kind {
             Kind::Sqlite => format!("sqlite://{}", folder.path().join("posthaste.db").display()),
             Kind::Postgres => postgres::create().await,
         };
-        Self { folder, kind, database, lent: false }
+        Self { folder, kind, database, external: false }
     }
 
-    /// With the one database of this server.
+    /// Uses the only database of this server.
     pub fn on(server: &PostgresServer) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, kind: Kind::Postgres, database: server.url.clone(), lent: true }
+        Self { folder, kind: Kind::Postgres, database: server.url.clone(), external: true }
     }
 
     /// The folder.
@@ -85,12 +85,12 @@ impl Home {
         &self.database
     }
 
-    /// Runs statements behind the host's back, in words that the database knows.
+    /// Runs statements directly on the database, in its own dialect.
     pub async fn sql(&self, sql: &str) {
         self.connect().await.run(sql).await;
     }
 
-    /// The one value that a query answers.
+    /// Returns the single value of a query.
     pub async fn value<T: Value>(&self, sql: &str) -> T {
         let answer = match self.connect().await {
             Database::Sqlite(mut database) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut database).await,
@@ -99,12 +99,12 @@ impl Home {
         answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Brings an empty database to the newest schema.
+    /// Migrates an empty database to the newest schema.
     pub async fn migrated(&self) {
         posthaste::store::KeyStore::open(&self.database).await.unwrap();
     }
 
-    /// Has the database look at a statement without running it.
+    /// Prepares a statement without running it.
     pub async fn prepare(&self, sql: &str) {
         let text = AssertSqlSafe(sql.to_owned()).into_sql_str();
         let prepared = match self.connect().await {
@@ -114,7 +114,7 @@ impl Home {
         prepared.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Lets nobody else write until the answer is dropped, as a backup tool or a curious shell would.
+    /// Locks the database against writes until the result is closed or dropped, as a backup tool would.
     pub async fn hold(&self) -> Database {
         let mut database = self.connect().await;
         let tables = "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'";
@@ -126,7 +126,7 @@ impl Home {
         database
     }
 
-    /// Makes the database anew as these migrations make it. `copy` is run then, and finds what there was in a schema
+    /// Recreates the database with these migrations. `copy` runs afterwards and finds the previous content in the schema
     /// `later`.
     pub async fn go_back(&self, migrations: &Path, copy: &str) {
         let migrator = Migrator::new(migrations).await.unwrap();
@@ -155,7 +155,7 @@ impl Home {
         match self.kind {
             Kind::Sqlite => {
                 let mut database = SqliteConnection::connect(&self.database).await.unwrap();
-                // What tests write need not outlive a power failure.
+                // The writes of tests need not survive a power failure.
                 sqlx::raw_sql("PRAGMA synchronous = OFF").execute(&mut database).await.unwrap();
                 Database::Sqlite(database)
             }
@@ -166,7 +166,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        if self.kind == Kind::Postgres && !self.lent {
+        if self.kind == Kind::Postgres && !self.external {
             postgres::remove(&self.database);
         }
     }
@@ -189,7 +189,7 @@ impl Database {
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Ends what was begun, and the connection.
+    /// Ends the transaction and the connection.
     pub async fn close(self) {
         match self {
             Self::Sqlite(database) => database.close().await.unwrap(),
@@ -198,7 +198,7 @@ impl Database {
     }
 }
 
-/// What both databases can answer.
+/// A value that both databases can return.
 pub trait Value:
     for<'r> sqlx::Decode<'r, Sqlite>
     + sqlx::Type<Sqlite>

@@ -1,4 +1,4 @@
-//! A host in this process, and a client that speaks to any host.
+//! A host in this process, and a client for any host.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,23 +34,23 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// Returns the body as JSON, or null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 
-    /// The body as JSON, after checking the status.
+    /// Checks the status and returns the body as JSON.
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
         self.json()
     }
 
-    /// A header's value; empty where it is missing.
+    /// Returns a header's value, or an empty text if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Checks that this is a problem (RFC 9457) of this status, and answers its detail and pointers as one text.
+    /// Checks that this is a problem (RFC 9457) with this status, and returns its detail and pointers as one text.
     pub fn problem(&self, status: u16) -> String {
         let body = self.expect(status);
         assert_eq!(self.header("content-type"), "application/problem+json");
@@ -63,7 +63,7 @@ impl Answer {
     }
 }
 
-/// Speaks to a host with one credential.
+/// A client of a host, with one credential.
 #[derive(Clone)]
 pub struct Client {
     /// `http://127.0.0.1:…`
@@ -129,25 +129,25 @@ impl Client {
         self.call(Method::PUT, &format!("/plugins/{name}"), &[("content-type", "application/wasm")], wasm).await
     }
 
-    /// Subscribes, or subscribes anew, and answers the webhook's id.
+    /// Creates or overwrites a webhook and returns its id.
     pub async fn subscribe(&self, webhook: &Value) -> String {
         let answer = self.post("/webhooks", webhook).await;
         assert!([200, 201].contains(&answer.status), "{}", String::from_utf8_lossy(&answer.bytes));
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Publishes an event and answers its delivery's id.
+    /// Publishes an event and returns the id of its delivery, empty if there is none.
     pub async fn publish(&self, event_type: &str, data: &Value) -> String {
         let answer = self.post("/events", &serde_json::json!({"type": event_type, "data": data})).await.expect(202);
         answer["delivery_id"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until a delivery has this status and answers it whole.
+    /// Waits until a delivery has this status and returns it.
     pub async fn delivery(&self, id: &str, status: &str) -> Value {
         self.delivery_when(id, status, |delivery| delivery["status"] == status).await
     }
 
-    /// Waits until a delivery is as `wanted` says and answers it whole.
+    /// Waits until a delivery satisfies `wanted` and returns it.
     pub async fn delivery_when(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         until(&format!("delivery {id}: {what}"), || async {
             Some(self.get(&format!("/deliveries/{id}")).await.expect(200)).filter(&wanted)
@@ -158,7 +158,7 @@ impl Client {
 
 /// A host in this process, on a port and a database of its own.
 pub struct Host {
-    /// Speaks to it with a key of company `acme`.
+    /// A client with a key of company `acme`.
     pub client: Client,
     flags: Vec<String>,
     compiler: PathBuf,
@@ -176,50 +176,45 @@ impl std::ops::Deref for Host {
 }
 
 impl Host {
-    /// With targets on loopback allowed and retries quick.
+    /// Starts a host that allows targets on loopback and retries quickly.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// The same, with these flags besides.
+    /// As [`Host::start`], with these additional flags.
     pub async fn with(flags: &[&str]) -> Self {
         Self::at(Arc::new(SystemClock), flags).await
     }
 
-    /// The same, by another clock.
+    /// As [`Host::with`], with another clock.
     pub async fn at(clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
         Self::in_home(Arc::new(Home::new().await), clock, flags).await
     }
 
-    /// Another node on the same database, by the same clock.
+    /// Starts another node on the same database, with the same clock.
     pub async fn beside(&self, flags: &[&str]) -> Self {
         Self::in_home(self.home.clone(), self.clock.clone(), flags).await
     }
 
     async fn in_home(home: Arc<Home>, clock: Arc<dyn Clock>, flags: &[&str]) -> Self {
-        let defaults = ["--allow-target=127.0.0.0/8", "--attempt-timeout=2s", "--retry-schedule=20ms,20ms,20ms"];
-        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
-        let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
-        let defaults = defaults.into_iter().filter(|flag| !given.contains(&name(flag)));
-        let all = defaults.chain(flags.iter().copied()).map(str::to_owned).collect();
         let (client, compiler) = (Client::new("", ""), binary());
-        let mut host = Self { client, flags: all, compiler, clock, service: None, home };
+        let mut host = Self { client, flags: with_defaults(flags), compiler, clock, service: None, home };
         host.client.key = host.new_key(Some("acme"), Scopes::all()).await;
         host.boot().await;
         host
     }
 
-    /// Its database and its folder.
+    /// Returns its database and folder.
     pub fn home(&self) -> &Home {
         &self.home
     }
 
-    /// The data directory.
+    /// Returns the data directory.
     pub fn folder(&self) -> &Path {
         self.home.path()
     }
 
-    /// From the next start on, this program is started for compiling.
+    /// Sets the program that compiles plugins from the next start on.
     pub fn compile_with(&mut self, program: impl Into<PathBuf>) {
         self.compiler = program.into();
     }
@@ -237,7 +232,7 @@ impl Host {
         self.service = Some(service);
     }
 
-    /// A new key; no company makes a platform key.
+    /// Creates a key; without a company it is a platform key.
     pub async fn new_key(&self, company: Option<&str>, scopes: Scopes) -> String {
         let owner = company.map_or(Owner::Platform, |name| Owner::Company(name.into()));
         let now = SystemClock.now_ms();
@@ -246,29 +241,46 @@ impl Host {
         KeyStore::open(self.home.database()).await.unwrap().create(&key, random).await.unwrap()
     }
 
-    /// A client of another company.
+    /// Returns a client of another company.
     pub async fn company(&self, name: &str) -> Client {
         self.client.with_key(self.new_key(Some(name), Scopes::all()).await)
     }
 
-    /// Has it look at once for what is due, after its clock was moved: any webhook that is stored does that.
+    /// Makes the fetcher look for due deliveries at once, after the clock was moved: storing any webhook does that.
     pub async fn look(&self) {
         self.subscribe(&serde_json::json!({"type": "nobody-publishes-this", "target_url": "http://127.0.0.1:9/"}))
             .await;
     }
 
-    /// Drains and stops.
+    /// Finishes the attempts in flight and stops.
     pub async fn stop(&mut self) {
         if let Some(service) = self.service.take() {
             service.stop().await;
         }
     }
 
-    /// Stops in order and starts again on the same database.
+    /// Stops, and starts again on the same database.
     pub async fn restart(&mut self) {
         self.stop().await;
         self.boot().await;
     }
+
+    /// As [`Host::restart`], with other flags.
+    pub async fn restart_with(&mut self, flags: &[&str]) {
+        self.flags = with_defaults(flags);
+        self.restart().await;
+    }
+}
+
+/// Returns these flags together with the harness's defaults for all others.
+fn with_defaults(flags: &[&str]) -> Vec<String> {
+    // Longer than a test waits: on a slow machine no call or attempt ends by a limit that the test is not about.
+    let patient = ["--attempt-timeout=10m", "--plugin-deadline=10s"];
+    let quick = ["--allow-target=127.0.0.0/8", "--retry-schedule=20ms,20ms,20ms"];
+    let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+    let given: Vec<_> = flags.iter().map(|flag| name(flag)).collect();
+    let defaults = quick.into_iter().chain(patient).filter(|flag| !given.contains(&name(flag)));
+    defaults.chain(flags.iter().copied()).map(str::to_owned).collect()
 }
 
 fn rand_byte() -> u8 {

@@ -1,5 +1,5 @@
-//! What the suite runs on: a host on a port of its own, a receiver whose answers can be set, a database of its own,
-//! of SQLite or PostgreSQL. Everything is observed through the public contract.
+//! The test harness: a host on its own port, a receiver whose answers the test sets, and a database on SQLite or
+//! PostgreSQL. Tests observe everything through the public contract.
 
 // A harness may panic: that is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -16,7 +16,7 @@ mod receiver;
 mod sqlite_only;
 
 pub use bombs::{BOMBS, bomb};
-pub use clock::{MovedClock, Standing};
+pub use clock::{MovedClock, StoppedClock};
 pub use home::{Database, Home, Kind, Value};
 pub use host::{Answer, Client, Host};
 pub use plugins::{guest, shipped};
@@ -30,8 +30,9 @@ use std::future::Future;
 use posthaste::outbound::sign;
 use std::time::Duration;
 
-/// How long anything may take that a test waits for. Reaching it fails the test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// A safety net: the longest that a test waits for one thing. It turns a hang into a failure and decides nothing else: no test
+/// passes or fails by how fast the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Verifies `(webhook-id, webhook-timestamp, webhook-signature)` of a POST that has just arrived.
 pub fn verify(secret: &[u8], signed: (&str, &str, &str), body: &[u8], now_s: i64) -> Result<(), String> {
@@ -40,14 +41,14 @@ pub fn verify(secret: &[u8], signed: (&str, &str, &str), body: &[u8], now_s: i64
     sign::verify(signature, secret, &received, now_s)
 }
 
-/// Asks until the answer is there, and fails the test when it never is.
+/// Polls `ask` until it returns a value; fails the test after [`PATIENCE`].
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {
                 return answer;
             }
-            // Not a wait for a guessed time: the pause between two looks.
+            // The pause between two polls, not a guess of how long the condition takes.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

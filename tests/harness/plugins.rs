@@ -5,7 +5,7 @@ use std::path::Path;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// What every guest of `tests/guests` begins with.
+/// The prelude of every guest in `tests/guests`.
 ///
 /// At 1024 lies a result that is all zeroes: `ok` for `check-config`, `ok(pass)` for `transform`.
 const PRELUDE: &str = r#"
@@ -14,7 +14,7 @@ const PRELUDE: &str = r#"
   (type $transform (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
 
-/// An allocator that only moves on, for guests that bring none of their own.
+/// A bump allocator, for guests without one.
 const ALLOCATOR: &str = r#"
   (global $next (mut i32) (i32.const 8192))
   (func $alloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
@@ -23,7 +23,7 @@ const ALLOCATOR: &str = r#"
     (local.get $at))
 "#;
 
-/// A plugin of `plugins/`, built from its source by `cargo xtask test`.
+/// Reads a plugin of `plugins/`, which `cargo xtask test` builds from source.
 pub fn shipped(name: &str) -> Vec<u8> {
     let folder = std::env::var_os("POSTHASTE_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist"), std::path::PathBuf::from);
@@ -31,7 +31,7 @@ pub fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", file.display()))
 }
 
-/// A guest of `tests/guests/NAME.wat`: a whole component, or the fields of a core module that follow [`PRELUDE`].
+/// Assembles `tests/guests/NAME.wat`: a whole component, or the fields of a core module after [`PRELUDE`].
 pub fn guest(name: &str) -> Vec<u8> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(format!("{name}.wat"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -41,9 +41,9 @@ pub fn guest(name: &str) -> Vec<u8> {
     module(name, &text)
 }
 
-/// A core module of these fields, with the world's description as wit-bindgen gives it.
+/// Assembles a core module of these fields, with the description of the world that wit-bindgen adds.
 pub(crate) fn module(name: &str, fields: &str) -> Vec<u8> {
-    // The text format wants imports before all else.
+    // The text format requires imports first.
     let (imports, fields): (Vec<_>, Vec<_>) = fields.lines().partition(|line| line.starts_with("(import "));
     let (imports, fields) = (imports.join("\n"), fields.join("\n"));
     let allocator = if fields.contains("cabi_realloc") { "" } else { ALLOCATOR };

@@ -1,4 +1,4 @@
-//! The PostgreSQL that tests run on.
+//! The PostgreSQL server that the tests run on.
 
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Write};
@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// The variable that names a server to use: the URL of a database of it, as somebody who may make others.
+/// The environment variable that names an existing server: the URL of one of its databases, as a user who may create others.
 const GIVEN: &str = "POSTHASTE_TEST_POSTGRES";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/postgres.sh");
 
-/// The server, and what keeps it where it is this process's own: it ends when our end of its standard input does.
+/// The server's URL, and the server itself if this process started it: it ends when its standard input is closed.
 static SERVER: LazyLock<(String, Option<PostgresServer>)> = LazyLock::new(|| match std::env::var(GIVEN) {
     Ok(url) if url.starts_with("postgres") => (url, None),
     Ok(url) => panic!("{GIVEN}: `{url}` is no URL like postgres://USER:PASSWORD@127.0.0.1:5432/postgres"),
@@ -22,7 +22,7 @@ static SERVER: LazyLock<(String, Option<PostgresServer>)> = LazyLock::new(|| mat
     }
 });
 
-/// A server of one's own. It goes with this value.
+/// A server of the test's own; it ends when this is dropped.
 pub struct PostgresServer {
     /// Its one database.
     pub url: String,
@@ -34,7 +34,7 @@ impl PostgresServer {
     /// Starts one.
     pub fn start() -> Self {
         let mut command = Command::new("sh");
-        // In a group of its own, so that Ctrl-C leaves it the time to clean up.
+        // In its own process group, so that it can clean up after Ctrl-C.
         command.arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut shell = command.spawn().unwrap();
         let answers = BufReader::new(shell.stdout.take().unwrap());
@@ -50,7 +50,7 @@ impl PostgresServer {
         line.trim().to_owned()
     }
 
-    /// Ends it as a power failure would, and starts it again.
+    /// Ends the server as a power failure would, and starts it again.
     pub fn crash(&mut self) {
         writeln!(self.shell.stdin.as_ref().unwrap(), "crash").unwrap();
         assert_eq!(self.answer(), "up");
@@ -59,7 +59,7 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // Waiting for it ends its standard input, and so the server.
+        // `wait` closes its standard input, which ends the server.
         let _ = self.shell.wait();
     }
 }
@@ -69,9 +69,9 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
-/// The URL of a new and empty database.
+/// Creates an empty database and returns its URL.
 pub(crate) async fn create() -> String {
-    // By chance: a server that is given may have some of an earlier run.
+    // A random name, because an existing server may have databases of an earlier run.
     let name = format!("posthaste_test_{:016x}", std::hash::RandomState::new().build_hasher().finish());
     let server = &SERVER.0;
     run(server, &format!("CREATE DATABASE {name}")).await;
@@ -81,10 +81,10 @@ pub(crate) async fn create() -> String {
     format!("{before}/{name}{parameters}")
 }
 
-/// Has a database that [`create`] made removed, whoever is still connected to it.
+/// Removes a database that [`create`] made, even if there are connections to it.
 ///
-/// It is not waited for: PostgreSQL in turn waits for those who are just connecting, and they may be tasks of the very
-/// thread that would wait here. What the end of this process cuts off goes with the server.
+/// Does not wait: PostgreSQL waits for clients that are connecting, and these may be tasks of the thread that would wait here.
+/// If this process ends first, the database is removed with the server.
 pub(crate) fn remove(url: &str) {
     let address = url.split('?').next().unwrap_or_default();
     let name = address.rsplit('/').next().unwrap_or_default();

@@ -1,14 +1,14 @@
 #!/bin/sh
 # A throw-away PostgreSQL on loopback, for tests.
 #
-# Prints its URL and serves until standard input ends; then it is removed. So it goes with whoever started it, however
-# that one ended. By hand: `tests/harness/postgres.sh`, and Ctrl-D. A line `crash` on standard input has the server end as
-# by a power failure, and start again; `up` is the answer.
+# Prints its URL and serves until standard input ends; then the server is removed. So it ends with the process that started
+# it, however that process ended. By hand: `tests/harness/postgres.sh`, and Ctrl-D. A line `crash` on standard input ends the
+# server as a power failure would and starts it again; the answer is `up`.
 #
-# Exits 3, with one line, where there is no PostgreSQL to run.
+# Exits with 3 and one line if PostgreSQL is not installed.
 set -eu
 
-# The server's programs: those of the PATH, or the newest of Debian's, which are not on it.
+# The server's programs: those on the PATH, or the newest of Debian's, which are not on it.
 programs() {
     if command -v initdb >/dev/null && command -v pg_ctl >/dev/null; then
         dirname "$(readlink -f "$(command -v initdb)")"
@@ -33,11 +33,11 @@ as() {
     fi
 }
 
-# Ctrl-C reaches everybody in front of the terminal. Whoever started this ends by it, and then so does this.
+# Ctrl-C reaches every process of the terminal. It ends the process that started this script, and thereby the script.
 trap '' INT HUP TERM
 
 temp=${TMPDIR:-/tmp}
-# What an earlier one left behind whose shell was killed too.
+# Removes servers whose shell was killed.
 for old in "$temp"/posthaste-postgres.*; do
     [ -O "$old/shell" ] && ! kill -0 "$(cat "$old/shell")" 2>/dev/null || continue
     as "$bin/pg_ctl" stop -s -m immediate -D "$old/data" 2>/dev/null || true
@@ -58,11 +58,11 @@ remove() {
 }
 trap remove EXIT
 
-# Anybody on the machine reaches a port on loopback, so it has a password.
+# Every user of the machine can reach a port on loopback, so the server has a password.
 password=$(od -An -N 16 -tx1 /dev/urandom | tr -d ' \n')
 (umask 077 && echo "$password" >"$dir/password")
 [ "$(id -u)" = 0 ] && chown "$(id -u nobody)" "$dir/password"
-# A language's order of text, where the server has one by itself: that is what most databases have.
+# An ICU collation, if the server supports it: most databases have the collation of a language.
 locale="--locale C"
 "$bin/initdb" --help | grep -q -- --icu-locale && locale="$locale --locale-provider icu --icu-locale en"
 # shellcheck disable=SC2086
@@ -79,7 +79,7 @@ max_connections = 400
 max_wal_size = '256MB'
 SETTINGS
 
-# Below the range that the system gives to clients.
+# A port below the ephemeral range.
 try=0
 while port=$((20000 + ($$ * 13 + try * 997) % 12000)); do
     as "$bin/pg_ctl" start -s -w -t 60 -D "$dir/data" -l "$dir/data/log" -o "-p $port" >/dev/null 2>&1 </dev/null && break

@@ -1,4 +1,4 @@
-//! The real binary as a process of its own.
+//! The real binary as a separate process.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -19,22 +19,22 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// `posthaste serve` on a port of its own; killed with the test.
+/// `posthaste serve` on a port of its own; killed when dropped.
 pub struct Process {
-    /// Speaks to it with a key of company `acme`.
+    /// A client with a key of company `acme`.
     pub client: Client,
     child: Child,
     database: String,
-    said: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
-    /// Runs a command to its end and answers its status, stdout and stderr.
+    /// Runs a command to its end and returns its status, stdout and stderr.
     pub async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> (i32, String, String) {
         Self::run_in(&[], args).await
     }
 
-    /// The same, with these environment variables.
+    /// As above, with these environment variables.
     pub async fn run_in<S: AsRef<OsStr>>(
         environment: &[(&str, &str)],
         args: impl IntoIterator<Item = S>,
@@ -50,22 +50,24 @@ impl Process {
         Self::serve_in(&[], home, flags).await
     }
 
-    /// The same, with these environment variables.
+    /// As above, with these environment variables.
     pub async fn serve_in(environment: &[(&str, &str)], home: &Home, flags: &[&str]) -> Self {
         let key = new_key("acme", home.database()).await;
         let started = Self::start(home, key, |command| {
             command.envs(environment.iter().copied()).args(flags);
         });
-        started.await.unwrap_or_else(|said| panic!("serve ended: {said}"))
+        started.await.unwrap_or_else(|log| panic!("serve ended: {log}"))
     }
 
-    /// Starts `serve` in `home`, with a key that is there already and what `more` adds to the command. Answers what it
-    /// said where it ended instead.
+    /// Starts `serve` in `home`, with an existing key and the arguments that `more` adds.
+    ///
+    /// # Errors
+    /// The log of the process, if it ended before it listened.
     pub async fn start(home: &Home, key: String, more: impl FnOnce(&mut Command)) -> Result<Self, String> {
         Self::start_by(Command::new(binary()), home, key, more).await
     }
 
-    /// The same, where this command starts the binary with the arguments that follow.
+    /// As above; `command` starts the binary with the arguments that are appended.
     pub async fn start_by(
         mut command: Command,
         home: &Home,
@@ -73,6 +75,9 @@ impl Process {
         more: impl FnOnce(&mut Command),
     ) -> Result<Self, String> {
         let database = home.database().to_owned();
+        // Longer than a test waits: on a slow machine no call or attempt ends by a limit that the test is not about. Flags
+        // override the environment.
+        command.env("POSTHASTE_ATTEMPT_TIMEOUT", "10m").env("POSTHASTE_PLUGIN_DEADLINE", "10s");
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--database", &database])
             .arg("--data-dir")
@@ -82,40 +87,41 @@ impl Process {
         more(&mut command);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (said, heard) = (Arc::<Mutex<Vec<String>>>::default(), tokio::sync::oneshot::channel());
-        let keep = said.clone();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let (listens, listening) = tokio::sync::oneshot::channel();
+        let lines_read = log.clone();
         tokio::spawn(async move {
-            let mut tell = Some(heard.0);
+            let mut listens = Some(listens);
             while let Ok(Some(line)) = lines.next_line().await {
                 if let Some((_, address)) = line.split_once("serving address=")
-                    && let Some(tell) = tell.take()
+                    && let Some(listens) = listens.take()
                 {
-                    let _ = tell.send(format!("http://{}", address.trim()));
+                    let _ = listens.send(format!("http://{}", address.trim()));
                 }
-                keep.lock().unwrap().push(line);
+                lines_read.lock().unwrap().push(line);
             }
         });
-        let base = tokio::time::timeout(PATIENCE, heard.1).await.expect("serve never said where it listens");
-        let base = base.map_err(|_| said.lock().unwrap().join("\n"))?;
-        Ok(Self { client: Client::new(base, key), child, database, said })
+        let base = tokio::time::timeout(PATIENCE, listening).await.expect("serve never logged its address");
+        let base = base.map_err(|_| log.lock().unwrap().join("\n"))?;
+        Ok(Self { client: Client::new(base, key), child, database, log })
     }
 
-    /// The lines of its log so far.
-    pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+    /// Returns the lines of its log so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
-    /// A client of another company.
+    /// Returns a client of another company.
     pub async fn company(&self, name: &str) -> Client {
         self.client.with_key(new_key(name, &self.database).await)
     }
 
-    /// The most memory that it has had, in KiB: the `VmHWM` of proc(5).
+    /// Returns its peak resident memory in KiB: `VmHWM` of proc(5).
     pub fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM")
     }
 
-    /// The memory that it has now, in KiB: the `VmRSS` of proc(5).
+    /// Returns its resident memory in KiB: `VmRSS` of proc(5).
     pub fn resident_kib(&self) -> u64 {
         self.status_kib("VmRSS")
     }
@@ -132,17 +138,17 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
-    /// Sends a signal: `STOP` has it stand still, `CONT` go on.
+    /// Sends a signal: `STOP` suspends the process, `CONT` resumes it.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        // The shell's own `kill`: the program of that name is not on every machine.
+        // The shell's built-in `kill`: the program is not on every machine.
         assert!(Command::new("sh").args(["-c", "kill -$0 $1", name, &id]).status().await.unwrap().success());
     }
 
-    /// SIGTERM; answers the exit status.
+    /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(mut self) -> i32 {
         self.signal("TERM").await;
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not stop").unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap();
         status.code().unwrap_or(-1)
     }
 }

@@ -1,4 +1,4 @@
-//! A webhook receiver on loopback that keeps what arrives and answers as it is told.
+//! A webhook receiver on loopback that keeps all requests and answers as the test sets.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::PATIENCE;
 
-/// One POST that arrived.
+/// A POST that arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// When.
+    /// The time of arrival.
     pub at: Instant,
     /// The path it was sent to.
     pub path: String,
@@ -40,7 +40,7 @@ impl Arrival {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// A header's value; empty where it is missing.
+    /// Returns a header's value, or an empty text if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -52,13 +52,13 @@ struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     count: watch::Sender<usize>,
     answering: Mutex<Answering>,
-    /// Answers that may be given; `None`: any.
+    /// The number of answers that may be given; `None` is no limit.
     held: Mutex<Option<Arc<Semaphore>>>,
     unanswered: AtomicUsize,
     most_unanswered: AtomicUsize,
 }
 
-/// A receiver; it ends with the test.
+/// A receiver; it stops when it is dropped.
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -66,7 +66,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Listens on a port of its own and answers 200.
+    /// Listens on its own port and answers 200.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -83,48 +83,48 @@ impl Receiver {
         Self { address, shared, task }
     }
 
-    /// The URL of a path on it.
+    /// Returns the URL of a path on it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Answers from now on as `answer` says; it is told how many arrived before.
+    /// Sets the answer, which gets the number of earlier arrivals and the request.
     pub fn answer(&self, answer: impl Fn(usize, &Arrival) -> Response + Send + Sync + 'static) {
         *self.shared.answering.lock().unwrap() = Arc::new(answer);
     }
 
-    /// Answers from now on with this status.
+    /// Sets the status of all answers.
     pub fn answer_status(&self, status: u16) {
         let status = StatusCode::from_u16(status).unwrap();
         self.answer(move |_, _| status.into_response());
     }
 
-    /// From now on nothing is answered but what [`Receiver::release`] lets through, in the order of arrival.
+    /// Withholds answers until [`Receiver::release`] lets them through, in the order of arrival.
     pub fn hold(&self) {
         *self.shared.held.lock().unwrap() = Some(Arc::new(Semaphore::new(0)));
     }
 
-    /// Lets so many answers through.
+    /// Lets this many answers through.
     pub fn release(&self, count: usize) {
         self.shared.held.lock().unwrap().as_ref().unwrap().add_permits(count);
     }
 
-    /// Answers everything again, also what was held.
+    /// Ends [`Receiver::hold`]: answers all requests, also the withheld ones.
     pub fn open(&self) {
         self.shared.held.lock().unwrap().take().unwrap().close();
     }
 
-    /// The most that ever were unanswered at once.
+    /// Returns the largest number of requests that were unanswered at the same time.
     pub fn most_unanswered(&self) -> usize {
         self.shared.most_unanswered.load(Ordering::SeqCst)
     }
 
-    /// All that arrived so far.
+    /// Returns all arrivals so far.
     pub fn arrivals(&self) -> Vec<Arrival> {
         self.shared.arrivals.lock().unwrap().clone()
     }
 
-    /// Waits until at least `count` have arrived.
+    /// Waits for at least `count` arrivals and returns all.
     pub async fn wait_for(&self, count: usize) -> Vec<Arrival> {
         let mut seen = self.shared.count.subscribe();
         let waiting = seen.wait_for(|arrived| *arrived >= count);
@@ -134,7 +134,7 @@ impl Receiver {
         self.arrivals()
     }
 
-    /// Waits for one that is as `wanted` says.
+    /// Waits for an arrival that satisfies `wanted` and returns it.
     pub async fn wait_for_one(&self, wanted: impl Fn(&Arrival) -> bool) -> Arrival {
         let mut seen = self.shared.count.subscribe();
         let arrived = || self.shared.arrivals.lock().unwrap().iter().rev().find(|arrival| wanted(arrival)).cloned();
@@ -165,7 +165,7 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
         arrivals.push(arrival.clone());
         arrivals.len() - 1
     };
-    // Made before anybody hears of the arrival.
+    // The answer is computed before the arrival becomes visible.
     let answer = answering(before, &arrival);
     shared.count.send_replace(before + 1);
     if let Some(held) = held

@@ -1,25 +1,25 @@
-//! What of the suite is about SQLite alone.
+//! The parts of the suite that concern only SQLite.
 
 use std::io::Write;
 
 use crate::Kind;
 
-/// Tests that PostgreSQL has nothing for, and why.
+/// Features without a counterpart on PostgreSQL, with the reason.
 const SQLITE_ONLY: [(&str, &str); 3] = [
-    ("a full disk", "it is the database server's disk that fills; what was written there is told by the server"),
-    ("the lock file", "a PostgreSQL database may be served by many processes"),
-    ("the write-ahead log", "PostgreSQL keeps its own log short: max_wal_size"),
+    ("a full disk", "the disk of the database server fills, and the server reports what it wrote"),
+    ("the lock file", "many processes may serve a PostgreSQL database"),
+    ("the write-ahead log", "PostgreSQL bounds its own log: max_wal_size"),
 ];
 
-/// True where the suite does not run on SQLite, and so not this test: the reason is printed.
+/// Returns whether the suite runs on another database, so that the calling test has to be skipped, and prints the reason.
 pub fn sqlite_only(what: &str) -> bool {
     let entry = SQLITE_ONLY.iter().find(|(name, _)| *name == what);
-    let (name, reason) = entry.unwrap_or_else(|| panic!("`{what}` is not in the list of what SQLite alone has"));
+    let (name, reason) = entry.unwrap_or_else(|| panic!("`{what}` is not in the list of features of SQLite"));
     if Kind::chosen() == Kind::Sqlite {
         return false;
     }
     let thread = std::thread::current();
-    // Not by `println`, which a test that passes is not heard with.
+    // Not with `println`, whose output is hidden if the test passes.
     let _ = writeln!(std::io::stderr(), "not run: {}: {name}: {reason}", thread.name().unwrap_or("a test"));
     true
 }

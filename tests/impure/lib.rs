@@ -1,4 +1,4 @@
-//! Asks for everything that is not pure, by the name in the config; `null` asks for all that answers at all.
+//! Calls the impure function that the config names; `null` calls all that return a value.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;

@@ -1,5 +1,5 @@
-// An OpenID provider that knows nothing of Posthaste: client credentials with resource indicators (RFC 8707), which make it
-// issue access tokens as JWTs (RFC 9068). A client is named after its company, and the resource names the algorithm.
+// An OpenID provider without any knowledge of Posthaste: client credentials with resource indicators (RFC 8707), so that it
+// issues access tokens as JWTs (RFC 9068). A client has the name of its company, and the resource names the algorithm.
 // Prints its issuer once it listens; `POST /rotate` replaces its keys.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

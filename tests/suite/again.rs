@@ -1,4 +1,4 @@
-//! Sending again: one delivery now, many by a replay; and what a delivery sent.
+//! Retries by hand, replays, and the body that a delivery sent.
 
 mod replaying;
 mod retrying;

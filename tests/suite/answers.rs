@@ -1,5 +1,5 @@
-//! What receivers do to an attempt: each failure has words of its own, costs no more than its time-out, and the next
-//! attempt heals it.
+//! Receiver behaviour during an attempt: each failure has its own error text, takes at most the time-out, and the next
+//! attempt can succeed.
 
 mod raw;
 mod tls;
@@ -17,11 +17,12 @@ const CLOSED: &str = "the connection was closed before an answer";
 const RESET: &str = "the connection was reset before an answer";
 const LATE: &str = "no answer within 500 ms";
 
+/// Starts a host with a short attempt time-out, and with enough retries for one to reach a receiver that has recovered.
 async fn impatient() -> Host {
-    Host::with(&["--attempt-timeout=500ms"]).await
+    Host::with(&["--attempt-timeout=500ms", &format!("--retry-schedule={}", ["20ms"; 100].join(","))]).await
 }
 
-/// Writes byte by byte, for as long as anyone reads.
+/// Writes byte by byte until the reader closes the connection.
 async fn trickle(mut stream: TcpStream, bytes: impl Iterator<Item = u8>) {
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     for byte in bytes {
@@ -33,7 +34,7 @@ async fn trickle(mut stream: TcpStream, bytes: impl Iterator<Item = u8>) {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_costs_the_time_out() {
+async fn missing_response_ends_at_the_time_out() {
     let host = impatient().await;
     let silent = Raw::first(async |stream| {
         let _open = say(stream, b"").await;
@@ -53,7 +54,7 @@ async fn an_answer_that_does_not_come_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_takes_no_body_costs_the_time_out() {
+async fn receiver_that_reads_no_body_ends_at_the_time_out() {
     let host = impatient().await;
     let stuffed = Raw::first(async |stream| {
         let _open = stream;
@@ -65,8 +66,9 @@ async fn a_receiver_that_takes_no_body_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn the_status_decides_whatever_becomes_of_the_body() {
-    let host = impatient().await;
+async fn status_decides_even_if_the_body_breaks_off() {
+    // Long enough for the head to arrive; a stalled body takes all of it.
+    let host = Host::with(&["--attempt-timeout=5s"]).await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\nabc";
     let stalls = Raw::start(|_, stream| async {
         let _open = say(stream, head).await;
@@ -75,45 +77,48 @@ async fn the_status_decides_whatever_becomes_of_the_body() {
     let trickles = Raw::start(|_, stream| async { trickle(say(stream, head).await, std::iter::repeat(b'd')).await });
     let breaks = Raw::start(|_, stream| async { drop(say(stream, head).await) });
     let resets = Raw::start(|_, stream| async { say(stream, head).await.set_zero_linger().unwrap() });
-    for (raw, whole) in [(stalls.await, true), (trickles.await, true), (breaks.await, true), (resets.await, false)] {
-        let attempts = attempts(&host, &raw.url(), &json!(1)).await;
+    let cases = [(stalls.await, true), (trickles.await, true), (breaks.await, true), (resets.await, false)];
+    // Concurrently, because the first two take the whole time-out.
+    let (host, data) = (&host, &json!(1));
+    let ended = cases.iter().map(|(raw, whole)| async move { (attempts(host, &raw.url(), data).await, *whole) });
+    for (attempts, whole) in futures_util::future::join_all(ended).await {
         assert_eq!((attempts.len(), &attempts[0]["status_code"]), (1, &json!(200)), "{attempts:?}");
-        // A reset discards what was not read yet.
+        // A reset discards bytes that were not read yet.
         assert!(!whole || attempts[0]["response_body"].as_str().unwrap().starts_with("abc"), "{attempts:?}");
     }
     let bad = Raw::first(async |stream| {
         let _open = say(stream, b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nabc").await;
         pending().await
     });
-    assert_eq!(first_error(&host, &bad.await.url()).await, "the receiver answered 500");
+    assert_eq!(first_error(host, &bad.await.url()).await, "the receiver answered 500");
 }
 
 #[tokio::test]
-async fn sixteen_kib_of_an_endless_body_are_kept() {
-    let host = Host::start().await;
+async fn endless_response_body_is_kept_up_to_16_kib() {
+    // The attempt's time-out is longer than the test waits: it passes only if the rest of the body is not read.
+    let host = Host::with(&["--attempt-timeout=10m"]).await;
     let endless = Raw::start(|_, stream| async {
         let mut stream = say(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
         while stream.write_all(b"5\r\nxxxxx\r\n").await.is_ok() {}
     });
     let attempts = attempts(&host, &endless.await.url(), &json!(1)).await;
     assert_eq!(attempts[0]["response_body"].as_str().unwrap().len(), 16 * 1024);
-    assert!(attempts[0]["duration_ms"].as_u64().unwrap() < 2000, "it waited for the time-out");
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_too_early_is_told_from_one_that_is_reset() {
+async fn closed_and_reset_connections_have_different_errors() {
     let host = Host::start().await;
     let closes = Raw::first(async |stream| drop(say(stream, b"").await)).await;
     let closes_in_head = Raw::first(async |stream| drop(say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await)).await;
     let resets = Raw::first(async |stream| say(stream, b"").await.set_zero_linger().unwrap()).await;
     for (raw, error) in [(&closes, CLOSED), (&closes_in_head, CLOSED), (&resets, RESET)] {
         assert_eq!(first_error(&host, &raw.url()).await, error);
-        // A connection that is new is no stale one: nothing was sent twice within an attempt.
+        // A new connection is never stale: no request was repeated within an attempt.
         assert_eq!(raw.connections(), 2, "{error}");
     }
     let resets_in_head =
         Raw::first(async |stream| say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await.set_zero_linger().unwrap()).await;
-    // Whether the system still hands over what came before the reset is its own affair.
+    // The operating system decides whether bytes before the reset are still delivered.
     let error = first_error(&host, &resets_in_head.url()).await;
     assert!([CLOSED, RESET].contains(&error.as_str()), "{error}");
     let at_once = Raw::first(async |stream| drop(stream)).await;
@@ -122,7 +127,7 @@ async fn a_connection_that_ends_too_early_is_told_from_one_that_is_reset() {
 }
 
 #[tokio::test]
-async fn a_large_body_may_be_cut_off_or_answered_early() {
+async fn receiver_may_cut_off_a_large_body_or_answer_early() {
     let host = Host::start().await;
     let body = json!("x".repeat(250_000));
     let cuts = Raw::first(async |mut stream| {
@@ -135,7 +140,7 @@ async fn a_large_body_may_be_cut_off_or_answered_early() {
     let early = Raw::first(async |mut stream| {
         let _ = stream.read(&mut [0; 1024]).await;
         stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
-        // It takes the rest, so that the answer is not lost to a reset.
+        // Reads the rest of the request, so that no reset discards the response.
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
@@ -143,7 +148,7 @@ async fn a_large_body_may_be_cut_off_or_answered_early() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_named() {
+async fn invalid_response_is_named() {
     let host = Host::start().await;
     let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
     for (text, error) in [
@@ -165,7 +170,7 @@ async fn what_is_no_answer_is_named() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_cut_off() {
+async fn endless_response_head_is_cut_off() {
     let host = Host::start().await;
     let raw = Raw::first(async |stream| {
         let mut stream = say(stream, b"HTTP/1.1 200 OK\r\nx-a: ").await;
@@ -175,7 +180,7 @@ async fn a_head_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_success_needs_no_body() {
+async fn success_needs_no_body() {
     let host = Host::start().await;
     for text in ["HTTP/1.1 204 Nothing\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nold", "HTTP/1.1 299 Odd\r\n\r\n"] {
         let raw = Raw::start(move |_, stream| async move { drop(say(stream, text.as_bytes()).await) }).await;
@@ -187,7 +192,7 @@ async fn a_success_needs_no_body() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_made_is_named() {
+async fn refused_connection_is_named() {
     let host = impatient().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -198,11 +203,11 @@ async fn a_connection_that_cannot_be_made_is_named() {
     assert_eq!(failed["attempts"][0]["error"], format!("connection refused by {address}"));
 }
 
-// How many connections wait before the system ignores further ones is Linux's rule.
+// The length of the accept queue before further connections are ignored is specific to Linux.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_connection_that_is_not_accepted_costs_the_time_out() {
-    let host = Host::with(&["--attempt-timeout=500ms", "--retry-schedule=20ms,20ms,20ms,20ms,20ms,20ms"]).await;
+async fn unaccepted_connection_ends_at_the_time_out() {
+    let host = impatient().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -217,7 +222,7 @@ async fn a_connection_that_is_not_accepted_costs_the_time_out() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_named_and_a_mended_url_heals() {
+async fn unresolvable_name_is_named() {
     let host = Host::with(&["--retry-schedule=20ms,1h"]).await;
     host.post("/webhooks", &json!({"type": "t", "target_url": "http://nowhere.invalid/"})).await.expect(201);
     let id = host.publish("t", &json!(1)).await;
@@ -227,7 +232,7 @@ async fn a_name_that_does_not_resolve_is_named_and_a_mended_url_heals() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_that_the_receiver_closed_costs_no_attempt() {
+async fn closed_idle_connection_costs_no_attempt() {
     let host = Host::start().await;
     let raw = Raw::start(|number, mut stream| async move {
         assert!(request(&mut stream).await);
@@ -244,9 +249,9 @@ async fn an_idle_connection_that_the_receiver_closed_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_connection_closed_while_the_request_was_on_its_way_costs_no_attempt() {
+async fn connection_closed_during_a_request_is_retried_within_the_attempt() {
     let host = Host::start().await;
-    // The first connection ends with the second request unanswered: what a client sees whose request crosses the end.
+    // The first connection closes with the second request unanswered, as if the request had crossed the close on its way.
     let raw = Raw::start(|number, mut stream| async move {
         let answered = if number == 0 { 1 } else { usize::MAX };
         for _ in 0..answered {
@@ -265,7 +270,7 @@ async fn a_connection_closed_while_the_request_was_on_its_way_costs_no_attempt()
 }
 
 #[tokio::test]
-async fn a_request_is_sent_again_once_and_no_more() {
+async fn request_on_a_stale_connection_is_repeated_once() {
     let host = Host::start().await;
     let raw = Raw::start(|number, mut stream| async move {
         match number {

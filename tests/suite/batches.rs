@@ -1,4 +1,4 @@
-//! `POST /events/batch`: one event a line, one result a line.
+//! `POST /events/batch`: one event per line, one result per line.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use posthaste_tests::{Answer, Client, Host, Kind, Receiver, until};
 use serde_json::{Value, json};
 
 const NDJSON: &str = "application/x-ndjson";
-/// Events that [`subscribe`] sends.
+/// Events that [`subscribe`] publishes.
 const SETTLING: usize = 3;
 
 async fn batch(client: &Client, body: impl Into<Vec<u8>>) -> Answer {
     client.call(Method::POST, "/events/batch", &[("content-type", NDJSON)], body).await
 }
 
-/// What has arrived once `count` have, but for what `subscribe` sent.
+/// Waits for `count` arrivals and returns their bodies, without those of `subscribe`.
 async fn arrived(receiver: &Receiver, count: usize) -> Vec<String> {
     receiver.wait_for(SETTLING + count).await.iter().skip(SETTLING).map(|arrival| arrival.text()).collect()
 }
@@ -29,7 +29,7 @@ async fn subscribed() -> (Host, Receiver) {
 async fn subscribe(host: &Host, receiver: &Receiver, event_type: &str) {
     let hook = json!({"type": event_type, "target_url": receiver.url("/"), "max_in_flight": 1});
     host.post("/webhooks", &hook).await.expect(201);
-    // A new lane first looks for what waits in the database, and what comes meanwhile may be overtaken.
+    // A new webhook queue first fetches its backlog; events published meanwhile may be overtaken.
     for _ in 0..SETTLING {
         let id = host.publish(event_type, &json!("settle")).await;
         host.delivery(&id, "delivered").await;
@@ -43,7 +43,7 @@ fn numbered(count: usize, event_type: &str) -> String {
     })
 }
 
-/// The deliveries of a batch of which every line was accepted.
+/// Returns the deliveries of a batch whose lines were all accepted.
 fn deliveries(answer: &Value) -> Vec<String> {
     let results = answer["results"].as_array().unwrap();
     results.iter().map(|result| result["delivery_id"].as_str().unwrap_or_else(|| panic!("{result}")).into()).collect()
@@ -59,7 +59,7 @@ async fn every_line_is_delivered_in_the_order_of_the_lines() {
     assert_eq!(arrived(&receiver, 1000).await, (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
-/// Changes a webhook of its own until it is aborted.
+/// Changes a webhook of its own again and again, until the task is aborted.
 fn churn(client: Client, url: String, event_type: &'static str) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let hook = json!({"type": event_type, "target_url": url});
@@ -68,7 +68,7 @@ fn churn(client: Client, url: String, event_type: &'static str) -> tokio::task::
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_order_holds_while_other_webhooks_change() {
+async fn batch_order_holds_while_other_webhooks_change() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let types: Vec<_> = (0..100).map(|number| format!("t{number}")).collect();
     for name in &types {
@@ -76,7 +76,7 @@ async fn the_order_holds_while_other_webhooks_change() {
         host.post("/webhooks", &hook).await.expect(201);
     }
     for round in 1..=3 {
-        // Nothing is in memory, and what others change meanwhile keeps it from being kept there.
+        // The caches are empty, and the concurrent changes keep them from being filled.
         host.restart().await;
         let others = ["x", "y", "z"].map(|name| churn(host.client.clone(), receiver.url("/"), name));
         let lines = types.iter().flat_map(|name| (0..5).map(move |number| json!({"type": name, "data": number})));
@@ -94,7 +94,7 @@ async fn the_order_holds_while_other_webhooks_change() {
 }
 
 #[tokio::test]
-async fn a_bad_line_fails_alone() {
+async fn bad_line_of_a_batch_fails_alone() {
     let (host, receiver) = (Host::with(&["--max-event-bytes=1000"]).await, Receiver::start().await);
     subscribe(&host, &receiver, "t").await;
     let large = format!(r#"{{"type":"t","data":"{}"}}"#, "x".repeat(999));
@@ -152,7 +152,7 @@ async fn blank_lines_are_skipped() {
 }
 
 #[tokio::test]
-async fn a_thousand_lines_at_most_and_nothing_of_more() {
+async fn batch_over_a_thousand_lines_stores_nothing() {
     let (host, receiver) = subscribed().await;
     let text = batch(&host, numbered(1001, "t")).await.problem(422);
     assert!(text.contains("1000 lines"), "{text}");
@@ -163,7 +163,7 @@ async fn a_thousand_lines_at_most_and_nothing_of_more() {
 }
 
 #[tokio::test]
-async fn the_body_is_bounded_and_its_kind_is_checked() {
+async fn batch_body_is_bounded_and_its_content_type_checked() {
     let (host, _receiver) = subscribed().await;
     batch(&host, vec![b'\n'; 16 * 1024 * 1024 + 1]).await.problem(413);
     batch(&host, vec![b'\n'; 16 * 1024 * 1024]).await.expect(202);
@@ -181,7 +181,7 @@ async fn the_body_is_bounded_and_its_kind_is_checked() {
 }
 
 #[tokio::test]
-async fn large_batches_take_turns() {
+async fn concurrent_large_batches_are_all_accepted() {
     let (host, _receiver) = subscribed().await;
     let body = format!("{}{}", numbered(1, "t"), "\n".repeat(15 * 1024 * 1024));
     let mut tasks = Vec::new();
@@ -195,7 +195,7 @@ async fn large_batches_take_turns() {
 }
 
 #[tokio::test]
-async fn companies_are_those_of_the_lines_the_query_and_the_key() {
+async fn batch_company_comes_from_line_query_or_key() {
     let (host, receiver) = subscribed().await;
     let platform = host.with_key(host.new_key(None, Scopes::all()).await);
     let lines = r#"{"type":"t","data":1}
@@ -220,7 +220,7 @@ async fn companies_are_those_of_the_lines_the_query_and_the_key() {
 }
 
 #[tokio::test]
-async fn the_same_id_twice_is_one_delivery() {
+async fn repeated_id_in_a_batch_makes_one_delivery() {
     let (host, receiver) = subscribed().await;
     let line = r#"{"type":"t","data":"once","id":"same"}"#;
     let answer = batch(&host, format!("{line}\n{line}\n{}", numbered(1, "t"))).await.expect(202);
@@ -237,7 +237,7 @@ async fn the_same_id_twice_is_one_delivery() {
 }
 
 #[tokio::test]
-async fn what_the_database_does_not_take_is_told_line_by_line() {
+async fn database_errors_are_reported_line_by_line() {
     let (host, receiver) = subscribed().await;
     let (refuse, no_more) = match host.home().kind() {
         Kind::Sqlite => (
@@ -261,14 +261,14 @@ async fn what_the_database_does_not_take_is_told_line_by_line() {
         (&json!(503), &json!(422))
     );
     host.home().sql(no_more).await;
-    // The writer may still be telling everybody that it failed.
+    // The writer may still be refusing the events of the failed commit.
     until("the database takes it", || async { (batch(&host, lines).await.expect(202)["accepted"] == 1).then_some(()) })
         .await;
     assert_eq!(arrived(&receiver, 1).await, ["1"]);
 }
 
 #[tokio::test]
-async fn an_error_does_not_repeat_the_whole_line() {
+async fn error_does_not_repeat_a_long_line() {
     let (host, _receiver) = subscribed().await;
     let long = "k".repeat(50_000);
     let lines = [

@@ -1,4 +1,4 @@
-//! The cases of every plugin in `plugins/`, which its own tests run natively, in the sandbox.
+//! The cases of every plugin in `plugins/`, run in the sandbox; the plugins' own tests run them natively.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use posthaste::sandbox::{Limits, Sandbox};
 use posthaste_plugin::testing::Case;
 use posthaste_tests::shipped;
 
-/// The event as the host has it.
+/// Converts the event to the host's type.
 pub(crate) fn host_event(event: posthaste_plugin::Event) -> Event {
     Event {
         id: event.id,
@@ -23,7 +23,7 @@ pub(crate) fn host_event(event: posthaste_plugin::Event) -> Event {
     }
 }
 
-/// The host's outcome as the plugin's crate names it.
+/// Converts the host's outcome to the type of the plugin's crate.
 fn native(outcome: Outcome) -> posthaste_plugin::Outcome {
     match outcome {
         Outcome::Pass => posthaste_plugin::Outcome::pass(),
@@ -44,7 +44,7 @@ fn answer<T>(result: Result<T, Failure>, case: &Case) -> Result<T, String> {
     })
 }
 
-/// Debug machines are slow and shared; the deadline is not what is tested here.
+/// A sandbox with a long deadline: these tests are not about it, and the machine may be slow.
 pub(crate) fn sandbox() -> Sandbox {
     Sandbox::new(Limits { deadline: Duration::from_secs(10), ..Limits::default() }).unwrap()
 }
@@ -65,7 +65,7 @@ pub(crate) async fn hold(sandbox: &Sandbox, name: &str, component: &[u8], cases:
 }
 
 #[tokio::test]
-async fn every_case_of_every_plugin_holds_in_the_sandbox() {
+async fn every_case_of_every_plugin_passes_in_the_sandbox() {
     let sandbox = sandbox();
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
     let mut run = 0;

@@ -1,4 +1,4 @@
-//! The commands that need no server of their own.
+//! Commands that need no server of their own.
 
 use posthaste_tests::{Host, Process, guest, shipped};
 
@@ -9,35 +9,36 @@ fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn check_accepts_and_refuses_what_the_upload_does() {
+async fn plugin_check_agrees_with_the_upload() {
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
-    let (status, said, error) = Process::run(["plugin", "check", &mask]).await;
-    assert!(status == 0 && said.contains("posthaste:transform/handler@0.1"), "{said}{error}");
+    let (status, output, error) = Process::run(["plugin", "check", &mask]).await;
+    assert!(status == 0 && output.contains("posthaste:transform/handler@0.1"), "{output}{error}");
     let wasi = file(&folder, "wasi.wasm", &guest("wasi"));
     let (status, _, error) = Process::run(["plugin", "check", &wasi]).await;
     assert!(status == 1 && error.contains("wasi:cli/environment"), "{error}");
 }
 
 #[tokio::test]
-async fn run_shows_one_transform() {
+async fn plugin_run_shows_one_transform() {
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
     let event = file(&folder, "event.json", br#"{"type":"t","data":{"a":1,"b":2.50}}"#);
     let config = file(&folder, "config.json", br#"{"fields":["/a"]}"#);
-    let (status, said, error) = Process::run(["plugin", "run", &mask, "--event", &event, "--config", &config]).await;
+    let run = ["plugin", "run", &mask, "--plugin-deadline", "10s", "--event", &event, "--config", &config];
+    let (status, output, error) = Process::run(run).await;
     assert_eq!(status, 0, "{error}");
     for part in
         ["outcome  replace", r#"before   {"a":1,"b":2.50}"#, r#"after    {"a":"***","b":2.50}"#, "time ", "memory "]
     {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
     let (status, _, error) = Process::run(["plugin", "run", &mask, "--event", &event]).await;
     assert!(status == 1 && error.contains("the config is refused"), "{error}");
 }
 
 #[tokio::test]
-async fn push_uploads_and_reports_a_refusal() {
+async fn plugin_push_uploads_and_reports_a_refusal() {
     let host = Host::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mask = file(&folder, "mask.wasm", &shipped("mask"));
@@ -45,8 +46,8 @@ async fn push_uploads_and_reports_a_refusal() {
         let base = host.base.clone();
         async move { Process::run(["plugin", "push", &file, "--name", name, "--url", &base, "--key", &key]).await }
     };
-    let (status, said, error) = push(mask.clone(), "mask", host.key.clone()).await;
-    assert!(status == 0 && said.contains("digest"), "{said}{error}");
+    let (status, output, error) = push(mask.clone(), "mask", host.key.clone()).await;
+    assert!(status == 0 && output.contains("digest"), "{output}{error}");
     assert_eq!(host.get("/plugins").await.expect(200)["data"][0]["name"], "mask");
     let (status, _, error) = push(mask, "mask", "phk_wrong".into()).await;
     assert!(status == 1 && error.contains("401"), "{error}");
@@ -56,20 +57,20 @@ async fn push_uploads_and_reports_a_refusal() {
 }
 
 #[tokio::test]
-async fn the_demo_tells_its_story_and_ends_well() {
-    let (status, said, error) = Process::run(["demo", "--once"]).await;
-    assert_eq!(status, 0, "{said}{error}");
+async fn demo_runs_to_its_end() {
+    let (status, output, error) = Process::run(["demo", "--once"]).await;
+    assert_eq!(status, 0, "{output}{error}");
     for part in ["mask", "filter", "envelope", "webhook-signature", "503", "x-factorial-wh-challenge"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
 }
 
 #[tokio::test]
-async fn help_explains_every_command() {
-    let (status, said, _) = Process::run(["--help"]).await;
+async fn help_covers_every_command() {
+    let (status, output, _) = Process::run(["--help"]).await;
     assert_eq!(status, 0);
     for command in ["serve", "demo", "keys", "plugin", "listen"] {
-        assert!(said.contains(command), "{command}: {said}");
+        assert!(output.contains(command), "{command}: {output}");
         let (status, help, _) = Process::run([command, "--help"]).await;
         assert!(status == 0 && help.len() > 100, "{help}");
     }

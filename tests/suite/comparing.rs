@@ -1,4 +1,4 @@
-//! A candidate beside the active version, over past events.
+//! Comparing a candidate with the active version over past events.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
@@ -15,7 +15,7 @@ fn counts(answer: &Value) -> [u64; 4] {
 }
 
 #[tokio::test]
-async fn of_a_hundred_events_exactly_those_three_are_shown_that_would_change() {
+async fn compare_shows_exactly_the_events_that_would_change() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("p", &guest("pass")).await.expect(201);
     let hook = |kind: &str, plugin: &str| json!({"type": kind, "target_url": receiver.url("/"), "plugin": plugin, "config": {"fields": ["/secret"]}});
@@ -56,7 +56,7 @@ async fn of_a_hundred_events_exactly_those_three_are_shown_that_would_change() {
 }
 
 #[tokio::test]
-async fn what_a_candidate_drops_or_fails_is_counted_apart() {
+async fn compare_counts_newly_filtered_and_newly_failing_events() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("p", &guest("pass")).await.expect(201);
     let mut hooks = Vec::new();

@@ -1,4 +1,4 @@
-//! Compiling: in a child with limits, once, and kept where nobody else can put code.
+//! Compilation: in a child process with limits, once per plugin, with an authenticated cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Stdio;
 use posthaste_tests::{Host, Receiver, binary, guest, until};
 use serde_json::json;
 
-/// The files of the cache, sorted.
+/// Returns the files of the cache, sorted.
 fn kept(host: &Host) -> Vec<PathBuf> {
     let entries = fs::read_dir(host.folder().join("compiled")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -21,7 +21,7 @@ async fn subscribe(host: &Host, receiver: &Receiver, plugin: &str, on_error: &st
 }
 
 #[tokio::test]
-async fn a_start_loads_what_was_compiled_and_compiles_nothing() {
+async fn start_loads_cached_code_and_compiles_nothing() {
     let receiver = Receiver::start().await;
     let mut host = Host::start().await;
     host.upload("drop", &guest("drop")).await.expect(201);
@@ -33,7 +33,7 @@ async fn a_start_loads_what_was_compiled_and_compiles_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_compiled_anew_and_never_run() {
+async fn tampered_cache_file_is_recompiled_and_never_run() {
     let receiver = Receiver::start().await;
     let mut host = Host::start().await;
     host.upload("drop", &guest("drop")).await.expect(201);
@@ -41,7 +41,7 @@ async fn a_changed_file_is_compiled_anew_and_never_run() {
     subscribe(&host, &receiver, "drop", "retry").await;
     let files = kept(&host);
     let contents: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    // Each in the place of the other: good files, but foreign where they lie.
+    // The two files swapped: valid code, but under the wrong names.
     fs::write(&files[0], &contents[1]).unwrap();
     fs::write(&files[1], &contents[0]).unwrap();
     host.restart().await;
@@ -49,11 +49,11 @@ async fn a_changed_file_is_compiled_anew_and_never_run() {
     host.delivery(&id, "filtered").await;
     let foreign = [&contents[1], &contents[0]];
     let mended = files.iter().zip(foreign).filter(|(file, foreign)| fs::read(file).unwrap() != **foreign).count();
-    assert_eq!(mended, 1, "the one in use was written anew");
+    assert_eq!(mended, 1, "only the file in use was rewritten");
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_compile_keeps_the_event_whatever_on_error_says() {
+async fn failure_to_compile_keeps_the_event_under_every_on_error() {
     for on_error in ["drop", "send_original", "retry"] {
         let receiver = Receiver::start().await;
         let mut host = Host::with(&["--retry-schedule=1h"]).await;
@@ -79,14 +79,14 @@ async fn a_host_that_cannot_compile_keeps_the_event_whatever_on_error_says() {
 }
 
 #[tokio::test]
-async fn the_child_limits_itself_before_it_reads_anything() {
+async fn compiler_process_limits_itself_before_reading_input() {
     let mut child = tokio::process::Command::new(binary());
     child.args(["compile-plugin", "calls"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let child = child.spawn().unwrap();
     let process = PathBuf::from(format!("/proc/{}", child.id().unwrap()));
     let limits = until("the limits are set", || async {
         let limits = fs::read_to_string(process.join("limits")).unwrap();
-        // The last of them.
+        // The limit that is set last.
         Some(limits).filter(|limits| limits.contains("Max file size             0                    0"))
     })
     .await;

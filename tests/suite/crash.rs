@@ -1,4 +1,4 @@
-//! Nothing that was answered 202 is lost, whatever happens to the process.
+//! No event that was answered 202 is lost, whatever happens to the process.
 
 use std::collections::HashSet;
 use std::io::Error;
@@ -14,10 +14,10 @@ fn bodies(receiver: &Receiver) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
+async fn accepted_events_arrive_after_a_kill_and_a_restart() {
     let folder = Home::new().await;
     let receiver = Receiver::start().await;
-    // Its answers never end: at the kill some are in flight, some queued in memory.
+    // Its responses never end: at the kill some deliveries are in flight and some queued in memory.
     receiver.answer(|_, _| Response::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, Error>>())));
     let process = Process::serve(&folder, &[]).await;
     let hook = json!({"type": "t", "target_url": receiver.url("/")});
@@ -36,10 +36,10 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
     }
     receiver.wait_for(32).await;
     process.kill().await;
-    // What the next process sends before it is told of the new receiver is refused, and tried again.
+    // Attempts of the next process before the webhook is changed are refused and retried.
     drop(receiver);
     let late = Receiver::start().await;
-    let schedule = ["200ms"; 50].join(",");
+    let schedule = ["1s"; 100].join(",");
     let process = Process::serve(&folder, &["--retry-schedule", &schedule]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": late.url("/")})).await.expect(200);
     late.wait_for(200).await;
@@ -47,7 +47,7 @@ async fn two_hundred_accepted_then_killed_then_restarted_all_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn asked_to_stop_it_finishes_what_is_in_flight_and_exits_0() {
+async fn termination_finishes_attempts_in_flight_and_exits_with_0() {
     let folder = Home::new().await;
     let receiver = Receiver::start().await;
     let (release, held) = std::sync::mpsc::channel::<()>();

@@ -1,11 +1,11 @@
-//! Attempts: what is success, what is retried, what is written down.
-
-use std::time::Duration;
+//! Attempts: success, retries, and their record.
 
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
-use posthaste_tests::{Host, Receiver, until};
+use posthaste_tests::{Arrival, Host, Receiver, StoppedClock, until};
 use serde_json::{Value, json};
+
+use crate::metrics::Scrape;
 
 async fn subscribed(flags: &[&str]) -> (Host, Receiver) {
     let (host, receiver) = (Host::with(flags).await, Receiver::start().await);
@@ -14,7 +14,7 @@ async fn subscribed(flags: &[&str]) -> (Host, Receiver) {
 }
 
 #[tokio::test]
-async fn a_failure_is_retried_with_the_same_body_and_id_until_it_succeeds() {
+async fn failed_delivery_is_retried_with_the_same_body_and_id_until_it_succeeds() {
     let (host, receiver) = subscribed(&[]).await;
     receiver.answer(|before, _| match before {
         0 | 1 => (StatusCode::SERVICE_UNAVAILABLE, "come back").into_response(),
@@ -37,7 +37,7 @@ async fn a_failure_is_retried_with_the_same_body_and_id_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn when_the_schedule_is_exhausted_the_delivery_has_failed() {
+async fn delivery_fails_when_its_schedule_is_exhausted() {
     let (host, receiver) = subscribed(&["--retry-schedule=5ms,5ms"]).await;
     receiver.answer(|_, _| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let id = host.publish("t", &json!(1)).await;
@@ -47,15 +47,18 @@ async fn when_the_schedule_is_exhausted_the_delivery_has_failed() {
 }
 
 #[tokio::test]
-async fn a_waiting_delivery_says_when_it_is_tried_next() {
-    let (host, receiver) = subscribed(&["--retry-schedule=1h"]).await;
+async fn waiting_delivery_shows_its_next_attempt() {
+    // The clock stands still, so that the wait is exact.
+    let host = Host::at(StoppedClock::now(), &["--retry-schedule=1h"]).await;
+    let receiver = Receiver::start().await;
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     receiver.answer(|_, _| StatusCode::BAD_REQUEST.into_response());
     let id = host.publish("t", &json!(1)).await;
     let delivery = host.delivery_when(&id, "tried once", |delivery| delivery["attempt_count"] == 1).await;
     assert_eq!(delivery["status"], "pending");
     let at = |field: &str| posthaste::domain::time::parse_rfc3339(delivery[field].as_str().unwrap()).unwrap();
-    let wait = Duration::from_millis(u64::try_from(at("next_attempt_at") - at("created_at")).unwrap());
-    assert!((54 * 60..=67 * 60).contains(&wait.as_secs()), "{wait:?}");
+    let wait = at("next_attempt_at") - at("created_at");
+    assert!((54 * 60_000..=66 * 60_000).contains(&wait), "an hour and a tenth of jitter: {wait} ms");
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn redirects_are_failures_and_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_up_to_16_kib() {
+async fn response_body_is_kept_up_to_16_kib() {
     let (host, receiver) = subscribed(&[]).await;
     receiver.answer(|_, _| "x".repeat(1 << 20).into_response());
     let id = host.publish("t", &json!(1)).await;
@@ -80,8 +83,8 @@ async fn an_answer_is_kept_up_to_16_kib() {
 }
 
 #[tokio::test]
-async fn a_2xx_whose_body_never_ends_is_delivered() {
-    let (host, receiver) = subscribed(&["--attempt-timeout=300ms"]).await;
+async fn success_status_with_endless_body_counts_as_delivered() {
+    let (host, receiver) = subscribed(&["--attempt-timeout=3s"]).await;
     receiver.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));
     let id = host.publish("t", &json!(1)).await;
     let delivery = host.delivery(&id, "delivered").await;
@@ -102,7 +105,7 @@ impl futures_util::Stream for Endless {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_there_is_a_readable_error() {
+async fn unreachable_receiver_has_a_readable_error() {
     let host = Host::with(&["--retry-schedule=5ms"]).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -115,8 +118,8 @@ async fn a_receiver_that_is_not_there_is_a_readable_error() {
 }
 
 #[tokio::test]
-async fn a_slow_webhook_takes_no_more_than_its_slots_and_does_not_hold_up_a_neighbour() {
-    let (host, slow) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+async fn slow_webhook_uses_only_its_slots_and_holds_up_no_neighbour() {
+    let (host, slow) = (Host::start().await, Receiver::start().await);
     let quick = Receiver::start().await;
     slow.answer(|_, _| Response::new(axum::body::Body::from_stream(Endless)));
     let hook = json!({"type": "slow", "target_url": slow.url("/"), "max_in_flight": 2});
@@ -135,40 +138,45 @@ async fn a_slow_webhook_takes_no_more_than_its_slots_and_does_not_hold_up_a_neig
     assert_eq!(waiting["status"], "pending");
 }
 
-#[tokio::test]
-async fn more_than_a_lane_holds_is_parked_and_delivered_all_the_same() {
-    let (host, receiver) = subscribed(&[]).await;
-    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let open = gate.clone();
-    receiver.answer(move |_, _| {
-        let open = open.load(std::sync::atomic::Ordering::SeqCst);
-        if open { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }.into_response()
-    });
-    let hook = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
-    host.post("/webhooks", &hook).await.expect(200);
-    let count = 2500;
-    let mut tasks = Vec::new();
-    for worker in 0..10 {
-        let client = host.client.clone();
-        tasks.push(tokio::spawn(async move {
-            for number in 0..count / 10 {
-                client.publish("t", &json!([worker, number])).await;
+/// Deliveries that one webhook queue holds in memory.
+const QUEUE_CAPACITY: f64 = 1024.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
+    const COUNT: usize = 2500;
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 4})).await;
+    // A new queue looks for a backlog first, and events that are published meanwhile join that.
+    host.delivery(&host.publish("t", &json!("settle")).await, "delivered").await;
+    receiver.hold();
+    let publishing = (0..10).map(|caller| {
+        let host = &host;
+        async move {
+            for number in 0..COUNT / 10 {
+                host.publish("t", &json!([caller, number])).await;
             }
-        }));
-    }
-    for task in tasks {
-        task.await.unwrap();
-    }
-    gate.store(true, std::sync::atomic::Ordering::SeqCst);
-    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(200);
-    receiver.wait_for(count).await;
+        }
+    });
+    futures_util::future::join_all(publishing).await;
+    // The webhook is enabled and its receiver does not answer: only a full queue can have spilled these to the backlog.
+    let (in_memory, backlog) = until("all are counted", || async {
+        let scrape = Scrape::of(&host).await;
+        let waiting = |state: &str| scrape.get(&format!("posthaste_deliveries_waiting{{state=\"{state}\"}}"));
+        let (in_memory, backlog) = (waiting("leased"), waiting("parked"));
+        (waiting("scheduled") + in_memory + backlog == COUNT as f64).then_some((in_memory, backlog))
+    })
+    .await;
+    // In memory are the attempts in flight and a full queue.
+    assert_eq!((in_memory, backlog), (QUEUE_CAPACITY + 4.0, COUNT as f64 - QUEUE_CAPACITY - 4.0));
+    receiver.open();
+    receiver.wait_for(1 + COUNT).await;
     until("all are delivered", || async {
         let page = host.get("/deliveries?status=pending&limit=1").await.expect(200);
         page["data"].as_array().unwrap().is_empty().then_some(())
     })
     .await;
-    let mut bodies: Vec<_> = receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect();
+    let mut bodies: Vec<_> = receiver.arrivals().iter().map(Arrival::text).collect();
     bodies.sort();
     bodies.dedup();
-    assert_eq!((bodies.len(), receiver.arrivals().len()), (count, count));
+    assert_eq!((bodies.len(), receiver.arrivals().len()), (1 + COUNT, 1 + COUNT));
 }

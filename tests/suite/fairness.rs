@@ -1,14 +1,16 @@
-//! What hangs at one receiver holds up nobody else.
+//! A receiver that hangs or is dead holds up no other webhook.
+//!
+//! Attempts without a response never end here, because their time-out is longer than the test waits. If a neighbour's event
+//! needed a slot of theirs, it would never arrive. `bench/neighbours` measures the latency.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use http::Method;
 use posthaste_tests::{Client, Host, Receiver};
 use serde_json::json;
 
-/// Generous: these run beside all other tests. `bench/` measures.
-const QUICK: Duration = Duration::from_millis(300);
+/// Events that each neighbour publishes, one after the other.
+const EVENTS: usize = 25;
 
 async fn publish_all(client: &Client, kind: impl Fn(usize) -> String, count: usize) {
     for from in (0..count).step_by(1000) {
@@ -22,22 +24,17 @@ async fn publish_all(client: &Client, kind: impl Fn(usize) -> String, count: usi
     }
 }
 
-/// The median time from publishing to arrival, of events sent one by one.
-async fn median(client: &Client, receiver: &Receiver, kind: &str) -> Duration {
-    let mut times = Vec::new();
-    for number in receiver.arrivals().len()..receiver.arrivals().len() + 25 {
-        let begun = Instant::now();
+/// Publishes events one by one, each after the arrival of the one before it.
+async fn all_arrive(client: &Client, receiver: &Receiver, kind: &str) {
+    for number in 0..EVENTS {
         client.publish(kind, &json!(number)).await;
-        let arrivals = receiver.wait_for(number + 1).await;
-        times.push(arrivals[number].at.duration_since(begun));
+        assert_eq!(receiver.wait_for(number + 1).await[number].json(), number);
     }
-    times.sort();
-    times[times.len() / 2]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_events_for_a_receiver_that_does_not_answer_hold_up_no_neighbour() {
-    let (host, hanging) = (Host::with(&["--attempt-timeout=25s"]).await, Receiver::start().await);
+async fn hanging_receiver_with_two_thousand_events_holds_up_no_neighbour() {
+    let (host, hanging) = (Host::start().await, Receiver::start().await);
     hanging.hold();
     host.subscribe(&json!({"type": "hanging", "target_url": hanging.url("/")})).await;
     publish_all(&host, |_| "hanging".into(), 2000).await;
@@ -46,20 +43,19 @@ async fn two_thousand_events_for_a_receiver_that_does_not_answer_hold_up_no_neig
     host.subscribe(&json!({"type": "near", "target_url": near.url("/")})).await;
     let other = host.company("other").await;
     other.subscribe(&json!({"type": "far", "target_url": far.url("/")})).await;
-    let (same, another) = (median(&host, &near, "near").await, median(&other, &far, "far").await);
-    assert!(same < QUICK && another < QUICK, "{same:?} in the same company, {another:?} in another");
+    all_arrive(&host, &near, "near").await;
+    all_arrive(&other, &far, "far").await;
     assert_eq!(hanging.arrivals().len(), 32);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_dead_receivers_with_waiting_events_hold_up_no_live_one() {
-    let (host, hanging) =
-        (Host::with(&["--attempt-timeout=25s", "--retry-schedule=1s,1s,1s,1s,1s,1s"]).await, Receiver::start().await);
+async fn thousand_dead_receivers_hold_up_no_live_one() {
+    let (host, hanging) = (Host::with(&["--retry-schedule=1s,1s,1s,1s,1s,1s"]).await, Receiver::start().await);
     hanging.hold();
     let refusing = Receiver::start().await;
     let refused = refusing.url("/");
     drop(refusing);
-    // Half of them refuse connections, half never answer; a hundred companies, ten webhooks each.
+    // A hundred companies with ten webhooks each; half of the receivers refuse connections, half never answer.
     let mut companies = Vec::new();
     for number in 0..100 {
         companies.push(host.company(&format!("dead-{number}")).await);
@@ -75,6 +71,5 @@ async fn a_thousand_dead_receivers_with_waiting_events_hold_up_no_live_one() {
     hanging.wait_for(500).await;
     let live = Receiver::start().await;
     host.subscribe(&json!({"type": "live", "target_url": live.url("/")})).await;
-    let took = median(&host, &live, "live").await;
-    assert!(took < QUICK, "{took:?}");
+    all_arrive(&host, &live, "live").await;
 }

@@ -1,11 +1,11 @@
-//! Ways around the address guard that must not be there.
+//! Attempts to bypass the address guard.
 
 use axum::response::IntoResponse;
 use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
 
 #[tokio::test]
-async fn odd_urls_are_refused_with_their_reason() {
+async fn unusual_urls_are_refused_with_their_reason() {
     let host = Host::with(&["--allow-target=192.0.2.7"]).await;
     let long_label = format!("https://{}.test/", "a".repeat(64));
     let long_name = format!("https://{}test/", "abcdefgh.".repeat(30));
@@ -49,7 +49,7 @@ async fn odd_urls_are_refused_with_their_reason() {
 }
 
 #[tokio::test]
-async fn another_protocols_port_is_for_allowed_addresses() {
+async fn ports_of_other_protocols_need_an_allowed_address() {
     let host = Host::start().await;
     for url in ["http://127.0.0.1:25/", "https://localhost:6667/", "http://nowhere.invalid:25/"] {
         host.post("/webhooks", &json!({"type": url.replace(' ', ""), "target_url": url})).await.expect(201);
@@ -57,18 +57,17 @@ async fn another_protocols_port_is_for_allowed_addresses() {
 }
 
 #[tokio::test]
-async fn no_proxy_of_the_environment_is_asked() {
+async fn proxy_settings_of_the_environment_are_not_used() {
     let (folder, receiver, proxy) = (Home::new().await, Receiver::start().await, Receiver::start().await);
     let address = proxy.url("");
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     let mut environment: Vec<_> = names.map(|name| (name, address.as_str())).into();
     environment.extend([("no_proxy", ""), ("NO_PROXY", "")]);
-    let flags = ["--retry-schedule=20ms", "--attempt-timeout=1s"];
-    let process = Process::serve_in(&environment, &folder, &flags).await;
+    let process = Process::serve_in(&environment, &folder, &["--retry-schedule=20ms"]).await;
     let client = &process.client;
     client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     client.delivery(&client.publish("t", &json!(1)).await, "delivered").await;
-    // By name, which a proxy would resolve, and by TLS, for which it would be asked to CONNECT.
+    // By name, which a proxy would resolve, and over TLS, for which a proxy would get a CONNECT.
     let tls = receiver.url("/").replace("http:", "https:");
     for (event_type, url) in [("n", "http://nowhere.invalid/"), ("s", tls.as_str())] {
         client.post("/webhooks", &json!({"type": event_type, "target_url": url})).await.expect(201);
@@ -79,7 +78,7 @@ async fn no_proxy_of_the_environment_is_asked() {
 }
 
 #[tokio::test]
-async fn an_answer_leads_nowhere_else() {
+async fn response_headers_lead_to_no_other_address() {
     let (host, receiver, elsewhere) = (Host::start().await, Receiver::start().await, Receiver::start().await);
     let (location, service) = (elsewhere.url("/"), elsewhere.url("").replace("http://", ""));
     receiver.answer(move |_, _| {

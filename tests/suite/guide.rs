@@ -1,4 +1,4 @@
-//! The plugin guide, tried as a newcomer would: every command of `docs/plugins.md`, in its order, in one shell.
+//! The plugin guide as a newcomer follows it: every command of `docs/plugins.md`, in order, in one shell.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,18 +8,18 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// Ends what a command says.
+/// Marks the end of a command's output.
 const END: &str = "--8<--";
 
-/// Something that the guide says.
+/// One command of the guide.
 #[derive(Debug, Default)]
 struct Step {
     command: String,
-    /// What it shows, each line a part of a line of the real output; `…` stands for anything.
+    /// The output that the guide shows, each line a part of a line of the real output; `…` stands for anything.
     shown: Vec<String>,
 }
 
-/// The steps of all `console` blocks; a `text` block is what the programs in the background have shown by then.
+/// Returns the steps of all `console` blocks; a `text` block is the output of the background programs by then.
 fn steps(guide: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut block = "";
@@ -47,7 +47,7 @@ fn steps(guide: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether every line that was promised is in the output.
+/// Returns whether every promised line is in the output.
 fn shows(output: &str, promised: &[String]) -> bool {
     let has = |line: &str, promise: &str| {
         let mut rest = line;
@@ -73,17 +73,17 @@ impl Shell {
         let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
         command.args(["--norc", "--noprofile"]).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // The guide's own cargo is nobody's child.
+        // The guide's cargo must not inherit the settings of the cargo that runs this test.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
             command.env_remove(name);
         }
-        command.env("PATH", path).env("POSTHASTE_LISTEN", listen);
+        command.env("PATH", path).env("POSTHASTE_LISTEN", listen).env("POSTHASTE_PLUGIN_DEADLINE", "10s");
         let mut process = command.spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
         Self { input: process.stdin.take().unwrap(), output, _process: process }
     }
 
-    /// Runs a command and answers what it says, and whether it went well.
+    /// Runs a command; returns its output and whether it succeeded.
     async fn run(&mut self, command: &str) -> (String, bool) {
         let line = format!("{{ {command}\n}} 2>&1 < /dev/null; echo; echo \"{END}$?\"\n");
         self.input.write_all(line.as_bytes()).await.unwrap();
@@ -103,13 +103,13 @@ async fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn every_command_of_the_guide_does_what_the_guide_says() {
+async fn every_command_of_the_plugin_guide_works_as_shown() {
     let folder = tempfile::tempdir().unwrap();
     let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/plugins.md")).unwrap();
     let (host, receiver) = (free_port().await, free_port().await);
     let guide = guide.replace("8080", &host.to_string()).replace("8081", &receiver.to_string());
     let mut shell = Shell::start(folder.path(), &format!("127.0.0.1:{host}"));
-    // The shell ends with its input, whatever becomes of this test.
+    // The shell ends with its input, even if this test fails.
     shell.run("trap 'kill $(jobs -p)' EXIT").await;
     let background = folder.path().join("background.log");
     let steps = steps(&guide);
@@ -125,7 +125,7 @@ async fn every_command_of_the_guide_does_what_the_guide_says() {
             let port = if command.contains("listen") { receiver } else { host };
             until(command, || async { TcpStream::connect(("127.0.0.1", port)).await.ok() }).await;
         } else if command.starts_with("curl") && !command.contains("--request") {
-            // What is only looked at may be looked at until it is there.
+            // A command that only reads may be repeated until its result is there.
             look(&mut shell, &command, &shown).await;
         } else {
             let (said, well) = shell.run(&command).await;
@@ -134,7 +134,7 @@ async fn every_command_of_the_guide_does_what_the_guide_says() {
     }
 }
 
-/// Runs a command that changes nothing until it shows what was promised.
+/// Repeats a command that changes nothing until it shows the promised lines.
 async fn look(shell: &mut Shell, command: &str, shown: &[String]) {
     let patience = std::time::Instant::now() + posthaste_tests::PATIENCE;
     loop {

@@ -1,5 +1,5 @@
-//! Plugins that mean harm, against the real binary: each is stopped with a reason that says what stopped it, the process
-//! lives, and nobody else notices.
+//! Hostile plugins against the real binary: each is stopped with a reason that names the limit, the process survives, and
+//! other companies are not affected.
 
 mod calls;
 mod covered;
@@ -11,7 +11,7 @@ mod wasi;
 use posthaste_tests::{Client, Home, Process, Receiver, guest};
 use serde_json::{Value, json};
 
-/// A host with a hostile company `acme` and an innocent one, which has a plugin too.
+/// A host with a hostile company `acme` and an innocent company, which has a plugin too.
 struct Stage {
     process: Process,
     neighbour: Client,
@@ -22,17 +22,17 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let folder = Home::new().await;
-        // A failed attempt is looked at, not repeated.
-        let process = Process::serve(&folder, &["--retry-schedule", "1h"]).await;
+        // The tests examine the one failed attempt.
+        let process = Process::serve(&folder, &["--retry-schedule=1h", "--plugin-deadline=2s"]).await;
         let (neighbour, receiver) = (process.company("neighbour").await, Receiver::start().await);
         neighbour.upload("innocent", &guest("pass")).await.expect(201);
         subscribe(&neighbour, &receiver, "innocent", Some("innocent")).await;
         Self { process, neighbour, receiver, _folder: folder }
     }
 
-    /// Uploads a plugin, subscribes it, publishes one event, and answers the one attempt at it.
+    /// Uploads a plugin, subscribes with it, publishes one event, and returns its only attempt.
     async fn attempt(&self, name: &str, wasm: &[u8]) -> Value {
-        // Names of plugins have no underscores.
+        // Plugin names have no underscores.
         let plugin = name.replace('_', "-");
         let answer = self.process.client.upload(&plugin, wasm).await;
         assert_eq!(answer.status, 201, "{name}: {}", String::from_utf8_lossy(&answer.bytes));
@@ -42,7 +42,7 @@ impl Stage {
         tried.await["attempts"][0].clone()
     }
 
-    /// The guest's attempt fails, and this is a part of the reason.
+    /// Checks that the guest's attempt fails with `part` in its reason.
     async fn stopped(&self, name: &str, wasm: &[u8], part: &str) -> Value {
         let attempt = self.attempt(name, wasm).await;
         assert_eq!(attempt["plugin"]["outcome"], "error", "{name}: {attempt}");
@@ -55,7 +55,7 @@ impl Stage {
         attempt
     }
 
-    /// The upload is refused, and this is a part of the reason; nothing of it is stored.
+    /// Checks that the upload is refused with `part` in its reason, and that nothing is stored.
     async fn refused(&self, name: &str, wasm: &[u8], part: &str) {
         let plugin = name.replace('_', "-");
         let reason = self.process.client.upload(&plugin, wasm).await.problem(422);
@@ -65,7 +65,7 @@ impl Stage {
         self.unharmed(name).await;
     }
 
-    /// The neighbour still delivers.
+    /// Checks that the neighbour still delivers.
     async fn unharmed(&self, after: &str) {
         let id = self.neighbour.publish("innocent", &json!(after)).await;
         self.neighbour.delivery(&id, "delivered").await;

@@ -1,5 +1,5 @@
-//! Every language that plugins can be written in: from `posthaste plugin new` to a transformed delivery, and the examples of
-//! `plugins/examples`. Compilers come from their registries; where one cannot be had, these tests fail.
+//! Every plugin language, from `posthaste plugin new` to a transformed delivery, and the examples of `plugins/examples`. The
+//! compilers come from their registries; if one is not available, these tests fail.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::cases;
 
-/// A language as `posthaste plugin new --lang` names it.
+/// A value of `posthaste plugin new --lang`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lang {
     Rust,
@@ -37,7 +37,7 @@ impl Lang {
         }
     }
 
-    /// How the scaffold's README says that its tests are run.
+    /// The test command in the scaffold's README.
     fn test(self) -> &'static str {
         match self {
             Self::Rust => "cargo test",
@@ -49,7 +49,7 @@ impl Lang {
     }
 }
 
-/// A plugin that has been built.
+/// A built plugin.
 pub(crate) struct Built {
     pub(crate) component: Vec<u8>,
     folder: TempDir,
@@ -61,9 +61,9 @@ impl Built {
     }
 }
 
-/// Runs a command in a folder and answers what it printed; fails the test where the command fails.
+/// Runs a command in a folder and returns its output; fails the test if the command fails.
 async fn done(folder: &Path, command: &mut Command) -> String {
-    // cargo's own packages are built once for all of these tests.
+    // Cargo builds the dependencies once for all of these tests.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages");
     let output =
         command.current_dir(folder).env("CARGO_TARGET_DIR", target).stdin(Stdio::null()).output().await.unwrap();
@@ -76,7 +76,7 @@ async fn posthaste<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<
     done(folder, Command::new(binary()).args(arguments)).await
 }
 
-/// Makes a plugin, and changes its folder as `prepare` says.
+/// Creates a plugin and lets `prepare` change its folder.
 async fn made(lang: Lang, prepare: impl FnOnce(&Path)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     posthaste(folder.path(), ["plugin", "new", "hello", "--lang", lang.name()]).await;
@@ -84,7 +84,7 @@ async fn made(lang: Lang, prepare: impl FnOnce(&Path)) -> TempDir {
     folder
 }
 
-/// Builds `hello` in `folder`, and keeps of it what later tests read.
+/// Builds `hello` in `folder` and keeps the files that later tests read.
 async fn built(folder: TempDir) -> Built {
     posthaste(folder.path(), ["plugin", "build", "hello"]).await;
     let kept = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ async fn built(folder: TempDir) -> Built {
     Built { component, folder: kept }
 }
 
-/// The scaffold of a language, its own tests passed; built once for all tests.
+/// Returns the scaffold of a language, built once for all tests, after its own tests have passed.
 pub(crate) async fn scaffold(lang: Lang) -> &'static Built {
     static BUILT: [OnceCell<Built>; 5] = [const { OnceCell::const_new() }; 5];
     let build = || async move {
@@ -110,7 +110,7 @@ pub(crate) async fn scaffold(lang: Lang) -> &'static Built {
     BUILT[lang as usize].get_or_init(build).await
 }
 
-/// A scaffold whose transform is the one of `tests/impure`, with which it asks for what is not pure.
+/// Builds a scaffold with the transform of `tests/impure`, which uses impure functions.
 pub(crate) async fn impure(lang: Lang, file: &str) -> Built {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("impure").join(Path::new(file).file_name().unwrap());
     let folder = made(lang, |plugin| assert!(std::fs::copy(source, plugin.join(file)).is_ok())).await;
@@ -121,7 +121,7 @@ fn example_folder(lang: Lang) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples").join(lang.name())
 }
 
-/// The example of a language, built once for all tests in a folder of its own.
+/// Returns the example of a language, built once for all tests in a folder of its own.
 pub(crate) async fn example(lang: Lang) -> &'static Built {
     static BUILT: [OnceCell<Built>; 5] = [const { OnceCell::const_new() }; 5];
     let build = || async move {
@@ -131,7 +131,7 @@ pub(crate) async fn example(lang: Lang) -> &'static Built {
     BUILT[lang as usize].get_or_init(build).await
 }
 
-/// Copies an example's files, without what building it in place has left there.
+/// Copies the files of an example, without the output of a build in place.
 fn overlay(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -145,7 +145,7 @@ fn overlay(from: &Path, to: &Path) {
     }
 }
 
-/// From nothing to a transformed delivery.
+/// Takes a language from an empty folder to a transformed delivery.
 async fn goes_live(lang: Lang) {
     let plugin = scaffold(lang).await;
     let said = posthaste(plugin.folder.path(), ["plugin", "check", "hello.wasm"]).await;
@@ -196,7 +196,7 @@ async fn c_goes_live() {
 }
 
 #[tokio::test]
-async fn every_case_of_every_example_holds_in_the_sandbox() {
+async fn every_case_of_every_example_passes_in_the_sandbox() {
     for lang in Lang::ALL.into_iter().filter(|lang| *lang != Lang::Rust) {
         let cases = Case::load_dir(&example_folder(lang).join("cases")).unwrap();
         assert!(cases.len() >= 3, "{lang:?} has {} cases", cases.len());
@@ -205,7 +205,7 @@ async fn every_case_of_every_example_holds_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn an_example_shares_what_is_no_transform_with_its_scaffold() {
+async fn examples_differ_from_their_scaffold_only_in_the_transform() {
     let own = [
         "README.md",
         "plugin.js",
@@ -232,9 +232,9 @@ async fn an_example_shares_what_is_no_transform_with_its_scaffold() {
     }
 }
 
-/// What `new` refuses, and that it leaves everything as it was.
+/// `new` refuses these and leaves every file unchanged.
 #[tokio::test]
-async fn new_overwrites_nothing() {
+async fn plugin_new_overwrites_nothing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("full")).unwrap();
     std::fs::write(folder.path().join("full/note"), "mine").unwrap();
@@ -263,7 +263,7 @@ async fn new_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn a_missing_tool_is_named_with_what_to_do() {
+async fn missing_build_tool_is_named_with_its_remedy() {
     for (lang, part) in [
         (Lang::Js, "`npm` is missing: install Node.js 18 or later"),
         (Lang::Python, "`python3` is missing: install Python 3.10"),

@@ -1,4 +1,4 @@
-//! `posthaste migrate`: from SQLite to PostgreSQL and back, whichever of them the suite runs on.
+//! `posthaste migrate`: from SQLite to PostgreSQL and back, on whichever database the suite runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,18 +13,18 @@ async fn migrate(from: &str, to: &str) -> (i32, String, String) {
 }
 
 async fn moved(from: &str, to: &str) -> String {
-    let (status, said, error) = migrate(from, to).await;
-    assert_eq!(status, 0, "{said}{error}");
-    said
+    let (status, output, error) = migrate(from, to).await;
+    assert_eq!(status, 0, "{output}{error}");
+    output
 }
 
 async fn refused(from: &str, to: &str) -> String {
-    let (status, said, error) = migrate(from, to).await;
-    assert_eq!(status, 1, "{said}");
+    let (status, output, error) = migrate(from, to).await;
+    assert_eq!(status, 1, "{output}");
     error
 }
 
-/// What a company sees of itself, but for what waits.
+/// Returns the resources of a company, without waiting deliveries.
 async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
     let mut all = Vec::new();
     for path in ["/webhooks", "/plugins", "/plugins/my-mask", &format!("/deliveries/{delivered}")] {
@@ -34,11 +34,11 @@ async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
     all
 }
 
-/// Starts `serve` on the database of `home` alone and answers why it ended.
+/// Starts `serve` on the database of `home` and returns the reason for which it ended.
 async fn not_served(home: &Home) -> String {
     match Process::start(home, "no key".into(), |_| ()).await {
         Ok(_) => panic!("it serves {}", home.database()),
-        Err(said) => said,
+        Err(output) => output,
     }
 }
 
@@ -54,7 +54,7 @@ fn texts(arrivals: &[Arrival]) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again() {
+async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_backlog() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let receiver = Receiver::start().await;
     let process = Process::serve(&old, &[]).await;
@@ -65,7 +65,7 @@ async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again()
     process.client.post("/webhooks", &order).await.expect(201);
     let delivered = process.client.publish("t", &json!({"a": "hidden", "n": 0})).await;
     process.client.delivery(&delivered, "delivered").await;
-    // Some are in flight when it is killed, and all the others in its memory.
+    // At the kill some deliveries are in flight and all others in memory.
     receiver.hold();
     for number in 1..=40 {
         process.client.publish("t", &json!({"a": "hidden", "n": number})).await;
@@ -78,20 +78,20 @@ async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again()
     assert!(error.contains("--from: another posthaste serves this database"), "{error}");
     let key = process.client.key.clone();
     process.kill().await;
-    let said = moved(old.database(), new.database()).await;
-    let line = said.lines().find(|line| line.starts_with("deliveries")).unwrap();
-    assert!(line.contains(" 81 rows  sha-256 ") && said.contains("moved: "), "{said}");
+    let output = moved(old.database(), new.database()).await;
+    let line = output.lines().find(|line| line.starts_with("deliveries")).unwrap();
+    assert!(line.contains(" 81 rows  sha-256 ") && output.contains("moved: "), "{output}");
 
-    let said = not_served(&old).await;
-    assert!(said.contains("this database was moved to postgres://"), "{said}");
-    assert!(!said.contains(new.database()), "the password is shown: {said}");
-    let said = not_served(&new).await;
-    assert!(said.contains("the secret key is not the one"), "{said}");
+    let output = not_served(&old).await;
+    assert!(output.contains("this database was moved to postgres://"), "{output}");
+    assert!(!output.contains(new.database()), "the password is shown: {output}");
+    let output = not_served(&new).await;
+    assert!(output.contains("the secret key is not the one"), "{output}");
 
     std::fs::copy(old.path().join("posthaste.key"), new.path().join("posthaste.key")).unwrap();
     let arrived = receiver.arrivals().len();
     receiver.open();
-    let process = Process::start(&new, key.clone(), |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let process = Process::start(&new, key.clone(), |_| ()).await.unwrap_or_else(|output| panic!("{output}"));
     let expected: HashSet<String> =
         (1..=40).flat_map(|n| [format!(r#"{{"a":"***","n":{n}}}"#), n.to_string()]).collect();
     let all = receiver.wait_for(arrived + 80).await;
@@ -105,7 +105,7 @@ async fn all_moves_to_postgresql_where_what_waited_is_delivered_and_back_again()
     back_again(&new, (process, key), &delivered, before).await;
 }
 
-/// From a database of PostgreSQL that a node serves, and then from the same when it has ended.
+/// Migrates back from PostgreSQL: refused while a node serves it, done after the node has stopped.
 async fn back_again(new: &Home, (process, key): (Process, String), delivered: &str, before: Vec<Value>) {
     let back = Home::of(Kind::Sqlite).await;
     let error = refused(new.database(), back.database()).await;
@@ -113,12 +113,12 @@ async fn back_again(new: &Home, (process, key): (Process, String), delivered: &s
     assert_eq!(process.terminate().await, 0);
     moved(new.database(), back.database()).await;
     std::fs::copy(new.path().join("posthaste.key"), back.path().join("posthaste.key")).unwrap();
-    let process = Process::start(&back, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
+    let process = Process::start(&back, key, |_| ()).await.unwrap_or_else(|output| panic!("{output}"));
     assert_eq!(seen(&process.client, delivered).await, before);
     assert_eq!(process.client.get("/deliveries?status=pending").await.expect(200)["data"], json!([]));
 }
 
-/// Stores deliveries that are done.
+/// Stores finished deliveries.
 async fn fill(home: &Home, rows: usize) {
     let fill = format!(
         "WITH RECURSIVE n(i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 9999 + {rows}) \
@@ -136,50 +136,50 @@ fn start(from: &str, to: &str) -> Child {
 }
 
 #[tokio::test]
-async fn killed_half_way_it_goes_on_where_it_stopped_and_finds_what_differs() {
+async fn killed_migration_resumes_and_detects_differences() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let (from, to) = (old.database(), new.database());
     Process::run(["keys", "create", "--company", "acme", "--database", from]).await;
     fill(&old, 2000).await;
-    // An answer with a NUL in it, which no text of PostgreSQL can have.
+    // A response with a NUL, which PostgreSQL text cannot hold.
     let answer = "INSERT INTO attempts VALUES ('dlv_10000', 1, 5, 1, 200, NULL, 'a' || char(0) || 'b', '{}', NULL)";
     old.sql(answer).await;
-    // Makes the tables.
+    // Creates the tables.
     Process::run(["keys", "list", "--database", to]).await;
 
-    // The copy stops at a row that somebody else is about to insert.
+    // The copy blocks at a row that another transaction is inserting.
     let mut somebody = PgConnection::connect(to).await.unwrap();
     let row = "BEGIN; INSERT INTO deliveries SELECT 'acme', 'dlv_11000', 'x', 'x', NULL, 'x', 0, 0, NULL, NULL, 0, 0, NULL, 0, '', ''";
     sqlx::raw_sql(AssertSqlSafe(row)).execute(&mut somebody).await.unwrap();
     let mut copying = start(from, to);
     let copied = || async { new.value::<i64>("SELECT COUNT(*) FROM deliveries").await };
-    until("half of it is copied", || async { (copied().await > 900).then_some(()) }).await;
+    until("half of the rows are copied", || async { (copied().await > 900).then_some(()) }).await;
     copying.kill().unwrap();
     copying.wait().unwrap();
     somebody.close().await.unwrap();
     let half = copied().await;
     assert!((900..1100).contains(&half), "{half}");
 
-    let said = not_served(&new).await;
-    assert!(said.contains("run the same `posthaste migrate` again"), "{said}");
+    let output = not_served(&new).await;
+    assert!(output.contains("run the same `posthaste migrate` again"), "{output}");
     let another = Home::of(Kind::Sqlite).await;
     Process::run(["keys", "create", "--company", "acme", "--database", another.database()]).await;
     let error = refused(another.database(), to).await;
     assert!(error.contains("holds an unfinished copy of sqlite://"), "{error}");
 
     new.sql("UPDATE deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
-    let (status, said, error) = migrate(from, to).await;
-    assert!(status == 1 && said.contains("continuing where an earlier run stopped: deliveries"), "{said}{error}");
+    let (status, output, error) = migrate(from, to).await;
+    assert!(status == 1 && output.contains("continuing where an earlier run stopped: deliveries"), "{output}{error}");
     assert!(error.contains("`deliveries` is not the same in both: 2000 rows"), "{error}");
     new.sql("UPDATE deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
-    let said = moved(from, to).await;
-    assert!(said.contains("continuing where an earlier run stopped: the comparison"), "{said}");
+    let output = moved(from, to).await;
+    assert!(output.contains("continuing where an earlier run stopped: the comparison"), "{output}");
     assert_eq!(copied().await, 2000);
     assert_eq!(new.value::<String>("SELECT response_body FROM attempts").await, "a\u{fffd}b");
 }
 
 #[tokio::test]
-async fn what_is_not_there_not_empty_or_the_same_is_refused() {
+async fn migrate_refuses_missing_non_empty_and_identical_databases() {
     let (old, new) = (Home::of(Kind::Sqlite).await, Home::of(Kind::Postgres).await);
     let error = refused(old.database(), new.database()).await;
     assert!(

@@ -1,4 +1,4 @@
-//! `PATCH /webhooks/{id}`: only the fields sent change.
+//! `PATCH /webhooks/{id}`: only the given fields change.
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
@@ -9,7 +9,7 @@ async fn patch(client: &Client, id: &str, body: &Value) -> Answer {
     client.call(Method::PATCH, &format!("/webhooks/{id}"), &[], body.to_string()).await
 }
 
-/// A webhook with every field set, and its id.
+/// Creates a webhook with every field set; returns its id and its JSON.
 async fn whole(host: &Host, receiver: &Receiver) -> (String, Value) {
     let body = json!({
         "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "enabled": true,
@@ -27,7 +27,7 @@ fn without_time(mut webhook: Value) -> Value {
 }
 
 #[tokio::test]
-async fn each_field_changes_alone() {
+async fn patch_changes_only_the_given_field() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, mut expected) = whole(&host, &receiver).await;
     for (field, value) in [
@@ -57,7 +57,7 @@ async fn each_field_changes_alone() {
 }
 
 #[tokio::test]
-async fn null_is_the_default() {
+async fn null_resets_a_field_to_its_default() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, mut expected) = whole(&host, &receiver).await;
     for (field, default) in [
@@ -79,7 +79,7 @@ async fn null_is_the_default() {
 }
 
 #[tokio::test]
-async fn what_is_sent_obeys_the_rules_of_a_new_webhook() {
+async fn patch_obeys_the_rules_of_a_new_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, before) = whole(&host, &receiver).await;
     let bad = json!({
@@ -123,7 +123,7 @@ async fn what_is_sent_obeys_the_rules_of_a_new_webhook() {
 }
 
 #[tokio::test]
-async fn only_its_company_may_change_it() {
+async fn patch_finds_only_webhooks_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, _) = whole(&host, &receiver).await;
     let body = json!({"name": "mine"});
@@ -138,7 +138,7 @@ async fn only_its_company_may_change_it() {
 }
 
 #[tokio::test]
-async fn a_config_is_asked_about_where_it_or_the_plugin_changes() {
+async fn plugin_checks_the_config_when_either_changes() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let digest = host.upload("mask", &shipped("mask")).await.expect(201)["digest"].as_str().unwrap().to_owned();
     let (bad, good) = (json!({"fields": 1}), json!({"fields": ["/a"]}));
@@ -156,7 +156,7 @@ async fn a_config_is_asked_about_where_it_or_the_plugin_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_at_once_all_take_effect() {
+async fn concurrent_patches_all_take_effect() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (id, _) = whole(&host, &receiver).await;
     for round in 0..10_u32 {
@@ -185,7 +185,7 @@ async fn changes_at_once_all_take_effect() {
 }
 
 #[tokio::test]
-async fn a_plugin_and_a_config_set_at_once_fit_each_other_at_the_end() {
+async fn concurrent_changes_of_plugin_and_config_end_compatible() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("mask", &shipped("mask")).await.expect(201);
     for _ in 0..5 {
@@ -200,7 +200,7 @@ async fn a_plugin_and_a_config_set_at_once_fit_each_other_at_the_end() {
 }
 
 #[tokio::test]
-async fn what_waits_follows_the_change() {
+async fn waiting_deliveries_follow_a_patched_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/a"), "enabled": false});
     let id = host.post("/webhooks", &hook).await.expect(201)["id"].as_str().unwrap().to_owned();
@@ -213,7 +213,7 @@ async fn what_waits_follows_the_change() {
 }
 
 #[tokio::test]
-async fn enabling_takes_the_hosts_reason_back() {
+async fn enabling_clears_the_disabled_reason() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/")});
     let id = host.post("/webhooks", &hook).await.expect(201)["id"].as_str().unwrap().to_owned();
@@ -229,7 +229,7 @@ async fn enabling_takes_the_hosts_reason_back() {
     let webhook = patch(&host, &id, &json!({"enabled": true})).await.expect(200);
     assert_eq!((&webhook["enabled"], &webhook["disabled_reason"]), (&json!(true), &Value::Null));
     let since = "SELECT failing_since FROM webhooks";
-    until("it counts from the beginning again", || async {
+    until("the failing streak is reset", || async {
         host.home().value::<Option<i64>>(since).await.is_none().then_some(())
     })
     .await;

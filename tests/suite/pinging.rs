@@ -1,6 +1,4 @@
-//! `POST /webhooks/{id}/test`: one event through the whole path, now.
-
-use std::time::Duration;
+//! `POST /webhooks/{id}/test`: one ping through the whole path, at once.
 
 use posthaste_tests::{Answer, Client, Host, Receiver, guest};
 use serde_json::{Value, json};
@@ -10,7 +8,7 @@ async fn test(client: &Client, id: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
+async fn ping_arrives_signed_and_answers_with_its_attempt() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/hook"), "challenge": "c1", "headers": {"x-a": "1"}});
     let webhook = host.post("/webhooks", &hook).await.expect(201);
@@ -29,7 +27,7 @@ async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
         (arrival.header("webhook-id"), arrival.header("webhook-timestamp"), arrival.header("webhook-signature"));
     posthaste_tests::verify(&secret, signed, &arrival.body, signed.1.parse().unwrap()).unwrap();
     assert_eq!(attempt["request_headers"]["webhook-id"], arrival.header("webhook-id"));
-    // It is in the log like any other.
+    // The ping is in the log like any other delivery.
     let page = host.get(&format!("/deliveries?webhook={id}&type=ping&status=delivered")).await.expect(200);
     let listed = &page["data"][0];
     assert_eq!((&listed["event_id"], &listed["attempt_count"]), (&json!(arrival.header("webhook-id")), &json!(1)));
@@ -40,7 +38,7 @@ async fn a_ping_arrives_signed_and_its_attempt_is_the_answer() {
 }
 
 #[tokio::test]
-async fn a_ping_goes_through_the_plugin() {
+async fn ping_runs_the_plugin() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for name in ["replace", "drop", "trap"] {
         host.upload(name, &guest(name)).await.expect(201);
@@ -60,7 +58,7 @@ async fn a_ping_goes_through_the_plugin() {
 }
 
 #[tokio::test]
-async fn a_disabled_webhook_can_be_tried_and_stays_disabled() {
+async fn ping_works_on_a_disabled_webhook_and_leaves_it_disabled() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "enabled": false})).await;
     let waiting = host.publish("t", &json!(1)).await;
@@ -71,8 +69,8 @@ async fn a_disabled_webhook_can_be_tried_and_stays_disabled() {
 }
 
 #[tokio::test]
-async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=300ms"]).await, Receiver::start().await);
+async fn failed_ping_is_reported_not_retried_and_leaves_the_webhook_enabled() {
+    let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     for status in [500, 404, 410] {
         receiver.answer_status(status);
@@ -83,6 +81,7 @@ async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook(
         );
     }
     receiver.hold();
+    host.restart_with(&["--attempt-timeout=300ms"]).await;
     let attempt = test(&host, &id).await.expect(200);
     assert_eq!(attempt["status_code"], Value::Null);
     assert!(attempt["error"].as_str().unwrap().contains("no answer within 300 ms"), "{attempt}");
@@ -93,7 +92,7 @@ async fn a_failure_is_reported_and_neither_retried_nor_held_against_the_webhook(
 }
 
 #[tokio::test]
-async fn unknown_ones_and_other_companies_are_not_found() {
+async fn ping_finds_only_webhooks_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     test(&host, "wh_nobody").await.problem(404);
@@ -102,8 +101,8 @@ async fn unknown_ones_and_other_companies_are_not_found() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_bounded_and_one_company_leaves_room_for_others() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=25s"]).await, Receiver::start().await);
+async fn concurrent_pings_of_one_company_leave_room_for_others() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     receiver.hold();
     let mut tasks = Vec::new();
@@ -111,12 +110,11 @@ async fn many_at_once_are_bounded_and_one_company_leaves_room_for_others() {
         let (client, id) = (host.client.clone(), id.clone());
         tasks.push(tokio::spawn(async move { test(&client, &id).await }));
     }
-    // A neighbour's webhook is tried while all those hang.
+    // Another company's ping succeeds while all of these hang.
     receiver.wait_for(4).await;
     let (other, well) = (host.company("other").await, Receiver::start().await);
     let theirs = other.subscribe(&json!({"type": "t", "target_url": well.url("/")})).await;
-    let answer = tokio::time::timeout(Duration::from_secs(10), test(&other, &theirs)).await.unwrap();
-    assert_eq!(answer.expect(200)["status_code"], 200);
+    assert_eq!(test(&other, &theirs).await.expect(200)["status_code"], 200);
     assert!(receiver.most_unanswered() < 64, "{}", receiver.most_unanswered());
     receiver.open();
     for task in tasks {

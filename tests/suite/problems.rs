@@ -1,4 +1,4 @@
-//! Every error is a problem (RFC 9457), whatever went wrong.
+//! Every error response is a problem (RFC 9457).
 
 use http::Method;
 use posthaste_tests::{Home, Host, Process, sqlite_only};
@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
-async fn what_is_not_there_and_what_is_not_meant() {
+async fn unknown_paths_methods_and_parameters_are_problems() {
     let host = Host::start().await;
     host.get("!/nowhere").await.problem(404);
     host.get("/nowhere").await.problem(404);
@@ -28,7 +28,7 @@ async fn what_is_not_there_and_what_is_not_meant() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
+async fn unsupported_method_lists_the_allowed_ones() {
     let host = Host::start().await;
     for (path, method, allowed) in [
         ("/webhooks", Method::PATCH, "GET,HEAD,POST,DELETE"),
@@ -64,7 +64,7 @@ async fn health_needs_no_credential() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_at_all_does_no_harm() {
+async fn input_that_is_not_http_does_no_harm() {
     let host = Host::start().await;
     let address = host.base.strip_prefix("http://").unwrap().to_owned();
     for garbage in [
@@ -82,7 +82,7 @@ async fn what_is_no_http_at_all_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_is_explained() {
+async fn invalid_flag_is_explained() {
     for (flags, part) in [
         (vec!["serve", "--listen", "nowhere"], "--listen nowhere"),
         (vec!["serve", "--retry-schedule", "5"], "1h30m"),
@@ -103,7 +103,7 @@ async fn a_bad_setting_is_explained() {
 }
 
 #[tokio::test]
-async fn a_database_sealed_under_another_key_is_not_served() {
+async fn database_sealed_under_another_key_is_not_served() {
     use base64::Engine;
     let folder = Home::new().await;
     Process::serve(&folder, &[]).await.terminate().await;
@@ -116,7 +116,7 @@ async fn a_database_sealed_under_another_key_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_database_is_served_by_one_process() {
+async fn sqlite_database_is_served_by_one_process_at_a_time() {
     if sqlite_only("the lock file") {
         return;
     }

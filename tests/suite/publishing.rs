@@ -1,4 +1,4 @@
-//! Publishing: what is accepted, what is answered, what arrives.
+//! Publishing: accepted events, answers, and the requests that arrive.
 
 use http::Method;
 use posthaste_tests::{Host, Receiver};
@@ -16,7 +16,7 @@ async fn publish_raw(host: &Host, data: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_body_arrives_byte_for_byte() {
+async fn body_arrives_byte_for_byte() {
     let (host, receiver) = subscribed().await;
     let spellings = [
         r#"{"b":1.0,"a":1e3,"n":12345678901234567890123456789,"z":-0.0,"t":1.10}"#,
@@ -36,7 +36,7 @@ async fn the_body_arrives_byte_for_byte() {
 fn json_text() -> impl Strategy<Value = String> {
     let space = "[ \t\n]{0,2}";
     let string = r#"([ !#-\[\]-~éß😀]|\\["\\/bfnrt]|\\u[0-9a-d][0-9a-f]{3}){0,8}"#.prop_map(|inner| {
-        // A lone surrogate is no JSON text.
+        // A lone surrogate is not valid JSON.
         format!("\"{}\"", inner.replace("\\ud", "\\u0"))
     });
     let number = r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,5})?([eE][+-]?[0-9]{1,2})?";
@@ -95,7 +95,7 @@ async fn every_header_of_the_contract_arrives() {
 }
 
 #[tokio::test]
-async fn an_event_that_nobody_subscribes_to_is_accepted() {
+async fn event_without_subscriber_is_accepted() {
     let host = Host::start().await;
     let answer = host.post("/events", &json!({"type": "t", "data": 1})).await.expect(202);
     assert!(answer["id"].as_str().unwrap().starts_with("evt_"));
@@ -104,13 +104,13 @@ async fn an_event_that_nobody_subscribes_to_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_same_id_at_the_same_instant_is_one_delivery() {
+async fn concurrent_events_with_one_id_make_one_delivery() {
     let (host, receiver) = subscribed().await;
     let start = std::sync::Arc::new(tokio::sync::Barrier::new(40));
     for round in 0..5 {
         let mut tasks = Vec::new();
         for number in 0..40 {
-            // Which of two different events with one id is first, nobody can say: but it is one.
+            // Either of two different events with one id may come first; only one is stored.
             let event = json!({"type": "t", "data": [round, number], "id": format!("same-{round}")});
             let (client, start) = (host.with_key(host.key.clone()), start.clone());
             tasks.push(tokio::spawn(async move {
@@ -135,7 +135,7 @@ async fn the_same_id_at_the_same_instant_is_one_delivery() {
 }
 
 #[tokio::test]
-async fn null_is_as_good_as_nothing() {
+async fn null_fields_of_an_event_count_as_absent() {
     let (host, receiver) = subscribed().await;
     let event = r#"{"type":"t","data":null,"id":null,"occurred_at":null,"company":null,"headers":null}"#;
     let answer = host.call(Method::POST, "/events", &[], event).await.expect(202);
@@ -144,7 +144,7 @@ async fn null_is_as_good_as_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_id_is_answered_alike_and_delivered_once_per_company() {
+async fn repeated_id_is_answered_alike_and_delivered_once_per_company() {
     let (host, receiver) = subscribed().await;
     let event = json!({"type": "t", "data": 1, "id": "same"});
     let mut tasks = Vec::new();
@@ -167,7 +167,7 @@ async fn the_same_id_is_answered_alike_and_delivered_once_per_company() {
 }
 
 #[tokio::test]
-async fn bad_events_are_refused_with_the_place() {
+async fn invalid_events_are_refused_with_a_pointer() {
     let host = Host::with(&["--max-event-bytes=1000"]).await;
     for (body, status, part) in [
         (r#"{"type":"t","data":"#, 400, "not JSON"),

@@ -1,5 +1,5 @@
 //! Transforms are pure: the same event, config and version give the same bytes, in another process, hours later, in another
-//! environment. Every shipped plugin, scaffold and example, and plugins that try to be otherwise (`tests/impure`).
+//! environment. This covers every shipped plugin, scaffold and example, and plugins that try to be impure (`tests/impure`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::cases;
 use crate::languages::{self, Lang};
 
-/// Two machines that differ in all that a process can ask for: hours of clock, and the environment.
+/// Two machines that differ in everything a process can read: the clock, by hours, and the environment.
 const MACHINES: [(&str, [(&str, &str); 5]); 2] = [
     ("+0", [("TZ", "UTC"), ("LANG", "C"), ("LC_ALL", "C"), ("PYTHONHASHSEED", "1"), ("HOME", "/")]),
     (
@@ -29,7 +29,7 @@ const MACHINES: [(&str, [(&str, &str); 5]); 2] = [
     ),
 ];
 
-/// What `posthaste plugin run` prints on a machine, without how long it took.
+/// Returns the output of `posthaste plugin run` on a machine, without the duration.
 async fn run_on(machine: usize, folder: &Path) -> String {
     let (offset, environment) = MACHINES[machine];
     let mut command = Command::new("faketime");
@@ -51,7 +51,7 @@ async fn run_on(machine: usize, folder: &Path) -> String {
     said.lines().filter(|line| !line.starts_with("time ")).collect::<Vec<_>>().join("\n")
 }
 
-/// Runs a plugin on both machines; answers what it printed on each.
+/// Runs a plugin on both machines and returns both outputs.
 async fn on_both(component: &[u8], event: &str, config: &str) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     for (file, content) in
@@ -68,13 +68,13 @@ async fn is_pure(name: &str, component: &[u8], event: &str, config: &str) {
     assert_eq!(here, there, "{name}");
 }
 
-/// A case of a folder that ends well, by choice one in which something is replaced, as files of `posthaste plugin run`.
+/// Returns the event and config of a successful case in a folder, preferably one that replaces, as files of `posthaste plugin run`.
 fn sample(cases: &Path) -> (String, String) {
     let mut cases = Case::load_dir(cases).unwrap();
     cases.retain(|case| matches!(case.expect, Expect::Replace { .. } | Expect::Pass | Expect::Drop(_)));
     cases.sort_by_key(|case| !matches!(case.expect, Expect::Replace { .. }));
     let case = cases.into_iter().next().unwrap();
-    // Not through `Value`: data keeps its bytes, and some cases hold what `Value` cannot.
+    // Not through `Value`, so that the data keeps its bytes: some cases hold numbers that `Value` cannot represent.
     let (kind, at) = (json!(case.event.event_type), json!(case.event.occurred_at));
     let event = format!(r#"{{"type": {kind}, "id": "evt_1", "occurred_at": {at}, "data": {}}}"#, case.event.body);
     (event, case.config)
@@ -84,9 +84,9 @@ fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Were the clock not faked, the others would prove nothing: an event that says no time is given the host's.
+/// Checks that the faked clocks differ, without which the other tests prove nothing: an event without a time gets the host's.
 #[tokio::test]
-async fn the_two_machines_do_differ() {
+async fn fake_machines_have_different_clocks() {
     let [here, there] = on_both(&shipped("envelope"), r#"{"type": "t", "data": 1}"#, "null").await;
     let at = |said: &str| {
         let after = said.lines().find_map(|line| line.strip_prefix("after ")).unwrap();
@@ -129,8 +129,8 @@ async fn every_example_is_pure() {
     }
 }
 
-/// Builds the plugin that asks for what is not pure; runs what answers on both machines, and asks for each of `refused`, which
-/// has to fail for the reason that stands beside it.
+/// Builds the plugin that uses impure functions, compares its permitted results on both machines, and checks that each function in
+/// `refused` fails with the reason beside it.
 async fn tries(lang: Lang, file: &str, refused: &[(&str, &str)]) -> Value {
     let plugin = languages::impure(lang, file).await;
     let event = r#"{"type": "t", "data": 1, "id": "evt_1", "occurred_at": "2026-01-01T00:00:00Z"}"#;
@@ -163,11 +163,11 @@ async fn tries(lang: Lang, file: &str, refused: &[(&str, &str)]) -> Value {
     serde_json::from_str::<Vec<(String, Value)>>(&message.body).unwrap().into_iter().collect()
 }
 
-/// What a trap says.
+/// The text of a trap.
 const TRAP: &str = "used something that the sandbox does not have (clock, random numbers, files, network, environment)";
 
 #[tokio::test]
-async fn what_rust_sees_is_pure() {
+async fn rust_plugins_are_pure() {
     let refused =
         [("SystemTime", "time not implemented"), ("Instant", "time not implemented"), ("sleep", "can't sleep")];
     let seen = tries(Lang::Rust, "src/lib.rs", &refused).await;
@@ -178,7 +178,7 @@ async fn what_rust_sees_is_pure() {
 }
 
 #[tokio::test]
-async fn what_javascript_sees_is_pure() {
+async fn javascript_plugins_are_pure() {
     let refused = [("Date.now", TRAP), ("new Date", TRAP), ("performance.now", TRAP)];
     let seen = tries(Lang::Js, "plugin.js", &refused).await;
     assert_eq!((&seen["time zone"], &seen["a given date"]), (&json!(0), &json!("Thu Jan 01 1970 00:00:00 GMT+0000")));
@@ -186,7 +186,7 @@ async fn what_javascript_sees_is_pure() {
 }
 
 #[tokio::test]
-async fn what_python_sees_is_pure() {
+async fn python_plugins_are_pure() {
     let refused = [
         "time.time",
         "time.monotonic",

@@ -1,10 +1,10 @@
-//! The delivery log as it is looked up and as it grows.
+//! The delivery log: lists, filters, growth and retention.
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::json;
 
 #[tokio::test]
-async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
+async fn deliveries_are_listed_newest_first_in_pages_and_filtered() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for kind in ["a", "b"] {
         host.post("/webhooks", &json!({"type": kind, "target_url": receiver.url("/")})).await.expect(201);
@@ -42,7 +42,7 @@ async fn the_log_is_listed_newest_first_in_pages_and_filtered() {
 }
 
 #[tokio::test]
-async fn limits_cursors_and_instants_of_any_text_are_answered() {
+async fn invalid_limits_cursors_and_instants_are_refused() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     let id = host.publish("t", &json!(1)).await;
@@ -71,7 +71,7 @@ async fn limits_cursors_and_instants_of_any_text_are_answered() {
         assert!(count(&format!("cursor={cursor}")).await <= 1, "{cursor}");
     }
     assert_eq!((count(&format!("cursor={id}")).await, count("limit=1").await, count("limit=100").await), (0, 1, 1));
-    // `since` is that instant or later, `until` is before it.
+    // `since` includes its instant, `until` does not.
     let [since, until] = ["since", "until"].map(|field| format!("{field}={at}"));
     assert_eq!((count(&since).await, count(&until).await, count(&format!("{since}&{until}")).await), (1, 0, 0));
     assert_eq!((count("since=0001-01-01T00:00:00Z").await, count("until=9999-12-01T00:00:00Z").await), (1, 1));
@@ -86,7 +86,7 @@ async fn limits_cursors_and_instants_of_any_text_are_answered() {
 }
 
 #[tokio::test]
-async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
+async fn new_event_is_delivered_beside_a_million_waiting_rows() {
     let mut host = Host::start().await;
     host.stop().await;
     let id = host.home().kind().hex("i", 12);
@@ -106,7 +106,7 @@ async fn a_million_waiting_rows_do_not_hold_up_a_fresh_event() {
 }
 
 #[tokio::test]
-async fn what_retention_no_longer_keeps_is_removed() {
+async fn retention_removes_old_deliveries() {
     let (mut host, receiver) = (Host::with(&["--retention=1ms"]).await, Receiver::start().await);
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     let id = host.publish("t", &json!(1)).await;

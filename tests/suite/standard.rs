@@ -1,4 +1,4 @@
-//! The transforms that ship with Posthaste.
+//! The standard transforms, which ship with Posthaste.
 
 use http::Method;
 use posthaste_tests::{Client, Host, Receiver, guest, shipped};
@@ -11,7 +11,7 @@ async fn names(host: &Client, query: &str) -> (Vec<String>, Value) {
 }
 
 #[tokio::test]
-async fn every_company_has_the_standard_transforms_after_its_own() {
+async fn every_company_lists_standard_transforms_after_its_own_plugins() {
     let host = Host::start().await;
     let other = host.company("other").await;
     host.upload("zebra", &guest("pass")).await.expect(201);
@@ -35,7 +35,7 @@ async fn every_company_has_the_standard_transforms_after_its_own() {
 }
 
 #[tokio::test]
-async fn a_standard_transform_is_used_like_any_plugin() {
+async fn standard_transform_is_used_like_any_plugin() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let plugin = host.get("/plugins/std-mask").await.expect(200);
     assert_eq!((&plugin["standard"], &plugin["data"][0]["active"]), (&json!(true), &json!(true)));
@@ -81,7 +81,7 @@ async fn standard_transforms_change_only_with_posthaste_itself() {
 }
 
 #[tokio::test]
-async fn after_an_upgrade_the_earlier_version_is_still_there_for_those_who_pin_it() {
+async fn upgrade_keeps_the_earlier_standard_version_for_pins() {
     let mut host = Host::start().await;
     let new = host.get("/plugins/std-mask").await.expect(200)["digest"].clone();
     host.stop().await;

@@ -1,4 +1,4 @@
-//! Every example of `docs/standard-transforms.md`, in the sandbox.
+//! Every example of `docs/standard-transforms.md`, run in the sandbox.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cases::host_event;
 
-/// One example: a config, an event, and what comes of it, with what the block says that this is.
+/// One example: a config, an event, and the outcome with its kind.
 #[derive(Debug, Default)]
 struct Example {
     plugin: String,
@@ -21,7 +21,7 @@ struct Example {
     outcome: String,
 }
 
-/// The examples of the page: `config`, `event`, and `sent` or `dropped`, as the fences of the blocks are marked.
+/// Returns the examples of the page; the fences of their blocks are marked `config`, `event`, and `sent` or `dropped`.
 fn examples(page: &str) -> Vec<Example> {
     let mut examples = Vec::new();
     let mut example = Example::default();
@@ -49,7 +49,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The events of the page are the samples, word for word.
+/// Checks that an event of the page equals the sample.
 fn assert_is_a_sample(event: &Value) {
     let name = event["type"].as_str().unwrap().replace('/', "_");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/assets/events");
@@ -58,7 +58,7 @@ fn assert_is_a_sample(event: &Value) {
 }
 
 #[tokio::test]
-async fn every_example_of_the_page_holds() {
+async fn every_example_of_the_standard_transforms_page_is_correct() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/standard-transforms.md");
     let sandbox = Sandbox::new(Limits { deadline: Duration::from_secs(10), ..Limits::default() }).unwrap();
     let mut shown = Vec::new();

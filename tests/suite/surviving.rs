@@ -1,8 +1,8 @@
-//! Whatever happens to the process, its disk, its database or its clock: what was accepted is delivered, memory and
-//! files stay bounded, and all heals by itself.
+//! Failures of the process, its disk, its database or its clock: accepted events are delivered, memory and files stay
+//! bounded, and the service recovers by itself.
 
 mod clocks;
-mod crowds;
+pub(crate) mod crowds;
 mod full;
 mod killed;
 mod locked;
@@ -14,17 +14,17 @@ use std::collections::HashSet;
 use posthaste_tests::{Client, Receiver};
 use serde_json::{Value, json};
 
-/// Has events of type `t` sent to this receiver.
+/// Subscribes this receiver to events of type `t`.
 async fn subscribe(client: &Client, receiver: &Receiver) {
     client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
 }
 
-/// The bodies that arrived, each once.
+/// Returns the distinct bodies that arrived.
 fn bodies(receiver: &Receiver) -> HashSet<String> {
     receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect()
 }
 
-/// What `POST /events` of this data answers.
+/// Publishes this data and returns the answer.
 async fn publish(client: &Client, data: Value) -> posthaste_tests::Answer {
     client.post("/events", &json!({"type": "t", "data": data})).await
 }

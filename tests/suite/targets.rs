@@ -1,4 +1,4 @@
-//! Which addresses may be reached.
+//! Addresses that targets may have.
 
 use posthaste_tests::{Home, Host, Process, Receiver};
 use serde_json::json;
@@ -9,7 +9,7 @@ async fn refused(host: &Host, url: &str, part: &str) {
 }
 
 #[tokio::test]
-async fn addresses_that_are_not_public_are_refused_in_every_spelling() {
+async fn non_public_addresses_are_refused_in_every_spelling() {
     let host = Host::with(&["--allow-target=192.0.2.7"]).await;
     for (url, part) in [
         ("https://10.1.2.3/", "10.1.2.3"),
@@ -47,7 +47,7 @@ async fn public_targets_and_names_that_do_not_resolve_are_accepted() {
 }
 
 #[tokio::test]
-async fn a_name_for_loopback_is_refused_unless_loopback_is_allowed() {
+async fn name_of_a_loopback_address_needs_allow_target() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let url = receiver.url("/").replace("127.0.0.1", "localhost");
     host.post("/webhooks", &json!({"type": "t", "target_url": url})).await.expect(201);
@@ -59,9 +59,9 @@ async fn a_name_for_loopback_is_refused_unless_loopback_is_allowed() {
 }
 
 #[tokio::test]
-async fn the_environments_proxies_are_ignored() {
+async fn deliveries_ignore_proxy_variables() {
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
-    // Nothing listens there: a client that went by the proxy would fail.
+    // Nothing listens there: a client that used the proxy would fail.
     let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9"));
     let process = Process::serve_in(&proxies, &folder, &[]).await;
     process.client.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);

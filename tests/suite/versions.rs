@@ -1,4 +1,4 @@
-//! The versions of a plugin: candidates, switching, removing.
+//! Plugin versions: candidates, activation, removal.
 
 use http::Method;
 use posthaste_tests::{Answer, Client, Host, Receiver, guest, shipped, until};
@@ -17,13 +17,13 @@ fn digest(version: &Value) -> String {
     version["digest"].as_str().unwrap().to_owned()
 }
 
-/// The same plugin in other bytes: a custom section of no meaning is added.
+/// Returns the same plugin with other bytes: adds a custom section without meaning.
 fn variant(wasm: &[u8], number: u8) -> Vec<u8> {
     [wasm, &[0, 3, 1, b'n', number]].concat()
 }
 
 #[tokio::test]
-async fn a_candidate_is_stored_and_does_not_run_until_it_is_activated() {
+async fn candidate_version_does_not_run_before_activation() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (first, second) = (guest("count"), guest("replace"));
     let version = candidate(&host, "p", &first).await.expect(201);
@@ -49,7 +49,7 @@ async fn a_candidate_is_stored_and_does_not_run_until_it_is_activated() {
 }
 
 #[tokio::test]
-async fn activating_switches_there_and_back_for_every_attempt_that_follows() {
+async fn activation_switches_versions_for_later_attempts() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let count = digest(&host.upload("p", &guest("count")).await.expect(201));
     let replace = digest(&candidate(&host, "p", &guest("replace")).await.expect(201));
@@ -74,8 +74,8 @@ async fn activating_switches_there_and_back_for_every_attempt_that_follows() {
 }
 
 #[tokio::test]
-async fn a_mended_plugin_heals_what_waits_and_each_attempt_names_the_version_that_it_ran() {
-    let schedule = format!("--retry-schedule={}", ["100ms"; 100].join(","));
+async fn corrected_plugin_heals_waiting_deliveries_and_attempts_name_their_version() {
+    let schedule = format!("--retry-schedule={}", ["1s"; 100].join(","));
     let (host, receiver) = (Host::with(&[&schedule]).await, Receiver::start().await);
     let broken = host.upload("p", &guest("trap")).await.expect(201)["digest"].clone();
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "plugin": "p"})).await.expect(201);
@@ -90,7 +90,7 @@ async fn a_mended_plugin_heals_what_waits_and_each_attempt_names_the_version_tha
 }
 
 #[tokio::test]
-async fn a_prefix_that_names_several_versions_is_refused() {
+async fn ambiguous_digest_prefix_is_refused() {
     let mut host = Host::start().await;
     host.upload("p", &guest("pass")).await.expect(201);
     host.stop().await;
@@ -113,7 +113,7 @@ async fn a_prefix_that_names_several_versions_is_refused() {
 }
 
 #[tokio::test]
-async fn a_version_that_refuses_the_config_of_a_webhook_cannot_become_active() {
+async fn version_that_refuses_a_webhooks_config_cannot_be_activated() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let pass = digest(&host.upload("p", &guest("pass")).await.expect(201));
     let hook = |kind: &str, plugin: &str| json!({"type": kind, "target_url": receiver.url("/"), "plugin": plugin});
@@ -132,7 +132,7 @@ async fn a_version_that_refuses_the_config_of_a_webhook_cannot_become_active() {
 }
 
 #[tokio::test]
-async fn a_webhook_and_a_switch_at_the_same_time_never_both_succeed_against_each_other() {
+async fn concurrent_subscription_and_activation_never_conflict() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for round in 0..20 {
         let name = format!("p{round}");
@@ -146,7 +146,7 @@ async fn a_webhook_and_a_switch_at_the_same_time_never_both_succeed_against_each
 }
 
 #[tokio::test]
-async fn a_plugin_goes_when_no_webhook_uses_it_and_comes_back_as_a_new_one() {
+async fn unused_plugin_can_be_removed_and_uploaded_again() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("p", &guest("count")).await.expect(201);
     let version = host.upload("p", &guest("replace")).await.expect(201);
@@ -177,7 +177,7 @@ async fn a_plugin_goes_when_no_webhook_uses_it_and_comes_back_as_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_version_goes_unless_it_is_active_or_pinned() {
+async fn version_can_be_removed_unless_it_is_active_or_pinned() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let old = digest(&host.upload("p", &guest("count")).await.expect(201));
     let active = digest(&host.upload("p", &guest("replace")).await.expect(201));
@@ -197,7 +197,7 @@ async fn a_version_goes_unless_it_is_active_or_pinned() {
 }
 
 #[tokio::test]
-async fn a_full_plugin_says_the_way_out() {
+async fn plugin_with_a_hundred_versions_explains_how_to_make_room() {
     let host = Host::start().await;
     let wasm = guest("pass");
     let first = candidate(&host, "p", &wasm).await.expect(201);
@@ -212,7 +212,7 @@ async fn a_full_plugin_says_the_way_out() {
 }
 
 #[tokio::test]
-async fn what_waits_for_retention_is_bounded() {
+async fn removed_versions_awaiting_retention_are_bounded() {
     let mut host = Host::start().await;
     let first = digest(&host.upload("p", &guest("pass")).await.expect(201));
     host.upload("p", &guest("drop")).await.expect(201);
@@ -236,7 +236,7 @@ async fn kept(host: &Host) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_removed_is_kept_for_the_log_as_long_as_the_log_is() {
+async fn removed_versions_are_kept_as_long_as_the_delivery_log() {
     for (retention, stays) in [("30d", true), ("1ms", false)] {
         let mut host = Host::with(&[&format!("--retention={retention}")]).await;
         host.upload("p", &guest("pass")).await.expect(201);
@@ -245,8 +245,7 @@ async fn what_is_removed_is_kept_for_the_log_as_long_as_the_log_is() {
         assert_eq!(kept(&host).await, 2);
         host.restart().await;
         if stays {
-            // Retention has looked when a delivery of before is gone, which is not to be had here; so the other half
-            // of this test is what shows that it looks at all.
+            // Nothing shows here that retention has run; the other half of this test shows that it runs at all.
             assert_eq!(kept(&host).await, 2);
         } else {
             until("it is gone", || async { (kept(&host).await == 1).then_some(()) }).await;
@@ -256,7 +255,7 @@ async fn what_is_removed_is_kept_for_the_log_as_long_as_the_log_is() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_schema_keeps_its_plugins() {
+async fn migration_from_the_first_schema_keeps_plugins() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let version = host.upload("mask", &shipped("mask")).await.expect(201);
     let config = json!({"fields": ["/a"], "with": "x"});
@@ -287,12 +286,12 @@ async fn a_database_of_the_first_schema_keeps_its_plugins() {
     assert_eq!(receiver.first().await.text(), r#"{"a":"x","b":2}"#);
     let text = host.upload("mask", &guest("refuse_config")).await.problem(422);
     assert!(text.contains(hook["id"].as_str().unwrap()), "{text}");
-    // This one takes the webhook's config and no other.
+    // This version accepts the webhook's config and no other.
     host.upload("mask", &variant(&shipped("mask"), 1)).await.expect(201);
 }
 
 #[tokio::test]
-async fn an_attempt_without_an_active_version_says_so() {
+async fn attempt_without_an_active_version_names_the_cause() {
     let (mut host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
     host.upload("p", &guest("pass")).await.expect(201);
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "plugin": "p"})).await.expect(201);

@@ -1,10 +1,10 @@
-//! Subscribing, overwriting, removing.
+//! Webhooks: subscribing, overwriting, removing.
 
 use posthaste_tests::{Host, Receiver};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn the_models_own_calls_work_as_they_stand() {
+async fn subscribe_list_and_remove_work_as_documented() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let url = receiver.url("/webhooks/employee_unterminated");
     let body = json!({"type": "employee_unterminated", "target_url": url});
@@ -19,7 +19,7 @@ async fn the_models_own_calls_work_as_they_stand() {
 }
 
 #[tokio::test]
-async fn a_webhook_shows_every_field_with_its_default() {
+async fn webhook_shows_every_field_with_its_default() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let body = json!({"subscription_type": "t", "target_url": receiver.url("/"), "challenge": null, "ordered": null});
     let mut created = host.post("/webhooks", &body).await.expect(201);
@@ -70,7 +70,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
 }
 
 #[tokio::test]
-async fn two_subscribers_at_once_leave_one_webhook() {
+async fn concurrent_subscriptions_leave_one_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let mut tasks = Vec::new();
     for number in 0..16 {
@@ -92,7 +92,8 @@ async fn two_subscribers_at_once_leave_one_webhook() {
 
 #[tokio::test]
 async fn waiting_deliveries_follow_the_new_subscription() {
-    let (host, receiver) = (Host::with(&["--retry-schedule=300ms,300ms,300ms,300ms"]).await, Receiver::start().await);
+    let (host, receiver) =
+        (Host::with(&[&format!("--retry-schedule={}", ["1s"; 100].join(","))]).await, Receiver::start().await);
     receiver.answer(|_, arrival| {
         axum::response::IntoResponse::into_response(match arrival.path.as_str() {
             "/broken" => http::StatusCode::INTERNAL_SERVER_ERROR,
@@ -110,7 +111,7 @@ async fn waiting_deliveries_follow_the_new_subscription() {
 }
 
 #[tokio::test]
-async fn removing_a_webhook_cancels_what_waits_for_it() {
+async fn removing_a_webhook_cancels_its_waiting_deliveries() {
     let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     receiver.answer(|_, _| axum::response::IntoResponse::into_response(http::StatusCode::BAD_GATEWAY));
     let created = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
@@ -126,7 +127,7 @@ async fn removing_a_webhook_cancels_what_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removing_a_webhook_cancels_what_is_queued_in_memory_too() {
+async fn removing_a_webhook_cancels_its_queue_in_memory() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
@@ -167,7 +168,7 @@ async fn events_for_a_disabled_webhook_wait_until_it_is_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_queued_when_its_webhook_is_disabled_waits_too() {
+async fn disabled_webhook_spills_its_queue() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
@@ -193,7 +194,7 @@ async fn what_is_queued_when_its_webhook_is_disabled_waits_too() {
 }
 
 #[tokio::test]
-async fn rules_are_checked_all_at_once_and_pointed_to() {
+async fn all_broken_rules_are_reported_with_pointers() {
     let host = Host::start().await;
     let bad = json!({
         "type": "a b", "target_url": "http://127.0.0.1:1/", "challenge": "é", "plugin": "A!", "on_error": "explode",
@@ -226,7 +227,7 @@ async fn rules_are_checked_all_at_once_and_pointed_to() {
 }
 
 #[tokio::test]
-async fn the_type_has_two_names_and_is_given_once() {
+async fn event_type_may_be_given_under_either_name_but_once() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let url = receiver.url("/");
     let both = json!({"type": "t", "subscription_type": "t", "target_url": url});

@@ -11,14 +11,14 @@ fn hook(receiver: &Receiver, path: &str) -> Value {
     json!({"type": "t", "target_url": receiver.url(path)})
 }
 
-/// The ids that the arrivals have, all of them the same.
+/// Checks that all arrivals have the same id.
 fn assert_one_id(receiver: &Receiver) {
     let arrivals = receiver.arrivals();
     assert!(arrivals.iter().all(|arrival| arrival.header("webhook-id") == arrivals[0].header("webhook-id")));
 }
 
 #[tokio::test]
-async fn what_waits_for_its_retry_is_attempted_now_and_counted_on() {
+async fn retry_by_hand_attempts_at_once_and_counts_on() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     host.subscribe(&hook(&receiver, "/")).await;
@@ -30,7 +30,7 @@ async fn what_waits_for_its_retry_is_attempted_now_and_counted_on() {
         let asked = retry(&host, &id).await.expect(202);
         assert_eq!((&asked["id"], &asked["status"]), (&json!(id), &json!("pending")));
     }
-    // The schedule has three attempts.
+    // The schedule has two waits, so three attempts.
     assert_eq!(host.delivery(&id, "failed").await["attempt_count"], 3);
     receiver.answer_status(200);
     retry(&host, &id).await.expect(202);
@@ -44,7 +44,7 @@ async fn what_waits_for_its_retry_is_attempted_now_and_counted_on() {
 }
 
 #[tokio::test]
-async fn it_goes_to_the_webhook_as_it_stands() {
+async fn retry_uses_the_current_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("drop", &guest("drop")).await.expect(201);
     host.upload("replace", &guest("replace")).await.expect(201);
@@ -67,7 +67,7 @@ async fn it_goes_to_the_webhook_as_it_stands() {
 }
 
 #[tokio::test]
-async fn of_a_removed_webhook_nothing_is_sent_until_there_is_one_again() {
+async fn delivery_of_a_removed_webhook_is_sent_only_to_its_successor() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     let webhook = host.subscribe(&hook(&receiver, "/")).await;
@@ -78,15 +78,15 @@ async fn of_a_removed_webhook_nothing_is_sent_until_there_is_one_again() {
     let text = retry(&host, &id).await.problem(409);
     assert!(text.contains("nobody subscribes to `t`"), "{text}");
     receiver.answer_status(200);
-    let anew = host.subscribe(&hook(&receiver, "/anew")).await;
+    let successor = host.subscribe(&hook(&receiver, "/successor")).await;
     retry(&host, &id).await.expect(202);
     let delivered = host.delivery(&id, "delivered").await;
-    assert_eq!((&delivered["webhook"], &delivered["attempt_count"]), (&json!(anew), &json!(2)));
-    assert_ne!(webhook, anew);
+    assert_eq!((&delivered["webhook"], &delivered["attempt_count"]), (&json!(successor), &json!(2)));
+    assert_ne!(webhook, successor);
 }
 
 #[tokio::test]
-async fn while_the_webhook_is_disabled_it_waits() {
+async fn retry_for_a_disabled_webhook_waits() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let webhook = host.subscribe(&hook(&receiver, "/")).await;
     let id = host.publish("t", &json!(1)).await;
@@ -104,7 +104,7 @@ async fn while_the_webhook_is_disabled_it_waits() {
 }
 
 #[tokio::test]
-async fn only_its_company_finds_it() {
+async fn retry_finds_only_deliveries_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let other = host.company("other").await;
     for client in [&host.client, &other] {
@@ -122,8 +122,8 @@ async fn only_its_company_finds_it() {
 }
 
 #[tokio::test]
-async fn two_at_once_make_no_two_attempts_at_once() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+async fn concurrent_retries_make_one_attempt() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&hook(&receiver, "/")).await;
     let id = host.publish("t", &json!(1)).await;
     host.delivery(&id, "delivered").await;
@@ -138,8 +138,8 @@ async fn two_at_once_make_no_two_attempts_at_once() {
 }
 
 #[tokio::test]
-async fn what_waits_in_memory_comes_before_the_others() {
-    let (host, receiver) = (Host::with(&["--attempt-timeout=20s"]).await, Receiver::start().await);
+async fn retry_moves_a_queued_delivery_to_the_front() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
     let hook = json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1});
     host.subscribe(&hook).await;
     receiver.hold();

@@ -1,4 +1,4 @@
-//! `GET /deliveries/{id}/transformed`: the bytes that were sent, made again.
+//! `GET /deliveries/{id}/transformed`: the bytes that were sent, computed again.
 
 use posthaste_tests::{Host, Receiver, guest, shipped};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ async fn transformed(host: &Host, id: &str) -> posthaste_tests::Answer {
     host.get(&format!("/deliveries/{id}/transformed")).await
 }
 
-/// What it answers is what arrived, body and content type.
+/// Checks that `transformed` has the body and the content type that arrived.
 async fn assert_as_arrived(host: &Host, receiver: &Receiver, id: &str) {
     let event = host.get(&format!("/deliveries/{id}")).await.expect(200)["event_id"].as_str().unwrap().to_owned();
     let arrival = receiver.wait_for_one(|arrival| arrival.header("webhook-id") == event).await;
@@ -17,7 +17,7 @@ async fn assert_as_arrived(host: &Host, receiver: &Receiver, id: &str) {
 }
 
 #[tokio::test]
-async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
+async fn transformed_equals_the_body_that_arrived_after_plugin_changes() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     for name in ["pass", "replace", "error"] {
         host.upload(name, &guest(name)).await.expect(201);
@@ -37,7 +37,7 @@ async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
         hook(json!("error"), "/a", "send_original"),
     ] {
         host.subscribe(&webhook).await;
-        // Bytes that no JSON printer would leave as they are.
+        // Bytes that no JSON printer would preserve.
         let text = r#"{"type": "t", "data": {"secret":"x1","other" : "y2", "n":1.50e1,"é":"\u00e9"}}"#;
         let answer = host.call(http::Method::POST, "/events", &[], text).await.expect(202);
         let id = answer["delivery_id"].as_str().unwrap().to_owned();
@@ -47,7 +47,7 @@ async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
     }
     let bodies: Vec<_> = receiver.arrivals().iter().map(posthaste_tests::Arrival::text).collect();
     assert!(bodies[3].contains("y2") && !bodies[3].contains("x1") && !bodies[4].contains("y2"), "{bodies:?}");
-    // Another version becomes active, the webhook loses its plugin, the plugin goes, the process is another.
+    // Another version is activated, the webhook loses its plugin, the plugin is removed, the process restarts.
     host.upload("mask", &guest("drop")).await.expect(201);
     host.upload("replace", &guest("trap")).await.expect(201);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/elsewhere")})).await;
@@ -64,11 +64,11 @@ async fn it_is_what_arrived_whatever_became_of_the_plugin_since() {
     for id in &ids {
         assert_as_arrived(&host, &receiver, id).await;
     }
-    assert_eq!(receiver.arrivals().len(), 6, "nothing was sent by asking");
+    assert_eq!(receiver.arrivals().len(), 6, "reading sends nothing");
 }
 
 #[tokio::test]
-async fn a_filtered_one_is_empty() {
+async fn transformed_of_a_filtered_delivery_is_empty() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("drop", &guest("drop")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -83,7 +83,7 @@ async fn a_filtered_one_is_empty() {
 }
 
 #[tokio::test]
-async fn one_that_waits_shows_what_the_webhook_as_it_stands_would_send() {
+async fn transformed_of_a_waiting_delivery_uses_the_current_webhook() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("replace", &guest("replace")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -107,7 +107,7 @@ async fn one_that_waits_shows_what_the_webhook_as_it_stands_would_send() {
 }
 
 #[tokio::test]
-async fn the_last_attempt_that_sent_anything_counts() {
+async fn transformed_shows_the_last_attempt_that_sent_a_body() {
     let (host, receiver) = (Host::with(&["--retry-schedule=10h,10h"]).await, Receiver::start().await);
     host.upload("replace", &guest("replace")).await.expect(201);
     host.upload("trap", &guest("trap")).await.expect(201);
@@ -128,7 +128,7 @@ async fn the_last_attempt_that_sent_anything_counts() {
 }
 
 #[tokio::test]
-async fn unknown_ones_are_not_found() {
+async fn transformed_finds_only_deliveries_of_the_own_company() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
     let id = host.publish("t", &json!(1)).await;

@@ -1,4 +1,4 @@
-//! Receivers that speak raw TCP or TLS, so that they can do what no HTTP library would.
+//! Receivers on raw TCP or TLS, for behaviour that no HTTP library offers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A listener on loopback that hands each connection, with its number, to a script.
+/// A listener on loopback that passes each connection, with its number, to a script.
 pub(super) struct Raw {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -47,7 +47,7 @@ impl Raw {
         Self { address, connections, task }
     }
 
-    /// Misbehaves on its first connection, and answers on all later ones.
+    /// Runs `bad` on the first connection and answers properly on all later ones.
     pub(super) async fn first<F>(bad: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -65,7 +65,7 @@ impl Raw {
         .await
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -75,7 +75,7 @@ impl Raw {
     }
 }
 
-/// Reads one request whole; false at the connection's end.
+/// Reads one whole request; returns false at the end of the connection.
 pub(super) async fn request(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut seen = Vec::new();
     loop {
@@ -99,14 +99,14 @@ pub(super) async fn answer(mut stream: impl AsyncRead + AsyncWriteExt + Unpin) {
     }
 }
 
-/// Reads a request, answers `text` and hands the connection back.
+/// Reads a request, answers `text` and returns the connection.
 pub(super) async fn say(mut stream: TcpStream, text: &[u8]) -> TcpStream {
     assert!(request(&mut stream).await);
     stream.write_all(text).await.unwrap();
     stream
 }
 
-/// Sends an event there and answers the attempts that it took until it was delivered.
+/// Publishes an event for this URL and returns the attempts until it was delivered.
 pub(super) async fn attempts(client: &Client, url: &str, data: &Value) -> Vec<Value> {
     let event_type = url.split('/').nth(2).unwrap();
     let subscribed = client.post("/webhooks", &json!({"type": event_type, "target_url": url})).await;
@@ -120,7 +120,7 @@ pub(super) async fn attempts(client: &Client, url: &str, data: &Value) -> Vec<Va
     attempts
 }
 
-/// The error of the first attempt; a later one healed.
+/// Returns the error of the first attempt of a delivery that succeeded later.
 pub(super) async fn first_error(client: &Client, url: &str) -> String {
     let attempts = attempts(client, url, &json!({"a": 1})).await;
     attempts[0]["error"].as_str().unwrap_or_else(|| panic!("{url}: {attempts:?}")).to_owned()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use posthaste_tests::BOMBS;
 
-/// The files under `folder` that end in `.ending`.
+/// Returns the files under `folder` with this extension.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());

@@ -1,11 +1,11 @@
-//! What of WebAssembly the sandbox has switched off: refused in words that say what it is.
+//! WebAssembly proposals that the sandbox disables: each is refused by name.
 
 use posthaste_tests::guest;
 
 use super::Stage;
 
 #[tokio::test]
-async fn what_is_switched_off_is_refused_in_words() {
+async fn disabled_wasm_proposals_are_refused_by_name() {
     let stage = Stage::set().await;
     for (name, part) in [
         ("threads", "threads must be enabled for shared memories"),

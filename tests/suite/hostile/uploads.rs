@@ -1,15 +1,15 @@
-//! What is uploaded: most of it is refused before anything of it is compiled.
+//! Hostile uploads: most are refused before compilation.
 
 use posthaste_tests::{bomb, guest, shipped};
 
 use super::Stage;
 
 #[tokio::test]
-async fn what_loops_or_traps_in_the_uploads_own_check_is_refused() {
+async fn upload_that_loops_or_traps_in_its_check_is_refused() {
     let stage = Stage::set().await;
     for (name, part) in [
-        ("loop_in_start", "deadline: 100ms allowed"),
-        ("loop_in_check_config", "deadline: 100ms allowed"),
+        ("loop_in_start", "deadline: 2s allowed"),
+        ("loop_in_check_config", "deadline: 2s allowed"),
         ("wrong_world", "does not export `posthaste:transform/handler@0.1.x`"),
     ] {
         stage.refused(name, &guest(name), part).await;
@@ -17,7 +17,7 @@ async fn what_loops_or_traps_in_the_uploads_own_check_is_refused() {
 }
 
 #[tokio::test]
-async fn what_declares_too_much_is_refused_with_what_is_allowed_and_what_was_wanted() {
+async fn excessive_declarations_are_refused_with_limit_and_count() {
     let stage = Stage::set().await;
     for (name, part) in [
         ("nested", "too many components and modules inside each other: 16 allowed, 17 or more wanted"),
@@ -36,9 +36,9 @@ async fn what_declares_too_much_is_refused_with_what_is_allowed_and_what_was_wan
     }
 }
 
-/// These are large and not forbidden. Whoever bounds the time and memory of compiling may refuse them.
+/// These are large and not forbidden; the limits on the time and memory of compilation may refuse them.
 #[tokio::test]
-async fn what_is_slow_to_compile_is_compiled_or_refused_and_disturbs_nobody_meanwhile() {
+async fn slow_compilation_disturbs_no_other_company() {
     let stage = Stage::set().await;
     for name in ["huge_function", "deep_blocks", "br_tables", "locals", "globals", "data_segments", "exports"] {
         let (client, wasm) = (stage.process.client.clone(), bomb(name));
@@ -56,7 +56,7 @@ async fn what_is_slow_to_compile_is_compiled_or_refused_and_disturbs_nobody_mean
 }
 
 #[tokio::test]
-async fn what_is_no_component_is_refused_by_what_it_looks_like() {
+async fn upload_that_is_no_component_is_refused_by_its_apparent_format() {
     let stage = Stage::set().await;
     let cases: [(&str, &[u8], &str); 7] = [
         ("empty", b"", "the file is empty"),
@@ -73,7 +73,7 @@ async fn what_is_no_component_is_refused_by_what_it_looks_like() {
 }
 
 #[tokio::test]
-async fn what_is_cut_short_is_refused() {
+async fn truncated_upload_is_refused() {
     let (stage, whole) = (Stage::set().await, shipped("mask"));
     for cut in 1..16 {
         stage.refused("cut", &whole[..whole.len() * cut / 16], "").await;
@@ -81,13 +81,13 @@ async fn what_is_cut_short_is_refused() {
 }
 
 #[tokio::test]
-async fn flipped_bits_do_no_harm() {
+async fn uploads_with_flipped_bits_do_no_harm() {
     let (stage, whole) = (Stage::set().await, guest("replace"));
     for at in (0..whole.len()).step_by(7) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         let answer = stage.process.client.upload("flipped", &flipped).await;
-        // A bit in a text of the plugin's own changes nothing that could be noticed.
+        // A flipped bit in a text inside the plugin has no visible effect.
         assert!([200, 201, 422].contains(&answer.status), "byte {at}: {}", answer.status);
     }
     stage.unharmed("flipped").await;

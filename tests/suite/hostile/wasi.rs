@@ -1,4 +1,4 @@
-//! Every door of WASI is refused by its name.
+//! Every import of WASI is refused by its name.
 
 use posthaste_tests::guest;
 

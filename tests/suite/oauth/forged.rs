@@ -1,22 +1,22 @@
-//! Tokens made by hand: each but the first is wrong in one way.
+//! Forged tokens: each differs from a valid one in one way.
 
-use posthaste_tests::{Host, Receiver, Standing};
+use posthaste_tests::{Host, Receiver, StoppedClock};
 use serde_json::{Value, json};
 
 use super::signer::{Signer, publish};
 use super::{opens, refused};
 
-/// A host that takes the tokens of one signer.
+/// A host that accepts the tokens of one signer.
 struct Stage {
     signer: Signer,
-    clock: std::sync::Arc<Standing>,
+    clock: std::sync::Arc<StoppedClock>,
     host: Host,
     _receiver: Receiver,
 }
 
 impl Stage {
     async fn set() -> Self {
-        let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+        let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
         publish(&receiver, signer.jwks());
         let jwks = format!("--oauth-jwks={}", receiver.url("/jwks"));
         let flags = [jwks.as_str(), "--oauth-issuer=https://id.example", "--oauth-audience=posthaste"];
@@ -24,7 +24,7 @@ impl Stage {
         Self { signer, clock, host, _receiver: receiver }
     }
 
-    /// A token as it should be, but for these members of its header and its claims.
+    /// Returns a valid token in which these members of the header and the claims are replaced.
     fn token(&self, header: &Value, claims: &Value) -> String {
         let mut right = self.signer.header();
         let mut says = json!({"iss": "https://id.example", "aud": ["posthaste", "other"], "exp": self.clock.seconds() + 60,
@@ -37,15 +37,15 @@ impl Stage {
         self.signer.sign(&right, &says)
     }
 
-    /// Why the token is refused. The clock is turned, so that this address is not slowed down.
+    /// Returns the reason for which the token is refused. Moves the clock, so that this address is not rate-limited.
     async fn why(&self, token: &str) -> String {
-        self.clock.turn(1);
+        self.clock.pass_seconds(1);
         refused(&self.host.with_key(token).get("/webhooks").await)
     }
 }
 
 #[tokio::test]
-async fn a_forged_token_opens_nothing() {
+async fn forged_token_is_refused() {
     let stage = Stage::set().await;
     let none = json!({});
     for header in [none.clone(), json!({"alg": "ES256", "kid": "k-ec"}), json!({"typ": "application/AT+JWT"})] {
@@ -67,7 +67,7 @@ async fn a_forged_token_opens_nothing() {
         let said = stage.why(&stage.token(&header, &none)).await;
         assert!(said.contains(why), "{header}: {said}");
     }
-    // Keys in the token itself are nobody's.
+    // A key in the token itself is not trusted.
     let (own, stranger) = (json!({"jwk": Signer::new("k").jwks()[0]}), Signer::new("k"));
     let mut header = stranger.header();
     header["jwk"] = own["jwk"].clone();
@@ -76,7 +76,7 @@ async fn a_forged_token_opens_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_changed_after_signing_opens_nothing() {
+async fn token_changed_after_signing_is_refused() {
     let stage = Stage::set().await;
     let (token, other) =
         (stage.token(&json!({}), &json!({})), stage.token(&json!({}), &json!({"company_id": "other"})));
@@ -102,15 +102,15 @@ async fn what_was_changed_after_signing_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_claims_are_judged_by_our_clock() {
+async fn token_times_are_checked_against_the_service_clock() {
     let stage = Stage::set().await;
     let at = |seconds: i64| json!(stage.clock.seconds() + seconds);
     assert!(opens(&stage.host, &stage.token(&json!({}), &json!({"exp": at(-59), "nbf": at(60)}))).await);
     let token = stage.token(&json!({}), &json!({"exp": at(10)}));
     assert!(opens(&stage.host, &token).await);
-    stage.clock.turn(69);
+    stage.clock.pass_seconds(69);
     assert!(opens(&stage.host, &token).await);
-    stage.clock.turn(1);
+    stage.clock.pass_seconds(1);
     let said = refused(&stage.host.with_key(&token).get("/webhooks").await);
     assert!(said.contains("expired"), "a token that was accepted before ends as well: {said}");
     for (claims, why) in [
@@ -131,7 +131,7 @@ async fn the_claims_are_judged_by_our_clock() {
 }
 
 #[tokio::test]
-async fn another_company_stays_hidden() {
+async fn token_of_another_company_finds_nothing() {
     let stage = Stage::set().await;
     let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
     let created = stage.host.post("/webhooks", &hook).await.expect(201);

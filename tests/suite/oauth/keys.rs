@@ -1,26 +1,26 @@
-//! Where keys come from, when they are fetched, and what a start refuses.
+//! Issuer keys: their sources, when they are fetched, and the flags that a start refuses.
 
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::StatusCode;
-use posthaste_tests::{Home, Host, Process, Receiver, Standing};
+use posthaste_tests::{Home, Host, Process, Receiver, StoppedClock};
 use serde_json::{Value, json};
 
 use super::opens;
 use super::signer::{Signer, publish};
 
-fn claims(clock: &Standing) -> Value {
+fn claims(clock: &StoppedClock) -> Value {
     json!({"aud": "posthaste", "exp": clock.seconds() + 7200, "company_id": "acme", "scope": "webhooks"})
 }
 
-async fn host(receiver: &Receiver, clock: &std::sync::Arc<Standing>) -> Host {
+async fn host(receiver: &Receiver, clock: &std::sync::Arc<StoppedClock>) -> Host {
     let jwks = format!("--oauth-jwks={}", receiver.url("/jwks"));
     Host::at(clock.clone(), &[&jwks, "--oauth-audience=posthaste"]).await
 }
 
 #[tokio::test]
 async fn tokens_with_unknown_keys_share_one_fetch_in_ten_seconds() {
-    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
     publish(&receiver, signer.jwks());
     let host = host(&receiver, &clock).await;
     let good = signer.sign(&signer.header(), &claims(&clock));
@@ -36,29 +36,29 @@ async fn tokens_with_unknown_keys_share_one_fetch_in_ten_seconds() {
         assert!(answers.await.iter().all(|status| [401, 429].contains(status)));
         assert_eq!(receiver.arrivals().len(), fetches);
         assert!(opens(&host, &good).await);
-        clock.turn(10);
+        clock.pass_seconds(10);
     }
 }
 
 #[tokio::test]
-async fn a_removed_key_is_forgotten_within_minutes_and_kept_while_the_issuer_is_away() {
-    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+async fn removed_issuer_key_is_dropped_after_minutes_but_kept_while_the_issuer_is_down() {
+    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
     publish(&receiver, signer.jwks());
     let host = host(&receiver, &clock).await;
     let token = signer.sign(&signer.header(), &claims(&clock));
     assert!(opens(&host, &token).await);
     receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
-    clock.turn(3600);
+    clock.pass_seconds(3600);
     assert!(opens(&host, &token).await);
-    assert_eq!(receiver.arrivals().len(), 2, "it was asked, in vain");
+    assert_eq!(receiver.arrivals().len(), 2, "the issuer was asked in vain");
     publish(&receiver, Signer::new("next").jwks());
-    clock.turn(61);
+    clock.pass_seconds(61);
     assert!(!opens(&host, &token).await);
 }
 
 #[tokio::test]
-async fn a_start_does_not_wait_for_the_issuer() {
-    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+async fn start_does_not_wait_for_the_issuer() {
+    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
     receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
     let host = host(&receiver, &clock).await;
     let token = signer.sign(&signer.header(), &claims(&clock));
@@ -69,13 +69,13 @@ async fn a_start_does_not_wait_for_the_issuer() {
     }
     host.get("/webhooks").await.expect(200);
     publish(&receiver, signer.jwks());
-    clock.turn(10);
+    clock.pass_seconds(10);
     assert!(opens(&host, &token).await);
 }
 
 #[tokio::test]
-async fn both_places_of_the_discovery_document_are_tried() {
-    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+async fn both_discovery_urls_are_tried() {
+    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
     let issuer = receiver.url("/realms/a");
     let document = json!({"issuer": issuer, "jwks_uri": receiver.url("/keys")}).to_string();
     let keys = json!({ "keys": signer.jwks() }).to_string();
@@ -93,8 +93,8 @@ async fn both_places_of_the_discovery_document_are_tried() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_too_large_is_not_taken() {
-    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, Standing::now());
+async fn oversized_key_set_is_not_accepted() {
+    let (signer, receiver, clock) = (Signer::new("k"), Receiver::start().await, StoppedClock::now());
     let mut keys = signer.jwks();
     keys[0]["more"] = json!("x".repeat(1024 * 1024));
     publish(&receiver, keys);
@@ -102,16 +102,16 @@ async fn a_set_that_is_too_large_is_not_taken() {
     let token = signer.sign(&signer.header(), &claims(&clock));
     host.with_key(&token).get("/webhooks").await.problem(503);
     publish(&receiver, vec![signer.jwks()[0].clone(); 101]);
-    clock.turn(10);
+    clock.pass_seconds(10);
     host.with_key(&token).get("/webhooks").await.problem(503);
     publish(&receiver, signer.jwks());
-    clock.turn(10);
+    clock.pass_seconds(10);
     assert!(opens(&host, &token).await);
 }
 
 #[tokio::test]
-async fn a_file_is_read_again_for_an_unknown_key() {
-    let (old, new, clock) = (Signer::new("old"), Signer::new("new"), Standing::now());
+async fn jwks_file_is_read_again_for_an_unknown_key() {
+    let (old, new, clock) = (Signer::new("old"), Signer::new("new"), StoppedClock::now());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwks.json");
     std::fs::write(&file, json!({ "keys": old.jwks() }).to_string()).unwrap();
@@ -120,21 +120,21 @@ async fn a_file_is_read_again_for_an_unknown_key() {
     assert!(opens(&host, &old.sign(&old.header(), &claims(&clock))).await);
     let token = new.sign(&new.header(), &claims(&clock));
     std::fs::write(&file, json!({ "keys": new.jwks() }).to_string()).unwrap();
-    clock.turn(10);
+    clock.pass_seconds(10);
     assert!(opens(&host, &token).await);
-    // A token need not name its key where only one fits.
+    // A token need not name its key if only one fits.
     let unnamed = new.sign(&json!({"alg": "EdDSA", "typ": "at+jwt"}), &claims(&clock));
     assert!(opens(&host, &unnamed).await);
     let both: Vec<_> = old.jwks().into_iter().chain(new.jwks()).collect();
     std::fs::write(&file, json!({ "keys": both }).to_string()).unwrap();
-    clock.turn(600);
+    clock.pass_seconds(600);
     let answer =
         host.with_key(new.sign(&json!({"alg": "EdDSA", "typ": "at+jwt"}), &claims(&clock))).get("/webhooks").await;
     assert!(super::refused(&answer).contains("several keys"));
 }
 
 #[tokio::test]
-async fn what_is_missing_or_wrong_is_said_at_the_start() {
+async fn invalid_oauth_flags_are_explained_at_the_start() {
     let folder = Home::new().await;
     let text = folder.path().join("text");
     std::fs::write(&text, "no keys").unwrap();
@@ -155,8 +155,8 @@ async fn what_is_missing_or_wrong_is_said_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_token_where_none_are_accepted_is_told_so() {
-    let (host, signer, clock) = (Host::start().await, Signer::new("k"), Standing::now());
+async fn token_is_refused_with_a_hint_if_no_issuer_is_configured() {
+    let (host, signer, clock) = (Host::start().await, Signer::new("k"), StoppedClock::now());
     let answer = host.with_key(signer.sign(&signer.header(), &claims(&clock))).get("/webhooks").await;
     assert!(super::refused(&answer).contains("--oauth-issuer"));
 }

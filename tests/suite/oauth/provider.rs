@@ -1,9 +1,9 @@
-//! Against `oidc-provider`: discovery, the three algorithms, and keys that change.
+//! Access tokens of `oidc-provider`: discovery, the three algorithms, and key rotation.
 
 use std::path::Path;
 use std::process::Stdio;
 
-use posthaste_tests::{Host, PATIENCE, Standing};
+use posthaste_tests::{Host, PATIENCE, StoppedClock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -17,7 +17,7 @@ struct Provider {
     _child: Child,
 }
 
-/// `npm ci` into the target folder, once.
+/// Runs `npm ci` in the target folder, once for all tests.
 async fn install() -> &'static Path {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let folder = Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/oidc"));
@@ -61,7 +61,7 @@ impl Provider {
 }
 
 #[tokio::test]
-async fn tokens_of_each_algorithm_open_what_their_scopes_say() {
+async fn tokens_of_each_algorithm_grant_their_scopes() {
     let provider = Provider::start().await;
     let host = Host::with(&[&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"]).await;
     let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
@@ -82,8 +82,8 @@ async fn tokens_of_each_algorithm_open_what_their_scopes_say() {
 }
 
 #[tokio::test]
-async fn keys_that_are_new_to_us_are_fetched_and_removed_ones_are_forgotten() {
-    let (provider, clock) = (Provider::start().await, Standing::now());
+async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
+    let (provider, clock) = (Provider::start().await, StoppedClock::now());
     let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
     let host = Host::at(clock.clone(), &flags).await;
     let old = provider.token("acme", "RS256", "webhooks").await;
@@ -92,13 +92,13 @@ async fn keys_that_are_new_to_us_are_fetched_and_removed_ones_are_forgotten() {
     let new = provider.token("acme", "RS256", "webhooks").await;
     let answer = host.with_key(&new).get("/webhooks").await;
     assert!(refused(&answer).contains("`kid`"), "the keys were fetched just now");
-    clock.turn(10);
+    clock.pass_seconds(10);
     assert!(opens(&host, &new).await);
-    assert!(!opens(&host, &old).await, "its key was removed");
+    assert!(!opens(&host, &old).await, "a token of a removed key is refused");
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_or_issuer_is_refused() {
+async fn token_for_another_audience_or_issuer_is_refused() {
     let provider = Provider::start().await;
     let token = provider.token("acme", "ES256", "webhooks").await;
     let (issuer, jwks) = (&provider.issuer, format!("--oauth-jwks={}/jwks", provider.issuer));
@@ -110,7 +110,7 @@ async fn a_token_for_another_audience_or_issuer_is_refused() {
     assert!(opens(&host, &token).await);
     let host = Host::with(&[&jwks, "--oauth-audience=posthaste"]).await;
     assert!(opens(&host, &token).await);
-    // A document that names another issuer than the flag is not followed.
+    // A discovery document that names another issuer than the flag is refused.
     let host = Host::with(&[&format!("--oauth-issuer={issuer}/"), "--oauth-audience=posthaste"]).await;
     host.with_key(&token).get("/webhooks").await.problem(503);
 }

@@ -1,4 +1,4 @@
-//! Makes tokens of any kind, signed with keys of its own.
+//! Signs tokens with any header and claims, with keys of its own.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -26,7 +26,7 @@ impl Signer {
         Self { kid: kid.into(), ed, ec }
     }
 
-    /// The public keys: `<kid>` is Ed25519's, `<kid>-ec` that of P-256.
+    /// Returns the public keys: `<kid>` for Ed25519, `<kid>-ec` for P-256.
     pub(super) fn jwks(&self) -> Vec<Value> {
         let point = self.ec.public_key().as_ref();
         vec![
@@ -35,12 +35,12 @@ impl Signer {
         ]
     }
 
-    /// The header of a token that the Ed25519 key signs.
+    /// Returns the header of a token that the Ed25519 key signs.
     pub(super) fn header(&self) -> Value {
         json!({"alg": "EdDSA", "typ": "at+jwt", "kid": self.kid})
     }
 
-    /// Signs as the header's `alg` says; HMAC with the text of the public key as the secret.
+    /// Signs with the `alg` of the header; HMAC uses the text of the public key as its secret.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = format!("{}.{}", part(header.to_string()), part(claims.to_string()));
         let hmac = |secret: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
@@ -54,7 +54,7 @@ impl Signer {
     }
 }
 
-/// Answers with this set of keys from now on.
+/// Makes the receiver serve this key set.
 pub(super) fn publish(receiver: &Receiver, keys: Vec<Value>) {
     let body = json!({ "keys": keys }).to_string();
     receiver.answer(move |_, _| body.clone().into_response());

@@ -1,4 +1,4 @@
-//! Thousands of callers at once.
+//! Thousands of concurrent clients.
 
 use axum::response::IntoResponse;
 use futures_util::{StreamExt, stream};
@@ -11,13 +11,14 @@ use tokio::process::Command;
 
 use super::subscribe;
 
-/// Connections at once.
+/// Concurrent connections.
 const CROWD: usize = 10_000;
-/// What one idle connection may cost, in KiB.
+/// The permitted memory of one idle connection in KiB.
 const EACH: u64 = 16;
 
-/// Lets this process open as many files as the system allows it, and makes sure that they are enough.
-fn open_files(needed: usize) {
+/// Raises the limit on open files, of this process and of those that it starts, as far as the system allows, and checks that
+/// it is enough.
+pub(crate) fn open_files(needed: usize) {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let enough = limit.maximum.is_none_or(|maximum| maximum >= needed as u64);
@@ -29,12 +30,12 @@ async fn connect(process: &Process) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// `count` connections, some tens being made at a time.
+/// Opens `count` connections, 64 at a time.
 async fn crowd(process: &Process, count: usize) -> Vec<TcpStream> {
     stream::iter(0..count).map(|_| connect(process)).buffered(64).collect().await
 }
 
-/// Publishes one event over this connection and answers the status line.
+/// Publishes one event over this connection and returns the status line.
 async fn publish(process: &Process, stream: &mut TcpStream, number: usize) -> String {
     let body = json!({"type": "t", "data": number}).to_string();
     let request = format!(
@@ -57,7 +58,7 @@ async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served(
     publish(&process, &mut connect(&process).await, 0).await;
     let before = process.resident_kib();
     let mut streams = crowd(&process, CROWD).await;
-    // The last one is served, so all are accepted; every tenth publishes.
+    // Every tenth connection publishes, from the last to the first: if the last is served, all were accepted.
     let publishing = streams.iter_mut().rev().step_by(10).enumerate();
     let published: Vec<_> =
         stream::iter(publishing).map(|(number, stream)| publish(&process, stream, number)).buffered(64).collect().await;
@@ -67,17 +68,17 @@ async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served(
     let after = process.resident_kib();
     println!("{before} KiB before, {after} KiB with {CROWD} connections");
     assert!(after < before + EACH * CROWD as u64, "from {before} KiB to {after} KiB");
-    // Those that were idle all the time are still there.
+    // Connections that were idle all the time are still open.
     assert_eq!(publish(&process, &mut streams[0], 1).await, "HTTP/1.1 202 Accepted");
 }
 
 #[tokio::test]
-async fn callers_do_not_take_the_files_that_deliveries_need() {
+async fn clients_cannot_exhaust_the_open_files_that_deliveries_need() {
     const FILES: usize = 200;
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     let process = Process::serve(&folder, &[]).await;
     subscribe(&process.client, &receiver).await;
-    // So that each delivery needs a socket of its own.
+    // Each delivery needs a new socket.
     receiver.answer(|_, _| ([("connection", "close")], "").into_response());
     let key = process.client.key.clone();
     process.kill().await;
@@ -86,7 +87,7 @@ async fn callers_do_not_take_the_files_that_deliveries_need() {
     let process = Process::start_by(shell, &folder, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
     let mut first = connect(&process).await;
     assert_eq!(publish(&process, &mut first, 0).await, "HTTP/1.1 202 Accepted");
-    // With the files that the process has open anyhow, that is all that it may.
+    // Together with its other open files, these reach the limit of the process.
     let _crowd = crowd(&process, FILES - 20).await;
     let mut rest = [0; 512];
     let _ = first.try_read(&mut rest);

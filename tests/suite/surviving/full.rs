@@ -1,4 +1,4 @@
-//! A full disk: events are refused, what was accepted is delivered and written down, and all goes on once there is room.
+//! A full disk: new events are refused, accepted ones are delivered and recorded, and the service recovers once there is room.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ impl Disk {
         self.0.path()
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk to its last byte.
     fn fill(&self) {
         use std::io::Write;
         let mut file = std::fs::File::create(self.path().join("ballast")).unwrap();
@@ -42,7 +42,7 @@ impl Disk {
         }
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Frees the space that [`Disk::fill`] took.
     fn empty(&self) {
         std::fs::remove_file(self.path().join("ballast")).unwrap();
     }
@@ -50,18 +50,18 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: the process that was killed with the test may not have ended yet.
+        // Lazily, because the process that was killed with the test may not have ended yet.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }
 
-/// Refused for want of room; the text says what to do.
+/// Checks that an event was refused because the disk is full, with advice.
 fn is_refused(answer: &posthaste_tests::Answer) {
     assert_eq!(answer.problem(507), "the disk is full; nothing was stored: make room, or try again later");
     assert_eq!(answer.header("retry-after"), "1");
 }
 
-/// The deliveries of events that still found room, the last one's refusal being as it should.
+/// Publishes until an event is refused, checks that refusal, and returns the deliveries of the accepted ones.
 async fn accepted_until_refused(client: &Client) -> Vec<String> {
     let mut accepted = Vec::new();
     loop {
@@ -75,7 +75,7 @@ async fn accepted_until_refused(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_down() {
+async fn events_accepted_before_the_disk_was_full_are_delivered_and_recorded() {
     if sqlite_only("a full disk") {
         return;
     }
@@ -89,7 +89,7 @@ async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_dow
         accepted.push(client.publish("t", &json!(number)).await);
     }
     disk.fill();
-    // What comes first may still find room inside the files that there are.
+    // The first events may still fit into the free pages of the existing files.
     accepted.extend(accepted_until_refused(client).await);
     receiver.open();
     for id in &accepted {
@@ -107,7 +107,7 @@ async fn what_was_accepted_before_the_disk_was_full_is_delivered_and_written_dow
 }
 
 #[tokio::test]
-async fn filled_and_emptied_again_and_again_nothing_accepted_is_lost() {
+async fn repeatedly_full_disk_loses_no_accepted_event() {
     if sqlite_only("a full disk") {
         return;
     }
@@ -137,7 +137,7 @@ async fn filled_and_emptied_again_and_again_nothing_accepted_is_lost() {
 }
 
 #[tokio::test]
-async fn killed_on_a_full_disk_the_next_process_starts_there_and_delivers() {
+async fn process_killed_on_a_full_disk_restarts_there() {
     if sqlite_only("a full disk") {
         return;
     }

@@ -1,4 +1,6 @@
-//! What fails all the time is not said all the time.
+//! Throttled logging of repeated failures.
+
+use std::time::Instant;
 
 use axum::response::IntoResponse;
 use http::StatusCode;
@@ -6,12 +8,13 @@ use posthaste_tests::{Home, Process, Receiver};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_failing_webhook_is_logged_once_a_minute_also_where_it_fails_now_and_then() {
+async fn failing_webhook_is_logged_at_most_once_a_minute() {
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     receiver.answer(|before, arrival| match (arrival.path.as_str(), before % 2) {
         ("/flaps", 0) => StatusCode::OK.into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     });
+    let begun = Instant::now();
     let process = Process::serve(&folder, &["--retry-schedule", &["20ms"; 100].join(",")]).await;
     let mut ids = Vec::new();
     for name in ["fails", "flaps"] {
@@ -25,8 +28,11 @@ async fn a_failing_webhook_is_logged_once_a_minute_also_where_it_fails_now_and_t
     receiver.wait_for(200).await;
     let flapped = receiver.arrivals().iter().filter(|arrival| arrival.path == "/flaps").count();
     assert!(flapped > 20, "it did not fail in between");
-    let said = process.said();
+    let log = process.log_lines();
+    // On a slow machine the test itself may last several minutes.
+    let most = 1 + begun.elapsed().as_secs() / 60;
     for id in ids {
-        assert_eq!(said.iter().filter(|line| line.contains(&id)).count(), 1, "{said:#?}");
+        let lines = log.iter().filter(|line| line.contains(&id)).count() as u64;
+        assert!((1..=most).contains(&lines), "{lines} of at most {most}: {log:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Much waits: memory and files stay bounded.
+//! A large backlog: memory and files stay bounded.
 
 use posthaste_tests::{Client, Home, Host, Process, Receiver, sqlite_only, until};
 use reqwest::Method;
@@ -6,16 +6,16 @@ use serde_json::json;
 
 use super::subscribe;
 
-/// Rows that wait, of a KiB each: 150 MiB together.
+/// Waiting rows of one KiB each: 150 MiB together.
 const ROWS: usize = 150_000;
-/// What the process may grow by for them, in KiB: what it holds of them in memory, the database's pages, and some 460
-/// attempts in flight, of some 35 KiB each. All of them in memory would be 250 MiB.
+/// The permitted growth of the process in KiB: the rows that it holds in memory, the database's pages, and about 460
+/// attempts in flight of about 35 KiB each. All rows in memory would be 250 MiB.
 const GROWTH: u64 = 56 << 10;
-/// What the write-ahead log may come to, in bytes: 32 MiB make a commit fold it back, and the next few commits come
-/// before it is full anew.
+/// The permitted size of the write-ahead log in bytes: beyond 32 MiB a commit checkpoints it, and a few more commits
+/// precede the next checkpoint.
 const LOG: u64 = 64 << 20;
 
-/// Stores rows that wait, half of them parked and half for a retry that is due, for each of the `dead-…` webhooks in turn.
+/// Stores waiting rows for the `dead-…` webhooks in turn, half of them in the backlog and half with a retry that is due.
 async fn fill(home: &Home, rows: usize, webhooks: usize) {
     let (id, data) = (home.kind().hex("1780000000000 + i", 12), "0".repeat(1000));
     let fill = format!(
@@ -28,7 +28,7 @@ async fn fill(home: &Home, rows: usize, webhooks: usize) {
     home.sql(&fill).await;
 }
 
-/// A webhook for each of `count` types, whose receiver takes connections and says nothing.
+/// Subscribes to `count` types with a receiver that accepts connections and does not answer.
 async fn subscribe_many(client: &Client, receiver: &Receiver, count: usize) {
     for number in 0..count {
         let hook = json!({"type": format!("dead-{number}"), "target_url": receiver.url("/dead")});
@@ -36,7 +36,7 @@ async fn subscribe_many(client: &Client, receiver: &Receiver, count: usize) {
     }
 }
 
-/// So many rows wait for so many webhooks: memory stays flat, and a fresh event of another webhook is delivered.
+/// Checks, with a backlog for this many webhooks, that memory stays flat and that a new event of another webhook is delivered.
 async fn waits(webhooks: usize) {
     let (folder, dead, live) = (Home::new().await, Receiver::start().await, Receiver::start().await);
     dead.hold();
@@ -56,7 +56,7 @@ async fn waits(webhooks: usize) {
         process.client.delivery(&goes, "delivered").await;
         assert_eq!(process.client.get(&format!("/deliveries/{waits}")).await.expect(200)["status"], "pending");
     }
-    // What was due has been looked at and parked, for want of room.
+    // Due rows have been fetched, and spilled to the backlog because the queues are full.
     until("the service is ready", || async { (process.client.get("!/readyz").await.status == 200).then_some(()) })
         .await;
     let after = process.peak_kib();
@@ -65,17 +65,17 @@ async fn waits(webhooks: usize) {
 }
 
 #[tokio::test]
-async fn what_waits_for_one_webhook_is_not_held_in_memory() {
+async fn backlog_of_one_webhook_is_not_held_in_memory() {
     waits(1).await;
 }
 
 #[tokio::test]
-async fn what_waits_for_many_webhooks_is_not_held_in_memory() {
+async fn backlog_of_many_webhooks_is_not_held_in_memory() {
     waits(200).await;
 }
 
 #[tokio::test]
-async fn the_write_ahead_log_is_folded_back_under_load() {
+async fn write_ahead_log_stays_bounded_under_load() {
     if sqlite_only("the write-ahead log") {
         return;
     }
