@@ -4,8 +4,8 @@
 //! more than the bytes that declare it. Everything else is bounded by the size of the upload.
 
 use wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Encoding, Parser, Payload,
+    BinaryReaderError, ComponentAlias, ComponentExport, ComponentExternalKind, ComponentImport, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, Encoding, Parser, Payload,
 };
 
 use super::inspect::Refusal;
@@ -115,25 +115,12 @@ impl DeclaredLimits {
             }
             Payload::ComponentImportSection(section) => {
                 for import in section {
-                    let import = import?;
-                    if self.enclosing.len() == 1 {
-                        self.names.imports.push(import.name.name.to_owned());
-                    }
-                    if matches!(import.ty, ComponentTypeRef::Component(_)) {
-                        self.add_component(None);
-                    }
+                    self.add_import(&import?);
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section {
-                    let export = export?;
-                    if self.enclosing.len() == 1 {
-                        self.names.exports.push(export.name.name.to_owned());
-                    }
-                    if export.kind == ComponentExternalKind::Component {
-                        // An export adds an index for the component that it exports.
-                        self.add_component(self.component(0, export.index));
-                    }
+                    self.add_export(&export?);
                 }
             }
             _ => {}
@@ -144,6 +131,25 @@ impl DeclaredLimits {
     fn close(&mut self) {
         if let Some(done) = self.enclosing.pop().filter(|done| done.is_component) {
             self.add_component(Some(done.instances));
+        }
+    }
+
+    fn add_import(&mut self, import: &ComponentImport<'_>) {
+        if self.enclosing.len() == 1 {
+            self.names.imports.push(import.name.name.to_owned());
+        }
+        if matches!(import.ty, ComponentTypeRef::Component(_)) {
+            self.add_component(None);
+        }
+    }
+
+    fn add_export(&mut self, export: &ComponentExport<'_>) {
+        if self.enclosing.len() == 1 {
+            self.names.exports.push(export.name.name.to_owned());
+        }
+        if export.kind == ComponentExternalKind::Component {
+            // An export adds an index for the component that it exports.
+            self.add_component(self.component(0, export.index));
         }
     }
 
