@@ -60,7 +60,7 @@ pub enum StartError {
     },
     /// The sandbox.
     #[error("the plugin sandbox cannot start: {0}")]
-    Sandbox(#[from] sandbox::Error),
+    Sandbox(#[from] sandbox::SandboxError),
     /// The HTTP client.
     #[error("the HTTP client cannot start: {0}")]
     Outbound(String),

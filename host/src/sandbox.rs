@@ -1,14 +1,17 @@
-//! Runs plugins: WebAssembly components that may be hostile, each call in a fresh instance, bounded in time and space.
+//! Runs plugins: WebAssembly components that may be hostile, each call in a fresh instance with bounded time and memory.
 //!
-//! The only place that knows wasmtime. [`inspect()`] says what an upload is before anything of it is compiled,
-//! [`Sandbox`] compiles and calls. Whatever a plugin does comes back as a [`Call`]: a plugin cannot make a call fail
-//! in another way.
+//! The only room that knows wasmtime. [`inspect()`] validates an upload before any of it is compiled; [`Compiler`] compiles it
+//! in a child process; [`Sandbox`] runs it. The result of every call is a [`Call`]: whatever a plugin does, the host gets a
+//! value that describes it and no other kind of error.
 
 mod bindings;
 mod cache;
 mod call;
+mod call_scheduler;
+mod call_state;
 mod compile;
 mod componentize;
+mod declared_limits;
 mod engine;
 mod epoch;
 mod failure;
@@ -16,17 +19,15 @@ mod fuel;
 mod inspect;
 mod limits;
 mod plugin;
-mod pool;
-mod shape;
-mod state;
 #[cfg(test)]
 mod tests;
 mod text;
-mod turns;
+mod thread_pool;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Span, debug_span};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -34,14 +35,14 @@ use crate::domain::event::Event;
 use crate::domain::plugin::{Call, Failure, Logs, Outcome};
 
 use bindings::v0_1;
-use call::Caller;
-use epoch::Ticker;
-use pool::Pool;
-use state::State;
+use call::CallRunner;
+use call_state::CallState;
+use epoch::EpochTicker;
+use thread_pool::ThreadPool;
 
 pub use cache::Cache;
 pub use compile::child::compile as compile_in_child;
-pub use compile::{CompileError, Compiled, Compiler, Source};
+pub use compile::{CompileError, CompiledCode, Compiler, Source};
 pub use componentize::componentize;
 pub use engine::Purpose;
 pub use inspect::{Inspection, Refusal, Track, inspect};
@@ -49,34 +50,34 @@ pub use limits::Limits;
 pub use plugin::Plugin;
 pub use text::printable;
 
-/// Stands for the company where a config is checked: those calls come before deliveries that wait in a backlog, and among
-/// themselves they take turns by plugin. No company has this name.
-const CONFIGS: &str = "";
+/// The scheduler's account for config checks, in place of a company. They run before deliveries that wait in a backlog, and
+/// share their threads fairly by plugin. No company has this name.
+const CONFIG_CHECKS: &str = "";
 
 /// The sandbox cannot start on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("the sandbox cannot start: {0}")]
-pub struct Error(String);
+pub struct SandboxError(String);
 
-/// Compiles plugins and calls them. Cheap to clone; its threads end after the last clone and the calls that run.
+/// Loads plugins and calls them. Cheap to clone; its threads end after the last clone is dropped and the running calls end.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Inner>);
+pub struct Sandbox(Arc<SandboxInner>);
 
-struct Inner {
-    calls: Runtime,
-    fuel: Runtime,
-    pool: Pool,
-    /// Calls under way hold it too: the epoch must move until the last of them has ended.
-    caller: Arc<Caller>,
+struct SandboxInner {
+    call_runtime: PluginRuntime,
+    fuel_runtime: PluginRuntime,
+    pool: ThreadPool,
+    /// Running calls share it: the epoch must advance until the last of them has ended.
+    runner: Arc<CallRunner>,
 }
 
-/// An engine and what it offers to plugins.
-struct Runtime {
+/// An engine, and the imports that it offers to plugins.
+struct PluginRuntime {
     engine: Engine,
-    linker: Linker<State>,
+    linker: Linker<CallState>,
 }
 
-impl Runtime {
+impl PluginRuntime {
     fn new(engine: wasmtime::Result<Engine>) -> wasmtime::Result<Self> {
         let engine = engine?;
         let mut linker = Linker::new(&engine);
@@ -84,51 +85,52 @@ impl Runtime {
         Ok(Self { engine, linker })
     }
 
-    fn load(&self, label: &str, compiled: Compiled) -> Result<Plugin, Refusal> {
+    fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, Refusal> {
         Plugin::load(label, &self.engine, &self.linker, compiled)
     }
 }
 
 impl Sandbox {
-    /// Builds the engine and starts the threads.
+    /// Builds the engines and starts the threads.
     ///
     /// # Errors
-    /// When the machine lacks the address space for `limits`, or gives no thread.
-    pub fn new(limits: Limits) -> Result<Self, Error> {
-        let unsettable = |error: wasmtime::Error| Error(format!("{error:#}"));
-        let threadless = |error: std::io::Error| Error(format!("no thread for it: {error}"));
-        let calls = Runtime::new(engine::for_calls(&limits)).map_err(unsettable)?;
-        let fuel = Runtime::new(engine::on_demand(Purpose::Fuel)).map_err(unsettable)?;
-        let ticker = Ticker::start(calls.engine.clone(), limits.deadline).map_err(threadless)?;
-        let pool = Pool::start(limits.threads, limits.deadline / 2).map_err(threadless)?;
-        let caller = Arc::new(Caller { limits, ticker });
-        Ok(Self(Arc::new(Inner { calls, fuel, pool, caller })))
+    /// If the machine lacks the address space for `limits`, or the OS refuses a thread.
+    pub fn new(limits: Limits) -> Result<Self, SandboxError> {
+        let engine_error = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
+        let thread_error = |error: std::io::Error| SandboxError(format!("no thread for it: {error}"));
+        let call_runtime = PluginRuntime::new(engine::for_calls(&limits)).map_err(engine_error)?;
+        let fuel_runtime = PluginRuntime::new(engine::on_demand(Purpose::Fuel)).map_err(engine_error)?;
+        let engine = call_runtime.engine.clone();
+        let ticker = EpochTicker::start(move || engine.increment_epoch(), limits.deadline).map_err(thread_error)?;
+        let pool = ThreadPool::start(limits.threads, limits.deadline / 2).map_err(thread_error)?;
+        let runner = Arc::new(CallRunner { limits, ticker });
+        Ok(Self(Arc::new(SandboxInner { call_runtime, fuel_runtime, pool, runner })))
     }
 
-    /// Makes compiled code ready for calls.
+    /// Makes compiled code ready for calls. `label` names the plugin in error texts and spans, for example `mask@1a2b3c4d`.
     ///
     /// # Errors
-    /// When it was compiled for other settings, or asks for other types than the contract's.
-    pub fn load(&self, label: &str, compiled: Compiled) -> Result<Plugin, Refusal> {
-        self.0.calls.load(label, compiled)
+    /// If it was compiled for other settings, or its imports have other types than the contract's.
+    pub fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, Refusal> {
+        self.0.call_runtime.load(label, compiled)
     }
 
     /// Inspects and compiles a component, or a core module that wit-bindgen made, **in this process**: for tests and
-    /// benchmarks, which compile what they know. What a stranger gave is the [`Compiler`]'s.
+    /// benchmarks, whose bytes are trusted. Untrusted bytes are compiled by the [`Compiler`].
     ///
-    /// `label` names the plugin in error texts, for example `mask@1a2b3c4d`.
+    /// `label` is that of [`Sandbox::load`].
     ///
     /// # Errors
-    /// When it is not a plugin that this sandbox can run; the text says why.
+    /// If it is not a plugin that this sandbox can run; the text says why.
     pub fn compile(&self, label: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
-        self.load(label, compile::child::produce(&self.0.calls.engine, bytes)?)
+        self.load(label, compile::child::produce(&self.0.call_runtime.engine, bytes)?)
     }
 
-    /// The last check of an upload: one `check-config("null")`. A plugin that breaks is refused; one that answers
-    /// with an error is not, because it may well need a config.
+    /// Runs the last check of an upload: one `check-config("null")`. A plugin that traps is refused; one that answers with an
+    /// error is accepted, because it may require a config.
     ///
     /// # Errors
-    /// When the plugin traps or goes over a limit; the text says how.
+    /// If the plugin traps or exceeds a limit; the text says how.
     pub async fn verify(&self, plugin: &Arc<Plugin>) -> Result<(), Refusal> {
         match self.check_config(plugin, "null".into()).await.result {
             Ok(()) | Err(Failure::Refused(_)) => Ok(()),
@@ -136,39 +138,47 @@ impl Sandbox {
         }
     }
 
-    /// Asks the plugin whether it accepts `config`, JSON text. [`Failure::Refused`] carries the plugin's own words.
+    /// Calls the plugin's `check-config` with `config`, JSON text. [`Failure::Refused`] carries the plugin's own error text.
     pub async fn check_config(&self, plugin: &Arc<Plugin>, config: Arc<str>) -> Call<()> {
-        self.run(CONFIGS, plugin, move |caller, plugin| caller.check_config(plugin, &config)).await
+        let span = debug_span!("plugin_call", function = "check-config", plugin = plugin.label());
+        self.run(span, CONFIG_CHECKS, plugin, move |runner, plugin| runner.check_config(plugin, &config)).await
     }
 
     /// Transforms `event` under `config`, JSON text.
     pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
+        let span = transform_span("transform", plugin, &event);
         let company = event.company.clone();
-        self.run(&company, plugin, move |caller, plugin| caller.transform(plugin, &event, &config)).await
+        self.run(span, &company, plugin, move |runner, plugin| runner.transform(plugin, &event, &config)).await
     }
 
-    /// The fuel that transforming `event` takes: a measure of work that is the same on every machine. `None` when it is
-    /// more than a call inside its deadline can burn.
+    /// Measures the fuel that transforming `event` takes: an amount of work that is the same on every machine. `None` if it is
+    /// more than a call can burn within its deadline.
     ///
     /// # Errors
-    /// When `compiled` is not for [`Purpose::Fuel`].
-    pub async fn fuel(&self, compiled: Compiled, event: Arc<Event>, config: Arc<str>) -> Result<Option<u64>, Refusal> {
-        let plugin = self.0.fuel.load("metered", compiled)?;
-        let (engine, limits) = (self.0.fuel.engine.clone(), self.0.caller.limits.clone());
-        let company = event.company.clone();
-        let counted =
-            self.0.pool.run(&company, plugin.id, move || fuel::of(&engine, &limits, &plugin, &event, &config)).await;
-        Ok(counted.flatten())
+    /// If `compiled` is not for [`Purpose::Fuel`].
+    pub async fn fuel(
+        &self,
+        compiled: CompiledCode,
+        event: Arc<Event>,
+        config: Arc<str>,
+    ) -> Result<Option<u64>, Refusal> {
+        let plugin = self.0.fuel_runtime.load("metered", compiled)?;
+        let span = transform_span("fuel", &plugin, &event);
+        let (engine, limits) = (self.0.fuel_runtime.engine.clone(), self.0.runner.limits.clone());
+        let (company, plugin_id) = (event.company.clone(), plugin.id);
+        let measure = move || span.in_scope(|| fuel::of_transform(&engine, &limits, &plugin, &event, &config));
+        Ok(self.0.pool.run(&company, plugin_id, measure).await.flatten())
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        span: Span,
         company: &str,
         plugin: &Arc<Plugin>,
-        work: impl FnOnce(&Caller, &Plugin) -> Call<T> + Send + 'static,
+        work: impl FnOnce(&CallRunner, &Plugin) -> Call<T> + Send + 'static,
     ) -> Call<T> {
-        let (caller, running) = (Arc::clone(&self.0.caller), Arc::clone(plugin));
-        let answer = self.0.pool.run(company, plugin.id, move || work(&caller, &running)).await;
+        let (runner, running) = (Arc::clone(&self.0.runner), Arc::clone(plugin));
+        let answer = self.0.pool.run(company, plugin.id, move || span.in_scope(|| work(&runner, &running))).await;
         answer.unwrap_or_else(|| Call {
             result: Err(plugin.broke("the sandbox failed while it ran; this is a fault of the host")),
             logs: Logs::default(),
@@ -176,4 +186,9 @@ impl Sandbox {
             memory_bytes: 0,
         })
     }
+}
+
+/// The span of a call that transforms `event`. At level debug: if that is disabled, no field is evaluated.
+fn transform_span(function: &'static str, plugin: &Plugin, event: &Event) -> Span {
+    debug_span!("plugin_call", function, plugin = plugin.label(), company = &*event.company, event_id = &*event.id)
 }

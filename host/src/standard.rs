@@ -1,7 +1,7 @@
-//! The transforms that ship in the binary, as `std-…` usable by every company without uploading anything.
+//! Installs the standard transforms: plugins in the binary, named `std-…`, that every company can use without an upload.
 //!
-//! They are kept like any plugin's versions, under an owner that no company can be. So a webhook may pin one, and after
-//! an upgrade the log can still name the one that ran before.
+//! They are stored like the versions of any plugin, under an owner name that no company can have. So a webhook can pin a
+//! version, and after an upgrade the log can still name the version that ran before.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::domain::plugin::{Digest, STANDARD_OWNER};
 use crate::sandbox::{Refusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
 
-/// Each name and its component, built from `plugins/` by `cargo xtask plugins`.
+/// The names and components of the standard transforms, built from `plugins/` by `cargo xtask plugins`.
 pub const PLUGINS: [(&str, &[u8]); 5] = [
     ("std-mask", include_bytes!("../../plugins/dist/mask.wasm")),
     ("std-filter", include_bytes!("../../plugins/dist/filter.wasm")),
@@ -18,10 +18,10 @@ pub const PLUGINS: [(&str, &[u8]); 5] = [
     ("std-template", include_bytes!("../../plugins/dist/template.wasm")),
 ];
 
-/// Stores those that are not stored yet and makes this binary's versions active; `now` is milliseconds since 1970.
+/// Stores the versions of this binary that are not stored yet, and activates them. `now` is in milliseconds since 1970.
 ///
 /// # Errors
-/// The store's, or a component in this binary that cannot be one: a fault of the build.
+/// If the store fails, or a component in this binary is not a plugin, which is a fault of the build.
 pub(crate) async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
     for (name, wasm) in PLUGINS {
         let digest = Digest::of(wasm);

@@ -1,17 +1,17 @@
-//! A webhook's config: from JSON text to the author's type, and from there to the author's function.
+//! Reads a webhook's config from JSON text into the author's type, and passes it to the author's functions.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Event, Outcome};
 
-/// The config of a transform that needs none: `null` (no config at all) and `{}` are accepted, all else is refused.
+/// The config of a transform without settings: accepts `null` (no config) and `{}`, and refuses everything else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
-/// Reads a config. A webhook without one counts as `{}` unless `C` itself accepts `null`: so a struct whose fields
-/// all have defaults needs no config, and one with a required field names that field.
+/// Reads a config. `null`, the config of a webhook that has none, counts as `{}` unless `C` itself accepts `null`. So a struct
+/// whose fields all have defaults needs no config, and the error for a required field names that field.
 fn read<C: DeserializeOwned>(text: &str) -> Result<C, Error> {
     match parse(text) {
         Err(_) if text.trim() == "null" => parse("{}"),
@@ -20,8 +20,8 @@ fn read<C: DeserializeOwned>(text: &str) -> Result<C, Error> {
     .map_err(|error| Error::new(format!("config: {error}")))
 }
 
-/// Reads a JSON text. The error gives the path, such as `fields[1]`: lines and columns say little to one who wrote the
-/// config inside a larger request.
+/// Reads a JSON text. The error gives the path, such as `fields[1]`: line and column are of little use to an author who wrote
+/// the config inside a larger request.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.path().iter().next() {
@@ -32,7 +32,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
     Ok(value)
 }
 
-/// The check of a transform that has none of its own.
+/// Accepts every config: the check of a transform that exports none.
 pub fn accept<C>(_config: &C) -> Result<(), Error> {
     Ok(())
 }
@@ -49,8 +49,8 @@ where
     check(&read(config)?)
 }
 
-/// Reads and checks a config, then transforms the event. Checking again keeps a transform closed to configs that were
-/// stored before the check became stricter.
+/// Reads and checks a config, then transforms the event. The repeated check refuses configs that were stored before the check
+/// became stricter.
 pub fn transform<C: DeserializeOwned>(
     event: Event,
     config: &str,
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn no_config_at_all() {
+    fn null_is_an_empty_config_unless_the_type_accepts_it() {
         assert_eq!(read::<Option<Defaulted>>("null"), Ok(None));
         assert_eq!(read::<Defaulted>("null"), Ok(Defaulted { limit: 0, name: None }));
         assert_eq!(read::<serde_json::Value>("null"), Ok(serde_json::Value::Null));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_and_where() {
+    fn a_refusal_names_the_problem_and_its_path() {
         assert!(refusal::<NoConfig>(r#"{"x":1}"#).contains("unknown field `x`"));
         let text = refusal::<Required>(r#"{"fields": ["a", 7]}"#);
         assert!(text.starts_with("config: fields[1]: invalid type: integer `7`, expected a string"), "{text}");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authors_check_guards_both_calls() {
+    fn the_authors_check_applies_to_both_calls() {
         fn pass(_: Event, _: Defaulted) -> Result<Outcome, Error> {
             Ok(Outcome::Pass)
         }

@@ -1,16 +1,16 @@
-//! Why a transform or a config check refuses.
+//! The error type of transforms and config checks.
 
 use std::fmt;
 
-/// Why a transform or a config check refuses: a text for people that says what is wrong and where.
+/// The error of a transform or a config check: a text for people that says what is wrong and where.
 ///
-/// It becomes the failed attempt's reason, or the 422 answer to a refused config. `?` makes one from a
-/// [`serde_json::Error`], a `&str` or a `String`.
+/// It becomes the reason of the failed attempt, or the text of the 422 response to a refused config. `?` converts a
+/// [`serde_json::Error`], a `&str` or a `String` to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(String);
 
 impl Error {
-    /// An error with this text.
+    /// Returns an error with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

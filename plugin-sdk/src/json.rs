@@ -1,8 +1,8 @@
-//! Editing JSON text without touching the rest.
+//! Edits parts of a JSON text and leaves every other byte unchanged.
 //!
-//! Going through [`Value`](serde_json::Value) sorts keys, drops all but the last of equal keys and respells numbers.
-//! What is here works on the text itself instead: [`find`] and [`replace`] change values where they stand, a [`Document`]
-//! moves them about, and [`edit_strings`] goes through all strings of a text.
+//! A round trip through [`Value`](serde_json::Value) sorts keys, drops all but the last of equal keys and respells numbers.
+//! This module works on the text itself instead: [`find`] and [`replace`] change values in place, a [`Document`] moves them, and
+//! [`edit_strings`] visits all strings of a text.
 //!
 //! ```
 //! use posthaste_plugin::json::{self, Pointer};
@@ -28,11 +28,11 @@ pub use strings::{edit_strings, text};
 
 use crate::Error;
 
-/// Puts `value`, as JSON, in the place of every value that one of the pointers names, and leaves every other byte of
-/// `text` as it is. `None` where nothing is named. Which values are meant is told at [`find`].
+/// Replaces every value that one of the pointers names by `value`, as JSON, and leaves every other byte of `text` unchanged.
+/// `None` if the pointers name no value. [`find`] says which values a pointer names.
 ///
 /// # Errors
-/// `text` is no JSON, or `value` has no JSON form.
+/// If `text` is not JSON, or `value` has no JSON form.
 pub fn replace<T: Serialize + ?Sized>(text: &str, pointers: &[Pointer], value: &T) -> Result<Option<String>, Error> {
     let found = find(text, pointers)?;
     if found.is_empty() {

@@ -17,19 +17,19 @@ pub use event::Event;
 pub use outcome::{Message, Outcome};
 pub use serde_json;
 
-/// Makes `transform` this crate's transform: `export!(transform)`, or `export!(transform, check)`.
+/// Exports a function as this crate's transform: `export!(transform)`, or `export!(transform, check)`.
 ///
 /// * `transform` is a `fn(Event, Config) -> Result<Outcome, Error>`; `Config` is any type that implements
 ///   [`serde::Deserialize`] and borrows nothing.
 /// * `check` is a `fn(&Config) -> Result<(), Error>` for rules that a type cannot express. It runs after
-///   deserializing, both when a webhook is created or changed and before every transform.
+///   deserialization, both when a webhook is created or changed and before every transform.
 ///
-/// On targets other than wasm32 only the types are checked, so that tests can run natively.
+/// On targets other than wasm32 the macro only checks the types, so that tests can run natively.
 ///
 /// ```compile_fail
 /// use posthaste_plugin::{Error, Event, NoConfig, Outcome};
 ///
-/// // An event alone: the config is missing.
+/// // The config parameter is missing.
 /// fn transform(_event: Event) -> Result<Outcome, Error> {
 ///     Ok(Outcome::Pass)
 /// }
@@ -51,7 +51,7 @@ macro_rules! export {
     };
 }
 
-/// What [`export!`] expands to. Not for direct use: it changes without notice.
+/// The items that [`export!`] expands to. Not for direct use: they change without notice.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::config::{accept, check_config, transform};

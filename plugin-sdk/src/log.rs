@@ -1,18 +1,18 @@
-//! Lines for the attempt's log, which the company sees beside the outcome.
+//! Writes lines to the attempt's log, which the company sees with the outcome.
 //!
-//! The host cuts a line at 1 KiB and keeps 64 of an attempt. Natively [`testing::take_logs`](crate::testing::take_logs)
-//! gives what this thread has logged.
+//! The host cuts a line at 1 KiB and keeps 64 lines per attempt. In native tests,
+//! [`testing::take_logs`](crate::testing::take_logs) returns the lines of the current thread.
 
-/// How much a line matters.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For the author.
+    /// Details for the plugin's author.
     Debug,
-    /// Worth knowing.
+    /// Useful information.
     Info,
-    /// Worth a look.
+    /// Something unusual.
     Warn,
-    /// Something is wrong.
+    /// A problem.
     Error,
 }
 
@@ -31,7 +31,7 @@ pub fn warn(message: impl AsRef<str>) {
     write(Level::Warn, message.as_ref());
 }
 
-/// Adds an error line. It does not fail the attempt: that is what returning an error does.
+/// Adds an error line. It does not fail the attempt; to do that, return an error.
 pub fn error(message: impl AsRef<str>) {
     write(Level::Error, message.as_ref());
 }

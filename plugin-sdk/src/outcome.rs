@@ -1,37 +1,37 @@
-//! What a transform answers.
+//! The result of a transform.
 
 use serde::Serialize;
 
 use crate::Error;
 
-/// What becomes of an event.
+/// The decision about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Send the event's data as it is.
     Pass,
-    /// Send this instead.
+    /// Send this message instead.
     Replace(Message),
     /// Send nothing. The reason is kept in the delivery log.
     Drop(String),
 }
 
 impl Outcome {
-    /// Sends the event's data as it is.
+    /// Returns [`Outcome::Pass`]: sends the event's data as it is.
     pub fn pass() -> Self {
         Self::Pass
     }
 
-    /// Sends this body, or [`Message`], instead.
+    /// Returns [`Outcome::Replace`]: sends this body, or [`Message`], instead.
     pub fn replace(message: impl Into<Message>) -> Self {
         Self::Replace(message.into())
     }
 
-    /// Sends nothing. The reason is kept in the delivery log: name the rule, not the data.
+    /// Returns [`Outcome::Drop`]: sends nothing. The reason is kept in the delivery log; name the rule, not the data.
     pub fn drop(reason: impl Into<String>) -> Self {
         Self::Drop(reason.into())
     }
 
-    /// Sends this value as JSON instead.
+    /// Returns [`Outcome::Replace`] with this value as a JSON body.
     ///
     /// # Errors
     /// See [`Message::json`].
@@ -46,7 +46,7 @@ impl From<Message> for Outcome {
     }
 }
 
-/// What is sent in place of the event's data.
+/// The message that is sent in place of the event's data.
 ///
 /// ```
 /// use posthaste_plugin::{Message, Outcome};
@@ -55,25 +55,25 @@ impl From<Message> for Outcome {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// At most 1 MiB.
+    /// The body, at most 1 MiB.
     pub body: String,
-    /// `None` keeps `application/json`.
+    /// The content type; `None` keeps `application/json`.
     pub content_type: Option<String>,
-    /// Set over the webhook's and the event's own: at most 32, 8 KiB in all. One that the host owns (`webhook-*`,
-    /// `x-factorial-*`, `host`, `content-length`, hop-by-hop ones) fails the attempt.
+    /// Headers, which override those of the webhook and the event: at most 32, 8 KiB in total. A header that the host owns
+    /// (`webhook-*`, `x-factorial-*`, `host`, `content-length`, hop-by-hop headers) fails the attempt.
     pub headers: Vec<(String, String)>,
 }
 
 impl Message {
-    /// A message with this body, as `application/json` and without headers.
+    /// Returns a message with this body, as `application/json` and without headers.
     pub fn new(body: impl Into<String>) -> Self {
         Self { body: body.into(), content_type: None, headers: Vec::new() }
     }
 
-    /// A message whose body is this value as JSON.
+    /// Returns a message whose body is this value as JSON.
     ///
     /// # Errors
-    /// The value has no JSON form, such as a map whose keys are lists.
+    /// If the value has no JSON form, such as a map whose keys are lists.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         Ok(Self::new(serde_json::to_string(value)?))
     }

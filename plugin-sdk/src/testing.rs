@@ -1,6 +1,6 @@
-//! Testing a transform natively, with cases kept as files. Not there on wasm32.
+//! Tests a transform natively, with test cases in files. Not available on wasm32.
 //!
-//! A case is a JSON file. The host runs the same files in its sandbox, so they say nothing about Rust.
+//! A case is a JSON file. The host runs the same files in its sandbox, so the format does not depend on Rust.
 //!
 //! ```json
 //! {
@@ -13,14 +13,14 @@
 //! | field | |
 //! | --- | --- |
 //! | `event.type` | |
-//! | `event.data` | any JSON; the transform is given this text byte for byte as it stands in the file |
+//! | `event.data` | any JSON; the transform gets this text byte for byte as it is in the file |
 //! | `event.id`, `event.company`, `event.occurred_at`, `event.headers` | optional; by default `event-1`, `1`, `2026-01-01T00:00:00.000Z` and none. `headers` is an object |
-//! | `config` | optional, any JSON; `null` when left out |
+//! | `config` | optional, any JSON; `null` by default |
 //! | `outcome` | `"pass"`, `{"replace": …}`, `{"drop": "the whole reason"}` or `{"error": "part of the text"}` |
-//! | `outcome.replace` | `body` (any JSON, compared as a value) or `body_text` (a string, compared byte for byte); `content_type` and `headers` (an object) as the transform has to set them, none by default |
-//! | `check_config` | in place of `outcome`: part of the text with which the config is refused; `event` may then be left out |
+//! | `outcome.replace` | `body` (any JSON, compared as a value) or `body_text` (a string, compared byte for byte); `content_type` and `headers` (an object) that the transform has to set, none by default |
+//! | `check_config` | in place of `outcome`: part of the text that refuses the config; `event` is then optional |
 //!
-//! With an `outcome`, the config must be one that is accepted. Unknown fields are refused.
+//! With an `outcome`, the config must be accepted. Unknown fields are refused.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ use crate::{Error, Event, Message, Outcome, config};
 
 mod file;
 
-/// As many log lines as the host keeps of one attempt.
+/// Log lines per attempt: as many as the host keeps.
 const MAX_LOGS: usize = 64;
 
 thread_local! {
@@ -50,12 +50,12 @@ pub(crate) fn keep_log(level: Level, message: &str) {
     });
 }
 
-/// Takes what this thread has logged since the last call: the first 64 lines, uncut.
+/// Returns and removes the lines that this thread has logged since the last call: the first 64, uncut.
 pub fn take_logs() -> Vec<(Level, String)> {
     LOGS.take()
 }
 
-/// An event of this type with this data, as a case has it where it says no more.
+/// Returns an event of this type with this data, and the defaults of a case.
 pub fn event(event_type: &str, data: &str) -> Event {
     Event {
         id: "event-1".into(),
@@ -67,20 +67,20 @@ pub fn event(event_type: &str, data: &str) -> Event {
     }
 }
 
-/// One case: what a transform is given, and what has to come of it.
+/// One case: the input of a transform, and its expected result.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The file's name without `.json`.
+    /// The name of the file without `.json`.
     pub name: String,
-    /// What the transform is given.
+    /// The event that the transform gets.
     pub event: Event,
     /// The config as JSON text.
     pub config: String,
-    /// What has to come of it.
+    /// The expected result.
     pub expect: Expect,
 }
 
-/// What has to come of a case.
+/// The expected result of a case.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Expect {
@@ -88,7 +88,7 @@ pub enum Expect {
     ConfigRefused(String),
     /// The event's data is sent as it is.
     Pass,
-    /// This is sent instead.
+    /// This message is sent instead.
     Replace {
         /// The body.
         body: Body,
@@ -97,13 +97,13 @@ pub enum Expect {
         /// The headers that the transform sets: names in lower case.
         headers: BTreeMap<String, String>,
     },
-    /// Nothing is sent, for this reason.
+    /// No message is sent, for this reason.
     Drop(String),
     /// The transform fails with a text that contains this.
     Error(String),
 }
 
-/// How a replaced body is compared.
+/// The expected body, and the way it is compared.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Body {
@@ -117,17 +117,17 @@ impl Case {
     /// Reads one case.
     ///
     /// # Errors
-    /// The file cannot be read or is no case; the text names it.
+    /// If the file cannot be read or is not a case; the text names it.
     pub fn load(path: &Path) -> Result<Self, String> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let text = fs::read_to_string(path).map_err(|error| error.to_string());
         text.and_then(|text| file::parse(&name, &text)).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// Reads every `*.json` of a folder, by name.
+    /// Reads every `*.json` of a folder, sorted by name.
     ///
     /// # Errors
-    /// As [`Case::load`]; also when the folder has no case, since a test without cases would pass.
+    /// See [`Case::load`]; also if the folder has no case, because a test without cases would pass.
     pub fn load_dir(dir: &Path) -> Result<Vec<Self>, String> {
         let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
         let mut paths = list().map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -139,15 +139,15 @@ impl Case {
         paths.iter().map(|path| Self::load(path)).collect()
     }
 
-    /// Whether the event is to be transformed, or the case ends with the config's refusal.
+    /// Returns whether the event is to be transformed. If not, the case expects the config to be refused.
     pub fn transforms(&self) -> bool {
         !matches!(self.expect, Expect::ConfigRefused(_))
     }
 
-    /// Compares what `check-config` answered.
+    /// Compares the result of `check-config` with the expected one.
     ///
     /// # Errors
-    /// What was expected and what came, for people.
+    /// If they differ; the text shows both.
     pub fn check_config(&self, answer: Result<(), String>) -> Result<(), String> {
         match (&self.expect, answer) {
             (Expect::ConfigRefused(part), Err(text)) if text.contains(part) => Ok(()),
@@ -160,10 +160,10 @@ impl Case {
         }
     }
 
-    /// Compares what `transform` answered.
+    /// Compares the result of `transform` with the expected one.
     ///
     /// # Errors
-    /// What was expected and what came, for people.
+    /// If they differ; the text shows both.
     pub fn check(&self, answer: Result<Outcome, String>) -> Result<(), String> {
         let fine = match (&self.expect, &answer) {
             (Expect::Pass, Ok(Outcome::Pass)) => true,
@@ -194,15 +194,15 @@ fn header_map(message: &Message) -> BTreeMap<String, String> {
 /// Runs every case of a folder; the path is relative to the crate, where `cargo test` runs.
 ///
 /// # Panics
-/// Where a case fails or cannot be read, after all have run; the text names each.
+/// If a case fails or cannot be read, after all have run; the text names each.
 pub fn run_cases<C: DeserializeOwned>(dir: impl AsRef<Path>, transform: fn(Event, C) -> Result<Outcome, Error>) {
     run_checked_cases(dir, transform, config::accept);
 }
 
-/// As [`run_cases`], for a transform that is exported with a check of its config.
+/// Runs cases as [`run_cases`] does, for a transform that is exported with a check of its config.
 ///
 /// # Panics
-/// As [`run_cases`].
+/// See [`run_cases`].
 pub fn run_checked_cases<C: DeserializeOwned>(
     dir: impl AsRef<Path>,
     transform: fn(Event, C) -> Result<Outcome, Error>,

@@ -1,11 +1,11 @@
-//! The component's side of the contract in `wit/transform.wit`: generated bindings, and the way from and to the crate's
-//! own types. Only wasm32 has it.
+//! Implements the component's side of the contract in `wit/transform.wit`: generated bindings, and conversions from and to the
+//! crate's own types. Compiled on wasm32 only.
 
 use crate::{Error, Event, Message, Outcome, log};
 
-/// Generated from the WIT.
-// Calls across the component boundary pass raw pointers, so the generated code cannot do without unsafe. It alone may
-// use it: the crate itself stays under `deny(unsafe_code)`.
+/// Bindings, generated from the WIT.
+// Calls across the component boundary pass raw pointers, so the generated code needs unsafe. Only this module may use it: the
+// crate itself stays under `deny(unsafe_code)`.
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::indexing_slicing)]
 pub mod bindings {
     wit_bindgen::generate!({
@@ -30,7 +30,7 @@ pub(crate) fn write(level: log::Level, message: &str) {
     wit::log::write(level, message);
 }
 
-/// Puts a panic's message into the attempt's log; the trap that follows would not carry it.
+/// Writes the message of a panic to the attempt's log; the trap that follows does not carry it.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| log::error(info.to_string())));
 }
@@ -54,12 +54,12 @@ impl From<Outcome> for wit::types::Outcome {
     }
 }
 
-/// An answer as the WIT has it.
+/// Converts a result to the types of the WIT.
 pub fn answer<T, U: From<T>>(answer: Result<T, Error>) -> Result<U, String> {
     answer.map(U::from).map_err(String::from)
 }
 
-/// The part of `export!` that wasm32 needs.
+/// The part of `export!` for wasm32.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_wasm {

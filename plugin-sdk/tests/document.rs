@@ -1,4 +1,4 @@
-//! Moving values about in a document: against the same done to a `serde_json::Value`, and where that cannot follow.
+//! Tests moving values in a document: against the same changes of a `serde_json::Value`, and beyond what that can represent.
 
 #![cfg(test)]
 
@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_put_is_there(value in document(), path in path()) {
+    fn a_value_that_was_put_is_found_at_its_pointer(value in document(), path in path()) {
         let source = value.to_string();
         let mut document = Document::parse(&source).unwrap();
         match document.put(&pointer(&path), "new") {
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_kept_is_what_was_named(value in document(), paths in prop::collection::vec(path(), 0..4)) {
+    fn keep_leaves_exactly_the_named_values(value in document(), paths in prop::collection::vec(path(), 0..4)) {
         let source = value.to_string();
         let mut document = Document::parse(&source).unwrap();
         document.keep(&paths.iter().map(|path| pointer(path)).collect::<Vec<_>>());
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn any_order_of_steps_leaves_json(value in document(), steps in prop::collection::vec((0..3, path(), document()), 0..8)) {
+    fn every_sequence_of_edits_leaves_valid_json(value in document(), steps in prop::collection::vec((0..3, path(), document()), 0..8)) {
         let source = value.to_string();
         let mut document = Document::parse(&source).unwrap();
         for (step, path, value) in steps {
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn strings_are_edited_and_nothing_else(value in document()) {
+    fn only_strings_are_edited(value in document()) {
         let source = serde_json::to_string_pretty(&value).unwrap();
         let same = edit_strings(&source, |string| Ok(Some(serde_json::to_string(string).unwrap()))).unwrap();
         prop_assert_eq!(same, source.clone());
@@ -107,7 +107,7 @@ proptest! {
 }
 
 #[test]
-fn a_put_value_can_be_gone_into() {
+fn a_pointer_can_lead_into_a_value_that_was_put() {
     let mut document = Document::parse("1").unwrap();
     document.put(&pointer(""), &json!({"a": {"b": 1}})).unwrap();
     document.put(&pointer("/a/c"), &2).unwrap();
@@ -127,7 +127,7 @@ fn of_equal_names_the_last_counts() {
 }
 
 #[test]
-fn depth_is_no_danger() {
+fn deep_nesting_does_not_exhaust_the_stack() {
     let depth = 40_000;
     let deep = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let source = format!(r#"{{"a":{deep}}}"#);
@@ -140,7 +140,7 @@ fn depth_is_no_danger() {
 }
 
 #[test]
-fn a_value_as_text() {
+fn text_returns_the_characters_of_a_string_and_the_json_of_other_values() {
     let of = |json: &str| text(&RawValue::from_string(json.to_owned()).unwrap()).into_owned();
     assert_eq!(of(r#""N\u00faria \"x\"""#), "Núria \"x\"");
     assert_eq!(of("2.50"), "2.50");

@@ -1,4 +1,4 @@
-//! Editing JSON in place: against `serde_json::Value`'s pointers, and where that cannot follow.
+//! Tests editing JSON in place: against the pointers of `serde_json::Value`, and beyond what that can represent.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ fn masked(text: &str, pointers: &[&str]) -> Option<String> {
     replace(text, &pointers.iter().map(|text| pointer(text)).collect::<Vec<_>>(), "*").unwrap()
 }
 
-/// Keys and values from a small alphabet, so that pointers hit often; awkward characters among them.
+/// Keys from a small alphabet with special characters, so that pointers often match.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[ab]", "[01]", Just("00".into()), Just(String::new()), "[~/\"\\\\é\u{1}]{1,2}"]
 }
@@ -34,7 +34,7 @@ fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..4).prop_map(|tokens| tokens.iter().flat_map(|token| ["/", token]).collect())
 }
 
-/// Any spelling of the same text: every character of a key may be escaped.
+/// Spells the same value with every character of each key escaped.
 fn escape_all(value: &Value) -> String {
     let text = |text: &str| {
         let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
@@ -51,9 +51,9 @@ fn escape_all(value: &Value) -> String {
     }
 }
 
-/// Every value in the document that is reached through the pointer, as `serde_json` sees it.
+/// Returns the document after the same replacements by `serde_json`'s own pointers.
 fn expected(mut document: Value, paths: &[String]) -> Value {
-    // Longest first: an outer one then overwrites what was replaced inside it.
+    // Longest first: an outer replacement then overwrites the ones inside it.
     let mut paths = paths.to_vec();
     paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
     for path in paths {
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_named_keeps_its_bytes(document in document(), paths in prop::collection::vec(path(), 0..4)) {
+    fn values_that_no_pointer_names_keep_their_bytes(document in document(), paths in prop::collection::vec(path(), 0..4)) {
         let text = escape_all(&document);
         let pointers: Vec<_> = paths.iter().map(|path| pointer(path)).collect();
         let found = find(&text, &pointers).unwrap();
@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[test]
-fn every_one_of_equal_keys_is_named() {
+fn a_pointer_names_all_members_with_equal_keys() {
     let text = r#"{"a":{"x":1,"x":2},"b":0,"a":{"x":[3]},"a":4,"\u0061":{"\u0078":5}}"#;
     assert_eq!(
         masked(text, &["/a/x"]).unwrap(),
@@ -134,7 +134,7 @@ fn numbers_and_unpaired_surrogates_stay_as_published() {
 }
 
 #[test]
-fn depth_is_no_danger() {
+fn deep_nesting_does_not_exhaust_the_stack() {
     let depth = 40_000;
     let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(masked(&text, &["/1"]), None);
@@ -142,7 +142,7 @@ fn depth_is_no_danger() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn invalid_json_is_refused() {
     for bad in ["", "{", r#"{"a":1}}"#, r#"{"a":01}"#, "nul"] {
         assert!(find(bad, &[pointer("/a")]).is_err(), "{bad}");
     }

@@ -1,4 +1,4 @@
-//! The case runner itself: a runner that never fails would make every plugin's test worthless.
+//! Tests the case runner: a runner that never fails would make every plugin's tests worthless.
 
 #![cfg(test)]
 
@@ -17,7 +17,7 @@ struct Config {
     say: String,
 }
 
-/// Does what its config says.
+/// Returns the outcome that its config names.
 fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     log::info(format!("say {}", config.say));
     match config.say.as_str() {
@@ -33,7 +33,7 @@ fn check(config: &Config) -> Result<(), Error> {
     if config.say == "never" { Err("say: not that".into()) } else { Ok(()) }
 }
 
-/// The message with which the runner fails on a folder that holds this one case.
+/// Returns the runner's failure message for a folder with this one case.
 fn failure(case: &str) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("one.json"), case).unwrap();
@@ -46,7 +46,7 @@ fn failure_in(dir: &Path) -> Option<String> {
 }
 
 #[test]
-fn cases_that_hold() {
+fn a_matching_case_passes() {
     for case in [
         r#"{"event": {"type": "a", "data": {}}, "outcome": "pass"}"#,
         r#"{"event": {"type": "a", "data": {}}, "config": null, "outcome": "pass"}"#,
@@ -64,7 +64,7 @@ fn cases_that_hold() {
 }
 
 #[test]
-fn cases_that_do_not_hold() {
+fn a_mismatch_fails_and_shows_both_results() {
     for (case, part) in [
         (r#"{"event": {"type": "a", "data": 1}, "outcome": {"drop": "x"}}"#, "came Ok(\n    Pass"),
         (r#"{"event": {"type": "a", "data": 1}, "config": {"say": "drop"}, "outcome": {"drop": "told"}}"#, "told to"),

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy`.
+//! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy | wit`.
 
 mod needs;
 mod plugins;
@@ -6,6 +6,7 @@ mod postgres;
 mod process;
 mod test;
 mod tidy;
+mod wit;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ Commands:
   test [ARGS]  Check, build and test everything, the plugins from source too, and the suite on both databases;
                ARGS go to `cargo test`
   tidy         Check the rules of the house that no compiler checks
+  wit          Copy wit/v0.1/transform.wit to the crate and the examples that need it
 ";
 
 /// Why a command failed, in words for the person who typed it.
@@ -43,7 +45,8 @@ fn main() -> ExitCode {
         (Some("plugins"), true) => plugins::build_dist(&root),
         (Some("test"), _) => test::test(&root, &rest),
         (Some("tidy"), true) => tidy::tidy(&root),
-        (Some("bench" | "plugins" | "tidy"), false) => return usage("this command takes no arguments"),
+        (Some("wit"), true) => wit::write_copies(&root),
+        (Some("bench" | "plugins" | "tidy" | "wit"), false) => return usage("this command takes no arguments"),
         (Some(unknown), _) => return usage(&format!("there is no command `{unknown}`")),
         (None, _) => return usage("a command is missing"),
     };

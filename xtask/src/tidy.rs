@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Failure, plugins};
+use crate::{Failure, plugins, wit};
 use source::Source;
 
 /// One broken rule.
@@ -47,6 +47,11 @@ fn violations(root: &Path) -> Result<Vec<Violation>, Failure> {
     for path in project_files(root)? {
         let relative = path.strip_prefix(root).unwrap_or(&path);
         let name = relative.file_name().unwrap_or_default().to_string_lossy();
+        if wit::is_stray(relative) {
+            let what =
+                "is one more copy of the WIT: include wit/v0.1/transform.wit, or list the copy in xtask/src/wit.rs";
+            found.push(Violation { path: relative.to_owned(), line: 1, what: what.into() });
+        }
         // Other kinds of file may hold anything; they are not read.
         let is_rust = name.ends_with(".rs");
         if !is_rust && !name.ends_with(".md") && !name.ends_with(".toml") && !relative.starts_with(".ci") {
@@ -63,6 +68,11 @@ fn violations(root: &Path) -> Result<Vec<Violation>, Failure> {
         } else {
             found.extend(files::check_marks(relative, &text));
         }
+    }
+    for path in wit::stale_copies(root)? {
+        let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
+        let what = "differs from wit/v0.1/transform.wit: run `cargo xtask wit` and commit the copies";
+        found.push(Violation { path, line: 1, what: what.into() });
     }
     for (path, why) in plugins::stale(root)? {
         let path = path.strip_prefix(root).unwrap_or(&path).to_owned();

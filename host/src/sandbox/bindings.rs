@@ -1,3 +1,3 @@
-//! One adapter for each compatible track of the WIT package; all of them convert to the same domain types.
+//! Adapters, one for each track of compatible versions of the WIT package. Each converts to the same domain types.
 
 pub(super) mod v0_1;

@@ -1,4 +1,4 @@
-//! From a core module that wit-bindgen made to a component.
+//! Converts a core module that wit-bindgen made to a component.
 
 use std::borrow::Cow;
 use std::panic::catch_unwind;
@@ -8,10 +8,10 @@ use wit_component::ComponentEncoder;
 
 use super::inspect::{Refusal, looks_like};
 
-/// Turns a core module that was built with wit-bindgen into a component; a component is returned as it is.
+/// Converts a core module that was built with wit-bindgen to a component; returns a component unchanged.
 ///
 /// # Errors
-/// When `bytes` is neither, or the module needs what the host does not offer.
+/// If `bytes` is neither, or the module imports something that the host does not offer.
 pub fn componentize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     if Parser::is_component(bytes) {
         return Ok(bytes.into());
@@ -20,7 +20,7 @@ pub fn componentize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
         return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
     }
     check_module(bytes)?;
-    // wit-component is made for the output of compilers; an upload is anyone's.
+    // wit-component is written for the output of compilers and may panic; an upload is untrusted.
     let encoded = catch_unwind(|| ComponentEncoder::default().module(bytes)?.validate(true).encode());
     match encoded {
         Ok(Ok(component)) => Ok(component.into()),
@@ -29,7 +29,7 @@ pub fn componentize(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     }
 }
 
-/// Checks what wit-component would refuse in words that do not help, or not at all.
+/// Refuses modules that wit-component would accept, or refuse with an unhelpful text.
 fn check_module(bytes: &[u8]) -> Result<(), Refusal> {
     let broken = |error| Refusal::new(format!("not a valid core module: {error}"));
     let mut metadata = false;
@@ -43,7 +43,7 @@ fn check_module(bytes: &[u8]) -> Result<(), Refusal> {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(broken)?;
-                    // Modules that compilers name themselves, without an interface of the component model behind them.
+                    // Compilers choose these module names; they belong to no interface of the component model.
                     if import.module.starts_with("wasi_") {
                         wasi.push(format!("{}/{}", import.module, import.name));
                     }

@@ -1,12 +1,12 @@
-//! The wasmtime engine: which Wasm it takes, how it compiles, and the pool that instances are taken from.
+//! Configures wasmtime: the accepted Wasm proposals, the compiler's settings, and the pool that instances are allocated from.
 
 use wasmparser::WasmFeatures;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::limits::{CORE_INSTANCES, Limits, MEMORIES, TABLE_ELEMENTS};
 
-/// The proposals that plugins may use, and no other. What is not here has either no use in a pure transform (threads,
-/// async), or is code in the engine that no guest language needs yet (guest GC, exceptions, memory64, multi-memory).
+/// The Wasm proposals that plugins may use. Every other proposal either has no use in a pure transform (threads, async) or is
+/// engine code that no guest language needs yet (guest GC, exceptions, memory64, multi-memory).
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .difference(WasmFeatures::GC_TYPES)
     .union(WasmFeatures::EXTENDED_CONST)
@@ -14,29 +14,29 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::COMPONENT_MODEL);
 
-/// Stack of the threads that run plugins.
+/// Stack size of the threads that run plugins, in bytes.
 pub(super) const THREAD_STACK: usize = 2 << 20;
 
-/// The part of a thread's stack that a plugin may use; the rest is for the host's own frames below and above it.
+/// Bytes of a thread's stack that a plugin may use; the rest is for the host's frames below and above it.
 const GUEST_STACK: usize = 512 << 10;
 
-/// Bytes that stay mapped in a memory slot between calls: zeroing them is faster than faulting them in again.
+/// Bytes that stay mapped in a memory slot between calls: zeroing them is faster than page faults.
 const KEEP_RESIDENT: usize = 1 << 20;
 
-/// Bytes of the engine's own records about one instance: above all 32 for each function, of which Python has 13,483.
+/// Bytes of the engine's own metadata of one instance: mostly 32 for each function, of which Python has 13,483.
 const INSTANCE_SIZE: usize = 4 << 20;
 
-/// What code is compiled for. The two are compiled apart: counting fuel takes instructions of its own.
+/// The purpose that code is compiled for. Each needs its own code, because counting fuel takes extra instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Purpose {
-    /// Calls that are stopped at their deadline.
+    /// Calls that are interrupted at their deadline.
     Calls,
-    /// Calls whose work is counted.
+    /// Calls whose work is counted in fuel.
     Fuel,
 }
 
 impl Purpose {
-    /// `calls` or `fuel`.
+    /// Returns `calls` or `fuel`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls",
@@ -45,26 +45,26 @@ impl Purpose {
     }
 }
 
-/// What wasmtime itself needs on top: where a component holds components that call each other (QuickJS's with WASI stubbed do),
-/// it generates modules that copy between their memories, and panics where it may not. No upload may use it itself:
-/// `inspect` validates with [`FEATURES`].
+/// The proposals that wasmtime itself needs in addition. For a component with inner components that call each other (QuickJS
+/// with stubbed WASI), wasmtime generates modules that copy between their memories, and it panics if the proposal is disabled.
+/// Uploads may not use it: `inspect` validates with [`FEATURES`].
 const ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
 
-/// Builds the engine for calls under `limits`.
+/// Builds the engine for calls under `limits`, with a pooling allocator.
 ///
 /// # Errors
-/// When this machine lacks what the settings need, for example address space.
+/// If this machine lacks a resource that the settings need, for example address space.
 pub(super) fn for_calls(limits: &Limits) -> wasmtime::Result<Engine> {
     let mut config = settings(Purpose::Calls);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(instance_pool(limits)));
     Engine::new(&config)
 }
 
-/// Builds an engine that takes memory only as it is needed: for compiling, and for counting fuel. What it compiles also runs
-/// in an engine of the same purpose from [`for_calls`].
+/// Builds an engine that allocates memory on demand: for compiling, and for counting fuel. Code that it compiles also runs in
+/// an engine of the same purpose from [`for_calls`].
 ///
 /// # Errors
-/// When this machine cannot run compiled code.
+/// If this machine cannot run compiled code.
 pub(super) fn on_demand(purpose: Purpose) -> wasmtime::Result<Engine> {
     Engine::new(&settings(purpose))
 }
@@ -76,21 +76,21 @@ fn settings(purpose: Purpose) -> Config {
         .wasm_features(FEATURES | ADAPTERS, true)
         .concurrency_support(false)
         .cranelift_opt_level(OptLevel::Speed)
-        // The same event gives the same bytes on every machine.
+        // These two make the same event give the same bytes on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .epoch_interruption(purpose == Purpose::Calls)
         .consume_fuel(purpose == Purpose::Fuel)
         .max_wasm_stack(GUEST_STACK)
-        // Traps are told in one line; collecting frames of a deep recursion takes longer than the call.
+        // A trap is described in one line; collecting the frames of a deep recursion takes longer than the call.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .memory_init_cow(true);
     config
 }
 
-/// Room for one call on every thread: an instance never outlives its call.
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
+/// Sizes the instance pool for one call per thread: an instance never outlives its call.
+fn instance_pool(limits: &Limits) -> PoolingAllocationConfig {
     let calls = u32::try_from(limits.threads.max(1)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// Two components in one, of which the second hands a string to the first: between their memories.
+    /// A component with two inner components, of which the second passes a string to the first, from memory to memory.
     const CALLS_ACROSS: &str = r#"(component
       (component $To
         (core module $M
@@ -143,7 +143,7 @@ mod tests {
       (export "run" (func $from "run")))"#;
 
     #[test]
-    fn components_inside_one_may_call_each_other() {
+    fn inner_components_may_call_each_other() {
         let engine = for_calls(&Limits::default()).unwrap();
         let component = wat::parse_str(CALLS_ACROSS).unwrap();
         Validator::new_with_features(FEATURES).validate_all(&component).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_may_not_have_several_memories_in_a_module() {
+    fn a_module_with_several_memories_is_invalid_in_an_upload() {
         let component = wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap();
         let refusal = Validator::new_with_features(FEATURES).validate_all(&component).err().unwrap();
         assert!(refusal.to_string().contains("multiple memories"), "{refusal}");

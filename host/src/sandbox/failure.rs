@@ -1,4 +1,4 @@
-//! Why a call broke, in words for the plugin's author and for whoever reads the delivery log.
+//! Describes why a call failed, for the plugin's author and for readers of the delivery log.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use wasmtime::{Error, Trap};
 
 use crate::domain::headers::MAX_COUNT;
 
-use super::limits::{HANDLES, Limits, OverLimit};
+use super::limits::{HANDLES, LimitExceeded, Limits};
 use super::text::{printable, size};
 
-/// Bytes of a reason or error text that are kept.
+/// Bytes that are kept of a reason or error text.
 pub(super) const TEXT_BYTES: usize = 4 << 10;
 
-/// The reason in one bounded line.
+/// Returns the reason in one bounded line.
 pub(super) fn describe(error: &Error, limits: &Limits) -> String {
-    if let Some(limit) = error.downcast_ref::<OverLimit>() {
+    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return limit.to_string();
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap_text(*trap, limits.deadline);
     }
     let cause = format!("{error:#}");
-    // wasmtime keeps the types of these errors to itself.
+    // The types of these two errors are private to wasmtime, so they are recognised by their texts.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let (body, lifted) = (size(limits.output_bytes), size(limits.lift_bytes()));
         return format!(

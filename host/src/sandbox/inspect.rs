@@ -1,29 +1,29 @@
-//! What an upload is, before anything of it is compiled or run.
+//! Inspects an upload before any of it is compiled or run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Validator};
 
+use super::declared_limits;
 use super::engine::FEATURES;
-use super::shape;
 use super::text::printable;
 
 /// Names that a refusal lists.
-const LISTED: usize = 20;
+const LISTED_NAMES: usize = 20;
 
-/// Why an upload is not accepted, in words for who uploaded it.
+/// Why an upload is not accepted: a text for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(String);
 
 impl Refusal {
-    /// Bounded and printable: most of these texts quote the upload.
+    /// Returns a refusal with this text, bounded and printable: most of these texts quote the upload.
     pub(super) fn new(text: impl AsRef<str>) -> Self {
         Self(printable(text.as_ref(), super::failure::TEXT_BYTES))
     }
 
-    /// Refuses imports by name.
+    /// Returns a refusal of imports, which lists their names.
     pub(super) fn imports(names: &[String]) -> Self {
         Self::new(format!(
             "imports what the host does not offer: {}; a transform may import only `posthaste:transform/log` and \
@@ -33,7 +33,7 @@ impl Refusal {
     }
 }
 
-/// A line of compatible versions of the WIT package `posthaste:transform`.
+/// A track of compatible versions of the WIT package `posthaste:transform`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Track {
     /// 0.1.x.
@@ -48,29 +48,29 @@ impl fmt::Display for Track {
     }
 }
 
-/// What a component says about itself.
+/// The facts that a component declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
-    /// Bytes, as uploaded.
+    /// Size of the upload, in bytes.
     pub size: usize,
     /// Names of its imports, for example `posthaste:transform/log@0.1.0`.
     pub imports: Vec<String>,
     /// Names of its exports.
     pub exports: Vec<String>,
-    /// The version of the contract that it was built for.
+    /// The track of the contract that it was built for.
     pub track: Track,
 }
 
-/// Counts what a component declares, checks its imports and exports, and validates it. Compiles nothing.
+/// Checks a component's declared limits, imports and exports, and validates it. Compiles nothing.
 ///
 /// # Errors
-/// When `bytes` is not a component, declares too much of something, uses what the sandbox has switched off, imports what the host does not offer, or
-/// does not export `posthaste:transform/handler@0.1.x`.
+/// If `bytes` is not a component, exceeds a declared limit, uses a Wasm proposal that the sandbox has disabled, imports
+/// something that the host does not offer, or does not export `posthaste:transform/handler@0.1.x`.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     if !Parser::is_component(bytes) {
         return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
     }
-    let names = shape::read(bytes)?;
+    let names = declared_limits::check(bytes)?;
     let refused: Vec<_> = names.imports.iter().filter(|name| !is_offered(name)).cloned().collect();
     if !refused.is_empty() {
         return Err(Refusal::imports(&refused));
@@ -84,12 +84,12 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     Ok(Inspection { size: bytes.len(), imports: names.imports, exports: names.exports, track: Track::V0_1 })
 }
 
-/// Whether the host has something to give for an import of this name.
+/// Returns whether the host offers an import of this name.
 fn is_offered(import: &str) -> bool {
     ["log", "types"].iter().any(|interface| patch_of(import, interface).is_some())
 }
 
-/// The patch version, where `name` is `posthaste:transform/<interface>@0.1.<patch>`.
+/// Returns the patch version if `name` is `posthaste:transform/<interface>@0.1.<patch>`.
 fn patch_of(name: &str, interface: &str) -> Option<u64> {
     let patch = name.strip_prefix("posthaste:transform/")?.strip_prefix(interface)?.strip_prefix("@0.1.")?;
     patch.bytes().all(|digit| digit.is_ascii_digit()).then(|| patch.parse().ok())?
@@ -104,14 +104,14 @@ fn missing_handler(exports: &[String]) -> Refusal {
 }
 
 fn list(names: &[String]) -> String {
-    let mut text: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    if names.len() > LISTED {
-        text.push(format!("and {} more", names.len() - LISTED));
+    let mut text: Vec<_> = names.iter().take(LISTED_NAMES).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED_NAMES {
+        text.push(format!("and {} more", names.len() - LISTED_NAMES));
     }
     text.join(", ")
 }
 
-/// What bytes that are no component look like, and what to do about it.
+/// Says what bytes that are not a component look like, and what to do about it.
 pub(super) fn looks_like(bytes: &[u8]) -> &'static str {
     const KNOWN: [(&[u8], &str); 8] = [
         (b"\0asm\x01\0\0\0", "this is a core module; turn it into a component first"),

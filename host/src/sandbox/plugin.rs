@@ -1,4 +1,4 @@
-//! A compiled plugin, ready to be instantiated.
+//! A loaded plugin, ready to be instantiated.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,73 +9,73 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::bindings::v0_1::TransformPre;
-use super::compile::{Compiled, Facts};
+use super::call_state::CallState;
+use super::compile::{CompiledCode, ComponentFacts};
 use super::inspect::{Inspection, Refusal};
-use super::state::State;
 
-/// A compiled plugin. Many calls can use it at the same time; they share its code and nothing else.
+/// A loaded plugin. Concurrent calls share its code and nothing else.
 pub struct Plugin {
-    /// Names the plugin's queue in the pool.
+    /// The number of its account in the scheduler.
     pub(super) id: u64,
-    pub(super) pre: TransformPre<State>,
+    pub(super) pre: TransformPre<CallState>,
     label: Box<str>,
-    facts: Facts,
+    facts: ComponentFacts,
     code_bytes: usize,
 }
 
 impl Plugin {
-    /// Links `compiled` to what `linker` offers.
+    /// Links `compiled` to the imports that `linker` offers.
     ///
     /// # Errors
-    /// When it was not compiled for `engine`, or asks for other types than the contract's.
+    /// If it was not compiled for `engine`, or its imports have other types than the contract's.
     pub(super) fn load(
         label: &str,
         engine: &Engine,
-        linker: &Linker<State>,
-        compiled: Compiled,
+        linker: &Linker<CallState>,
+        compiled: CompiledCode,
     ) -> Result<Self, Refusal> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let refused = |error: wasmtime::Error| Refusal::new(format!("{error:#}"));
         let component = component(engine, &compiled).map_err(refused)?;
         let pre = linker.instantiate_pre(&component).map_err(refused)?;
         let pre = TransformPre::new(pre).map_err(refused)?;
-        let Compiled { facts, code } = compiled;
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let CompiledCode { facts, code } = compiled;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok(Self { id, pre, label: label.into(), facts, code_bytes: code.len() })
     }
 
-    /// Milliseconds that compiling it took, here or in an earlier process that kept the code.
+    /// Returns the milliseconds that compilation took, in this process or in an earlier one that cached the code.
     pub fn compile_ms(&self) -> u64 {
         self.facts.compile_ms
     }
 
-    /// Bytes of its compiled code, which is most of what it takes in memory.
+    /// Returns the bytes of its compiled code, which is most of its memory use.
     pub fn code_bytes(&self) -> usize {
         self.code_bytes
     }
 
-    /// What error texts call it, for example `mask@1a2b3c4d`.
+    /// Returns its name in error texts, for example `mask@1a2b3c4d`.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What it imports and exports.
+    /// Returns its imports and exports.
     pub fn inspection(&self) -> &Inspection {
         &self.facts.inspection
     }
 
-    /// A failure that is not the plugin's own answer, with the plugin's name before it.
+    /// Returns a failure that is not the plugin's own answer, prefixed with the plugin's label.
     pub(super) fn broke(&self, why: &str) -> Failure {
         Failure::Broke(format!("{}: {why}", self.label))
     }
 }
 
-/// wasmtime trusts what it loads: this is the one place where unsafe code is justified.
+/// Deserializes compiled code. wasmtime trusts these bytes, so this is the one justified use of unsafe code.
 #[expect(unsafe_code, reason = "loading compiled code")]
-fn component(engine: &Engine, compiled: &Compiled) -> wasmtime::Result<Component> {
-    // SAFETY: a `Compiled` is made in two places only: by `compile::child`, out of wasmtime's own compiler, and by
-    // `Cache::read`, which has authenticated that this installation wrote it. wasmtime itself checks that version and
-    // settings are those of `engine`.
+fn component(engine: &Engine, compiled: &CompiledCode) -> wasmtime::Result<Component> {
+    // SAFETY: a `CompiledCode` is constructed in two places only: in `compile::child`, from the output of wasmtime's own
+    // compiler, and in `Cache::read`, which has authenticated that this installation wrote it. wasmtime itself checks that
+    // version and settings are those of `engine`.
     unsafe { Component::deserialize(engine, &compiled.code) }
 }
 

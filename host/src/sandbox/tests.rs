@@ -1,10 +1,11 @@
-//! The sandbox against small plugins, benign and hostile.
+//! Tests the sandbox with small plugins, benign and hostile.
 
 mod calls;
 mod fuel;
 mod guest;
 mod hostile;
-mod turns;
+mod threads;
+mod tracing_spans;
 mod uploads;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ fn event() -> Arc<Event> {
     })
 }
 
-/// One transform of [`event`] in a sandbox of its own.
+/// Transforms [`event`] once, in a sandbox of its own.
 async fn transform(guest: Guest, config: &str) -> Call<Outcome> {
     transform_in(&guest::sandbox(), guest, config).await
 }
@@ -38,7 +39,7 @@ async fn transform_in(sandbox: &Sandbox, guest: Guest, config: &str) -> Call<Out
     sandbox.transform(&plugin, event(), config.into()).await
 }
 
-/// The text of a call that broke.
+/// The error text of a call that trapped or exceeded a limit.
 fn broke<T: std::fmt::Debug>(call: &Call<T>) -> &str {
     match &call.result {
         Err(Failure::Broke(text)) => text,

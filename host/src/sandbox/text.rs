@@ -1,14 +1,15 @@
-//! Text from plugins, made fit to be stored and shown: bounded, and unable to forge lines or steer a terminal.
+//! Sanitises text from plugins before it is stored or shown: bounds it, and escapes what could forge log lines or control a
+//! terminal.
 
 use std::fmt::Write;
 
-/// `text` with control characters escaped, cut on a character boundary to at most `max` bytes.
+/// Returns `text` with control characters escaped, cut on a character boundary to at most `max` bytes.
 pub fn printable(text: &str, max: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(max));
     let mut escaped = String::new();
     for c in text.chars() {
         escaped.clear();
-        if steers(c) {
+        if is_control(c) {
             escaped.extend(c.escape_default());
         } else {
             escaped.push(c);
@@ -21,13 +22,13 @@ pub fn printable(text: &str, max: usize) -> String {
     shown
 }
 
-/// Control characters, the other line breaks of Unicode, and the marks that reorder text (UAX #9).
-fn steers(c: char) -> bool {
+/// Returns whether `c` is a control character, one of Unicode's other line breaks, or a mark that reorders text (UAX #9).
+fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
-/// `bytes` for people, in the largest unit of 1,024 that fits. Rounded up, so that what is over a limit never reads
-/// as the limit.
+/// Returns `bytes` as text, in the largest fitting unit of 1,024. Rounded up, so that an amount over a limit never reads as
+/// the limit itself.
 pub(super) fn size(bytes: usize) -> String {
     let (unit, name) = match bytes {
         0..=0x3ff => return format!("{bytes} bytes"),
@@ -48,21 +49,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_forges_lines_or_colours() {
+    fn line_breaks_and_control_characters_are_escaped() {
         assert_eq!(printable("a\n2024 forged\r\u{1b}[31mred\u{9b}\0", 99), r"a\n2024 forged\r\u{1b}[31mred\u{9b}\u{0}");
         assert_eq!(printable("x\u{2028}y\u{202e}z", 99), r"x\u{2028}y\u{202e}z");
         assert_eq!(printable("straße 😀", 99), "straße 😀");
     }
 
     #[test]
-    fn cut_on_a_boundary_and_never_inside_an_escape() {
+    fn text_is_cut_on_a_character_boundary_and_never_inside_an_escape() {
         assert_eq!(printable("ab😀", 5), "ab");
         assert_eq!(printable("ab😀", 6), "ab😀");
         assert_eq!(printable("ab\n", 3), "ab");
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_rounded_up_in_the_largest_fitting_unit() {
         assert_eq!(size(1023), "1023 bytes");
         assert_eq!(size(1024), "1 KiB");
         assert_eq!(size(64 << 20), "64 MiB");

@@ -1,4 +1,4 @@
-//! A JSON text under edit: taking, keeping and putting values by pointer.
+//! Moves values of a JSON text: takes, keeps and puts them by pointer.
 
 use std::{fmt, mem};
 
@@ -6,17 +6,18 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Pointer;
-use super::find::{Rest, enter};
+use super::find::{PointerRest, enter};
 use super::level::{children, is_meant};
 use crate::Error;
 
-/// A JSON text under edit, for changes that move values about.
+/// An editable JSON text, for changes that move values.
 ///
-/// Only what a pointer leads through is read. All else keeps its bytes wherever it goes: the spelling of numbers, the order
-/// of members, the spaces inside. An object or array that a pointer went into is written without spaces between its members.
+/// Only values on the path of a pointer are parsed. Every other value keeps its bytes when it moves: the spelling of numbers, the
+/// order of members, the spaces inside. An object or array on the path of a pointer is written without spaces between its
+/// members.
 ///
-/// Places are those of the text as it was read: taking the first element of an array does not make the second the first.
-/// Where an object has a name twice, the last counts, as for most readers, and taking or putting ends the others.
+/// Pointers refer to the text as it was read: after the first element of an array is taken, the second keeps its index. If an
+/// object has a name twice, the last member counts, as for most readers, and taking or putting removes the others.
 ///
 /// ```
 /// use posthaste_plugin::json::{Document, Pointer};
@@ -36,18 +37,18 @@ impl Document {
     /// Reads a text.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// If it is not JSON.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let root: &RawValue = serde_json::from_str(text)?;
         Ok(Self { root: Node::Raw(root.to_owned()) })
     }
 
-    /// The value that the pointer names, if there is one.
+    /// Returns the value that the pointer names, if there is one.
     pub fn get(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
         self.node(pointer.tokens())?.clone().into_value()
     }
 
-    /// Takes out the value that the pointer names, if there is one.
+    /// Removes and returns the value that the pointer names, if there is one.
     pub fn take(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
         let Some((last, way)) = pointer.tokens().split_last() else {
             return mem::take(&mut self.root).into_value();
@@ -56,7 +57,7 @@ impl Document {
         taken.into_iter().next_back()?.into_value()
     }
 
-    /// Keeps what one of the pointers names and removes all else. Where they name nothing, `{}` is left.
+    /// Keeps the values that one of the pointers names and removes all others. If they name no value, `{}` is left.
     pub fn keep(&mut self, pointers: &[Pointer]) {
         let rests: Vec<_> = pointers.iter().map(Pointer::tokens).collect();
         if !self.root.keep(&rests) {
@@ -64,11 +65,11 @@ impl Document {
         }
     }
 
-    /// Puts `value`, as JSON, where the pointer leads, in the place of what is there. Objects on the way that are missing
-    /// or `null` are made.
+    /// Puts `value`, as JSON, at the pointer, in place of the value that is there. Creates objects on the path that are missing or
+    /// `null`.
     ///
     /// # Errors
-    /// Something else is on the way, such as a string or an array without this element; or `value` has no JSON form.
+    /// If another value is on the path, such as a string or an array without this element, or `value` has no JSON form.
     pub fn put<T: Serialize + ?Sized>(&mut self, pointer: &Pointer, value: &T) -> Result<(), Error> {
         let value = to_raw_value(value)?;
         let mut node = &mut self.root;
@@ -87,24 +88,24 @@ impl Document {
     }
 }
 
-/// The text as it stands now; `null` where the whole was taken.
+/// Writes the edited text; `null` if the whole document was taken.
 impl fmt::Display for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.root.is_gone() { f.write_str("null") } else { self.root.fmt(f) }
     }
 }
 
-/// A member with its name, which is JSON too, or an element.
-type Child = (Option<String>, Node);
+/// A member with its name, as JSON, or an element.
+type NodeChild = (Option<String>, Node);
 
-/// A value of a document. What is open is as deep as the deepest pointer, so recursion is bounded.
+/// A value of a document. Open nodes are at most as deep as the longest pointer, so recursion is bounded.
 #[derive(Debug, Clone, Default)]
 enum Node {
-    /// No pointer went into it.
+    /// A value that no pointer has entered, as text.
     Raw(Box<RawValue>),
-    /// An object or an array, with what lies in it.
-    Open { is_object: bool, children: Vec<Child> },
-    /// Taken, or not kept. It holds its place, so that the elements after it keep their index.
+    /// An object or an array, with its members or elements.
+    Open { is_object: bool, children: Vec<NodeChild> },
+    /// A removed value. It stays in the list, so that the elements after it keep their index.
     #[default]
     Gone,
 }
@@ -122,8 +123,8 @@ impl Node {
         }
     }
 
-    /// Whether it is an object, and what lies in it, read from the text where that was not done yet. `None`: nothing can.
-    fn open(&mut self) -> Option<(bool, &mut Vec<Child>)> {
+    /// Returns whether it is an object, and its children, which it parses on first use. `None` if it can have none.
+    fn open(&mut self) -> Option<(bool, &mut Vec<NodeChild>)> {
         if let Self::Raw(raw) = self {
             let is_object = raw.get().starts_with('{');
             if !is_object && !raw.get().starts_with('[') {
@@ -139,7 +140,7 @@ impl Node {
         }
     }
 
-    /// What is there under this name or index: of equal names each.
+    /// Returns every child with this name or index.
     fn named(&mut self, token: &str) -> impl DoubleEndedIterator<Item = &mut Self> {
         let children = self.open().map_or(&mut [][..], |(_, children)| children);
         let meant =
@@ -147,7 +148,7 @@ impl Node {
         meant.map(|(_, (_, node))| node).filter(|node| !node.is_gone())
     }
 
-    /// The place under this name or index, made where an object lacks it.
+    /// Returns the child with this name or index, and creates it if an object lacks it.
     fn place(&mut self, token: &str) -> Option<&mut Self> {
         if self.is_gone() || matches!(self, Self::Raw(raw) if raw.get() == "null") {
             *self = Self::Open { is_object: true, children: Vec::new() };
@@ -155,7 +156,7 @@ impl Node {
         let (is_object, children) = self.open()?;
         let mut place = None;
         for (index, (name, node)) in children.iter_mut().enumerate().rev() {
-            // What an object lost is not revived: the new member stands last.
+            // A removed member of an object is not revived: the new member becomes the last.
             if is_meant(name.as_deref(), index, token) && !(is_object && node.is_gone()) {
                 match place {
                     None => place = Some(index),
@@ -170,8 +171,8 @@ impl Node {
         children.get_mut(place?).map(|(_, node)| node)
     }
 
-    /// Keeps what is left of the pointers names, and says whether that is anything.
-    fn keep(&mut self, rests: &[Rest<'_>]) -> bool {
+    /// Keeps the values that the rests of the pointers name, and returns whether there are any.
+    fn keep(&mut self, rests: &[PointerRest<'_>]) -> bool {
         if rests.is_empty() || self.is_gone() {
             *self = Self::Gone;
         } else if rests.iter().all(|rest| !rest.is_empty()) {

@@ -1,16 +1,16 @@
-//! One level of a JSON value: what lies directly in it, each as it stands in the text.
+//! Parses one level of a JSON value: its direct members or elements, each as text.
 
 use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A member with its name, which is JSON too, or an element, which has none.
-pub(super) type Child<'t> = (Option<&'t str>, &'t RawValue);
+/// A member with its name, as JSON, or an element, which has none.
+pub(super) type RawChild<'t> = (Option<&'t str>, &'t RawValue);
 
-/// The members of an object, equal names too, or the elements of an array; nothing of any other value. Their own insides
-/// stay unread, so that no depth of nesting needs a stack.
-pub(super) fn children<'t>(value: &'t RawValue) -> Result<Vec<Child<'t>>, serde_json::Error> {
+/// Returns the members of an object, including equal names, or the elements of an array; an empty list for any other value.
+/// Nested values are not parsed, so that no depth of nesting needs stack.
+pub(super) fn children<'t>(value: &'t RawValue) -> Result<Vec<RawChild<'t>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
     match value.get().as_bytes().first() {
         Some(b'{') => reader.deserialize_map(Children),
@@ -19,15 +19,15 @@ pub(super) fn children<'t>(value: &'t RawValue) -> Result<Vec<Child<'t>>, serde_
     }
 }
 
-/// Whether a pointer's token means the child that has this name or, in an array, this index.
+/// Returns whether a pointer's token names the child with this name or, in an array, this index.
 pub(super) fn is_meant(name: Option<&str>, index: usize, token: &str) -> bool {
     let Some(name) = name else {
-        // Comparing as text is what rules out leading zeros, signs and `-` (RFC 6901, section 4).
+        // The comparison as text excludes leading zeros, signs and `-` (RFC 6901, section 4).
         return token.starts_with(|first: char| first.is_ascii_digit()) && index.to_string() == token;
     };
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => plain == token,
-        // A lone surrogate (`"\ud800"`) is JSON but no text, and so the name of nothing.
+        // A lone surrogate (`"\ud800"`) is JSON but not text, so no token can name it.
         _ => serde_json::from_str::<String>(name).is_ok_and(|name| name == token),
     }
 }
@@ -35,7 +35,7 @@ pub(super) fn is_meant(name: Option<&str>, index: usize, token: &str) -> bool {
 struct Children;
 
 impl<'t> Visitor<'t> for Children {
-    type Value = Vec<Child<'t>>;
+    type Value = Vec<RawChild<'t>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object or an array")

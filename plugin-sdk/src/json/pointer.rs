@@ -1,15 +1,15 @@
-//! JSON Pointer, RFC 6901.
+//! JSON Pointers (RFC 6901).
 
 use serde::Deserialize;
 
 use crate::Error;
 
-/// What walks along a pointer may recurse, and a guest's stack is small.
+/// Names in a pointer. Bounded because code that follows a pointer may recurse, and a guest's stack is small.
 const MAX_NAMES: usize = 128;
 
-/// A JSON Pointer (RFC 6901) such as `/employee/contract/salary_amount`; the empty one is the whole document.
+/// A JSON Pointer (RFC 6901) such as `/employee/contract/salary_amount`; the empty pointer names the whole document.
 ///
-/// In a config, a malformed one is refused with a text that quotes it.
+/// A malformed pointer in a config is refused with a text that quotes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pointer {
@@ -21,8 +21,8 @@ impl Pointer {
     /// Reads a pointer.
     ///
     /// # Errors
-    /// It is neither empty nor begins with `/`, or a `~` in it is not followed by `0` or `1` (RFC 6901, section 3); or it has
-    /// more than 128 names, as deep as [`serde_json`] reads.
+    /// If it is neither empty nor begins with `/`, if a `~` in it is not followed by `0` or `1` (RFC 6901, section 3), or if it has
+    /// more than 128 names, the depth that [`serde_json`] reads.
     pub fn new(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         let tokens = match text.strip_prefix('/') {
@@ -41,17 +41,17 @@ impl Pointer {
         }
     }
 
-    /// The pointer as it was written, as [`serde_json::Value::pointer`] takes it.
+    /// Returns the pointer's text, as [`serde_json::Value::pointer`] takes it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names on the way, unescaped; an array index stands as a name.
+    /// Returns the names of the path, unescaped; an array index is a name too.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
     }
 
-    /// Whether `other` is the same place, or lies inside this one: `/name` contains `/name/first`, and not `/names`.
+    /// Returns whether `other` names the same value or one inside it: `/name` contains `/name/first`, and not `/names`.
     pub fn contains(&self, other: &Self) -> bool {
         other.tokens.starts_with(&self.tokens)
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_pointers_are_refused_by_name() {
+    fn the_refusal_of_a_malformed_pointer_quotes_it() {
         for bad in ["bank_number", "a/b", "/a~", "/a~2", "/~~0", " /a"] {
             let text = Pointer::new(bad).unwrap_err().to_string();
             assert!(text.contains(&format!("`{bad}`")), "{text}");
@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_is_bounded() {
+    fn the_number_of_names_is_bounded() {
         assert!(Pointer::new("/a".repeat(128)).is_ok());
         let text = Pointer::new("/a".repeat(129)).unwrap_err().to_string();
         assert!(text.contains("129 names"), "{text}");
     }
 
     #[test]
-    fn a_place_contains_itself_and_what_is_in_it() {
+    fn a_pointer_contains_itself_and_the_pointers_below_it() {
         let contains = |outer, inner| Pointer::new(outer).unwrap().contains(&Pointer::new(inner).unwrap());
         assert!(contains("", "/a") && contains("/a", "/a") && contains("/a", "/a/b/c") && contains("/~1", "/~1/"));
         assert!(!contains("/a/b", "/a") && !contains("/a", "/ab") && !contains("/a", "/b/a"));

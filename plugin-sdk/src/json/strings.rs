@@ -1,4 +1,4 @@
-//! The strings of a JSON text.
+//! Visits and edits the strings of a JSON text.
 
 use std::borrow::Cow;
 
@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use crate::Error;
 
-/// Gives every string of `text` to `edit`, and puts the JSON that it answers in its place; `None` leaves the string. Names
-/// of members are not given, and all other bytes stay as they are. Nor is a string with half a surrogate pair
-/// (`"\ud800"`), which is JSON but no text.
+/// Calls `edit` with every string of `text`, and replaces the string by the JSON that it returns; `None` keeps the string. Names of
+/// members are not passed to `edit`, nor are strings with half a surrogate pair (`"\ud800"`), which are JSON but not text. All
+/// other bytes stay unchanged.
 ///
 /// ```
 /// use posthaste_plugin::json;
@@ -20,9 +20,9 @@ use crate::Error;
 /// ```
 ///
 /// # Errors
-/// `text` is no JSON, or `edit` answers with an error.
+/// If `text` is not JSON, or `edit` returns an error.
 pub fn edit_strings(text: &str, mut edit: impl FnMut(&str) -> Result<Option<String>, Error>) -> Result<String, Error> {
-    // Once it is known to be JSON, a quote begins a string, and a string before a colon is a name.
+    // In valid JSON, a quote begins a string, and a string before a colon is a name.
     serde_json::from_str::<&RawValue>(text)?;
     let mut edited = String::with_capacity(text.len());
     let mut rest = text;
@@ -38,10 +38,10 @@ pub fn edit_strings(text: &str, mut edit: impl FnMut(&str) -> Result<Option<Stri
     Ok(edited)
 }
 
-/// What stands before the next string, the string with its quotes, and what stands after it.
+/// Splits a text into the part before the next string, the string with its quotes, and the part after it.
 fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     let (before, string) = text.split_at_checked(text.find('"')?)?;
-    let mut escaped = true; // The opening quote ends nothing.
+    let mut escaped = true; // The opening quote does not end the string.
     let closing = string.bytes().position(|byte| {
         let closes = byte == b'"' && !escaped;
         escaped = byte == b'\\' && !escaped;
@@ -51,8 +51,8 @@ fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, string, after))
 }
 
-/// A value as text: a string's characters, the JSON of anything else. A string with half a surrogate pair has no
-/// characters, and stays JSON.
+/// Returns a value as text: the characters of a string, the JSON of any other value. A string with half a surrogate pair is not
+/// text, and stays JSON.
 pub fn text(value: &RawValue) -> Cow<'_, str> {
     let json = value.get();
     let string = json.starts_with('"').then(|| serde_json::from_str(json).ok()).flatten();

@@ -1,4 +1,4 @@
-//! A case as it stands in its file.
+//! The file format of a case.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! An event as a CloudEvent 1.0, in either mode of its HTTP binding
+//! Converts an event to a CloudEvent 1.0, in either mode of its HTTP binding
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>).
 
 use posthaste_plugin::{Error, Event, Message};
@@ -18,7 +18,7 @@ struct CloudEvent<'a> {
     data: &'a RawValue,
 }
 
-/// Everything in the body: HTTP binding, section 3.2.
+/// Returns the structured mode, with everything in the body: HTTP binding, section 3.2.
 pub(crate) fn structured(event: &Event, source: &str) -> Result<Message, Error> {
     let message = Message::json(&CloudEvent {
         specversion: "1.0",
@@ -32,9 +32,9 @@ pub(crate) fn structured(event: &Event, source: &str) -> Result<Message, Error> 
     Ok(message.content_type("application/cloudevents+json"))
 }
 
-/// The data as the body and all else in headers: HTTP binding, section 3.1.
+/// Returns the binary mode, with the data as the body and everything else in headers: HTTP binding, section 3.1.
 pub(crate) fn binary(event: &Event, source: &str) -> Message {
-    // Section 3.1.3.2: printable ASCII stands as it is, save quote and percent.
+    // Section 3.1.3.2: printable ASCII is written as it is, except quote and percent.
     let value = |text: &str| encoded(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%'));
     Message::new(event.body.as_str())
         .header("ce-specversion", "1.0")
@@ -44,20 +44,20 @@ pub(crate) fn binary(event: &Event, source: &str) -> Message {
         .header("ce-time", value(&event.occurred_at))
 }
 
-/// The source of a company's events where the config names none.
+/// Returns the source of a company's events, for a config that names none.
 pub(crate) fn default_source(company: &str) -> String {
     format!("/companies/{}", encoded(company, is_unreserved))
 }
 
-/// Whether a text can be a source: a URI reference that is not empty
+/// Returns whether a text can be a source: a URI reference that is not empty
 /// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>, "source"), by its characters (RFC 3986, section 2).
-/// It is bounded because it may have to stand in a header.
+/// Its length is bounded because it may become a header.
 pub(crate) fn is_source(text: &str) -> bool {
     let is_uri = |byte| is_unreserved(byte) || b":/?#[]@!$&'()*+,;=%".contains(&byte);
     (1..=1024).contains(&text.len()) && text.bytes().all(is_uri)
 }
 
-/// RFC 3986, section 2.3.
+/// Returns whether a byte is unreserved (RFC 3986, section 2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

@@ -1,8 +1,8 @@
-//! `envelope`: wraps the bare data in an envelope that says what happened, and when.
+//! `envelope`: wraps the bare data in an envelope with the type and time of the event.
 //!
-//! Without a config it is the payload that Standard Webhooks recommends
+//! Without a config, the envelope is the payload that Standard Webhooks recommends
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, "Payload structure"),
-//! with the event's id beside it. `employee_created` with the data
+//! plus the event's id. `employee_created` with the data
 //!
 //! ```json
 //! {"id": 52, "first_name": "Bob", "last_name": "Macri"}
@@ -16,13 +16,13 @@
 //!
 //! `{"format": "cloudevents"}` makes a CloudEvent 1.0 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>): in the
 //! structured mode of its HTTP binding (section 3.2), as `application/cloudevents+json`, or with `"mode": "binary"` as `ce-`
-//! headers beside the data (section 3.1). `source`, a URI reference, is by default `/companies/` and the company. The above is then
+//! headers with the data as the body (section 3.1). `source`, a URI reference, is `/companies/` and the company by default. The event above is then sent as
 //!
 //! ```json
 //! {"specversion":"1.0","id":"evt-52","source":"/companies/1","type":"employee_created","time":"2021-10-22T09:30:00.000Z","datacontenttype":"application/json","data":{"id": 52, "first_name": "Bob", "last_name": "Macri"}}
 //! ```
 //!
-//! In each, the data is byte for byte what was published, and the time is when the event happened.
+//! In each format, the data is byte for byte as published, and the time is that of the event.
 
 mod cloud_event;
 
@@ -30,7 +30,7 @@ use posthaste_plugin::{Error, Event, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Which envelope.
+/// The choice of the envelope.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -66,7 +66,7 @@ struct StandardWebhook<'a> {
 /// Wraps the data.
 ///
 /// # Errors
-/// The event's data is no JSON.
+/// If the event's data is not JSON.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let source = || config.source.unwrap_or_else(|| cloud_event::default_source(&event.company));
     match (config.format, config.mode) {
@@ -81,7 +81,7 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     }
 }
 
-/// Refuses what only a CloudEvent has where there is none, and a source that is no URI reference.
+/// Refuses settings of CloudEvents for another format, and a source that is not a URI reference.
 ///
 /// # Errors
 /// The text names the field.

@@ -1,7 +1,7 @@
 // Masks one field of the data and leaves every other byte as it was published.
 //
-// Config: the field's name, such as "bank_number". The host hands over nothing but valid JSON, so this reads it by its brackets
-// and quotes alone. A name that the data spells with escapes (`\u0062ank_number`) is not recognised.
+// Config: the field's name, such as "bank_number". The host passes valid JSON only, so this parser looks at brackets and
+// quotes alone. It does not recognise a name that the data spells with escapes (`\u0062ank_number`).
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 static const char MASK[] = "\"***\"";
 
-// The end of a value, a string or a key that begins at `at`: strings whole, brackets in pairs.
+// Returns the end of the value, string or key that begins at `at`: skips whole strings and pairs of brackets.
 static const uint8_t *after(const uint8_t *at, const uint8_t *end) {
   int depth = 0;
   for (bool quoted = false; at < end; at++) {
@@ -45,7 +45,7 @@ bool exports_posthaste_transform_handler_transform(exports_posthaste_transform_h
   const uint8_t *at = event->body.ptr, *end = at + event->body.len, *copied = at;
   at = skip(at, end, " \t\r\n");
   if (at == end || *at != '{') return true;
-  // A value of one byte grows by four, but the four bytes of the shortest key before it (`"s":`) do not.
+  // A value of one byte grows by four bytes, but the four bytes of the shortest key before it (`"s":`) do not grow.
   uint8_t *body = malloc(event->body.len * 2 + sizeof MASK), *to = body;
   if (!body) abort();
   for (at = skip(at + 1, end, " \t\r\n"); at < end && *at == '"'; at = skip(at, end, ", \t\r\n")) {

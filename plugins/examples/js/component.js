@@ -1,9 +1,9 @@
-// Between plugin.js and the host: exports what wit/transform.wit asks for.
+// Connects plugin.js to the host: implements the exports of wit/transform.wit.
 
 import { write } from 'posthaste:transform/log@0.1.0';
 import * as plugin from './plugin.js';
 
-// QuickJS has no console. Here it writes to the attempt's log.
+// QuickJS has no console. This one writes to the attempt's log.
 const text = (part) => (typeof part === 'string' ? part : JSON.stringify(part));
 const line = (level) => (...parts) => write(level, parts.map(text).join(' '));
 globalThis.console = {

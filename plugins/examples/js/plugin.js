@@ -1,8 +1,8 @@
 // A Slack message for each clock-in: who, where, and the remark.
 //
-// Config: {"channel": "#arrivals", "names": {"1": "Núria"}}; both may be left out.
+// Config: {"channel": "#arrivals", "names": {"1": "Núria"}}; both are optional.
 
-/** `&`, `<` and `>` are Slack's own: a remark such as `<!channel>` would call everybody. */
+/** Escapes `&`, `<` and `>`, which have a meaning in Slack: a remark such as `<!channel>` would notify everybody. */
 const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 const section = (text) => ({ type: 'section', text: { type: 'mrkdwn', text } });
@@ -18,7 +18,7 @@ export function transform(event, config) {
   if (event.eventType !== 'attendance/shift/clock_in') return { tag: 'pass' };
   const shift = JSON.parse(event.body);
   const name = escaped(config?.names?.[shift.employee_id] ?? `Employee ${shift.employee_id}`);
-  // The time as it stands there, not in the zone of whoever runs this.
+  // The local time as published, independent of the time zone of the host.
   const time = shift.now.slice(11, 16);
   const text = `${name} clocked in at ${time} (${shift.location_type.replaceAll('_', ' ')})`;
   const blocks = [section(`*${text}*`)];

@@ -1,4 +1,4 @@
-"""Between plugin.py and the host: exports what wit/transform.wit asks for. Only there in the component."""
+"""Connects plugin.py to the host: implements the exports of wit/transform.wit. Used in the component only."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from wit_world.imports import log, types
 
 
 class AttemptLog:
-    """Takes what is printed: there is no terminal, so it goes to the attempt's log."""
+    """Redirects printed text to the attempt's log, because there is no terminal."""
 
     def write(self, text: str) -> int:
         for line in filter(None, text.splitlines()):
@@ -26,7 +26,7 @@ sys.stdout = sys.stderr = AttemptLog()
 
 
 def refusal(error: Exception) -> Err:
-    """An exception that reached the host itself would say no more than that the plugin broke."""
+    """Converts an exception to an error text. The host would report an uncaught exception as a trap without a text."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -1,7 +1,7 @@
-"""Tells only of documents that wait for signatures, each in one line that a person can read.
+"""Sends only documents that wait for signatures, each as a one-line summary for people.
 
 Config: {"folder": "88", "urgent_after": 3}. `folder` keeps the documents of one folder; a document that more than `urgent_after`
-people still have to sign is marked by the header `x-priority: high`. Both may be left out.
+people still have to sign gets the header `x-priority: high`. Both are optional.
 """
 
 import json
@@ -19,7 +19,7 @@ def check_config(config) -> None:
 
 
 def kib(size: int) -> str:
-    """Exact, where a float might round otherwise on another machine."""
+    """Computes the size exactly; a float might be rounded differently on another machine."""
     return f"{(Decimal(size) / 1024).quantize(Decimal('0.1'))} KiB"
 
 

@@ -1,8 +1,8 @@
-// Renames fields to the names of another system's API, and leaves out what it does not know.
+// Renames fields to the names of another system's API, and leaves out all other fields.
 //
-// Config: {"fields": {"employeeId": "employee_id", "pay.amount": "salary_amount"}, "event": "event"}. `fields` says which of the
-// event's fields stands where in the new object; a dot makes an object in it. `event`, which may be left out, names the field
-// that tells the event's type.
+// Config: {"fields": {"employeeId": "employee_id", "pay.amount": "salary_amount"}, "event": "event"}. `fields` maps names
+// in the new object to fields of the event; a dot in a name creates a nested object. `event`, which is optional, names the field
+// for the event's type.
 
 import type { Event, Outcome } from 'posthaste:transform/types@0.1.0';
 

@@ -1,4 +1,4 @@
-// What wit/transform.wit says, in TypeScript's words.
+// The types of wit/transform.wit in TypeScript.
 
 declare module 'posthaste:transform/types@0.1.0' {
   /** A header as [name, value]. Names are compared without regard to case. */
@@ -11,22 +11,22 @@ declare module 'posthaste:transform/types@0.1.0' {
     eventType: string;
     /** The company (tenant) that the event belongs to. */
     company: string;
-    /** When it happened: RFC 3339, UTC, milliseconds. */
+    /** The time of the event: RFC 3339, UTC, milliseconds. */
     occurredAt: string;
     headers: Header[];
     /** The event's data: JSON text, exactly as published. */
     body: string;
   }
 
-  /** What is sent in place of the event's data. */
+  /** The message that is sent in place of the event's data. */
   export interface Message {
     body: string;
-    /** Absent keeps `application/json`. */
+    /** `application/json` by default. */
     contentType?: string;
     headers: Header[];
   }
 
-  /** `pass` sends the data as it is, `replace` this instead, `drop` nothing, for the reason given. */
+  /** `pass` sends the data as it is, `replace` sends this message instead, `drop` sends nothing and gives the reason. */
   export type Outcome = { tag: 'pass' } | { tag: 'replace'; val: Message } | { tag: 'drop'; val: string };
 }
 
@@ -37,5 +37,5 @@ declare module 'posthaste:transform/log@0.1.0' {
   export function write(level: Level, message: string): void;
 }
 
-/** Writes to the attempt's log, see component.ts. */
+/** Writes to the attempt's log; see component.ts. */
 declare var console: Record<'debug' | 'log' | 'info' | 'warn' | 'error', (...parts: unknown[]) => void>;

@@ -1,4 +1,4 @@
-//! `filter`: sends only the events of which every condition of `keep` holds, and none of which one of `drop` does.
+//! `filter`: sends only events for which every condition of `keep` holds and no condition of `drop` holds.
 //!
 //! ```json
 //! {
@@ -7,20 +7,20 @@
 //! }
 //! ```
 //!
-//! `keep`, `drop` or both. A condition names a `field` of the event's data with a JSON Pointer (RFC 6901) and says what
-//! has to be so of it; where it says several things, all of them:
+//! At least one of `keep` and `drop` is required. A condition names a `field` of the event's data with a JSON Pointer (RFC 6901)
+//! and has one or more tests, all of which must hold:
 //!
-//! | | holds when the field |
+//! | | holds if the field |
 //! | --- | --- |
-//! | `is`, `is_not` | is, or is not, this value; `1` is `1.0`; a missing field is nothing, not even `null` |
+//! | `is`, `is_not` | is, or is not, this value; `1` is `1.0`; a missing field is no value, not even `null` |
 //! | `one_of` | is one of the values of this list |
-//! | `above`, `at_least`, `below` | compares so with this number, or with this string by its characters, which suits dates |
-//! | `contains` | is a string with this one in it, or a list with this value in it |
-//! | `exists` | is there (`true`) or is missing (`false`) |
+//! | `above`, `at_least`, `below` | compares so with this number, or with this string by its characters, which works for dates |
+//! | `contains` | is a string that contains this one, or a list that contains this value |
+//! | `exists` | exists (`true`) or is missing (`false`) |
 //!
-//! A value of another kind is no error: the condition does not hold. What is dropped has the deciding condition as its
-//! reason. With the config above an `employees/employee/update` with `"country": "ES", "active": true, "email":
-//! "nuria@example.org"` is sent; one with `"country": "FR"` is not: `keep: {"field":"/country","one_of":["ES","PT"]} does not hold`.
+//! A value of another type is not an error: the condition does not hold. The reason of a dropped event is the deciding
+//! condition. With the config above an `employees/employee/update` with `"country": "ES", "active": true, "email":
+//! "nuria@example.org"` is sent; one with `"country": "FR"` is dropped: `keep: {"field":"/country","one_of":["ES","PT"]} does not hold`.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 type Condition = BTreeMap<String, Value>;
 
-/// Which events to send.
+/// The conditions for sending an event.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -39,14 +39,14 @@ pub struct Config {
     drop: Vec<Condition>,
 }
 
-/// `None`: this is no condition.
+/// Returns whether a condition holds. `None` if it is not a valid condition.
 fn holds(condition: &Condition, data: &Value) -> Option<bool> {
     let field = condition.get("field")?.as_str().filter(|field| field.starts_with('/') && condition.len() > 1)?;
     let mut tests = condition.iter().filter(|(name, _)| *name != "field");
     tests.try_fold(true, |all, (test, want)| Some(test_holds(test, want, data.pointer(field))? && all))
 }
 
-/// The table of tests. `None`: there is no such test, or it does not go with `want`.
+/// Evaluates one test. `None` if there is no such test, or it does not accept `want`.
 fn test_holds(test: &str, want: &Value, found: Option<&Value>) -> Option<bool> {
     let is = |want: &Value| found.is_some_and(|found| found == want || order(found, want) == Some(Ordering::Equal));
     let order = found.and_then(|found| order(found, want));
@@ -64,7 +64,7 @@ fn test_holds(test: &str, want: &Value, found: Option<&Value>) -> Option<bool> {
     })
 }
 
-/// How two numbers or two strings compare; nothing else does.
+/// Compares two numbers or two strings; no other values have an order.
 fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
@@ -76,7 +76,7 @@ fn order(left: &Value, right: &Value) -> Option<Ordering> {
 /// Drops the event unless `keep` and `drop` let it pass.
 ///
 /// # Errors
-/// The event's data is nested more than 128 deep.
+/// If the event's data is nested more than 128 levels deep.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let data = event.value()?;
     let missed = config.keep.iter().find(|condition| holds(condition, &data) != Some(true));
@@ -86,7 +86,7 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     Ok(reason.map_or(Outcome::Pass, Outcome::drop))
 }
 
-/// Refuses a config without conditions, and a condition that could never be judged.
+/// Refuses a config without conditions, and invalid conditions.
 ///
 /// # Errors
 /// The text shows the condition.

@@ -1,4 +1,4 @@
-//! `map`: picks, removes, renames and moves fields, and adds constant ones.
+//! `map`: picks, removes, renames and moves fields, and adds constant fields.
 //!
 //! ```json
 //! {
@@ -8,19 +8,19 @@
 //! }
 //! ```
 //!
-//! At least one of these. All fields are JSON Pointers (RFC 6901) into the event's data as it was published:
+//! At least one of these is required. All fields are JSON Pointers (RFC 6901) into the event's data as published:
 //!
 //! | | |
 //! | --- | --- |
-//! | `pick` | only these fields, and what moves, are sent; without it, all are |
-//! | `remove` | these are not sent |
-//! | `move` | what stands at the first is sent at the second; a new name in the same object is a renaming |
-//! | `set` | this JSON is sent here |
+//! | `pick` | only these fields, and the fields of `move`, are sent; without it, all are |
+//! | `remove` | these fields are not sent |
+//! | `move` | the value at the first pointer is sent at the second; a new name in the same object renames the field |
+//! | `set` | this JSON is sent at this pointer |
 //!
-//! A field that an event does not have is no error: it is not there afterwards either. What moves or is set takes the place of
-//! what was there; objects on the way that are missing or `null` are made, and anything else on the way fails the attempt.
-//! A field inside another one may be removed or moved with it: the inner one goes first. Values keep their bytes, `2.50`
-//! and `12345678901234567890123` too. With the config above, `employee_created`
+//! A field that an event does not have is not an error: it is missing in the result too. A value that is moved or set replaces the
+//! existing one; objects on the path that are missing or `null` are created, and any other value on the path fails the attempt.
+//! A field inside another one may be removed or moved together with it: the inner one is taken first. Values keep their bytes,
+//! including `2.50` and `12345678901234567890123`. With the config above, `employee_created`
 //!
 //! ```json
 //! {"id": 52, "first_name": "Bob", "last_name": "Macri", "email": "bob.macri@example.com", "invited_on": "2021-10-22"}
@@ -40,7 +40,7 @@ use posthaste_plugin::{Error, Event, Outcome};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What to send, and where.
+/// The fields to send, and their new pointers.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -50,10 +50,10 @@ pub struct Config {
     set: BTreeMap<Pointer, Box<RawValue>>,
 }
 
-/// Makes the new data.
+/// Rearranges the data.
 ///
 /// # Errors
-/// Something has to stand inside of what is neither object nor list.
+/// If a target lies inside a value that is neither an object nor a list.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let mut data = Document::parse(&event.body)?;
     let mut leaving: Vec<_> = config.remove.iter().chain(config.r#move.keys()).collect();
@@ -73,7 +73,7 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     Ok(Outcome::replace(data.to_string()))
 }
 
-/// Refuses a config that does nothing, and one whose parts contradict each other.
+/// Refuses a config that does nothing, and one with parts that contradict each other.
 ///
 /// # Errors
 /// The text names the two parts.
@@ -95,7 +95,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
 
 type Field<'a> = (&'static str, &'a Pointer);
 
-/// Refuses two fields of which the one excludes the other.
+/// Refuses two fields if one excludes the other.
 fn clash(ones: &[Field], others: &[Field], excludes: fn(&Pointer, &Pointer) -> bool) -> Result<(), Error> {
     let pairs = ones.iter().flat_map(|one| others.iter().map(move |other| (one, other)));
     let mut clashing = pairs.filter(|(one, other)| !std::ptr::eq(*one, *other) && excludes(one.1, other.1));

@@ -1,4 +1,4 @@
-//! Whatever the config and the data, JSON comes out or an error does.
+//! For every config and every data, the result is JSON or an error.
 
 #![cfg(test)]
 
@@ -33,7 +33,7 @@ fn sent(event: Event, config: &Value) -> Option<Value> {
 
 proptest! {
     #[test]
-    fn what_is_sent_is_json(
+    fn the_message_is_json(
         data in data(),
         pick in prop::option::of(prop::collection::vec(path(), 0..3)),
         remove in prop::collection::vec(path(), 0..3),
@@ -48,7 +48,7 @@ proptest! {
             for (path, value) in set {
                 prop_assert_eq!(sent.pointer(&path), Some(&json!(value)));
             }
-            // What is to go stays only where something else is put.
+            // A removed field may exist only if another value is put there.
             let written = |path: &str| {
                 let targets = config["move"].as_object().unwrap().values().filter_map(Value::as_str);
                 let mut targets = targets.chain(config["set"].as_object().unwrap().keys().map(String::as_str));

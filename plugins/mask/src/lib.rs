@@ -1,13 +1,13 @@
-//! `mask`: puts a mask in the place of the fields that a webhook must not send.
+//! `mask`: replaces fields that a webhook must not send by a mask.
 //!
 //! ```json
 //! {"fields": ["/bank_number", "/social_security_number"], "with": "***"}
 //! ```
 //!
-//! `fields` are JSON Pointers (RFC 6901) into the event's data. Whatever stands there, an object or a list too, is
-//! replaced by the string `with`, `***` by default. A field that an event does not have is no error. Every other byte
-//! stays as published, and where nothing is masked the event passes as it is. Where an object has a key twice, both are
-//! masked, however they are spelt.
+//! `fields` are JSON Pointers (RFC 6901) into the event's data. The value there, which may be an object or a list, is replaced by
+//! the string `with`, `***` by default. A field that an event does not have is not an error. Every other byte stays as published,
+//! and an event without any of the fields passes as it is. If an object has a key twice, both values are masked, however the
+//! keys are spelt.
 //!
 //! With the config above, `employees/employee/update`
 //!
@@ -25,13 +25,13 @@ use posthaste_plugin::json::{self, Pointer};
 use posthaste_plugin::{Error, Event, Outcome};
 use serde::Deserialize;
 
-/// What to mask.
+/// The fields to mask.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The fields; at least one.
     pub fields: Vec<Pointer>,
-    /// What is sent in their place.
+    /// The string that is sent in their place.
     #[serde(default = "default_mask")]
     pub with: String,
 }
@@ -43,7 +43,7 @@ fn default_mask() -> String {
 /// Refuses a config that would mask nothing.
 ///
 /// # Errors
-/// `fields` is empty.
+/// If `fields` is empty.
 pub fn check(config: &Config) -> Result<(), Error> {
     if config.fields.is_empty() {
         return Err(
@@ -56,7 +56,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
 /// Masks the fields.
 ///
 /// # Errors
-/// The event's data is no JSON.
+/// If the event's data is not JSON.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let masked = json::replace(&event.body, &config.fields, &config.with)?;
     Ok(masked.map_or(Outcome::Pass, Outcome::replace))

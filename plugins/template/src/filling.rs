@@ -1,4 +1,4 @@
-//! Putting an event's values into a template.
+//! Fills a template with an event's values.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::Escape;
 use crate::part::{Name, Part, parts};
 
-/// What placeholders are filled with.
+/// The values that placeholders are filled with.
 pub(crate) struct Filling {
     pub(crate) event: Event,
     pub(crate) data: Document,
@@ -17,7 +17,7 @@ pub(crate) struct Filling {
 }
 
 impl Filling {
-    /// The JSON that a string of a JSON template becomes; `None` where it has no placeholder.
+    /// Returns the JSON for a string of a JSON template; `None` if it has no placeholder.
     pub(crate) fn json(&mut self, template: &str) -> Result<Option<String>, Error> {
         if !template.contains("{{") {
             return Ok(None);
@@ -33,7 +33,7 @@ impl Filling {
         Ok(Some(serde_json::to_string(&self.text(&parts))?))
     }
 
-    /// The text that a template becomes.
+    /// Returns the text of a filled template.
     pub(crate) fn text(&mut self, parts: &[Part]) -> String {
         let mut filled = String::new();
         for part in parts {
@@ -48,7 +48,7 @@ impl Filling {
         filled
     }
 
-    /// `null` counts as missing.
+    /// Returns the value of a placeholder, if there is one; `null` counts as missing.
     fn value(&mut self, name: &Name) -> Option<Box<RawValue>> {
         let event = &self.event;
         let own = match name {
@@ -61,7 +61,7 @@ impl Filling {
         to_raw_value(own).ok()
     }
 
-    /// Whether there is nothing to escape in a value that stands alone.
+    /// Returns whether a value that is a whole string of the template needs no escaping.
     fn is_sent_as_it_is(&self, value: &RawValue) -> bool {
         self.escape.is_none() || !value.get().starts_with(['"', '[', '{'])
     }

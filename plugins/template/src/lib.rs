@@ -1,11 +1,11 @@
-//! `template`: makes a message of the event, such as one for Slack or Teams.
+//! `template`: builds a message from the event, such as one for Slack or Teams.
 //!
 //! ```json
 //! {"json": {"text": "{{/first_name}} {{/last_name}} was invited on {{/invited_on|a day not known}}"}, "escape": "slack"}
 //! ```
 //!
-//! Either `json`, any JSON whose strings have placeholders, or `text`, a string with placeholders that is sent as `text/plain`.
-//! `content_type` changes what it is sent as. With the config above `employee_created` is sent as
+//! Either `json`, any JSON with placeholders in its strings, or `text`, a string with placeholders that is sent as `text/plain`.
+//! `content_type` overrides the content type. With the config above `employee_created` is sent as
 //!
 //! ```json
 //! {"text": "Bob Macri was invited on 2021-10-22"}
@@ -15,18 +15,18 @@
 //! | --- | --- |
 //! | `{{/first_name}}` | the field that this JSON Pointer (RFC 6901) names in the event's data |
 //! | `{{data}}` | all of the data |
-//! | `{{type}}`, `{{id}}`, `{{company}}`, `{{occurred_at}}` | what the event has of these |
-//! | `{{/first_name\|nobody}}` | the field or, where it is missing or `null`, the text after the bar |
+//! | `{{type}}`, `{{id}}`, `{{company}}`, `{{occurred_at}}` | this attribute of the event |
+//! | `{{/first_name\|nobody}}` | the field or, if it is missing or `null`, the text after the bar |
 //! | `{{{{` | two braces |
 //!
-//! In a text, strings stand with their characters and all else as its JSON, with the spelling that was published; a field that is
-//! missing or `null` is nothing. A string in `json` that is one placeholder and no more becomes the value itself: a number stays
-//! a number, and what is missing is `null`. Nothing in the data can break out of its string, and data is never read as a
-//! template. Names of members are sent as they are.
+//! In a text, strings are inserted as their characters and other values as their JSON, spelt as published; a field that is missing
+//! or `null` is empty. A string in `json` that is a single placeholder becomes the value itself: a number stays a number, and a
+//! missing value is `null`. No value can break out of its string, and data is never read as a template. Names of members are sent
+//! as they are.
 //!
-//! `"escape": "slack"` writes `&`, `<` and `>` in values as Slack asks for (<https://docs.slack.dev/messaging/formatting-message-text#escaping>),
-//! so that nobody is notified by a name such as `<!channel>`; lists and objects then become text. What the template itself says is
-//! not escaped: `<https://example.com/{{/id}}|Open>` is a link.
+//! `"escape": "slack"` writes `&`, `<` and `>` in values as Slack requires (<https://docs.slack.dev/messaging/formatting-message-text#escaping>),
+//! so that a name such as `<!channel>` notifies nobody; lists and objects then become text. The text of the template itself is not
+//! escaped: `<https://example.com/{{/id}}|Open>` is a link.
 
 mod filling;
 mod part;
@@ -49,18 +49,18 @@ pub struct Config {
     escape: Option<Escape>,
 }
 
-/// How values are written in a text.
+/// The escaping of values in a text.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Escape {
-    /// As Slack's mrkdwn asks for.
+    /// As Slack's mrkdwn requires.
     Slack,
 }
 
-/// Makes the message.
+/// Builds the message.
 ///
 /// # Errors
-/// The event's data is no JSON.
+/// If the event's data is not JSON.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     let data = Document::parse(&event.body)?;
     let mut filling = Filling { event, data, escape: config.escape };
@@ -76,7 +76,7 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     }))
 }
 
-/// Refuses a config without a template, with two, and one whose placeholders name nothing.
+/// Refuses a config without a template, with two templates, or with invalid placeholders.
 ///
 /// # Errors
 /// The text quotes the placeholder.

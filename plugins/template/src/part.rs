@@ -11,7 +11,7 @@ pub(crate) enum Part<'t> {
     Place(Name, Option<&'t str>),
 }
 
-/// What a placeholder stands for.
+/// The name in a placeholder.
 pub(crate) enum Name {
     Type,
     Id,
@@ -20,10 +20,10 @@ pub(crate) enum Name {
     Data(Pointer),
 }
 
-/// Takes a template apart. No text is empty.
+/// Splits a template into its parts. No text part is empty.
 ///
 /// # Errors
-/// A placeholder is not closed or names nothing; the text quotes it.
+/// If a placeholder is not closed, or its name is unknown; the text quotes it.
 pub(crate) fn parts(template: &str) -> Result<Vec<Part<'_>>, Error> {
     let mut parts = Vec::new();
     let mut rest = template;
@@ -32,7 +32,7 @@ pub(crate) fn parts(template: &str) -> Result<Vec<Part<'_>>, Error> {
         let (part, after) = if let Some(after) = opened.strip_prefix("{{{{") {
             (Part::Text("{{"), after)
         } else if let Some(after) = opened.strip_prefix('{').filter(|after| after.starts_with("{{")) {
-            // Of three braces the last two open the placeholder, as in `{{{/a}}}`.
+            // Of three braces, the last two open the placeholder, as in `{{{/a}}}`.
             (Part::Text("{"), after)
         } else {
             placeholder(opened)?
@@ -44,7 +44,7 @@ pub(crate) fn parts(template: &str) -> Result<Vec<Part<'_>>, Error> {
     Ok(parts)
 }
 
-/// Reads the placeholder with which `text` begins, and gives what follows.
+/// Parses the placeholder at the start of `text`, and returns it with the rest of the text.
 fn placeholder(text: &str) -> Result<(Part<'_>, &str), Error> {
     let Some((inside, after)) = text.strip_prefix("{{").and_then(|text| text.split_once("}}")) else {
         let start: String = text.chars().take(40).collect();

@@ -1,4 +1,4 @@
-//! Whatever the template and the data, JSON comes out or the config is refused.
+//! For every template and every data, the result is JSON, or the config is refused.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 proptest! {
     #[test]
-    fn what_is_sent_is_json(
+    fn the_message_is_json(
         template in r#"([{}|/a" ~\\é]|\{\{/a\}\}|\{\{data\}\}|\{\{/b\|x\}\}){0,8}"#,
         value in r#"[{}|/<&"\\a]{0,8}"#,
         slack: bool,

@@ -14,7 +14,7 @@ bool exports_posthaste_transform_handler_check_config(transform_string_t *config
   return true;
 }
 
-// Appends bytes at `at` and answers where they end.
+// Appends bytes at `at` and returns the end of the written bytes.
 static uint8_t *put(uint8_t *at, const void *bytes, size_t len) {
   memcpy(at, bytes, len);
   return at + len;
@@ -22,8 +22,8 @@ static uint8_t *put(uint8_t *at, const void *bytes, size_t len) {
 
 #define PUT_TEXT(at, text) put((at), (text), sizeof(text) - 1)
 
-// Called for every event. `false` fails the attempt with the text in `err`. What is put into `ret` and `err` is freed by
-// the host, so it has to come from malloc.
+// Called for every event. `false` fails the attempt with the text in `err`. The host frees the contents of `ret` and `err`,
+// so they must be allocated with malloc.
 bool exports_posthaste_transform_handler_transform(exports_posthaste_transform_handler_event_t *event,
                                                    transform_string_t *config,
                                                    exports_posthaste_transform_handler_outcome_t *ret,
@@ -33,7 +33,7 @@ bool exports_posthaste_transform_handler_transform(exports_posthaste_transform_h
     transform_string_dup(err, "out of memory");
     return false;
   }
-  // The id has no character that JSON escapes; config and data are JSON already.
+  // The id contains no character that JSON escapes; config and data are JSON already.
   uint8_t *end = PUT_TEXT(body, "{\"id\":\"");
   end = put(end, event->id.ptr, event->id.len);
   end = PUT_TEXT(end, "\",\"source\":");

@@ -6,7 +6,7 @@
 
 #include "bindings/transform.h"
 
-// What the sandbox has and a native program has not.
+// Definitions that the sandbox provides and a native program lacks.
 void __component_type_object_force_link_transform(void) {}
 void __wasm_import_posthaste_transform_log_write(int32_t level, uint8_t *text, size_t len) {
   printf("log %d: %.*s\n", (int)level, (int)len, (char *)text);

@@ -1,13 +1,13 @@
 // Turns `employee_created` into a message for the team's chat, and drops every other event.
 
-/** Called when a webhook is created or changed. What it throws refuses the config. */
+/** Called when a webhook is created or changed. A thrown error refuses the config. */
 export function checkConfig(config) {
   for (const field of Object.keys(config ?? {})) {
     if (field !== 'greeting') throw new Error(`config: unknown field ${field}; there is only greeting`);
   }
 }
 
-/** Called for every event. `event.body` is the data as JSON text. What it throws fails the attempt. */
+/** Called for every event. `event.body` is the data as JSON text. A thrown error fails the attempt. */
 export function transform(event, config) {
   if (event.eventType !== 'employee_created') return { tag: 'drop', val: 'not about a new employee' };
   const employee = JSON.parse(event.body);

@@ -1,4 +1,4 @@
-"""What a transform is given and what it answers, as in wit/transform.wit."""
+"""The input and the results of a transform, as defined in wit/transform.wit."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Replace:
-    """Send this instead. Without a content type it is `application/json`."""
+    """Send this message instead. The default content type is `application/json`."""
 
     body: str
     content_type: str | None = None

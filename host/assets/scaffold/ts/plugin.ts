@@ -3,7 +3,7 @@
 import type { Event, Outcome } from 'posthaste:transform/types@0.1.0';
 
 export interface Config {
-  /** What each message begins with; `Welcome` where it is absent. */
+  /** The first word of each message; `Welcome` by default. */
   greeting?: string;
 }
 
@@ -12,14 +12,14 @@ interface Employee {
   last_name: string;
 }
 
-/** Called when a webhook is created or changed. What it throws refuses the config. */
+/** Called when a webhook is created or changed. A thrown error refuses the config. */
 export function checkConfig(config: Config | null): void {
   for (const field of Object.keys(config ?? {})) {
     if (field !== 'greeting') throw new Error(`config: unknown field ${field}; there is only greeting`);
   }
 }
 
-/** Called for every event. `event.body` is the data as JSON text. What it throws fails the attempt. */
+/** Called for every event. `event.body` is the data as JSON text. A thrown error fails the attempt. */
 export function transform(event: Event, config: Config | null): Outcome {
   if (event.eventType !== 'employee_created') return { tag: 'drop', val: 'not about a new employee' };
   const employee: Employee = JSON.parse(event.body);

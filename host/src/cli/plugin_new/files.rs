@@ -31,31 +31,32 @@ const C: &[File] = embedded!("assets/scaffold/c":
     ".gitignore" "Makefile" "README.md" "bindings/transform.c" "bindings/transform.h" "bindings/transform_component_type.o" "config.json"
     "event.json" "plugin.c" "requirements.txt" "test_plugin.c");
 
-const WIT: &[File] = embedded!("../wit/v0.1": "transform.wit");
+/// The contract, from its one source.
+const WIT: &[u8] = include_bytes!("../../../../wit/v0.1/transform.wit");
 
 /// A Rust plugin contains the SDK, because the SDK is in no registry yet.
 const SDK: &[File] = embedded!("../plugin-sdk":
     "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs"
     "src/json/level.rs" "src/json/pointer.rs" "src/json/strings.rs" "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs"
-    "src/testing/file.rs" "src/wasm.rs" "wit/transform.wit");
+    "src/testing/file.rs" "src/wasm.rs");
 
 const SDK_MANIFEST: &str = include_str!("../../../../plugin-sdk/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
 
 /// Returns the paths of a language's template files in the new folder, and their contents.
 pub(super) fn of(lang: Lang) -> Vec<(String, Cow<'static, [u8]>)> {
-    let (own, folder, shared) = match lang {
-        Lang::Rust => (RUST, "posthaste-plugin", SDK),
-        Lang::Js => (JS, "wit", WIT),
-        Lang::Ts => (TS, "wit", WIT),
-        Lang::Python => (PYTHON, "wit", WIT),
-        Lang::C => (C, "wit", WIT),
+    let (own, sdk, wit) = match lang {
+        Lang::Rust => (RUST, SDK, "posthaste-plugin/wit/transform.wit"),
+        Lang::Js => (JS, &[][..], "wit/transform.wit"),
+        Lang::Ts => (TS, &[][..], "wit/transform.wit"),
+        Lang::Python => (PYTHON, &[][..], "wit/transform.wit"),
+        Lang::C => (C, &[][..], "wit/transform.wit"),
     };
     let own = own.iter().map(|(path, content)| ((*path).to_owned(), Cow::from(*content)));
-    let shared = shared.iter().map(|(path, content)| (format!("{folder}/{path}"), Cow::from(*content)));
-    let manifest = format!("{folder}/Cargo.toml");
-    let manifest = (lang == Lang::Rust).then(|| (manifest, Cow::from(sdk_manifest().into_bytes())));
-    own.chain(shared).chain(manifest).collect()
+    let sdk = sdk.iter().map(|(path, content)| (format!("posthaste-plugin/{path}"), Cow::from(*content)));
+    let manifest = (lang == Lang::Rust)
+        .then(|| ("posthaste-plugin/Cargo.toml".to_owned(), Cow::from(sdk_manifest().into_bytes())));
+    own.chain(sdk).chain([(wit.to_owned(), Cow::from(WIT))]).chain(manifest).collect()
 }
 
 /// Returns the SDK's manifest for use outside the workspace: each `x.workspace = true` is replaced by the workspace's line
@@ -113,6 +114,7 @@ mod tests {
         }
         let mut sdk = committed("../plugin-sdk");
         sdk.retain(|file| !file.starts_with("tests") && file != Path::new("Cargo.toml"));
+        assert!(sdk.remove(Path::new("wit/transform.wit")), "the scaffold takes it from its source");
         assert_eq!(embedded(SDK), sdk);
     }
 

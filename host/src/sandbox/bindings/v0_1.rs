@@ -1,4 +1,4 @@
-//! `posthaste:transform@0.1.x`: typed bindings, and their conversion to domain types.
+//! Typed bindings of `posthaste:transform@0.1.x`, and their conversion to domain types.
 
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
@@ -6,7 +6,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::domain::event::Event;
 use crate::domain::plugin::{self, Level};
 use crate::domain::time::rfc3339;
-use crate::sandbox::state::State;
+use crate::sandbox::call_state::CallState;
 
 use generated::exports::posthaste::transform::handler;
 use generated::posthaste::transform::{log, types};
@@ -21,26 +21,26 @@ mod generated {
     });
 }
 
-/// Offers to plugins what the world imports: the log.
+/// Adds the world's only import with functions, the log, to the linker.
 ///
 /// # Errors
-/// When a name is defined twice.
-pub(in crate::sandbox) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// If a name is defined twice.
+pub(in crate::sandbox) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     Transform::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
-/// Calls `check-config`. The outer error is a trap or a broken limit, the inner one the plugin's own.
+/// Calls `check-config`. The outer error is a trap or an exceeded limit, the inner one the plugin's own.
 pub(in crate::sandbox) fn check_config(
-    store: &mut Store<State>,
+    store: &mut Store<CallState>,
     transform: &Transform,
     config: &str,
 ) -> wasmtime::Result<Result<(), String>> {
     transform.posthaste_transform_handler().call_check_config(store, config)
 }
 
-/// Calls `transform`. The outer error is a trap or a broken limit, the inner one the plugin's own.
+/// Calls `transform`. The outer error is a trap or an exceeded limit, the inner one the plugin's own.
 pub(in crate::sandbox) fn transform(
-    store: &mut Store<State>,
+    store: &mut Store<CallState>,
     transform: &Transform,
     event: &Event,
     config: &str,
@@ -69,9 +69,9 @@ fn outcome(answer: handler::Outcome) -> plugin::Outcome {
     }
 }
 
-impl types::Host for State {}
+impl types::Host for CallState {}
 
-impl log::Host for State {
+impl log::Host for CallState {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Debug => Level::Debug,

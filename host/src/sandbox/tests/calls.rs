@@ -1,4 +1,4 @@
-//! What a plugin answers arrives, and every call starts afresh.
+//! A plugin's answers arrive unchanged, and every call starts with a fresh instance.
 
 use crate::domain::plugin::{Failure, Level, Message, Outcome};
 
@@ -6,7 +6,7 @@ use super::guest::{DROP, ERROR, Guest, REFUSE, REPLACE, sandbox};
 use super::{event, transform};
 
 #[tokio::test]
-async fn passes() {
+async fn a_plugin_can_pass_the_event() {
     let call = transform(Guest::default(), "null").await;
     assert_eq!(call.result, Ok(Outcome::Pass));
     assert_eq!(call.memory_bytes, 1 << 20);
@@ -14,7 +14,7 @@ async fn passes() {
 }
 
 #[tokio::test]
-async fn replaces_body_and_headers() {
+async fn a_plugin_can_replace_body_and_headers() {
     let call = transform(Guest::transforming(REPLACE), "null").await;
     let body = r#"{"name":"Ada"}"#.into();
     let message = Message { body, content_type: None, headers: vec![("a".into(), "b".into())] };
@@ -22,7 +22,7 @@ async fn replaces_body_and_headers() {
 }
 
 #[tokio::test]
-async fn drops_with_a_printable_bounded_reason() {
+async fn the_reason_of_a_drop_is_printable_and_bounded() {
     let call = transform(Guest::transforming(DROP), "not\nwanted").await;
     assert_eq!(call.result, Ok(Outcome::Drop(r"not\nwanted".into())));
     let call = transform(Guest::transforming(DROP), &"x".repeat(5000)).await;
@@ -30,13 +30,13 @@ async fn drops_with_a_printable_bounded_reason() {
 }
 
 #[tokio::test]
-async fn an_error_of_its_own_is_told_in_its_words() {
+async fn a_plugins_own_error_keeps_its_text() {
     let call = transform(Guest::transforming(ERROR), "no\u{1b}[31m name").await;
     assert_eq!(call.result, Err(Failure::Refused(r"no\u{1b}[31m name".into())));
 }
 
 #[tokio::test]
-async fn configs_are_accepted_or_refused() {
+async fn a_plugin_can_accept_or_refuse_a_config() {
     let sandbox = sandbox();
     let plain = Guest::default().compile(&sandbox).unwrap();
     assert_eq!(sandbox.check_config(&plain, "{}".into()).await.result, Ok(()));
@@ -46,7 +46,7 @@ async fn configs_are_accepted_or_refused() {
 }
 
 #[tokio::test]
-async fn every_field_of_the_event_arrives_in_its_place() {
+async fn every_field_of_the_event_arrives_in_its_position() {
     const FIELDS: [(&str, &str); 5] = [
         ("(local.get 0) (local.get 1)", "evt_1"),
         ("(local.get 2) (local.get 3)", "employee_updated"),
@@ -65,8 +65,8 @@ async fn every_field_of_the_event_arrives_in_its_place() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_call_is_left_for_the_next() {
-    // Counts its calls in memory and in a global; passes only when both still read zero.
+async fn no_state_of_a_call_is_visible_to_the_next() {
+    // Counts its calls in memory and in a global; passes only if both still read zero.
     let counting = Guest {
         fields: "(global $calls (mut i32) (i32.const 0))",
         transform: "
@@ -92,7 +92,7 @@ async fn not_a_number_has_the_same_bits_on_every_machine() {
 }
 
 #[tokio::test]
-async fn other_patch_versions_of_the_contract_fit() {
+async fn other_patch_versions_of_the_contract_are_compatible() {
     for patches in [(0, 3), (3, 0), (7, 9)] {
         let call = transform(Guest { patches, ..Guest::transforming(REPLACE) }, "null").await;
         assert!(matches!(call.result, Ok(Outcome::Replace(_))), "{patches:?}: {:?}", call.result);
@@ -100,7 +100,7 @@ async fn other_patch_versions_of_the_contract_fit() {
 }
 
 #[tokio::test]
-async fn calls_of_many_at_once_do_not_mix() {
+async fn concurrent_calls_do_not_interfere() {
     let sandbox = sandbox();
     let plugin = Guest::transforming(DROP).compile(&sandbox).unwrap();
     let calls = (0..50).map(|n| {

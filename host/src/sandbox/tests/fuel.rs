@@ -1,4 +1,4 @@
-//! Fuel: a figure that depends on nothing but the plugin, the event and the config.
+//! Fuel depends on the plugin, the event and the config only.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn fuel(sandbox: &Sandbox, transform: &'static str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn counts_the_work_and_nothing_else() {
+async fn fuel_counts_instructions_and_is_reproducible() {
     let sandbox = sandbox();
     let pass = fuel(&sandbox, PASS).await.unwrap();
     assert!(pass > 0);
@@ -28,13 +28,13 @@ async fn counts_the_work_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_endless_loop_has_none() {
+async fn an_endless_loop_has_no_fuel_figure() {
     let limits = Limits { threads: 1, deadline: Duration::from_millis(1), ..Limits::default() };
     assert_eq!(fuel(&Sandbox::new(limits).unwrap(), LOOP).await, None);
 }
 
 #[tokio::test]
-async fn code_compiled_elsewhere_runs_here_and_the_two_kinds_are_not_mixed_up() {
+async fn code_of_another_engine_runs_if_it_has_the_same_purpose() {
     let sandbox = sandbox();
     let bytes = Guest::default().bytes();
     let compiled = |purpose| produce(&on_demand(purpose).unwrap(), &bytes).unwrap();

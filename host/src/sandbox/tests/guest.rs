@@ -1,4 +1,4 @@
-//! Small plugins in text form: the component around them is always the same, their behaviour is a few lines of WAT.
+//! Small plugins as text: a fixed component around a few lines of WAT, which are the plugin's behaviour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use crate::sandbox::{Limits, Plugin, Refusal, Sandbox};
 /// A plugin under construction: `Guest { transform: TRAP, ..Guest::default() }.bytes()`.
 #[derive(Clone)]
 pub(crate) struct Guest {
-    /// Body of `check-config`: locals 0 and 1 are the config's address and length; leaves the result's address.
+    /// Body of `check-config`: locals 0 and 1 are the config's address and length; returns the result's address.
     pub(crate) check_config: &'static str,
     /// Body of `transform`: locals 0–13 are id, type, company, occurred-at, headers, body and config, each as address
-    /// and length, local 14 is free; leaves the result's address.
+    /// and length, local 14 is free; returns the result's address.
     pub(crate) transform: &'static str,
-    /// Further fields of the core module.
+    /// Additional fields of the core module.
     pub(crate) fields: &'static str,
-    /// Pages that each of the two memories begins with.
+    /// Initial pages of each of the two memories.
     pub(crate) pages: u32,
-    /// Further imports of the component.
+    /// Additional imports of the component.
     pub(crate) imports: &'static str,
-    /// Patch versions of the contract: those of the imports and of the export.
+    /// Patch versions of the contract: of the imports, and of the export.
     pub(crate) patches: (u32, u32),
 }
 
-/// Answers `pass`; as `check-config`, accepts.
+/// Returns `pass`; as `check-config`, accepts.
 pub(crate) const PASS: &str = "(i32.const 0)";
 /// Traps.
 pub(crate) const TRAP: &str = "unreachable";
-/// Never ends.
+/// Loops forever.
 pub(crate) const LOOP: &str = "(loop (br 0)) unreachable";
-/// Answers with the event's body and one header `a: b`.
+/// Replaces the message by the event's body and one header `a: b`.
 pub(crate) const REPLACE: &str = "
     (i32.store8 (i32.const 4) (i32.const 1))
     (i32.store (i32.const 8) (local.get 10)) (i32.store (i32.const 12) (local.get 11))
@@ -38,22 +38,22 @@ pub(crate) const REPLACE: &str = "
     (i32.store (i32.const 88) (i32.const 65)) (i32.store (i32.const 92) (i32.const 1))
     (i32.store (i32.const 28) (i32.const 80)) (i32.store (i32.const 32) (i32.const 1))
     (i32.const 0)";
-/// Drops the event; the reason is its config.
+/// Drops the event; the reason is the config.
 pub(crate) const DROP: &str = "
     (i32.store8 (i32.const 4) (i32.const 2))
     (i32.store (i32.const 8) (local.get 12)) (i32.store (i32.const 12) (local.get 13))
     (i32.const 0)";
-/// Answers with an error: the config.
+/// Returns an error; its text is the config.
 pub(crate) const ERROR: &str = "
     (i32.store8 (i32.const 0) (i32.const 1))
     (i32.store (i32.const 4) (local.get 12)) (i32.store (i32.const 8) (local.get 13))
     (i32.const 0)";
-/// As `check-config`, refuses the config with itself.
+/// As `check-config`, refuses the config; the error text is the config itself.
 pub(crate) const REFUSE: &str = "
     (i32.store8 (i32.const 0) (i32.const 1))
     (i32.store (i32.const 4) (local.get 0)) (i32.store (i32.const 8) (local.get 1))
     (i32.const 0)";
-/// A field: the function `$deep`, which calls itself without end.
+/// A field: the function `$deep`, which recurses forever.
 pub(crate) const DEEP: &str = "(func $deep (param i64) (result i64)
     (i64.add (i64.const 1) (call $deep (i64.add (local.get 0) (i64.const 1)))))";
 
@@ -64,12 +64,12 @@ impl Default for Guest {
 }
 
 impl Guest {
-    /// A plugin with this `transform`.
+    /// Returns a plugin with this `transform`.
     pub(crate) fn transforming(transform: &'static str) -> Self {
         Self { transform, ..Self::default() }
     }
 
-    /// The component. Its bump allocator starts at 4 KiB; below that the bodies put their results.
+    /// Returns the component. Its bump allocator starts at 4 KiB; the bodies write their results below that.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let Self { check_config, transform, fields, pages, imports, patches: (imported, exported) } = self;
         let text = format!(
@@ -119,18 +119,18 @@ impl Guest {
         wat::parse_str(text).unwrap()
     }
 
-    /// Compiled, with the label `guest@00000000`.
+    /// Compiles the plugin, with the label `guest@00000000`.
     pub(crate) fn compile(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, Refusal> {
         sandbox.compile("guest@00000000", &self.bytes()).map(Arc::new)
     }
 }
 
-/// A sandbox with two threads, and time enough for every call on a busy machine.
+/// Returns a sandbox with two threads and enough time for every call on a busy machine.
 pub(crate) fn sandbox() -> Sandbox {
     Sandbox::new(Limits { threads: 2, deadline: Duration::from_secs(20), ..Limits::default() }).unwrap()
 }
 
-/// The same with the default deadline, for plugins that run into it.
+/// Returns a sandbox with two threads and the default deadline, for plugins that exceed it.
 pub(crate) fn hurried() -> Sandbox {
     Sandbox::new(Limits { threads: 2, ..Limits::default() }).unwrap()
 }

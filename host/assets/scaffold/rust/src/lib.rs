@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What each message begins with.
+    /// The first word of each message.
     #[serde(default = "default_greeting")]
     greeting: String,
 }
@@ -16,7 +16,7 @@ fn default_greeting() -> String {
     "Welcome".into()
 }
 
-/// What is read of the event's data; other fields are ignored.
+/// The fields of the event's data that this transform reads; it ignores all others.
 #[derive(Deserialize)]
 struct Employee {
     first_name: String,
@@ -26,7 +26,7 @@ struct Employee {
 /// Called for every event.
 ///
 /// # Errors
-/// The data is not that of an employee.
+/// If the data is not an employee's.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     if event.event_type != "employee_created" {
         return Ok(Outcome::drop("not about a new employee"));
