@@ -243,8 +243,7 @@ impl Scheduler {
                 continue;
             };
             *queue.notes.listed.get_mut(class) = false;
-            let served = queue.class() <= class && queue.is_servable(now);
-            let delivery = if served { queue.take(now) } else { None };
+            let delivery = if queue.class() <= class { queue.take(now) } else { None };
             self.settle(&id, now);
             if let Some(mut delivery) = delivery {
                 delivery.class = class;

@@ -74,6 +74,10 @@ impl Reserved {
     fn count_mut(&mut self, in_memory: bool) -> &mut usize {
         if in_memory { &mut self.in_memory } else { &mut self.spilling }
     }
+
+    fn is_empty(&self) -> bool {
+        self.in_memory == 0 && self.spilling == 0
+    }
 }
 
 /// The scheduler's notes about a queue.
@@ -210,14 +214,12 @@ impl WebhookQueue {
         self.live.drain(..).chain(self.replays.drain(..)).collect()
     }
 
-    /// Takes the next delivery, for an attempt that begins now.
+    /// Takes the next delivery for an attempt that begins now, if one may.
     pub(super) fn take(&mut self, now: Instant) -> Option<QueuedDelivery> {
-        let delivery = match self.live.front() {
-            Some(first) if self.order.lets_pass(&first.id) => self.live.pop_front()?,
-            Some(_) => return None,
-            None if self.order.is_open() => self.replays.pop_front()?,
-            None => return None,
-        };
+        if !self.is_servable(now) {
+            return None;
+        }
+        let delivery = self.live.pop_front().or_else(|| self.replays.pop_front())?;
         self.in_flight += 1;
         self.notes.servable_since = None;
         self.pace.attempt_began(now);
@@ -292,7 +294,7 @@ impl WebhookQueue {
     }
 
     /// Returns whether an attempt may begin now.
-    pub(super) fn is_servable(&self, now: Instant) -> bool {
+    fn is_servable(&self, now: Instant) -> bool {
         self.is_ready() && self.opens_at().is_none_or(|at| at <= now)
     }
 
@@ -307,11 +309,10 @@ impl WebhookQueue {
 
     /// Returns whether nothing is lost by removing it.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
-        let reserved = self.reserved.in_memory + self.reserved.spilling;
-        // An ordered queue that were removed would have to ask again at its next event.
+        // If an ordered queue were removed, it would have to ask again at its next event.
         let knows_its_order = self.order.is_on() && !self.order.has_to_ask();
         self.holds_nothing()
-            && reserved == 0
+            && self.reserved.is_empty()
             && self.in_flight == 0
             && self.backlog.is_idle()
             && !knows_its_order

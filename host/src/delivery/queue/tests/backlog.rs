@@ -146,6 +146,24 @@ fn a_changed_webhook_fetches_its_replays_after_its_spilled_rows() {
 }
 
 #[test]
+fn pruning_keeps_queues_with_a_reservation() {
+    let queues = Arc::new(WebhookQueues::new(9));
+    let hook = webhook("a", 1);
+    let in_memory = queues.reserve(&hook);
+    let _ = queues.prune();
+    assert_eq!((in_memory.in_memory(), queues.lock().queues.len()), (true, 1));
+    spill(&queues, &hook);
+    let spilling = queues.reserve(&hook);
+    let fetch = one_fetch(&queues);
+    end_fetch(&queues, &fetch, OrderAnswer::NotAsked);
+    drop(in_memory);
+    let _ = queues.prune();
+    assert_eq!((spilling.in_memory(), queues.lock().queues.len()), (false, 1));
+    drop(spilling);
+    assert!(queues.lock().queues.is_empty());
+}
+
+#[test]
 fn pruning_removes_queues_without_anything_worth_remembering() {
     let (clock, queues) = TestClock::with_queues(9);
     let hook = rate_limited_webhook("a", 1);

@@ -104,6 +104,11 @@ fn timers_come_in_the_order_of_time_and_report_the_one_before_all_others() {
         assert_eq!(timers.take_brought_forward(), brought_forward, "{seconds}");
         assert!(!timers.take_brought_forward(), "it is reported once");
     }
+    for seconds in [2, 1] {
+        timers.set(start + seconds * SECOND, "w".into());
+    }
+    assert!(timers.take_brought_forward(), "both came before all others");
+    [(); 2].map(|()| timers.remove_first());
     let order = [(); 4].map(|()| {
         let (at, webhook) = timers.first().unwrap();
         timers.remove_first();
