@@ -62,7 +62,7 @@ fn usage(why: &str) -> ExitCode {
 }
 
 fn demo(root: &Path, arguments: &[String]) -> Result<(), Failure> {
-    process::build_workspace(root)?;
+    process::build_host(root)?;
     process::replace(&process::posthaste()?, root, "demo", arguments)
 }
 
