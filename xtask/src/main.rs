@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy`.
+//! The project's own commands: `cargo xtask bench | demo | plugins | release | test | tidy`.
 
 mod needs;
 mod plugins;
 mod postgres;
 mod process;
+mod release;
 mod test;
 mod tidy;
 
@@ -20,6 +21,7 @@ Commands:
   bench DIR    Build for release and measure with the load generator in DIR, see bench/README.md
   demo [ARGS]  Build, and run `posthaste demo`; `--once` ends after the story
   plugins      Build the plugins into plugins/dist, which is committed and embedded in the binary
+  release      Build the binary that ships, stripped, and its debug information, into target/dist
   test [ARGS]  Check, build and test everything, the plugins from source too, and the suite on both databases;
                ARGS go to `cargo test`
   tidy         Check the rules of the house that no compiler checks
@@ -41,9 +43,10 @@ fn main() -> ExitCode {
         (Some("bench"), _) => bench(&root, &rest),
         (Some("demo"), _) => demo(&root, &rest),
         (Some("plugins"), true) => plugins::build_dist(&root),
+        (Some("release"), true) => release::release(&root),
         (Some("test"), _) => test::test(&root, &rest),
         (Some("tidy"), true) => tidy::tidy(&root),
-        (Some("plugins" | "tidy"), false) => return usage("this command takes no arguments"),
+        (Some("plugins" | "release" | "tidy"), false) => return usage("this command takes no arguments"),
         (Some(unknown), _) => return usage(&format!("there is no command `{unknown}`")),
         (None, _) => return usage("a command is missing"),
     };

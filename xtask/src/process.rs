@@ -49,6 +49,7 @@ pub(crate) fn not_started(program: &OsStr, error: &io::Error) -> Failure {
     }
     let mend = match program.as_ref() {
         "sha256sum" => "install GNU coreutils",
+        "objcopy" => "install GNU binutils",
         "cargo" => "install Rust with rustup",
         _ => "run `cargo build --workspace --locked` first",
     };
