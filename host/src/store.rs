@@ -6,6 +6,7 @@ mod changes;
 mod db;
 mod deliveries;
 mod keys;
+mod migrations;
 mod multi;
 mod nodes;
 mod plugins;

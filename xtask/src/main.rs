@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask bench | demo | plugins | test | tidy | wit`.
+//! The project's own commands: `cargo xtask bench | demo | plugins | release | test | tidy | wit`.
 
 mod needs;
 mod plugins;
 mod postgres;
 mod process;
+mod release;
 mod test;
 mod tidy;
 mod wit;
@@ -21,6 +22,7 @@ Commands:
   bench        Build Posthaste and the load generator for release and measure, see bench/README.md
   demo [ARGS]  Build, and run `posthaste demo`; `--once` ends after the story
   plugins      Build the plugins into plugins/dist, which is committed and embedded in the binary
+  release      Build the binary that ships, stripped, and its debug information, into target/dist
   test [ARGS]  Check, build and test everything, the plugins from source too, and the suite on both databases;
                ARGS go to `cargo test`
   tidy         Check the rules of the house that no compiler checks
@@ -43,10 +45,11 @@ fn main() -> ExitCode {
         (Some("bench"), true) => bench(&root),
         (Some("demo"), _) => demo(&root, &rest),
         (Some("plugins"), true) => plugins::build_dist(&root),
+        (Some("release"), true) => release::release(&root),
         (Some("test"), _) => test::test(&root, &rest),
         (Some("tidy"), true) => tidy::tidy(&root),
         (Some("wit"), true) => wit::write_copies(&root),
-        (Some("bench" | "plugins" | "tidy" | "wit"), false) => return usage("this command takes no arguments"),
+        (Some("bench" | "plugins" | "release" | "tidy" | "wit"), false) => return usage("this command takes no arguments"),
         (Some(unknown), _) => return usage(&format!("there is no command `{unknown}`")),
         (None, _) => return usage("a command is missing"),
     };
@@ -65,7 +68,7 @@ fn usage(why: &str) -> ExitCode {
 }
 
 fn demo(root: &Path, arguments: &[String]) -> Result<(), Failure> {
-    process::build_workspace(root)?;
+    process::build_host(root)?;
     process::replace(&process::posthaste()?, root, "demo", arguments)
 }
 

@@ -16,9 +16,15 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
-/// Builds everything in the dev profile.
+/// Builds the `posthaste` binary in the dev profile, and nothing that it does not need.
 ///
-/// Always the whole workspace: with a part of it, cargo unifies features differently and builds the large dependencies again.
+/// Neither a later [`build_workspace`] nor the tests compile a dependency again: all resolve to the same features, which a
+/// test checks.
+pub(crate) fn build_host(root: &Path) -> Result<(), Failure> {
+    run("cargo build", cargo(root).args(["build", "--package", "posthaste", "--locked"]))
+}
+
+/// Builds every member of the workspace in the dev profile.
 pub(crate) fn build_workspace(root: &Path) -> Result<(), Failure> {
     run("cargo build", cargo(root).args(["build", "--workspace", "--locked"]))
 }
@@ -43,6 +49,7 @@ pub(crate) fn not_started(program: &OsStr, error: &io::Error) -> Failure {
     }
     let mend = match program.as_ref() {
         "sha256sum" => "install GNU coreutils",
+        "objcopy" => "install GNU binutils",
         "cargo" => "install Rust with rustup",
         _ => "run `cargo build --workspace --locked` first",
     };
@@ -59,4 +66,32 @@ pub(crate) fn target_dir() -> Result<PathBuf, Failure> {
 /// The dev build of the host.
 pub(crate) fn posthaste() -> Result<PathBuf, Failure> {
     Ok(target_dir()?.join("debug/posthaste"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Returns every dependency of this machine's build with its version and features.
+    fn resolved(arguments: &[&str]) -> BTreeSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut command = cargo(root);
+        command.args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p} {f}"]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// With other features cargo would build the dependency, and all that use it, once for the demo and again for the tests.
+    #[test]
+    fn demo_and_tests_build_dependencies_with_the_same_features() {
+        let host = resolved(&["--package", "posthaste", "--edges", "normal,build"]);
+        let tests = resolved(&["--workspace", "--edges", "normal,build,dev"]);
+        assert!(host.iter().any(|line| line.starts_with("wasmtime v")), "{host:?}");
+        let other: Vec<_> = host.difference(&tests).collect();
+        assert!(other.is_empty(), "state these features in the root Cargo.toml: {other:#?}");
+    }
 }

@@ -14,11 +14,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::StoreError;
 use super::db::{self, Connection, Kind, Pool};
+use super::{StoreError, migrations};
 use crate::telemetry::Seldom;
 
-static MIGRATOR: Migrator = sqlx::migrate!();
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(migrations::migrator);
 
 /// The same for PostgreSQL, which compares text by the rules of a language where it is not told otherwise: identifiers,
 /// names and pages of them go byte by byte, as in SQLite.
