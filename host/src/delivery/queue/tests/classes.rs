@@ -83,7 +83,6 @@ fn an_attempt_is_counted_in_the_class_under_which_it_was_taken() {
     judge(&queues, &first, ReceiverSignal::Accepted);
     assert_eq!(take(&queues).unwrap().class, AttemptClass::Healthy);
     end(&queues, &first, false);
-    assert_eq!(*queues.lock().queue(&hook).notes.listed.get(AttemptClass::Restricted), true);
     let silent = Webhook { failing_since: Some(0), ..webhook_of("d", "b", 9) };
     offer(&queues, &silent, deliveries_of("d", "b", 5));
     let taken = take_all(&queues);

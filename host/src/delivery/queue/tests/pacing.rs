@@ -108,7 +108,7 @@ fn timers_come_in_the_order_of_time_and_report_the_one_before_all_others() {
         timers.set(start + seconds * SECOND, "w".into());
     }
     assert!(timers.take_brought_forward(), "both came before all others");
-    [(); 2].map(|()| timers.remove_first());
+    (0..2).for_each(|_| timers.remove_first());
     let order = [(); 4].map(|()| {
         let (at, webhook) = timers.first().unwrap();
         timers.remove_first();

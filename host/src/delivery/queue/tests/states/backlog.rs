@@ -1,8 +1,8 @@
 //! The transitions of a queue's backlog.
 
-use super::super::super::BacklogKind;
-use super::super::super::backlog::{Backlog, BacklogRows};
 use super::check;
+use crate::delivery::queue::BacklogKind;
+use crate::delivery::queue::backlog::{Backlog, BacklogRows};
 
 const TABLE: &str = "
                  | spilled          | replay requested | all wanted    | fetch spilled    | fetch ordered    | fetch replays    | fetched        | fetched with spilled left | fetched with replays left | dropped

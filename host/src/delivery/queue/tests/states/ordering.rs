@@ -1,7 +1,7 @@
 //! The transitions of a webhook's order.
 
-use super::super::super::ordering::{DeliveryOrder, OrderAnswer};
 use super::check;
+use crate::delivery::queue::ordering::{DeliveryOrder, OrderAnswer};
 
 const TABLE: &str = "
                 | ordered on | ordered off | invalidate | ask             | not asked | open      | blocked by 3 | blocked by 7 | 5 will retry    | 5 ended   | 9 ended

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::super::ownership::{NodeOwnership, NodeShare, Ownership};
 use super::check;
+use crate::delivery::queue::ownership::{NodeOwnership, NodeShare, Ownership};
 
 const TABLE: &str = "
          | 3 nodes if shared       | 3 nodes if single     | shared         | single         | single and owned here      | granted | lost

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::super::ReceiverSignal;
-use super::super::super::receiver::{Failures, ReceiverState};
 use super::check;
+use crate::delivery::queue::ReceiverSignal;
+use crate::delivery::queue::receiver::{Failures, ReceiverState};
 
 /// The value of a failing receiver is the number of failures, of those without a response at the end, and the seconds that
 /// they span. `!`: the input is a failure, and returns the time of the first one.
