@@ -76,9 +76,16 @@ fn hook(receiver: &Receiver, more: Value) -> Value {
     hook
 }
 
-/// Returns the number of successful attempts of this node.
-async fn successes_of(node: &Process) -> f64 {
-    Scrape::of(&node.client).await.get("posthaste_attempts_total{result=\"success\"}")
+/// Waits until the nodes have counted this many successful attempts together, and returns the number of each.
+async fn successes(cluster: &Cluster, total: f64) -> Vec<f64> {
+    until("all successes are counted", || async {
+        let mut each = Vec::new();
+        for node in &cluster.nodes {
+            each.push(Scrape::of(&node.client).await.get("posthaste_attempts_total{result=\"success\"}"));
+        }
+        (each.iter().sum::<f64>() == total).then_some(each)
+    })
+    .await
 }
 
 /// Waits until a node has logged this text, and returns the line.
@@ -117,8 +124,8 @@ async fn surviving_node_takes_over_the_deliveries_of_two_killed_nodes() {
         count.split(' ').next().unwrap().parse::<usize>().unwrap()
     });
     let taken: Vec<_> = taken.collect();
-    // Each had a hundred, of which some may have been waiting for a retry, without a lease.
-    assert!(taken.len() == 2 && taken.iter().all(|count| (1..=100).contains(count)), "{log:#?}");
+    // About a hundred each: a retry that was due may have moved to another node.
+    assert!(taken.len() == 2 && taken.iter().all(|count| *count > 0), "{log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,10 +244,7 @@ async fn few_slots_and_a_rate_limit_hold_over_three_nodes() {
 
     let receiver = Receiver::start().await;
     cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"rate_limit": 20}))).await;
-    let mut before = Vec::new();
-    for node in &cluster.nodes {
-        before.push(successes_of(node).await);
-    }
+    let before = successes(&cluster, 60.0).await;
     let begun = Instant::now();
     cluster.publish("t", 0..60).await;
     let arrivals = receiver.wait_for(60).await;
@@ -250,12 +254,10 @@ async fn few_slots_and_a_rate_limit_hold_over_three_nodes() {
         assert!(arrival.at >= earliest, "number {place} came {:?} too early", earliest - arrival.at);
     }
     // The rate is not divided: the owner makes all attempts.
-    let mut successes = Vec::new();
-    for (node, before) in cluster.nodes.iter().zip(before) {
-        successes.push(successes_of(node).await - before);
-    }
-    successes.sort_by(f64::total_cmp);
-    assert_eq!(successes, [0.0, 0.0, 60.0]);
+    let after = successes(&cluster, 120.0).await;
+    let mut made: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    made.sort_by(f64::total_cmp);
+    assert_eq!(made, [0.0, 0.0, 60.0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
