@@ -24,7 +24,7 @@ pub enum LogFormat {
 
 /// The location of the database.
 #[derive(Debug, Clone, Args)]
-pub struct Database {
+pub struct DatabaseSettings {
     /// Database: sqlite://FILE, created if missing, or postgres://USER:PASSWORD@HOST/DATABASE, which several nodes can share
     #[arg(long, default_value = "sqlite://posthaste.db", value_name = "URL", hide_env_values = true)]
     pub database: String,
@@ -46,7 +46,7 @@ pub struct PluginLimits {
 
 /// The key that encrypts signing secrets.
 #[derive(Clone, Args)]
-pub struct SecretKey {
+pub struct SecretKeySettings {
     /// Key that encrypts signing secrets: 32 bytes in base64
     #[arg(long, value_name = "BASE64", hide_env_values = true, conflicts_with = "secret_key_file")]
     pub secret_key: Option<String>,
@@ -57,7 +57,7 @@ pub struct SecretKey {
 
 /// The accepted OAuth2 access tokens (RFC 9068).
 #[derive(Debug, Clone, Default, Args)]
-pub struct OAuth {
+pub struct OAuthSettings {
     /// Accept access tokens of this issuer; its keys are found by discovery
     #[arg(long, value_name = "URL")]
     pub oauth_issuer: Option<String>,
@@ -72,7 +72,7 @@ pub struct OAuth {
 
 /// The allowed targets, and the schedule and limits of attempts.
 #[derive(Debug, Clone, Args)]
-pub struct Delivering {
+pub struct DeliverySettings {
     /// Allow targets with these addresses besides public ones, for example 127.0.0.0/8; repeatable
     #[arg(long, value_delimiter = ',', value_parser = network, value_name = "CIDR")]
     pub allow_target: Vec<IpNet>,
@@ -94,7 +94,7 @@ pub struct Delivering {
     pub challenge_header: String,
 }
 
-impl Delivering {
+impl DeliverySettings {
     /// Returns the time without a heartbeat after which a node counts as dead: always longer than an attempt, so that the
     /// node's attempts have ended by then.
     pub fn node_timeout(&self) -> Duration {
@@ -124,19 +124,19 @@ pub struct Config {
     pub log_format: LogFormat,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub database: Database,
+    pub database: DatabaseSettings,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub plugins: PluginLimits,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub secret_key: SecretKey,
+    pub secret_key: SecretKeySettings,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub oauth: OAuth,
+    pub oauth: OAuthSettings,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub delivering: Delivering,
+    pub delivering: DeliverySettings,
 }
 
 /// Parses a duration such as `300ms`, `5s`, `1h30m` or `30d`.
@@ -211,8 +211,8 @@ mod tests {
         assert!(size("big").is_err());
     }
 
-    fn delivering(attempt: u64, node: Option<u64>) -> Delivering {
-        Delivering {
+    fn delivering(attempt: u64, node: Option<u64>) -> DeliverySettings {
+        DeliverySettings {
             allow_target: Vec::new(),
             allow_http: false,
             retry_schedule: schedule(SCHEDULE).unwrap(),

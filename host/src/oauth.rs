@@ -16,7 +16,7 @@ use lru::LruCache;
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
-use crate::config::OAuth;
+use crate::config::OAuthSettings;
 use crate::domain::credential::Grant;
 use crate::domain::token::{Accepted, Expected, check_type};
 use jwks_cache::JwksCache;
@@ -58,7 +58,7 @@ impl Tokens {
     ///
     /// # Errors
     /// The text names the wrong or missing flag and how to fix it.
-    pub(crate) async fn start(flags: OAuth, clock: Arc<dyn Clock>) -> Result<Option<Self>, String> {
+    pub(crate) async fn start(flags: OAuthSettings, clock: Arc<dyn Clock>) -> Result<Option<Self>, String> {
         let Some((source, expected)) = read_flags(flags)? else { return Ok(None) };
         let is_file = matches!(source, KeySource::File(_));
         let keys = JwksCache::new(source, clock.clone());
@@ -114,7 +114,7 @@ pub(crate) fn is_token(text: &str) -> bool {
     text.contains('.')
 }
 
-fn read_flags(flags: OAuth) -> Result<Option<(KeySource, Expected)>, String> {
+fn read_flags(flags: OAuthSettings) -> Result<Option<(KeySource, Expected)>, String> {
     let source = match (&flags.oauth_issuer, &flags.oauth_jwks) {
         (_, Some(jwks)) => KeySource::of_jwks(jwks),
         (Some(issuer), None) => KeySource::Issuer(issuer.clone()),

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Database;
+use crate::config::DatabaseSettings;
 use crate::domain::credential::{Key, Owner, Scopes, check_company};
 use crate::domain::id::Ids;
 use crate::domain::time::rfc3339;
@@ -25,7 +25,7 @@ pub enum KeysCommand {
 #[derive(Args)]
 pub struct CreateArgs {
     #[command(flatten)]
-    database: Database,
+    database: DatabaseSettings,
     /// Company to which the key belongs
     #[arg(long, value_name = "NAME", required_unless_present = "platform", conflicts_with = "platform")]
     company: Option<String>,
@@ -41,14 +41,14 @@ pub struct CreateArgs {
 #[derive(Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: Database,
+    database: DatabaseSettings,
 }
 
 /// The arguments of `posthaste keys revoke`.
 #[derive(Args)]
 pub struct RevokeArgs {
     #[command(flatten)]
-    database: Database,
+    database: DatabaseSettings,
     /// Id of the key, as `keys list` shows it
     id: String,
 }

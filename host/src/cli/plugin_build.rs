@@ -85,12 +85,18 @@ struct BuiltModule {
 /// Builds a plugin of one language in its folder.
 type Builder = fn(&Path) -> Result<BuiltModule, BuildError>;
 
-/// The file that identifies each language, and the language's builder.
-const LANGUAGES: [(&str, Builder); 4] = [
-    ("Cargo.toml", rust::build),
-    ("package.json", javascript::build),
-    ("pyproject.toml", python::build),
-    ("plugin.c", c::build),
+/// A language of plugins.
+struct PluginLanguage {
+    /// The file that identifies the language.
+    marker: &'static str,
+    build: Builder,
+}
+
+const LANGUAGES: [PluginLanguage; 4] = [
+    PluginLanguage { marker: "Cargo.toml", build: rust::build },
+    PluginLanguage { marker: "package.json", build: javascript::build },
+    PluginLanguage { marker: "pyproject.toml", build: python::build },
+    PluginLanguage { marker: "plugin.c", build: c::build },
 ];
 
 /// Builds the plugin in the folder `path` to the component `output`, by default `NAME.wasm` in the current folder. NAME
@@ -103,14 +109,13 @@ const LANGUAGES: [(&str, Builder); 4] = [
 pub fn build(path: &Path, output: Option<&Path>) -> Result<BuiltPlugin, BuildError> {
     let started = Instant::now();
     let folder = fs::canonicalize(path).map_err(BuildError::io(path))?;
-    let found = LANGUAGES.iter().find(|(marker, _)| folder.join(marker).is_file());
-    let Some((_, builder)) = found else {
-        let markers = LANGUAGES.map(|(marker, _)| marker).join(", ");
+    let Some(language) = LANGUAGES.iter().find(|language| folder.join(language.marker).is_file()) else {
+        let markers = LANGUAGES.map(|language| language.marker).join(", ");
         let why =
             format!("the folder contains no plugin: it has none of {markers}; `posthaste plugin new` creates one");
         return Err(BuildError::NotAPlugin { folder: path.to_owned(), why });
     };
-    let module = builder(&folder)?;
+    let module = (language.build)(&folder)?;
     let file = output.map_or_else(|| PathBuf::from(format!("{}.wasm", module.name)), Path::to_owned);
     let component = componentize(&module.bytes)
         .map_err(|refusal| BuildError::Component { plugin: module.name, why: refusal.to_string() })?;

@@ -42,14 +42,21 @@ pub enum Access {
     Write,
 }
 
+/// An area with read access, or with read and write access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scope {
+    area: Area,
+    access: Access,
+}
+
 /// The scopes of a credential: for each area no access, read access, or read and write access.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scopes(Vec<(Area, Access)>);
+pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
     /// Returns read and write access to all areas.
     pub fn all() -> Self {
-        Self(AREAS.map(|area| (area, Access::Write)).to_vec())
+        Self(AREAS.map(|area| Scope { area, access: Access::Write }).to_vec())
     }
 
     /// Parses scopes such as `webhooks,events:read`, separated by commas or spaces.
@@ -59,7 +66,7 @@ impl Scopes {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut scopes = Vec::new();
         for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
-            scopes.push(scope(word).ok_or_else(|| {
+            scopes.push(Scope::parse(word).ok_or_else(|| {
                 format!("there is no scope `{word}`; scopes are {}, each with `:read` for read-only access", names())
             })?);
         }
@@ -73,7 +80,7 @@ impl Scopes {
     /// meant for other services and ignored; duplicates count once.
     pub fn among(words: &str) -> Self {
         let mut scopes = Vec::new();
-        for found in words.split(' ').filter_map(scope) {
+        for found in words.split(' ').filter_map(Scope::parse) {
             if !scopes.contains(&found) {
                 scopes.push(found);
             }
@@ -83,17 +90,19 @@ impl Scopes {
 
     /// Returns whether these scopes allow `access` to `area`.
     pub fn allow(&self, area: Area, access: Access) -> bool {
-        self.0.iter().any(|(have, how)| *have == area && (*how == Access::Write || access == Access::Read))
+        self.0.iter().any(|scope| scope.area == area && (scope.access == Access::Write || access == Access::Read))
     }
 }
 
-/// Parses `webhooks` or `webhooks:read`.
-fn scope(word: &str) -> Option<(Area, Access)> {
-    let (name, access) = match word.strip_suffix(":read") {
-        Some(name) => (name, Access::Read),
-        None => (word, Access::Write),
-    };
-    AREAS.into_iter().find(|area| area.name() == name).map(|area| (area, access))
+impl Scope {
+    /// Parses `webhooks` or `webhooks:read`.
+    fn parse(word: &str) -> Option<Self> {
+        let (name, access) = match word.strip_suffix(":read") {
+            Some(name) => (name, Access::Read),
+            None => (word, Access::Write),
+        };
+        AREAS.into_iter().find(|area| area.name() == name).map(|area| Self { area, access })
+    }
 }
 
 fn names() -> String {
@@ -105,10 +114,10 @@ impl fmt::Display for Scopes {
         if self.0.is_empty() {
             return f.write_str("none");
         }
-        for (index, (area, access)) in self.0.iter().enumerate() {
+        for (index, scope) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            let suffix = if *access == Access::Read { ":read" } else { "" };
-            write!(f, "{comma}{}{suffix}", area.name())?;
+            let suffix = if scope.access == Access::Read { ":read" } else { "" };
+            write!(f, "{comma}{}{suffix}", scope.area.name())?;
         }
         Ok(())
     }

@@ -57,13 +57,13 @@ pub(super) fn timed_out(url: &Url, phase: DialPhase, time: Duration) -> RequestF
 
 /// Describes an error of a client that does not track connection phases.
 pub(super) fn describe(error: &reqwest::Error, url: &Url, connect_timeout: Duration) -> String {
-    let place = TargetAddress::of(url);
+    let address = TargetAddress::of(url);
     let text = if let Some(refused) = find::<RefusedAddress>(error) {
         refused.to_string()
     } else if error.is_dns() {
-        format!("could not resolve {}: {}", place.host, cause(error))
+        format!("could not resolve {}: {}", address.host, cause(error))
     } else if error.is_connect() {
-        connect_failed(error, &place, connect_timeout)
+        connect_failed(error, &address, connect_timeout)
     } else {
         request_failed(error)
     };

@@ -118,22 +118,30 @@ fn inherited_flags(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     owned(variable("RUSTFLAGS").unwrap_or_default().split(' '))
 }
 
-fn rustc_flags(inherited: &[String], remapped: &[(PathBuf, &str)], sysroot: Option<&Path>) -> Vec<String> {
+fn rustc_flags(inherited: &[String], remapped: &[PathRemap], sysroot: Option<&Path>) -> Vec<String> {
     let mut flags = inherited.to_vec();
     flags.extend(sysroot.map(|sysroot| format!("--sysroot={}", sysroot.display())));
     flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
-    flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    flags.extend(remapped.iter().map(|remap| format!("--remap-path-prefix={}={}", remap.from.display(), remap.to)));
     flags
+}
+
+/// A folder, and the text that replaces it in paths of the output.
+struct PathRemap {
+    from: PathBuf,
+    to: &'static str,
 }
 
 /// Returns the folders whose names must not occur in panic messages: the same source must give the same bytes on every
 /// machine.
-fn remapped(workspace: &Path) -> Vec<(PathBuf, &'static str)> {
+fn remapped(workspace: &Path) -> Vec<PathRemap> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".cargo")));
     // rustc applies the last match, so the most specific folder is last.
     let folders = [(home, "/home"), (cargo_home, "/cargo"), (Some(workspace.to_owned()), "/plugin")];
-    folders.into_iter().filter_map(|(from, to)| Some((from.filter(|from| from.is_absolute())?, to))).collect()
+    let remap =
+        |(from, to): (Option<PathBuf>, _)| Some(PathRemap { from: from.filter(|from| from.is_absolute())?, to });
+    folders.into_iter().filter_map(remap).collect()
 }
 
 fn not_started(error: &io::Error) -> BuildError {
@@ -169,7 +177,8 @@ mod tests {
         let both = |name: &str| Some(if name == "RUSTFLAGS" { "-Cno" } else { "-Cone\u{1f}--cfg=a b" }.to_owned());
         assert_eq!(inherited_flags(both), ["-Cone", "--cfg=a b"]);
 
-        let flags = rustc_flags(&["-Ca".into()], &[("/w".into(), "/plugin")], Some(Path::new("/a b")));
+        let remap = PathRemap { from: "/w".into(), to: "/plugin" };
+        let flags = rustc_flags(&["-Ca".into()], &[remap], Some(Path::new("/a b")));
         let expected = ["-Ca", "--sysroot=/a b", "-Clink-arg=-zstack-size=65536", "--remap-path-prefix=/w=/plugin"];
         assert_eq!(flags, expected);
         assert!(!rustc_flags(&[], &[], None).iter().any(|flag| flag.starts_with("--sysroot")));
