@@ -4,6 +4,7 @@ mod needs;
 mod plugins;
 mod postgres;
 mod process;
+mod source;
 mod test;
 mod tidy;
 
