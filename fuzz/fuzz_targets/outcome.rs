@@ -49,7 +49,9 @@ fn check_headers(webhook: &[(String, String)], plugin: &[(String, String)]) {
         for (name, _) in plugin {
             let name = name.to_ascii_lowercase();
             let last = plugin.iter().rfind(|(other, _)| other.eq_ignore_ascii_case(&name));
-            assert!(merged.iter().any(|(merged, value)| *merged == name && Some(value) == last.map(|(_, value)| value)));
+            assert!(
+                merged.iter().any(|(merged, value)| *merged == name && Some(value) == last.map(|(_, value)| value))
+            );
         }
     }
 }
@@ -58,7 +60,8 @@ fn check_header(name: &str, value: &str) {
     let parsed = HeaderName::from_bytes(name.as_bytes()).expect("an accepted name is one");
     let lower = parsed.as_str();
     assert!(!lower.starts_with("webhook-") && !lower.starts_with("x-factorial-") && lower != CHALLENGE, "{lower}");
-    let own = ["host", "connection", "content-length", "content-encoding", "transfer-encoding", "te", "trailer", "upgrade"];
+    let own =
+        ["host", "connection", "content-length", "content-encoding", "transfer-encoding", "te", "trailer", "upgrade"];
     assert!(!own.contains(&lower), "{lower}");
     check_value(value);
 }
@@ -71,7 +74,10 @@ fn check_value(value: &str) {
 fn check_text(text: &str, kept: usize) {
     let shown = printable(text, kept);
     assert!(shown.len() <= kept);
-    assert!(!shown.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202e}')), "{shown:?}");
+    assert!(
+        !shown.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202e}')),
+        "{shown:?}"
+    );
     // What is printable already stays as it is.
     assert_eq!(printable(&shown, kept), shown);
 }

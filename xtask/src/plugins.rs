@@ -1,4 +1,4 @@
-//! The plugins that ship with Posthaste: building them, and telling whether what is committed was built from these sources.
+//! Builds the plugins that ship with Posthaste, and checks that the committed components match the sources.
 //!
 //! `plugins/dist/*.wasm` is committed so that `cargo build` alone, without any wasm target, gives the whole binary.
 
@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 
 use crate::{Failure, process};
 
-/// What goes into every plugin, besides its own `Cargo.toml` and `src`.
+/// The sources of every plugin, besides its own `Cargo.toml` and `src`.
 const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
 
-/// Builds `plugins/dist/*.wasm` and notes the sources in `plugins/dist/SOURCES`.
+/// Builds `plugins/dist/*.wasm` and records the digests of their sources in `plugins/dist/SOURCES`.
 pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
     process::build_workspace(root)?;
     let dist = dist(root);
@@ -37,21 +37,21 @@ pub(crate) fn build(root: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is committed but was not built from these sources: the file, and what is wrong with it.
+/// Returns the files in `plugins/dist` that do not match the sources, each with the reason.
 pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, &'static str)>, Failure> {
     let dist = dist(root);
-    let noted = fs::read_to_string(dist.join("SOURCES")).unwrap_or_default();
+    let recorded = fs::read_to_string(dist.join("SOURCES")).unwrap_or_default();
     let names = names(root)?;
     let mut stale = Vec::new();
     for name in &names {
         let file = dist.join(format!("{name}.wasm"));
         if !file.is_file() {
             stale.push((file, "is missing"));
-        } else if !noted
+        } else if !recorded
             .lines()
             .any(|line| line.split_once("  ") == Some((&digest(root, name).unwrap_or_default(), name)))
         {
-            stale.push((file, "was built from other sources than these"));
+            stale.push((file, "was built from other sources"));
         }
     }
     for entry in fs::read_dir(&dist).into_iter().flatten().flatten() {
@@ -68,7 +68,7 @@ fn dist(root: &Path) -> PathBuf {
     root.join("plugins/dist")
 }
 
-/// The folders in `plugins` that hold a crate, sorted.
+/// Returns the folders in `plugins` that hold a crate, sorted.
 fn names(root: &Path) -> Result<Vec<String>, Failure> {
     let plugins = root.join("plugins");
     let entries = fs::read_dir(&plugins).map_err(|error| format!("{}: {error}", plugins.display()))?;
@@ -78,7 +78,7 @@ fn names(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// SHA-256 over the sources that determine a plugin: path, length and content of each file, sorted by path.
+/// Returns the SHA-256 of a plugin's sources: path, length and content of each file, sorted by path.
 fn digest(root: &Path, name: &str) -> Result<String, Failure> {
     let own = [format!("plugins/{name}/Cargo.toml"), format!("plugins/{name}/src")];
     let mut files = Vec::new();
@@ -108,13 +108,14 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// coreutils' `sha256sum`: the standard library has no digests, and xtask compiles at once because it has no dependencies.
+/// Runs coreutils' `sha256sum`: the standard library has no digests, and xtask compiles in seconds because it has no
+/// dependencies.
 fn sha256(bytes: &[u8]) -> Result<String, Failure> {
     let mut command = Command::new("sha256sum");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| process::not_started(command.get_program(), &error))?;
     let failed = |error| format!("sha256sum failed: {error}");
-    // It answers only after its input has ended: dropped here, at the end of the statement.
+    // The digest comes after the end of the input: the pipe is dropped at the end of the statement.
     child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(bytes)).map_err(failed)?;
     let output = child.wait_with_output().map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -144,7 +145,7 @@ mod tests {
         house
     }
 
-    fn note_sources(house: &Scratch) {
+    fn record_sources(house: &Scratch) {
         let digest = digest(house.root(), "mask").unwrap();
         house.write("plugins/dist/mask.wasm", "").write("plugins/dist/SOURCES", &format!("{digest}  mask\n"));
     }
@@ -163,17 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_is_fresh_until_a_source_changes() {
+    fn a_component_is_stale_once_a_source_changes() {
         let house = house();
         assert_eq!(complaints(&house), ["mask.wasm is missing"]);
-        note_sources(&house);
+        record_sources(&house);
         assert_eq!(complaints(&house), [""; 0]);
         for source in
             ["plugins/mask/src/more.rs", "plugins/mask/Cargo.toml", "plugin-sdk/src/lib.rs", "plugin-sdk/wit/t.wit"]
         {
             house.write(source, "changed");
-            assert_eq!(complaints(&house), ["mask.wasm was built from other sources than these"], "{source}");
-            note_sources(&house);
+            assert_eq!(complaints(&house), ["mask.wasm was built from other sources"], "{source}");
+            record_sources(&house);
         }
         house.write("plugins/mask/cases/one.json", "{}");
         assert_eq!(complaints(&house), [""; 0]);
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_component_without_a_plugin_is_reported() {
         let house = house();
-        note_sources(&house);
+        record_sources(&house);
         house.write("plugins/dist/gone.wasm", "");
         assert_eq!(complaints(&house), ["gone.wasm belongs to no plugin"]);
     }

@@ -1,4 +1,4 @@
-//! The PostgreSQL that the tests of one run share.
+//! The PostgreSQL server that all tests of one run share.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -7,21 +7,21 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{Failure, process};
 
-/// The script that runs it, in the repository.
+/// The script that runs the server, relative to the repository.
 pub(crate) const SCRIPT: &str = "tests/harness/postgres.sh";
 
-/// A server that ends with this value.
+/// A PostgreSQL server that stops when this value is dropped.
 pub(crate) struct Server {
     script: Child,
-    /// The URL of a database of it, as somebody who may make others.
+    /// The URL of one of its databases, with a user who may create others.
     pub(crate) url: String,
 }
 
 impl Server {
-    /// Starts one on loopback.
+    /// Starts a server on loopback.
     pub(crate) fn start(root: &Path) -> Result<Self, Failure> {
         let mut command = Command::new("sh");
-        // In a group of its own, so that Ctrl-C leaves it the time to clean up.
+        // In its own process group, so that Ctrl-C does not stop it before it has cleaned up.
         command.arg(root.join(SCRIPT)).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut script = command.spawn().map_err(|error| process::not_started(command.get_program(), &error))?;
         let mut url = String::new();
@@ -36,7 +36,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The script ends when its standard input does.
+        // The script stops at the end of its standard input.
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }

@@ -1,4 +1,4 @@
-//! Reads Rust just well enough to know which paths it names: words and punctuation, without comments and literals.
+//! Reads Rust just well enough to find the paths and functions in it: words and punctuation, without comments and literals.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ pub(crate) struct Token<'a> {
     pub(crate) line: usize,
 }
 
-/// A path in the source, such as `crate::store::Store`, with groups of a `use` taken apart.
+/// A path in the source, such as `crate::store::Store`; each branch of a `use` group is a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathUse<'a> {
     pub(crate) segments: Vec<&'a str>,
     pub(crate) line: usize,
-    /// How many inline `mod { … }` it stands in.
+    /// The number of enclosing inline modules, `mod { … }`.
     pub(crate) nesting: usize,
 }
 
@@ -31,7 +31,15 @@ impl<'a> Source<'a> {
         Self { path: path.to_owned(), text, tokens: tokens(text) }
     }
 
-    /// The line of the first `#[cfg(test)] mod`, or one past the last: what comes before it is not a test.
+    /// Returns the module of a file, given its path below `src`: `store/log.rs` is `store::log`, and `lib.rs` the root.
+    pub(crate) fn module_of(file: &Path) -> Vec<String> {
+        let stem = file.with_extension("");
+        let mut module: Vec<_> = stem.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        module.pop_if(|last| ["mod", "lib", "main"].contains(&last.as_str()));
+        module
+    }
+
+    /// Returns the line of the first `#[cfg(test)] mod`, or one past the last line. The lines before it are not tests.
     pub(crate) fn end_of_code(&self) -> usize {
         const TESTS: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
         let texts = self.tokens.windows(TESTS.len());
@@ -40,7 +48,7 @@ impl<'a> Source<'a> {
         first.map_or(self.text.lines().count() + 1, |token| token.line)
     }
 
-    /// How many lines before [`Self::end_of_code`] hold code: no blank lines, no comments.
+    /// Returns the number of lines before [`Self::end_of_code`] that hold code: no blank lines, no comments.
     pub(crate) fn lines_of_code(&self) -> usize {
         let end = self.end_of_code();
         let mut lines: Vec<_> = self.tokens.iter().map(|token| token.line).filter(|line| *line < end).collect();
@@ -48,10 +56,10 @@ impl<'a> Source<'a> {
         lines.len()
     }
 
-    /// Every path that is named, in order.
+    /// Returns every path in the source, in order.
     pub(crate) fn paths(&self) -> Vec<PathUse<'a>> {
         let mut reader = Reader { tokens: &self.tokens, at: 0, found: Vec::new() };
-        // The depth of braces at which each inline module around us began.
+        // The depth of braces at which each enclosing inline module began.
         let mut modules = Vec::new();
         let mut depth = 0usize;
         while let Some(token) = reader.peek(0) {
@@ -93,14 +101,14 @@ impl<'a> Reader<'_, 'a> {
         Some(self.tokens.get(self.at.checked_sub(back)?)?.text)
     }
 
-    /// A word before `::`, or the only word of a `use`.
+    /// Returns true at a word before `::`, and at the only word of a `use`.
     fn starts_path(&self) -> bool {
         let goes_on = self.peek(1).is_some_and(|token| token.text == "::");
         let used = self.before(1) == Some("use") || (self.before(1) == Some("::") && self.before(2) == Some("use"));
         self.peek(0).is_some_and(|token| is_word(token.text) && token.text != "use") && (goes_on || used)
     }
 
-    /// Reads one path from a word on; a group gives one path for each of its branches.
+    /// Reads one path that starts at a word; a group gives one path for each of its branches.
     fn path(&mut self, prefix: &[&'a str], nesting: usize) {
         let mut segments = prefix.to_vec();
         let line = self.peek(0).map_or(0, |token| token.line);
@@ -168,7 +176,7 @@ fn word_length(rest: &str) -> usize {
     raw + word.find(|next: char| !next.is_alphanumeric() && next != '_').unwrap_or(word.len())
 }
 
-/// The length of the comment or literal that `rest` begins with.
+/// Returns the length of the comment or literal at the start of `rest`.
 fn skipped(rest: &str) -> Option<usize> {
     if rest.starts_with("//") {
         return Some(rest.find('\n').unwrap_or(rest.len()));
@@ -235,7 +243,7 @@ fn until_quote(quoted: &str, quote: char) -> usize {
     quoted.len()
 }
 
-/// `'a'` and `'\n'` are characters, `'a` is a lifetime, which is no path either.
+/// `'a'` and `'\n'` are characters; `'a` is a lifetime, which is not a path either.
 fn character_or_lifetime(quoted: &str) -> usize {
     let mut after = quoted.char_indices().skip(1);
     match (after.next(), after.next()) {
@@ -259,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_groups_of_a_use_apart() {
+    fn a_use_group_gives_one_path_per_branch() {
         let text = "use crate::{a, b::{self, C as D}, e::*};\nuse sqlx;\nuse ::axum::Router as _;\nuse x as y;\n";
         let expected = ["crate::a@1+0", "crate::b::self@1+0", "crate::b::C@1+0", "crate::e::*@1+0", "sqlx@2+0"];
         assert_eq!(paths(text)[..5], expected);
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_literals_name_nothing() {
+    fn comments_and_literals_hold_no_paths() {
         let text = r##"// a::b
 /* c::d /* e::f */ g::h */ /// i::j
 let x = ("k::l \" m::n", r#"o::p " q::r"#, b"s::t", '"', 'u', '\'', c"v::w", br"x::y");
@@ -289,7 +297,7 @@ let x = ("k::l \" m::n", r#"o::p " q::r"#, b"s::t", '"', 'u', '\'', c"v::w", br"
     }
 
     #[test]
-    fn survives_what_is_no_rust() {
+    fn malformed_source_does_not_panic() {
         for text in
             ["\"open", "/* open", "r#\"open", "'", "use a::{b, {", "'é", "}}}", "b'", "use", "::", "r#", "use a::"]
         {

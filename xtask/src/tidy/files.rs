@@ -1,14 +1,16 @@
-//! What every file keeps to: a first line that says what it is for, a bounded length, a name that says something, nothing unfinished.
+//! Rules for every file: a `//!` line, a bounded length, a specific name, no unfinished work.
 
 use std::path::Path;
 
 use super::Violation;
-use super::source::Source;
+use crate::source::Source;
 
+/// Lines outside tests: above the first a file gets a note, above the second it breaks the rule.
+const GUIDE_LINES: usize = 400;
 const MAX_LINES: usize = 500;
 const MAX_PLUGIN_LINES: usize = 60;
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "misc"];
-/// Spelled in parts, because this file is checked too.
+/// Split, because this file is checked too.
 const UNFINISHED: [&str; 4] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("#[", "ignore")];
 
 /// Checks one Rust file.
@@ -18,30 +20,41 @@ pub(crate) fn check_rust(source: &Source<'_>) -> Vec<Violation> {
 
     // A crate may show its README in place of a `//!`.
     if !["//!", "#![doc = include_str!("].iter().any(|start| source.text.starts_with(start)) {
-        broken(1, "the file does not say what it is for: begin it with a `//!` line".into());
+        broken(1, "the file has no description: begin it with a `//!` line".into());
     }
     let parts = source.path.iter().map(|part| part.to_string_lossy());
     if let Some(name) = parts.map(|part| part.trim_end_matches(".rs").to_owned()).find(|p| EMPTY_NAMES.contains(&&**p))
     {
         broken(
             1,
-            format!("the name `{name}` says nothing, so anything gathers there: name the file after what it does"),
+            format!(
+                "the name `{name}` is unspecific, so unrelated code gathers there: name the file after its purpose"
+            ),
         );
     }
     let lines = source.end_of_code() - 1;
     if lines > MAX_LINES && !is_test(&source.path) {
-        let what =
-            format!("{lines} lines outside tests, at most {MAX_LINES} (the guide is 400): split it by what it does");
+        let what = format!(
+            "{lines} lines outside tests, at most {MAX_LINES} (the guide is {GUIDE_LINES}): split it by purpose"
+        );
         broken(MAX_LINES + 1, what);
     }
     let code = source.lines_of_code();
     if is_plugin(&source.path) && code > MAX_PLUGIN_LINES {
         let what = format!(
-            "{code} lines of code, at most {MAX_PLUGIN_LINES}: plugins are examples to read; move what is of general use into the SDK"
+            "{code} lines of code, at most {MAX_PLUGIN_LINES}: plugins are examples to read; move code of general use into the SDK"
         );
         broken(1, what);
     }
     found
+}
+
+/// Notes a file that is longer than the guide, but not too long.
+pub(crate) fn note_length(source: &Source<'_>) -> Option<Violation> {
+    let lines = source.end_of_code() - 1;
+    let long = lines > GUIDE_LINES && lines <= MAX_LINES && !is_test(&source.path);
+    let what = format!("{lines} lines outside tests, and the guide is {GUIDE_LINES}: consider splitting the file");
+    long.then(|| Violation { path: source.path.clone(), line: GUIDE_LINES + 1, what })
 }
 
 /// Looks for marks of unfinished work, in code and comments.
@@ -49,8 +62,7 @@ pub(crate) fn check_marks(path: &Path, text: &str) -> Vec<Violation> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if let Some(mark) = UNFINISHED.into_iter().find(|mark| has_word(line, mark)) {
-            let what =
-                format!("`{mark}`: nothing unfinished is committed; finish it, or write an issue and remove the mark");
+            let what = format!("`{mark}` marks unfinished work: finish it, or write an issue and remove the mark");
             found.push(Violation { path: path.to_owned(), line: index + 1, what });
         }
     }
@@ -85,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_says_what_it_is_for() {
+    fn a_file_without_description_is_refused() {
         for text in ["//! This.\n", "#![doc = include_str!(\"../README.md\")]\n"] {
             assert_eq!(complaints("a.rs", text), [""; 0], "{text:?}");
         }
@@ -95,26 +107,28 @@ mod tests {
     }
 
     #[test]
-    fn names_say_something() {
+    fn unspecific_names_are_refused() {
         for file in ["host/src/utils.rs", "host/src/common/keys.rs", "tests/helpers.rs", "misc.rs"] {
-            assert!(complaints(file, "//! x\n")[0].contains("says nothing"), "{file}");
+            assert!(complaints(file, "//! x\n")[0].contains("unspecific"), "{file}");
         }
         assert_eq!(complaints("host/src/commons.rs", "//! x\n"), [""; 0]);
     }
 
     #[test]
-    fn files_stay_short_apart_from_their_tests() {
+    fn length_is_counted_outside_tests() {
         let code = |lines: usize| "//! x\n".to_owned() + &"use a;\n".repeat(lines - 1);
         assert_eq!(complaints("host/src/a.rs", &code(500)), [""; 0]);
         assert!(complaints("host/src/a.rs", &code(501))[0].contains("501 lines"));
         assert_eq!(complaints("host/src/a/tests.rs", &code(501)), [""; 0]);
         assert_eq!(complaints("tests/suite/a.rs", &code(501)), [""; 0]);
+        let note = |lines| note_length(&Source::read(Path::new("host/src/a.rs"), &code(lines))).map(|note| note.line);
+        assert_eq!([400, 401, 500, 501].map(note), [None, Some(401), Some(401), None]);
         let with_tests = code(499) + "#[cfg(test)]\nmod tests {\n" + &"use b;\n".repeat(200) + "}\n";
         assert_eq!(complaints("host/src/a.rs", &with_tests), [""; 0]);
     }
 
     #[test]
-    fn plugins_stay_small_enough_to_read() {
+    fn long_plugins_are_refused() {
         let code = |lines: usize| "//! x\n\n// why\n".to_owned() + &"use a;\n".repeat(lines);
         assert_eq!(complaints("plugins/mask/src/lib.rs", &code(60)), [""; 0]);
         assert!(complaints("plugins/mask/src/lib.rs", &code(61))[0].contains("61 lines of code"));
@@ -123,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_unfinished_stays() {
+    fn marks_of_unfinished_work_are_refused() {
         let lines =
             |text: &str| check_marks(Path::new("a.rs"), text).iter().map(|found| found.line).collect::<Vec<_>>();
         for mark in UNFINISHED {

@@ -1,4 +1,4 @@
-//! Relative links in Markdown lead somewhere.
+//! Relative links in Markdown have an existing target.
 
 use std::path::Path;
 
@@ -18,20 +18,21 @@ pub(crate) fn check(root: &Path, path: &Path, text: &str) -> Vec<Violation> {
         if fence.is_some() {
             continue;
         }
-        for target in targets(&without_code(line)).filter(|target| !leads_somewhere(root, path, target)) {
-            let what = format!("the link `{target}` leads nowhere: mend the path, which goes from this file's folder");
+        for target in targets(&without_code(line)).filter(|target| !has_target(root, path, target)) {
+            let what =
+                format!("the link `{target}` has no target: correct the path, which is relative to this file's folder");
             found.push(Violation { path: path.to_owned(), line: index + 1, what });
         }
     }
     found
 }
 
-/// Inline code is text about links, not links: every second part between backticks.
+/// Removes inline code, every second part between backticks: links in it are examples.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("_")
 }
 
-/// The targets of `[text](target "title")` and of `[label]: target`.
+/// Returns the targets of `[text](target "title")` and of `[label]: target`.
 fn targets(line: &str) -> impl Iterator<Item = String> {
     let mut targets = Vec::new();
     for (at, opening) in line.match_indices("](") {
@@ -44,8 +45,8 @@ fn targets(line: &str) -> impl Iterator<Item = String> {
     targets.into_iter().map(clean).collect::<Vec<_>>().into_iter()
 }
 
-fn leads_somewhere(root: &Path, path: &Path, target: &str) -> bool {
-    // A scheme (RFC 3986, section 3.1) or a place in the same file: not ours to follow.
+fn has_target(root: &Path, path: &Path, target: &str) -> bool {
+    // A URL with a scheme (RFC 3986, section 3.1) and a fragment of the same file are not checked.
     let scheme = target.split_once(':').is_some_and(|(scheme, _)| !scheme.contains(['/', '.', '#']));
     let file = target.split(['#', '?']).next().unwrap_or_default();
     if scheme || file.is_empty() {
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nothing_is_found_wherever_it_stands() {
+    fn a_broken_link_is_found_in_every_form() {
         let text = "[ok](guide.md) and [bad](gone.md \"title\")\n\n| [x](../README.md#top) | ![y](gone.png) |\n[ref]: gone/too.md\n";
         let expected = [(1, "gone.md"), (3, "gone.png"), (4, "gone/too.md")].map(|(line, to)| (line, to.to_owned()));
         assert_eq!(broken(text), expected);
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn other_links_and_code_are_left_alone() {
+    fn urls_fragments_and_code_are_not_checked() {
         let text = "[a](https://example.com/x) [b](mailto:a@example.com) [c](#here) [d](guide.md#x) [e](/docs/guide.md)\n\
                     [f](a%20b.md) [g](../docs) `[h](gone.md)`\n[^1]: a note\n```\n[i](gone.md)\n~~~\n[j](gone.md)\n```\n[k]: ../README.md\n";
         assert_eq!(broken(text), []);

@@ -1,17 +1,17 @@
-//! Which room of the host may name which: `main → cli → lib → api, dashboard, delivery → store, sandbox, oauth → outbound → domain`.
+//! The dependency rules between the rooms of the host, the modules at the top of `host/src`:
+//! `main → cli → lib → api, delivery → store, sandbox, oauth, outbound → domain`.
 
 use std::path::Path;
 
 use super::Violation;
-use super::source::{PathUse, Source};
+use crate::source::{PathUse, Source};
 
 /// A room and the rooms that it may name, besides itself and the leaves.
-const MAY_NAME: [(&str, &[&str]); 11] = [
+const MAY_NAME: [(&str, &[&str]); 10] = [
     ("main", &["cli"]),
-    ("cli", &["lib", "api", "dashboard", "delivery", "store", "sandbox", "outbound", "domain"]),
-    ("lib", &["api", "dashboard", "delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
-    ("api", &["dashboard", "delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
-    ("dashboard", &["api", "delivery", "store", "sandbox", "outbound", "domain"]),
+    ("cli", &["lib", "api", "delivery", "store", "sandbox", "outbound", "domain"]),
+    ("lib", &["api", "delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
+    ("api", &["delivery", "store", "sandbox", "oauth", "outbound", "domain"]),
     ("delivery", &["store", "sandbox", "outbound", "domain"]),
     ("store", &["domain"]),
     ("sandbox", &["domain"]),
@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("domain", &[]),
 ];
 
-/// What every room but `domain` may name; they themselves name each other and `domain`.
+/// Modules that every room except `domain` may name; they may name each other and `domain`.
 const LEAVES: [&str; 4] = ["clock", "config", "metrics", "telemetry"];
 
 /// A crate and the modules that may use it.
@@ -31,10 +31,10 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("wasmparser", &["sandbox"]),
     ("reqwest", &["outbound"]),
     ("jsonwebtoken", &["oauth"]),
-    ("axum", &["api", "dashboard", "lib", "cli::listen", "cli::demo"]),
+    ("axum", &["api", "lib", "cli::listen", "cli::demo"]),
 ];
 
-/// Checks one file; those outside `host/src` have no room.
+/// Checks one file; files outside `host/src` have no room.
 pub(crate) fn check(source: &Source<'_>) -> Vec<Violation> {
     let Ok(file) = source.path.strip_prefix("host/src") else { return Vec::new() };
     let module = module_of(file);
@@ -49,17 +49,14 @@ pub(crate) fn check(source: &Source<'_>) -> Vec<Violation> {
     source.paths().iter().filter_map(broken).collect()
 }
 
-/// `store/deliveries/log.rs` is the module `store::deliveries::log`; `lib.rs` is the root.
-fn module_of(file: &Path) -> Vec<String> {
-    let stem = file.with_extension("");
-    let mut module: Vec<_> = stem.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    module.pop_if(|last| last == "mod" || last == "lib");
-    module
-}
-
-/// What stands at the top and is no room of its own wires the rooms together: that is `lib`.
+/// A module at the top that is not a room wires the rooms together and belongs to `lib`.
 fn room_of(module: &[String]) -> &str {
     module.first().map_or("lib", |first| known(first))
+}
+
+/// The binary is a crate of its own, which reaches the library as `posthaste::…`.
+fn module_of(file: &Path) -> Vec<String> {
+    if file == Path::new("main.rs") { vec!["main".to_owned()] } else { Source::module_of(file) }
 }
 
 fn known(name: &str) -> &str {
@@ -67,7 +64,7 @@ fn known(name: &str) -> &str {
     if is_room { name } else { "lib" }
 }
 
-/// The first name below the crate's root, for a path that goes through the root or says `super` as far as that.
+/// Returns the first name below the crate's root, for a path that reaches the root by `crate` or by `super`.
 fn absolute<'p>(module: &[String], path: &'p PathUse<'_>) -> Option<&'p str> {
     let segments = path.segments.as_slice();
     let (first, rest) = segments.split_first()?;
@@ -100,7 +97,7 @@ fn forbidden_room(room: &str, named: &str) -> Option<String> {
 }
 
 fn listed(rooms: &[&str]) -> String {
-    if rooms.is_empty() { "nothing of ours".into() } else { format!("only {} and the leaves", rooms.join(", ")) }
+    if rooms.is_empty() { "no other room".into() } else { format!("only {} and the leaves", rooms.join(", ")) }
 }
 
 fn forbidden_crate(module: &[String], room: &str, named: &str) -> Option<String> {
@@ -113,7 +110,7 @@ fn forbidden_crate(module: &[String], room: &str, named: &str) -> Option<String>
         return None;
     }
     Some(format!(
-        "`{named}` is used outside {}, the only place that knows it (ARCHITECTURE.md): call what that offers, or let it offer more",
+        "`{named}` is used outside {}, which wraps it (ARCHITECTURE.md): call its functions, or add one there",
         allowed.join(", ")
     ))
 }
@@ -149,6 +146,7 @@ mod tests {
         refused("host/src/outbound/guard.rs", "use crate::delivery;", "`outbound` names `crate::delivery`");
         refused("host/src/oauth/ring.rs", "use crate::store::X;", "`oauth` names `crate::store`");
         refused("host/src/delivery/send.rs", "use crate::api::X;", "`delivery` names `crate::api`");
+        refused("host/src/sandbox/pool.rs", "use crate::delivery::X;", "`sandbox` names `crate::delivery`");
         refused("host/src/api.rs", "use crate::cli::Cli;", "`api` names `crate::cli`");
         refused("host/src/lib.rs", "use crate::cli::Cli;", "`lib` names `crate::cli`");
         refused("host/src/config.rs", "use crate::store::X;", "`config` names `crate::store`");
@@ -156,21 +154,22 @@ mod tests {
 
         allowed("host/src/main.rs", "use posthaste::cli::Cli;");
         allowed("host/src/cli/keys.rs", "use crate::{config, domain::id, outbound, sandbox, store::Store, Service};");
-        allowed("host/src/server.rs", "use crate::api; use crate::delivery::Pipeline; use crate::secret_key;");
+        allowed("host/src/server.rs", "use crate::api; use crate::delivery::Engine; use crate::secret_key;");
         allowed("host/src/api/events.rs", "use crate::{delivery, sandbox, store}; use crate::api::auth;");
         allowed("host/src/delivery.rs", "use crate::{clock, domain, outbound, sandbox, store, telemetry};");
+        allowed("host/src/api/events.rs", "use crate::delivery;");
         allowed("host/src/config.rs", "use crate::domain::retry; use crate::clock;");
         allowed("tests/harness/lib.rs", "use crate::store; use sqlx::Row;");
     }
 
     #[test]
-    fn what_lib_wires_is_not_for_the_rooms() {
+    fn rooms_may_not_name_modules_of_lib() {
         refused("host/src/api/health.rs", "use crate::Service;", "`api` names `crate::Service`");
         refused("host/src/store.rs", "use crate::server::Server;", "`store` names `crate::server`");
     }
 
     #[test]
-    fn super_reaches_other_rooms_as_well() {
+    fn a_path_by_super_is_checked_too() {
         refused("host/src/store.rs", "use super::sandbox::X;", "`store` names `crate::sandbox`");
         refused("host/src/store/a/b.rs", "use super::super::super::api;", "`store` names `crate::api`");
         refused("host/src/store.rs", "mod tests { use super::super::outbound; }", "`store` names `crate::outbound`");
@@ -180,20 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn each_foreign_crate_has_its_room() {
+    fn each_wrapped_crate_is_used_only_in_its_room() {
         refused("host/src/api/events.rs", "use sqlx::Row;", "`sqlx` is used outside store");
         refused("host/src/delivery.rs", "use wasmtime::Engine;", "`wasmtime` is used outside sandbox");
         refused("host/src/cli/plugin_build.rs", "fn f() { wasmparser::x() }", "`wasmparser` is used outside sandbox");
-        refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, dashboard, lib");
+        refused("host/src/cli/keys.rs", "use axum;", "`axum` is used outside api, lib");
         refused("host/src/domain/x.rs", "#[derive(sqlx::FromRow)] struct X;", "`sqlx` is used outside store");
         refused("host/src/api/auth.rs", "use jsonwebtoken::decode;", "`jsonwebtoken` is used outside oauth");
         allowed("host/src/oauth/keys.rs", "use jsonwebtoken::jwk; use crate::outbound::UnguardedClient;");
         allowed("host/src/store/keys.rs", "use sqlx::Row;");
         allowed("host/src/sandbox/bindings/v0_1.rs", "use wasmtime::component::bindgen; use wit_component::X;");
         allowed("host/src/outbound/client.rs", "use reqwest::Client;");
-        for file in
-            ["lib.rs", "server.rs", "api/x.rs", "dashboard.rs", "cli/listen.rs", "cli/demo/receiver.rs", "cli/demo.rs"]
-        {
+        for file in ["lib.rs", "server.rs", "api/x.rs", "cli/listen.rs", "cli/demo/receiver.rs", "cli/demo.rs"] {
             allowed(&format!("host/src/{file}"), "use axum::Router;");
         }
     }
