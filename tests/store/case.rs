@@ -1,4 +1,4 @@
-//! A store on a database of its own, and what goes into it.
+//! A store on its own database, and builders for the rows that the tests put into it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use posthaste::store::{Claimed, Completion, NewDelivery, Publish, Published, Sea
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
 
-/// Milliseconds since 1970 at which all of this happens.
+/// The present of all tests: milliseconds since 1970.
 pub(crate) const NOW: i64 = 1_790_000_000_000;
-/// Until when a lease goes on.
+/// The end of the leases: milliseconds since 1970.
 pub(crate) const LEASED: i64 = NOW + 60_000;
 
-/// A store and where it keeps what it keeps.
+/// A store and its database.
 pub(crate) struct Case {
     store: Store,
     end: WriterEnd,
@@ -38,36 +38,36 @@ pub(crate) fn sealer(key: u8) -> Sealer {
 }
 
 impl Case {
-    /// With an empty database of this kind.
+    /// Opens a store on an empty database of this kind.
     pub(crate) async fn on(kind: Kind) -> Self {
         Self::open(Arc::new(Home::of(kind).await)).await
     }
 
-    /// On a database that there is.
+    /// Opens a store on an existing database.
     pub(crate) async fn open(home: Arc<Home>) -> Self {
         let metrics = Arc::new(Metrics::new(NOW, []));
         let (store, end) = Store::open(home.database(), sealer(7), metrics).await.unwrap();
         Self { store, end, home }
     }
 
-    /// Ends the store, with all that was handed in written; answers what is left.
+    /// Ends the store after everything handed in is written, and returns the database.
     pub(crate) async fn end(self) -> Arc<Home> {
         drop(self.store);
         self.end.await.unwrap();
         self.home
     }
 
-    /// The same database, as the next process finds it.
+    /// Ends the store and opens its database again, like the next process.
     pub(crate) async fn restart(self) -> Self {
         Self::open(self.end().await).await
     }
 
-    /// Another store on the same database, as another node has it.
+    /// Opens another store on the same database, like another node.
     pub(crate) async fn beside(&self) -> Self {
         Self::open(self.home.clone()).await
     }
 
-    /// Stores a row and answers what became of it.
+    /// Stores a row and returns the result.
     pub(crate) async fn stored(&self, row: NewDelivery) -> Published {
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| drop(sender.send(answer)));
@@ -75,7 +75,7 @@ impl Case {
         receiver.await.unwrap().unwrap()
     }
 
-    /// Stores the row and brings it to what `completion` says.
+    /// Stores the row together with a completion: that of a delivered event, modified by `completion`.
     pub(crate) async fn finished(&self, row: NewDelivery, completion: impl FnOnce(Completion) -> Completion) {
         let delivered = Completion {
             company: row.event.company.clone(),
@@ -90,12 +90,12 @@ impl Case {
         self.insert_finished(row, completion(delivered)).await.unwrap();
     }
 
-    /// A delivery of company `acme`, without its event and its attempts.
+    /// Returns a delivery of company `acme`, without its event and its attempts.
     pub(crate) async fn one(&self, id: &str) -> Delivery {
         self.delivery("acme", id).await.unwrap().unwrap().0
     }
 
-    /// Hands a completion in and waits until it is written.
+    /// Hands in a completion and waits until it is written.
     pub(crate) async fn ended(&self, completion: Completion) -> (Delivery, Vec<Attempt>) {
         let (company, id, count) = (completion.company.clone(), completion.id.clone(), completion.attempt_count);
         self.finish(completion).await;
@@ -107,12 +107,12 @@ impl Case {
     }
 }
 
-/// The id of a delivery made at this millisecond.
+/// Returns the id of a delivery created at this millisecond.
 pub(crate) fn id(ms: i64, number: u32) -> String {
     format!("dlv_{ms:012x}7000{number:016x}")
 }
 
-/// An event of company `acme` and type `t`.
+/// Returns an event of company `acme` and type `t`.
 pub(crate) fn event(id: &str) -> Event {
     Event {
         id: id.into(),
@@ -124,7 +124,7 @@ pub(crate) fn event(id: &str) -> Event {
     }
 }
 
-/// A row for webhook `wh_1`, in the memory of process `me`. Its event's id is its own.
+/// Returns a row for webhook `wh_1` under the lease of process `me`. Its event has the same id.
 pub(crate) fn row(id: &str) -> NewDelivery {
     NewDelivery {
         id: id.into(),
@@ -135,24 +135,24 @@ pub(crate) fn row(id: &str) -> NewDelivery {
     }
 }
 
-/// The same, parked.
-pub(crate) fn parked(id: &str) -> NewDelivery {
+/// Returns the same row in the backlog.
+pub(crate) fn spilled(id: &str) -> NewDelivery {
     NewDelivery { lease: None, ..row(id) }
 }
 
-/// The same with another event.
+/// Returns the row with a modified event.
 pub(crate) fn with(row: NewDelivery, change: impl FnOnce(&mut Event)) -> NewDelivery {
     let mut event = Event::clone(&row.event);
     change(&mut event);
     NewDelivery { event: Arc::new(event), ..row }
 }
 
-/// What makes a delivery wait for a retry at `due`.
+/// Modifies a completion so that a retry is due at `due`.
 pub(crate) fn retry(due: i64) -> impl FnOnce(Completion) -> Completion {
     move |completion| Completion { status: Status::Pending, due: Some(due), finished_at: None, ..completion }
 }
 
-/// An attempt that says all that one can say.
+/// Returns an attempt with every field set.
 pub(crate) fn attempt(number: u32) -> Attempt {
     let json = |text: &str| Some(serde_json::value::RawValue::from_string(text.into()).unwrap());
     Attempt {
@@ -167,7 +167,7 @@ pub(crate) fn attempt(number: u32) -> Attempt {
     }
 }
 
-/// The webhook of company `acme` for one type.
+/// Returns the webhook of company `acme` for one type.
 pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
     Webhook {
         id: id.into(),
@@ -196,14 +196,14 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
     }
 }
 
-/// The same with a plugin, or a pinned version of it.
+/// Returns the webhook with a plugin, or with a pinned version of it.
 pub(crate) fn running(webhook: Webhook, plugin: &str, digest: &Digest, pinned: bool) -> Webhook {
     let pin = pinned.then(|| digest.as_str().to_owned());
     let plugin = Some(PluginRef { name: plugin.into(), digest_prefix: pin });
     Webhook { plugin, plugin_digest: Some(digest.clone()), ..webhook }
 }
 
-/// The ids of what was taken.
+/// Returns the ids of the claimed deliveries.
 pub(crate) fn ids(claimed: &[Claimed]) -> Vec<&str> {
     claimed.iter().map(|claimed| &*claimed.id).collect()
 }

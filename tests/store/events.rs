@@ -1,4 +1,4 @@
-//! Storing events, and writing down what becomes of their deliveries.
+//! Storing events and the results of their deliveries.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use futures_util::future::join_all;
 use posthaste::domain::delivery::{Attempt, Status};
 use posthaste::store::{Completion, NewDelivery, Published};
 
-use crate::case::{Case, NOW, attempt, id, parked, row, with};
+use crate::case::{Case, NOW, attempt, id, row, spilled, with};
 
-pub(crate) async fn an_event_is_stored_once_and_its_id_is_answered_as_before(case: Case) {
+pub(crate) async fn event_id_is_stored_once_per_company(case: Case) {
     let (first, second) = (id(NOW, 1), id(NOW, 2));
     let again = with(row(&second), |event| event.id = first.clone());
     assert_eq!(case.stored(row(&first)).await, Published::Stored);
     assert_eq!(case.stored(again.clone()).await, Published::Before(Some(first.clone())));
     let elsewhere = with(again, |event| event.company = "other".into());
     assert_eq!(case.stored(elsewhere).await, Published::Stored);
-    // An event that nobody subscribed to has no delivery, also when somebody does later.
+    // An event without a webhook has no delivery, even if the company adds a webhook later.
     let third = id(NOW, 3);
     assert_eq!(case.stored(NewDelivery { webhook: None, ..row(&third) }).await, Published::Stored);
     let later = with(row(&id(NOW, 4)), |event| event.id = third.clone());
@@ -23,8 +23,8 @@ pub(crate) async fn an_event_is_stored_once_and_its_id_is_answered_as_before(cas
     assert!(case.delivery("acme", &third).await.unwrap().is_none());
 }
 
-pub(crate) async fn many_at_once_are_stored_in_one_go(case: Case) {
-    // More than one statement takes, and one of them twice.
+pub(crate) async fn many_concurrent_events_are_stored(case: Case) {
+    // More rows than fit into one statement, one of them twice.
     let rows = (0..150).map(|number| with(row(&id(NOW, number)), |event| event.id = format!("e{}", number.max(1))));
     let published = join_all(rows.map(|row| case.stored(row))).await;
     assert_eq!(published.iter().filter(|answer| **answer == Published::Stored).count(), 149);
@@ -33,7 +33,7 @@ pub(crate) async fn many_at_once_are_stored_in_one_go(case: Case) {
     assert_eq!(case.writer_queue(), 0);
 }
 
-pub(crate) async fn an_event_is_read_as_it_was_published(case: Case) {
+pub(crate) async fn event_is_read_as_published(case: Case) {
     let id = id(NOW, 1);
     let data = "{\"z\":\"\\u0000\\ud83e\\udd80 é\",  \"a\":1e400}";
     let row = with(row(&id), |event| {
@@ -50,7 +50,7 @@ pub(crate) async fn an_event_is_read_as_it_was_published(case: Case) {
     assert!(case.delivery("other", &id).await.unwrap().is_none());
 }
 
-pub(crate) async fn a_completion_ends_a_delivery_once_and_writes_its_attempt_down(case: Case) {
+pub(crate) async fn completion_ends_a_delivery_once_and_stores_its_attempt(case: Case) {
     let id = id(NOW, 1);
     case.stored(row(&id)).await;
     let failed = Completion {
@@ -65,10 +65,10 @@ pub(crate) async fn a_completion_ends_a_delivery_once_and_writes_its_attempt_dow
     };
     let (delivery, attempts) = case.ended(failed.clone()).await;
     assert_eq!((delivery.status, delivery.finished_at), (Status::Failed, Some(NOW + 5)));
-    // PostgreSQL's text has no NUL; another character stands for it.
+    // PostgreSQL's text cannot hold NUL; another character replaces it.
     let shown = |attempt: &Attempt| format!("{attempt:?}").replace("\\0", "\u{fffd}");
     assert_eq!(shown(&attempts[0]), shown(&attempt(1)));
-    // Whoever comes late changes nothing of what has ended, nor its attempts.
+    // A late completion changes neither an ended delivery nor its attempts.
     let late = Completion { status: Status::Delivered, finished_at: Some(NOW + 9), ..failed };
     let other = Completion { attempt: Some(attempt(2)), ..late.clone() };
     case.finish(late).await;
@@ -79,7 +79,7 @@ pub(crate) async fn a_completion_ends_a_delivery_once_and_writes_its_attempt_dow
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1]);
 }
 
-pub(crate) async fn a_completion_may_schedule_or_park(case: Case) {
+pub(crate) async fn completion_schedules_a_retry_or_spills_to_the_backlog(case: Case) {
     let (scheduled, waits) = (id(NOW, 1), id(NOW, 2));
     for id in [&scheduled, &waits] {
         case.stored(row(id)).await;
@@ -103,10 +103,10 @@ pub(crate) async fn a_completion_may_schedule_or_park(case: Case) {
     assert_eq!(waiting.oldest_due, Some(NOW + 100));
 }
 
-pub(crate) async fn what_has_ended_already_is_stored_whole(case: Case) {
+pub(crate) async fn finished_delivery_is_stored_with_its_attempt(case: Case) {
     let id = id(NOW, 1);
     let completion = |completion| Completion { attempt: Some(attempt(1)), ..completion };
-    case.finished(NewDelivery { event: Arc::clone(&row(&id).event), ..parked(&id) }, completion).await;
+    case.finished(NewDelivery { event: Arc::clone(&row(&id).event), ..spilled(&id) }, completion).await;
     let (delivery, _, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
     assert_eq!((delivery.status, delivery.attempt_count, attempts.len()), (Status::Delivered, 1, 1));
 }

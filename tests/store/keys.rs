@@ -5,7 +5,7 @@ use posthaste::store::KeyStore;
 
 use crate::case::{Case, NOW};
 
-pub(crate) async fn a_key_is_found_by_its_text_until_it_is_revoked(case: Case) {
+pub(crate) async fn key_is_found_by_its_text_until_revoked(case: Case) {
     let keys = KeyStore::open(case.home.database()).await.unwrap();
     let key = |id: &str, owner| {
         let scopes = Scopes::parse("events,webhooks:read").unwrap();
@@ -19,10 +19,10 @@ pub(crate) async fn a_key_is_found_by_its_text_until_it_is_revoked(case: Case) {
     assert_eq!(case.key(&platform).await.unwrap().unwrap().owner, Owner::Platform);
     assert!(case.key("phk_wrong").await.unwrap().is_none());
     assert!(keys.revoke("key_1", NOW + 1).await.unwrap() && !keys.revoke("key_3", NOW).await.unwrap());
-    // A second time changes nothing.
+    // Revoking it again changes nothing.
     assert!(keys.revoke("key_1", NOW + 2).await.unwrap());
     let listed: Vec<_> = keys.list().await.unwrap().into_iter().map(|key| (key.id, key.revoked_at)).collect();
     assert_eq!(listed, [("key_2".into(), None), ("key_1".into(), Some(NOW + 1))]);
-    // The next process has no memory of it.
+    // The next process has an empty cache.
     assert!(case.restart().await.key(&text).await.unwrap().is_none());
 }

@@ -1,15 +1,15 @@
-//! The log: looking things up, and the end of it.
+//! The log: lists, look-ups and retention.
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::plugin::Digest;
 use posthaste::store::{Completion, Filter, NewDelivery, Page, Recorded};
 
-use crate::case::{Case, NOW, attempt, id, parked, row, running, webhook, with};
+use crate::case::{Case, NOW, attempt, id, row, running, spilled, webhook, with};
 
-pub(crate) async fn a_list_is_filtered_and_cut_into_pages(case: Case) {
+pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     let all: Vec<_> = (0..6).map(|number| id(NOW + i64::from(number), number)).collect();
     for (number, id) in all.iter().enumerate() {
-        let row = NewDelivery { webhook: Some(format!("wh_{}", number % 2)), ..parked(id) };
+        let row = NewDelivery { webhook: Some(format!("wh_{}", number % 2)), ..spilled(id) };
         let row = with(row, |event| event.event_type = if number < 4 { "t" } else { "u" }.into());
         let status = if number == 0 { Status::Failed } else { Status::Delivered };
         case.finished(row, |completion| Completion { status, ..completion }).await;
@@ -31,14 +31,14 @@ pub(crate) async fn a_list_is_filtered_and_cut_into_pages(case: Case) {
     assert_eq!(list(Filter { webhook: Some("wh_1".into()), ..any() }, 9, None).await, (vec![5, 3, 1], false));
     let between = Filter { since: Some(NOW + 1), until: Some(NOW + 3), ..any() };
     assert_eq!(list(between, 9, None).await, (vec![2, 1], false));
-    // No stored text has a NUL in it; one that is looked for finds nothing.
+    // No stored text contains NUL, so a filter with NUL finds nothing.
     assert_eq!(list(Filter { event_type: Some("\0".into()), ..any() }, 9, None).await, (vec![], false));
     assert!(case.deliveries("other", &any(), &Page { limit: 9, after: None }).await.unwrap().0.is_empty());
 }
 
-pub(crate) async fn companies_and_names_go_byte_by_byte(case: Case) {
+pub(crate) async fn companies_are_ordered_byte_by_byte(case: Case) {
     assert_eq!(case.newest_delivery().await.unwrap(), None);
-    // A language would sort these otherwise.
+    // The collation of a language would order these differently.
     let names = ["A-b", "Z", "_", "a", "a-c", "aB", "a_b", "b"];
     for (number, name) in names.iter().enumerate() {
         let row = row(&id(NOW + number as i64, 1));
@@ -53,12 +53,12 @@ pub(crate) async fn companies_and_names_go_byte_by_byte(case: Case) {
     assert_eq!(case.newest_delivery().await.unwrap(), Some(NOW + 7));
 }
 
-pub(crate) async fn what_is_old_is_removed_a_few_at_a_time(case: Case) {
+pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     for number in 0..300 {
-        let row = parked(&id(NOW + i64::from(number), number));
+        let row = spilled(&id(NOW + i64::from(number), number));
         case.finished(row, |completion| Completion { attempt: Some(attempt(1)), ..completion }).await;
     }
-    let other = with(parked(&id(NOW, 1)), |event| event.company = "other".into());
+    let other = with(spilled(&id(NOW, 1)), |event| event.company = "other".into());
     case.stored(other).await;
     assert!(case.expire("acme".into(), NOW + 290).await.unwrap());
     assert!(!case.expire("acme".into(), NOW + 290).await.unwrap());

@@ -1,26 +1,26 @@
-//! The conformance suite of the store: each of its methods on each database, with the same assertions; and that every
-//! statement of it was among what ran.
+//! The conformance suite of the store: each of its methods on both databases, with the same assertions; and a check that
+//! every statement of the store was executed.
 
-// Clippy's exception for tests does not reach the functions that they share.
+// Clippy's exception for tests does not cover the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod again;
+mod backlog;
 mod case;
 mod events;
 mod keys;
 mod log;
-mod moving;
 mod nodes;
+mod ownership;
 mod plugins;
-mod seats;
+mod replays;
 mod setup;
 mod statements;
-mod waiting;
+mod transfer;
 mod webhooks;
 
 use case::Case;
 
-/// Makes a test of each function for each database, and one function that calls them all.
+/// Defines a test of each function for each database, and one function that calls them all.
 macro_rules! on_both {
     ($($area:ident: $($name:ident)*;)*) => {
         mod sqlite {
@@ -41,7 +41,7 @@ macro_rules! on_both {
             })*
         }
 
-        /// All of them, one after the other.
+        /// Runs all of them, one after the other.
         async fn all(kind: posthaste_tests::Kind) {
             $($($area::$name(Case::on(kind).await).await;)*)*
         }
@@ -49,51 +49,51 @@ macro_rules! on_both {
 }
 
 on_both! {
-    again:
-        a_delivery_that_is_urged_is_taken_whatever_became_of_it
-        a_replay_marks_what_it_wants_step_by_step
-        ten_replays_of_a_company_may_be_under_way;
+    replays:
+        requested_delivery_is_claimed_whatever_its_status
+        replay_marks_its_deliveries_step_by_step
+        company_has_at_most_ten_replays_in_progress;
     events:
-        an_event_is_stored_once_and_its_id_is_answered_as_before
-        many_at_once_are_stored_in_one_go
-        an_event_is_read_as_it_was_published
-        a_completion_ends_a_delivery_once_and_writes_its_attempt_down
-        a_completion_may_schedule_or_park
-        what_has_ended_already_is_stored_whole;
+        event_id_is_stored_once_per_company
+        many_concurrent_events_are_stored
+        event_is_read_as_published
+        completion_ends_a_delivery_once_and_stores_its_attempt
+        completion_schedules_a_retry_or_spills_to_the_backlog
+        finished_delivery_is_stored_with_its_attempt;
     keys:
-        a_key_is_found_by_its_text_until_it_is_revoked;
+        key_is_found_by_its_text_until_revoked;
     log:
-        a_list_is_filtered_and_cut_into_pages
-        companies_and_names_go_byte_by_byte
-        what_is_old_is_removed_a_few_at_a_time
+        list_is_filtered_and_paged
+        companies_are_ordered_byte_by_byte
+        old_deliveries_are_removed_in_steps
         past_events_of_a_plugin_are_read_newest_first;
-    moving:
-        all_of_it_moves_into_a_database_of_the_other_kind;
+    transfer:
+        everything_is_transferred_to_a_database_of_the_other_kind;
     plugins:
-        a_version_is_stored_switched_and_listed
-        a_prefix_finds_its_versions
-        the_followers_that_were_asked_about_must_be_those_that_there_are
-        what_is_used_stays_and_what_is_removed_is_kept_for_the_log;
-    seats:
-        a_node_that_beats_is_seen_and_one_that_does_not_is_removed_once
-        a_node_that_leaves_leaves_what_it_has_to_others
-        a_seat_is_its_nodes_until_that_is_gone
-        what_another_node_answers_for_is_left_to_it
-        under_another_lease_nothing_of_a_delivery_changes;
+        version_is_stored_activated_and_listed
+        digest_prefix_finds_versions
+        activation_requires_the_current_followers
+        version_in_use_is_not_removed_and_a_removed_one_stays_for_the_log;
+    ownership:
+        dead_node_is_removed_once_and_a_live_one_is_not
+        leaving_node_releases_its_deliveries_and_ownerships
+        owner_keeps_a_webhook_until_the_node_is_removed
+        deliveries_of_another_owner_are_not_claimed
+        completion_under_another_lease_changes_nothing;
     setup:
-        the_secret_key_must_be_the_one_that_sealed
-        what_is_stored_outlives_the_process;
-    waiting:
-        what_is_due_is_taken_once_and_oldest_first
-        no_more_is_taken_at_once_than_a_few_mib
-        what_is_parked_is_taken_oldest_first_and_what_is_replayed_apart
-        an_ordered_webhook_stops_before_what_waits_for_its_retry
-        what_others_had_in_memory_is_due_again
-        what_waits_is_parked_and_cancelled
-        what_waits_is_counted;
+        wrong_secret_key_is_refused
+        stored_delivery_survives_a_restart;
+    backlog:
+        due_deliveries_are_claimed_once_and_oldest_first
+        one_claim_is_bounded_in_bytes
+        backlog_is_claimed_oldest_first_and_replays_separately
+        ordered_backlog_stops_before_a_scheduled_retry
+        leases_of_removed_nodes_are_released
+        pending_deliveries_are_spilled_and_cancelled
+        pending_deliveries_are_counted;
     webhooks:
-        a_webhook_is_stored_overwritten_changed_and_removed
-        a_secret_is_rotated
-        a_webhook_that_only_fails_is_noted_and_disabled
-        a_company_has_a_thousand_at_most;
+        webhook_is_stored_overwritten_changed_and_removed
+        signing_secret_is_rotated
+        failing_webhook_is_recorded_and_disabled
+        company_has_at_most_a_thousand_webhooks;
 }

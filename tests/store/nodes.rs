@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL.
+//! Several nodes on one PostgreSQL database.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::case::{Case, NOW, sealer, webhook};
 
 #[tokio::test]
-async fn ten_may_start_at_once_on_an_empty_database() {
+async fn ten_nodes_start_at_once_on_an_empty_database() {
     let home = Home::of(Kind::Postgres).await;
     let open = || Store::open(home.database(), sealer(7), Arc::new(Metrics::new(NOW, [])));
     for opened in join_all((0..10).map(|_| open())).await {
@@ -20,30 +20,30 @@ async fn ten_may_start_at_once_on_an_empty_database() {
 }
 
 #[tokio::test]
-async fn what_one_changes_the_others_hear_and_have() {
+async fn change_reaches_the_other_nodes() {
     let one = Case::on(Kind::Postgres).await;
     let other = one.beside().await;
-    let mut heard = other.changes().unwrap();
-    assert!(other.changes().is_none(), "one hears them");
-    // Listening begins with this.
-    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
+    let mut changes = other.changes().unwrap();
+    assert!(other.changes().is_none(), "one receiver gets them");
+    // The listener starts with this.
+    assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(Change::Everything));
     assert!(other.webhook_for("acme", "t").await.unwrap().is_none());
     one.put_webhook(webhook("wh_1", "t")).await.unwrap();
-    let told = Change::Webhook { company: "acme".into(), event_type: "t".into() };
-    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(told));
+    let expected = Change::Webhook { company: "acme".into(), event_type: "t".into() };
+    assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(expected));
     assert!(other.webhook_for("acme", "t").await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn who_was_deaf_looks_at_everything_again() {
+async fn lost_listener_reports_that_anything_may_have_changed() {
     let case = Case::on(Kind::Postgres).await;
-    let mut heard = case.changes().unwrap();
-    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
+    let mut changes = case.changes().unwrap();
+    assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(Change::Everything));
     case.home
         .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
         .await;
-    assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Change::Everything));
-    // The writer and the readers connect anew as well.
-    until("it stores again", || async { case.put_webhook(webhook("wh_1", "t")).await.ok() }).await;
+    assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(Change::Everything));
+    // The writer and the readers reconnect as well.
+    until("the store takes writes again", || async { case.put_webhook(webhook("wh_1", "t")).await.ok() }).await;
     assert!(case.webhook_for("acme", "t").await.unwrap().is_some());
 }

@@ -28,11 +28,11 @@ async fn active(case: &Case, version: &NewVersion) -> bool {
     case.put_plugin(version.clone(), Some(activation(version, followers))).await.unwrap()
 }
 
-pub(crate) async fn a_version_is_stored_switched_and_listed(case: Case) {
+pub(crate) async fn version_is_stored_activated_and_listed(case: Case) {
     let (one, two) = (version("acme", "p", "one"), NewVersion { now: NOW + 5, ..version("acme", "p", "two") });
     assert!(case.put_plugin(one.clone(), None).await.unwrap());
     assert_eq!(case.plugin("acme", "p").await.unwrap().unwrap().active, None);
-    assert!(active(&case, &one).await && !active(&case, &one).await, "the same again changes nothing");
+    assert!(active(&case, &one).await && !active(&case, &one).await, "activating it again changes nothing");
     assert!(case.put_plugin(two.clone(), None).await.unwrap());
     let versions = async || -> Vec<_> {
         let versions = case.versions("acme", "p").await.unwrap().into_iter();
@@ -50,7 +50,7 @@ pub(crate) async fn a_version_is_stored_switched_and_listed(case: Case) {
     let missing = version("acme", "p", "three");
     assert!(matches!(case.activate(activation(&missing, Vec::new())).await, Err(StoreError::Changed(_))));
 
-    // A company's own, newest first and then by name, then those that everybody has.
+    // The company's own plugins, newest first and then by name, followed by the standard ones.
     for name in ["b-2", "b1", "a"] {
         case.put_plugin(version("acme", name, "one"), None).await.unwrap();
     }
@@ -68,18 +68,18 @@ pub(crate) async fn a_version_is_stored_switched_and_listed(case: Case) {
     assert!(case.plugin("acme", "std-mask").await.unwrap().is_some());
 }
 
-pub(crate) async fn a_prefix_finds_its_versions(case: Case) {
+pub(crate) async fn digest_prefix_finds_versions(case: Case) {
     for (number, bytes) in ["a", "b", "c"].into_iter().enumerate() {
         let digest = Digest::stored(&format!("{}{number}", "f".repeat(63)));
         case.put_plugin(NewVersion { digest, ..version("acme", "p", bytes) }, None).await.unwrap();
     }
     let found = async |prefix: &str| case.versions_by_prefix("acme", "p", prefix).await.unwrap().len();
-    assert_eq!(found(&"f".repeat(8)).await, 2, "two are enough to see that there are several");
+    assert_eq!(found(&"f".repeat(8)).await, 2, "two show that the prefix is not unique");
     assert_eq!(found(&format!("{}1", "f".repeat(63))).await, 1);
     assert_eq!(found("ffffffff0").await, 0);
 }
 
-pub(crate) async fn the_followers_that_were_asked_about_must_be_those_that_there_are(case: Case) {
+pub(crate) async fn activation_requires_the_current_followers(case: Case) {
     let (one, two) = (version("acme", "p", "one"), version("acme", "p", "two"));
     active(&case, &one).await;
     let follower = running(webhook("wh_1", "t"), "p", &one.digest, false);
@@ -91,9 +91,9 @@ pub(crate) async fn the_followers_that_were_asked_about_must_be_those_that_there
     assert_eq!(followers, [expected]);
     let unasked = case.put_plugin(two.clone(), Some(activation(&two, Vec::new()))).await;
     assert!(matches!(unasked, Err(StoreError::Changed(_))));
-    assert_eq!(case.versions("acme", "p").await.unwrap().len(), 1, "nothing of it is stored");
+    assert_eq!(case.versions("acme", "p").await.unwrap().len(), 1, "nothing of the upload is stored");
     assert!(case.put_plugin(two.clone(), Some(activation(&two, followers))).await.unwrap());
-    // A webhook is asked about too: by now it would run another version.
+    // Storing a webhook is checked as well: it would run another version by now.
     assert!(matches!(case.put_webhook(follower).await, Err(StoreError::Changed(_))));
     let running_now = case.webhook_for("acme", "t").await.unwrap().unwrap();
     assert_eq!(running_now.plugin_digest.as_ref(), Some(&two.digest));
@@ -106,7 +106,7 @@ pub(crate) async fn the_followers_that_were_asked_about_must_be_those_that_there
     assert!(matches!(case.put_webhook(pinned_to_nothing).await, Err(StoreError::Changed(_))));
 }
 
-pub(crate) async fn what_is_used_stays_and_what_is_removed_is_kept_for_the_log(case: Case) {
+pub(crate) async fn version_in_use_is_not_removed_and_a_removed_one_stays_for_the_log(case: Case) {
     let (one, two) = (version("acme", "p", "one"), version("acme", "p", "two"));
     active(&case, &one).await;
     case.put_plugin(two.clone(), None).await.unwrap();
@@ -122,7 +122,7 @@ pub(crate) async fn what_is_used_stays_and_what_is_removed_is_kept_for_the_log(c
     assert!(remove(&two.digest).await.unwrap() && !remove(&two.digest).await.unwrap());
     assert_eq!(case.versions("acme", "p").await.unwrap().len(), 1);
     assert_eq!(case.wasm("acme", "p", &two.digest).await.unwrap().as_deref(), Some(&b"two"[..]));
-    // What was removed is new again when it is uploaded again.
+    // Uploading a removed version again makes it new again.
     assert!(case.put_plugin(two.clone(), None).await.unwrap());
     assert!(case.remove_plugin("acme".into(), "p".into(), NOW + 3).await.unwrap());
     assert!(!case.remove_plugin("acme".into(), "p".into(), NOW + 3).await.unwrap());
@@ -132,7 +132,7 @@ pub(crate) async fn what_is_used_stays_and_what_is_removed_is_kept_for_the_log(c
     assert!(case.wasm("acme", "p", &one.digest).await.unwrap().is_some());
     assert!(!case.forget_versions(NOW + 4).await.unwrap());
     assert!(case.wasm("acme", "p", &one.digest).await.unwrap().is_none());
-    // Bytes that another has as well stay.
+    // Bytes that another version shares stay.
     assert_eq!(case.wasm("other", "p", &two.digest).await.unwrap().as_deref(), Some(&b"two"[..]));
     assert_eq!(case.home.value::<i64>("SELECT COUNT(*) FROM plugin_bytes").await, 1);
 }

@@ -1,4 +1,4 @@
-//! Opening and closing.
+//! Opening and closing a store.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use posthaste_tests::Kind;
 
 use crate::case::{Case, NOW, id, row, sealer};
 
-pub(crate) async fn the_secret_key_must_be_the_one_that_sealed(case: Case) {
+pub(crate) async fn wrong_secret_key_is_refused(case: Case) {
     let home = case.end().await;
     let opened = |key| Store::open(home.database(), sealer(key), Arc::new(Metrics::new(NOW, [])));
     let Err(StoreError::Setup(why)) = opened(8).await else { panic!("it opened") };
@@ -18,7 +18,7 @@ pub(crate) async fn the_secret_key_must_be_the_one_that_sealed(case: Case) {
     end.await.unwrap();
 }
 
-pub(crate) async fn what_is_stored_outlives_the_process(case: Case) {
+pub(crate) async fn stored_delivery_survives_a_restart(case: Case) {
     let id = id(NOW, 1);
     assert_eq!(case.stored(row(&id)).await, Published::Stored);
     let case = case.restart().await;

@@ -1,4 +1,4 @@
-//! Every statement of the store is among those that ran here, and each runs on both databases.
+//! Every statement of the store is executed by these tests, and each runs on both databases.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -9,14 +9,14 @@ use posthaste_tests::{Home, Kind};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Statements that one database alone is asked, by how they begin; why stands where they do.
+/// The beginnings of statements that run on one database only; the source says why.
 const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA wal_checkpoint"];
 const POSTGRES_ONLY: [&str; 3] =
     ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock(", "SELECT COUNT(*) FROM pg_stat_activity"];
-/// What PostgreSQL alone is told inside of a statement.
+/// The part of statements that only PostgreSQL gets.
 const LOCK: &str = "FOR UPDATE SKIP LOCKED";
 
-/// Keeps the texts of the statements that run.
+/// Records the texts of the statements that run.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<BTreeSet<String>>>);
 
@@ -38,15 +38,16 @@ impl Visit for Recorder {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-/// The parameters of SQLite's statements of many rows have no numbers.
+/// Numbers the parameters: those of SQLite's statements over several rows have no numbers.
 fn numbered(sql: &str) -> String {
     let mut parts = sql.split('?');
     let first = parts.next().unwrap().to_owned();
     parts.enumerate().fold(first, |text, (before, part)| format!("{text}${}{part}", before + 1))
 }
 
-/// What the whole conformance suite runs on this database. All of it runs on this thread, tasks and all.
-async fn ran(kind: Kind) -> BTreeSet<String> {
+/// Returns the statements that the whole conformance suite runs on this database. All of it, including its tasks, runs on
+/// this thread.
+async fn recorded(kind: Kind) -> BTreeSet<String> {
     let recorder = Recorder::default();
     let _recording = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
     crate::all(kind).await;
@@ -55,9 +56,10 @@ async fn ran(kind: Kind) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn every_statement_runs_on_both() {
-    let (sqlite, postgres) = (ran(Kind::Sqlite).await, ran(Kind::Postgres).await);
-    // What ran has been prepared. How many rows a statement has is a matter of luck; so is, which sizes ran on both.
+async fn every_statement_runs_on_both_databases() {
+    let (sqlite, postgres) = (recorded(Kind::Sqlite).await, recorded(Kind::Postgres).await);
+    // A statement that ran was prepared. The number of rows per statement varies between runs, so the sizes that ran on the
+    // two databases differ.
     for (from, others, kind, own) in
         [(&sqlite, &postgres, Kind::Postgres, &SQLITE_ONLY[..]), (&postgres, &sqlite, Kind::Sqlite, &POSTGRES_ONLY[..])]
     {
@@ -67,25 +69,25 @@ async fn every_statement_runs_on_both() {
             home.prepare(sql).await;
         }
     }
-    let (mut never, mut found) = (Vec::new(), 0);
+    let (mut missed, mut found) = (Vec::new(), 0);
     for (file, text) in sources() {
         for literal in literals(&text).into_iter().filter(|literal| is_statement(literal)) {
             found += 1;
             if !sqlite.union(&postgres).any(|sql| fits(&literal, sql)) {
-                never.push(format!("{file}: {literal}"));
+                missed.push(format!("{file}: {literal}"));
             }
         }
     }
     assert!(found > 70, "only {found} statements were found in the source");
-    assert!(never.is_empty(), "these never ran; call their methods in tests/store:\n{}", never.join("\n"));
+    assert!(missed.is_empty(), "these never ran; call their methods in tests/store:\n{}", missed.join("\n"));
 }
 
 fn is_statement(literal: &str) -> bool {
     ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH ", "LOCK "].iter().any(|verb| literal.starts_with(verb))
 }
 
-/// Whether a statement, or one in parentheses inside of it, is this literal, with anything where that has a `{…}` and
-/// anything behind it.
+/// Returns whether a statement, or a subquery in parentheses, begins with this literal, where each `{…}` of the literal matches
+/// any text.
 fn fits(literal: &str, sql: &str) -> bool {
     let (literal, sql) = (format!("({literal}"), format!("({sql}"));
     let mut rest = &*sql;
@@ -98,7 +100,7 @@ fn fits(literal: &str, sql: &str) -> bool {
     })
 }
 
-/// The files of the store, without their tests.
+/// Returns the names and texts of the files of the store, without their tests.
 fn sources() -> Vec<(String, String)> {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/store");
     let (mut folders, mut files) = (vec![store.clone()], vec![store.with_extension("rs")]);
@@ -112,11 +114,11 @@ fn sources() -> Vec<(String, String)> {
         let text = std::fs::read_to_string(file).unwrap();
         text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()
     };
-    let files = files.into_iter().filter(|file| !file.ends_with("plans.rs"));
+    let files = files.into_iter().filter(|file| !file.ends_with("query_plans.rs"));
     files.map(|file| (file.file_name().unwrap().to_string_lossy().into_owned(), code(&file))).collect()
 }
 
-/// The string literals of Rust source, as they are at run time.
+/// Returns the string literals of Rust source, as they are at run time.
 fn literals(source: &str) -> Vec<String> {
     let (mut found, mut rest) = (Vec::new(), source);
     while let Some(at) = rest.find(['"', '/', '\'']) {

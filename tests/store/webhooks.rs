@@ -1,4 +1,4 @@
-//! Subscriptions.
+//! Webhooks.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use posthaste::store::{Rotation, StoreError};
 
 use crate::case::{Case, NOW, id, row, webhook};
 
-/// All of it, so that nothing is left out of a comparison.
+/// Formats every field, so that a comparison covers all of them.
 fn shown(webhook: &Webhook) -> String {
     let Webhook { id, company, event_type, target_url, challenge, name, enabled, disabled_reason, plugin, .. } =
         webhook;
@@ -22,14 +22,14 @@ fn shown(webhook: &Webhook) -> String {
     )
 }
 
-pub(crate) async fn a_webhook_is_stored_overwritten_changed_and_removed(case: Case) {
+pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case) {
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
     let first = webhook("wh_1", "t");
     let (created, stored) = case.put_webhook(first.clone()).await.unwrap();
     assert_eq!((created, shown(&stored)), (true, shown(&first)));
     assert_eq!(shown(&case.webhook_for("acme", "t").await.unwrap().unwrap()), shown(&first));
     case.put_webhook(Webhook { company: "other".into(), ..webhook("wh_9", "t") }).await.unwrap();
-    // Another subscription to the same type: all but the id, the birth and the secret is new.
+    // Another webhook for the same type replaces all but the id, the time of creation and the secret.
     let second = Webhook {
         target_url: "https://b.test/".into(),
         challenge: None,
@@ -83,7 +83,7 @@ pub(crate) async fn a_webhook_is_stored_overwritten_changed_and_removed(case: Ca
     assert!(case.webhook_for("other", "t").await.unwrap().is_some());
 }
 
-pub(crate) async fn a_secret_is_rotated(case: Case) {
+pub(crate) async fn signing_secret_is_rotated(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     let secret: Arc<[u8]> = [4; 24].as_slice().into();
     let rotate = |until| case.rotate_secret(("acme", "wh_1"), Rotation { secret: secret.clone(), now: NOW + 1, until });
@@ -91,12 +91,15 @@ pub(crate) async fn a_secret_is_rotated(case: Case) {
     assert_eq!((&rotated.signing_secret, rotated.updated_at), (&secret, NOW + 1));
     let previous = rotated.previous_secret.unwrap();
     assert_eq!((&*previous.secret, previous.until), (&[1, 2, 3][..], NOW + 100));
-    assert!(rotate(NOW + 1).await.unwrap().unwrap().previous_secret.is_none(), "without an overlap there is none");
+    assert!(
+        rotate(NOW + 1).await.unwrap().unwrap().previous_secret.is_none(),
+        "without an overlap there is no previous secret"
+    );
     let nobody = Rotation { secret: secret.clone(), now: NOW, until: NOW };
     assert!(case.rotate_secret(("acme", "wh_2"), nobody).await.unwrap().is_none());
 }
 
-pub(crate) async fn a_webhook_that_only_fails_is_noted_and_disabled(case: Case) {
+pub(crate) async fn failing_webhook_is_recorded_and_disabled(case: Case) {
     let (_, webhook) = case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     let noted = async || {
         let webhook = case.webhook_for("acme", "t").await.unwrap().unwrap();
@@ -114,12 +117,12 @@ pub(crate) async fn a_webhook_that_only_fails_is_noted_and_disabled(case: Case) 
     assert_eq!((disabled.enabled, disabled.disabled_reason.as_deref()), (false, Some("it is gone")));
     assert_eq!(disabled.updated_at, NOW + 3);
     assert_eq!(case.one(&notice).await.id, notice);
-    // It is not any more what it was when it was read.
+    // The webhook was changed since it was read.
     assert!(!disable(&late).await.unwrap());
     assert!(case.delivery("acme", &late).await.unwrap().is_none());
 }
 
-pub(crate) async fn a_company_has_a_thousand_at_most(case: Case) {
+pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
     case.put_webhook(webhook("wh_0", "t0")).await.unwrap();
     case.home
         .sql(

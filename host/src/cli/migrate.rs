@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::store::{Told, transfer};
+use crate::store::{TransferProgress, transfer};
 
 /// The arguments of `posthaste migrate`. No node may serve either database during the move.
 #[derive(Args)]
@@ -26,21 +26,21 @@ impl MigrateArgs {
     /// The text says why the move was refused or stopped, and how to continue.
     pub async fn run(self) -> Result<(), Failure> {
         let watched = std::io::stderr().is_terminal();
-        let mut tell = |told: Told<'_>| match told {
-            Told::GoingOn(table) => println!("continuing where an earlier run stopped: {table}"),
-            Told::Copied(table, rows) if watched => {
+        let mut progress = |progress: TransferProgress<'_>| match progress {
+            TransferProgress::Resumed { table } => println!("continuing where an earlier run stopped: {table}"),
+            TransferProgress::Copied { table, rows } if watched => {
                 let mut stderr = std::io::stderr();
                 let _ = write!(stderr, "\r{table}: {rows} rows copied\x1b[K");
             }
-            Told::Copied(..) => (),
-            Told::Same(table, rows, sha256) => {
+            TransferProgress::Copied { .. } => (),
+            TransferProgress::Verified { table, rows, sha256 } => {
                 if watched {
                     eprint!("\r\x1b[K");
                 }
                 println!("{table:<16} {rows:>10} rows  sha-256 {sha256}");
             }
         };
-        transfer(&self.from, &self.to, SystemClock.now_ms(), &mut tell).await?;
+        transfer(&self.from, &self.to, SystemClock.now_ms(), &mut progress).await?;
         println!(
             "moved: the target database contains every row, unchanged. Start the nodes on it with the same \
              secret key: --secret-key, --secret-key-file, or a copy of posthaste.key in each data directory"

@@ -1,4 +1,4 @@
-//! The connection to the database and its settings.
+//! Connections to the database: settings, migration, and the lock of a database in a file.
 
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
@@ -14,70 +14,72 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::db::{self, Connection, Kind, Pool};
-use super::{StoreError, migrations};
+use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind};
+use super::error::StoreError;
+use super::migrations;
+use super::multi_row::MAX_ROWS;
 use crate::telemetry::Seldom;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(migrations::migrator);
 
-/// The same for PostgreSQL, which compares text by the rules of a language where it is not told otherwise: identifiers,
-/// names and pages of them go byte by byte, as in SQLite.
-static BYTE_BY_BYTE: LazyLock<Migrator> = LazyLock::new(|| {
+/// The same migrations for PostgreSQL, with a collation: by default it compares text by the rules of a language, but
+/// identifiers, names and pages of them are ordered byte by byte, as in SQLite.
+static POSTGRES_MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let byte_by_byte = |migration: &Migration| {
         let sql = migration.sql.as_str().replace(" TEXT", " TEXT COLLATE \"C\"");
         Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
     };
     let migrations: Vec<_> = MIGRATOR.migrations.iter().map(byte_by_byte).collect();
-    // While nodes are upgraded one after the other, one of the earlier version may start beside those of the later: what a
-    // later version adds does not disturb it.
+    // While nodes are upgraded one after the other, a node of the earlier version may start beside those of the later one:
+    // the migrations of the later version do not affect it.
     Migrator { migrations: Cow::Owned(migrations), ignore_missing: true, ..Migrator::DEFAULT }
 });
 
-/// Connections that only read; SQLite lets them run beside the writer.
+/// Connections that only read; in SQLite they run beside the writer.
 const READERS: u32 = 4;
-/// Pages that a connection keeps in memory, in KiB, negative as SQLite wants it. The system keeps the file's as well, so
-/// readers get by with few.
+/// Size of a connection's page cache, in KiB; SQLite takes KiB as a negative number. The operating system caches the file as
+/// well, so readers need little.
 const WRITER_CACHE: &str = "-4096";
 const READER_CACHE: &str = "-1024";
-/// Prepared statements kept: the writer has three kinds in every size up to [`super::multi::MOST`], and some others.
-const STATEMENTS: usize = 4 * super::multi::MOST;
-/// How long a statement waits for another process that holds the database, and anybody for a connection.
-const BUSY: Duration = Duration::from_secs(5);
-/// Times that the schema is brought up to date where that fails, and the rest between two of them: another process may be
-/// doing it at the same moment, and SQLite has no lock for that.
-const TRIES: u32 = 5;
-const REST: Duration = Duration::from_millis(200);
-/// Pages (of 4 KiB) in the write-ahead log before a commit folds it back: 32 MiB. That is what makes the slowest commits
-/// slow, so [`fold_back`] does most of it beforehand; but beside a busy writer it never gets to the end, and the log must
-/// not grow without end.
+/// Prepared statements per connection: the writer has three kinds in every size up to [`MAX_ROWS`], and some others.
+const STATEMENT_CACHE: usize = 4 * MAX_ROWS;
+/// Time that a statement waits for another process that has locked the database, and a caller for a connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts to migrate an SQLite database, which has no lock for that: another process may migrate it at the same moment.
+const MIGRATION_ATTEMPTS: u32 = 5;
+/// Pause between two attempts to migrate.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(200);
+/// Pages (of 4 KiB) in the write-ahead log at which a commit runs a checkpoint: 32 MiB. Checkpoints cause the slowest
+/// commits, so [`checkpoint_wal`] does most of the work beforehand. Beside a busy writer that never completes one, and the
+/// log has to stay bounded.
 const CHECKPOINT_PAGES: &str = "8192";
-/// How often [`fold_back`] does it.
-const FOLD_BACK: Duration = Duration::from_millis(200);
-/// A process that stands still in the middle of a transaction loses it after this, with its locks: the others would wait
-/// for them.
+/// Interval of [`checkpoint_wal`].
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
+/// Time after which PostgreSQL ends the transaction of a process that hangs in the middle of it, and so releases its locks:
+/// other processes would wait for them.
 const IDLE_IN_TRANSACTION: &str = "5s";
-/// How this program is called in PostgreSQL's views.
+/// The name of this program in PostgreSQL's views.
 const APPLICATION: &str = "posthaste";
 
-/// How to connect.
+/// The settings with which connections are opened.
 #[derive(Clone)]
-pub(super) enum Options {
+pub(super) enum DatabaseOptions {
     Sqlite(SqliteConnectOptions),
     Postgres(PgConnectOptions),
 }
 
-impl Options {
-    fn of(url: &str) -> Result<Self, StoreError> {
+impl DatabaseOptions {
+    fn parse(url: &str) -> Result<Self, StoreError> {
         match url.split(':').next().unwrap_or_default() {
-            "sqlite" => Ok(Self::Sqlite(sqlite(url)?)),
+            "sqlite" => Ok(Self::Sqlite(sqlite_options(url)?)),
             "postgres" | "postgresql" => {
                 let options = PgConnectOptions::from_str(url).map_err(|error| {
                     StoreError::Setup(format!(
-                        "--database: not a URL of PostgreSQL: {error}; it looks like postgres://USER:PASSWORD@HOST/DATABASE"
+                        "--database: not a PostgreSQL URL: {error}; the form is postgres://USER:PASSWORD@HOST/DATABASE"
                     ))
                 })?;
-                let options = options.application_name(APPLICATION).statement_cache_capacity(STATEMENTS);
-                // Compiling a statement takes longer than any of these.
+                let options = options.application_name(APPLICATION).statement_cache_capacity(STATEMENT_CACHE);
+                // JIT compilation takes longer than any statement of the store.
                 let settings = [("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("jit", "off")];
                 let options = options.options(settings);
                 Ok(Self::Postgres(options.disable_statement_logging()))
@@ -89,43 +91,43 @@ impl Options {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> DatabaseKind {
         match self {
-            Self::Sqlite(_) => Kind::Sqlite,
-            Self::Postgres(_) => Kind::Postgres,
+            Self::Sqlite(_) => DatabaseKind::Sqlite,
+            Self::Postgres(_) => DatabaseKind::Postgres,
         }
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Connection, sqlx::Error> {
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<DatabaseConnection, sqlx::Error> {
         match self {
-            Self::Sqlite(options) => Ok(Connection::Sqlite(options.connect().await?)),
-            Self::Postgres(options) => match timeout(BUSY, options.connect()).await {
-                Ok(connection) => Ok(Connection::Postgres(connection?)),
+            Self::Sqlite(options) => Ok(DatabaseConnection::Sqlite(options.connect().await?)),
+            Self::Postgres(options) => match timeout(BUSY_TIMEOUT, options.connect()).await {
+                Ok(connection) => Ok(DatabaseConnection::Postgres(connection?)),
                 Err(_) => Err(sqlx::Error::PoolTimedOut),
             },
         }
     }
 
-    fn pool(&self) -> Pool {
+    fn pool(&self) -> ConnectionPool {
         match self {
             Self::Sqlite(options) => {
-                let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
-                Pool::Sqlite(pool.connect_lazy_with(options.clone().pragma("cache_size", READER_CACHE)))
+                let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
+                ConnectionPool::Sqlite(pool.connect_lazy_with(options.clone().pragma("cache_size", READER_CACHE)))
             }
             Self::Postgres(options) => {
-                let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY);
-                Pool::Postgres(pool.connect_lazy_with(options.clone()))
+                let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
+                ConnectionPool::Postgres(pool.connect_lazy_with(options.clone()))
             }
         }
     }
 
-    /// A pool of one connection that only listens; `None`: this database tells nobody anything.
-    pub(super) fn ear(&self) -> Option<sqlx::PgPool> {
+    /// Returns a pool of one connection for notifications; `None` for a database without them.
+    pub(super) fn listener_pool(&self) -> Option<sqlx::PgPool> {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(options) => {
-                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(BUSY);
+                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(BUSY_TIMEOUT);
                 Some(pool.connect_lazy_with(options.clone()))
             }
         }
@@ -134,38 +136,38 @@ impl Options {
 
 /// An open database at the newest schema.
 pub(super) struct Backend {
-    pub(super) options: Options,
-    pub(super) readers: Pool,
+    pub(super) options: DatabaseOptions,
+    pub(super) readers: ConnectionPool,
 }
 
 impl Backend {
     /// Opens `sqlite://FILE`, creating it where needed, or `postgres://…`, and brings its schema up to date.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = Options::of(url)?;
-        let mut connection = options.connect().await.map_err(|error| unopened(url, &options, &error))?;
-        let mut tries = 1;
+        let options = DatabaseOptions::parse(url)?;
+        let mut connection = options.connect().await.map_err(|error| open_error(url, &options, &error))?;
+        let mut attempts = 1;
         loop {
             let migrated = match &mut connection {
-                Connection::Sqlite(connection) => MIGRATOR.run(connection).await,
-                // Under an advisory lock, so that any number of nodes can start at once.
-                Connection::Postgres(connection) => BYTE_BY_BYTE.run(connection).await,
+                DatabaseConnection::Sqlite(connection) => MIGRATOR.run(connection).await,
+                // sqlx takes an advisory lock, so any number of nodes can start at once.
+                DatabaseConnection::Postgres(connection) => POSTGRES_MIGRATOR.run(connection).await,
             };
             match migrated {
                 Ok(()) => break,
-                Err(_) if options.kind() == Kind::Sqlite && tries < TRIES => {
-                    tries += 1;
-                    sleep(REST).await;
+                Err(_) if options.kind() == DatabaseKind::Sqlite && attempts < MIGRATION_ATTEMPTS => {
+                    attempts += 1;
+                    sleep(MIGRATION_PAUSE).await;
                 }
-                Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", shown(url)))),
+                Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", redacted_url(url)))),
             }
         }
         Ok(Self { readers: options.pool(), options })
     }
 
-    /// Claims a database in a file for this process, for as long as the lock lives: a second one would take the
-    /// deliveries that the first has in memory for those of a crash.
+    /// Locks a database in a file for this process until the returned file is dropped; `None` for PostgreSQL. A second
+    /// process would treat the deliveries that the first has in memory as those of a crashed process.
     pub(super) fn lock(&self) -> Result<Option<File>, StoreError> {
-        let Some(name) = self.beside("lock") else {
+        let Some(name) = self.sibling_path("lock") else {
             return Ok(None);
         };
         let failed = |error: std::io::Error| StoreError::Setup(format!("{}: {error}", name.display()));
@@ -174,16 +176,16 @@ impl Backend {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::Error(error)) => Err(failed(error)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Setup(format!(
-                "another posthaste serves this database (it holds {}); one process serves one SQLite database, and \
-                 several one of PostgreSQL",
+                "another posthaste serves this database (it holds {}); an SQLite database is served by one process, a \
+                 PostgreSQL database by any number",
                 name.display()
             ))),
         }
     }
 
-    /// A file beside the database, where that is a file.
-    pub(super) fn beside(&self, extension: &str) -> Option<PathBuf> {
-        let Options::Sqlite(options) = &self.options else {
+    /// Returns the path of a file beside the database; `None` if the database is not a file.
+    pub(super) fn sibling_path(&self, extension: &str) -> Option<PathBuf> {
+        let DatabaseOptions::Sqlite(options) = &self.options else {
             return None;
         };
         let mut name = options.get_filename().as_os_str().to_owned();
@@ -192,70 +194,102 @@ impl Backend {
         Some(name.into())
     }
 
-    /// A connection of the caller's own.
-    pub(super) async fn connect(&self) -> Result<Connection, StoreError> {
+    /// Opens a connection for the caller alone.
+    pub(super) async fn connect(&self) -> Result<DatabaseConnection, StoreError> {
         Ok(self.options.connect().await?)
     }
 }
 
-fn sqlite(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(StoreError::Setup(
-            "--database: an in-memory database would lose accepted events; name a file".into(),
+            "--database: an in-memory database would lose accepted events; use a file".into(),
         ));
     }
     let options = SqliteConnectOptions::from_str(url)
-        .map_err(|error| StoreError::Setup(format!("--database: {url}: {error}; it looks like sqlite://FILE")))?;
+        .map_err(|error| StoreError::Setup(format!("--database: {url}: {error}; the form is sqlite://FILE")))?;
     Ok(options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY)
+        .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", WRITER_CACHE)
-        .statement_cache_capacity(STATEMENTS)
+        .statement_cache_capacity(STATEMENT_CACHE)
         .disable_statement_logging())
 }
 
-/// Folds the write-ahead log back while the writer goes on, until `stop`.
-pub(super) async fn fold_back(mut connection: Connection, stop: CancellationToken) {
-    let said = Seldom::default();
-    while timeout(FOLD_BACK, stop.cancelled()).await.is_err() {
+/// Runs checkpoints of SQLite's write-ahead log beside the writer, until `stop`.
+pub(super) async fn checkpoint_wal(mut connection: DatabaseConnection, stop: CancellationToken) {
+    let throttled_log = Seldom::default();
+    while timeout(CHECKPOINT_INTERVAL, stop.cancelled()).await.is_err() {
         if let Err(error) = db::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await {
-            said.warn("folding the write-ahead log back failed; a commit will do it", &error);
+            throttled_log.warn("a checkpoint of the write-ahead log failed; a commit will run it", &error);
         }
     }
 }
 
-/// Whether there was no room on the disk: SQLITE_FULL, and PostgreSQL's `disk_full`.
-pub(super) fn is_full(error: &sqlx::Error) -> bool {
+/// Returns whether the disk was full: SQLITE_FULL (13), or PostgreSQL's `disk_full` (53100).
+pub(super) fn is_disk_full(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "13" | "53100"))
 }
 
-fn unopened(url: &str, options: &Options, error: &sqlx::Error) -> StoreError {
-    let mend = match options {
-        Options::Sqlite(_) => "is its folder there and writable?",
-        Options::Postgres(_) => "is it running, and do host, user, password and database name fit?",
+fn open_error(url: &str, options: &DatabaseOptions, error: &sqlx::Error) -> StoreError {
+    let hint = match options {
+        DatabaseOptions::Sqlite(_) => "does its folder exist, and is it writable?",
+        DatabaseOptions::Postgres(_) => "is the server running, and are host, user, password and database name right?",
     };
-    StoreError::Setup(format!("database {} cannot be opened: {error}; {mend}", shown(url)))
+    StoreError::Setup(format!("database {} cannot be opened: {error}; {hint}", redacted_url(url)))
 }
 
-/// Whether the URL names a file, and there is none.
+/// Returns whether the URL names a file that does not exist.
 pub(super) fn is_missing(url: &str) -> Result<bool, StoreError> {
-    Ok(match Options::of(url)? {
-        Options::Sqlite(options) => !options.get_filename().exists(),
-        Options::Postgres(_) => false,
+    Ok(match DatabaseOptions::parse(url)? {
+        DatabaseOptions::Sqlite(options) => !options.get_filename().exists(),
+        DatabaseOptions::Postgres(_) => false,
     })
 }
 
-/// The URL without a password, for messages.
-pub(super) fn shown(url: &str) -> String {
+/// Returns the URL without its password, for messages.
+pub(super) fn redacted_url(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
         Some((scheme, (login, rest))) => {
             format!("{scheme}://{}@{rest}", login.split(':').next().unwrap_or_default())
         }
         None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_show_a_url_without_its_password() {
+        assert_eq!(redacted_url("postgres://user:pa@ss@host/name"), "postgres://user@host/name");
+        assert_eq!(redacted_url("postgres://user@host/name"), "postgres://user@host/name");
+        assert_eq!(redacted_url("sqlite://posthaste.db"), "sqlite://posthaste.db");
+    }
+
+    #[test]
+    fn unusable_urls_are_refused_with_a_reason() {
+        let refusal = |url| DatabaseOptions::parse(url).err().unwrap().to_string();
+        assert!(refusal("mysql://a/b").contains("`mysql:` is not a database that this version knows"));
+        assert!(refusal("sqlite::memory:").contains("in-memory"));
+        assert!(refusal("sqlite://x?mode=memory").contains("in-memory"));
+        assert!(refusal("postgres://user:x@host:port/").contains("postgres://USER:PASSWORD@HOST/DATABASE"));
+    }
+
+    #[test]
+    fn only_a_database_in_a_file_can_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let url = format!("sqlite://{}", path.display());
+        assert!(is_missing(&url).unwrap());
+        File::create(&path).unwrap();
+        assert!(!is_missing(&url).unwrap());
+        assert!(!is_missing("postgres://user@host/name").unwrap());
     }
 }

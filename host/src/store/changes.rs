@@ -1,7 +1,8 @@
-//! What one node changes, told to the others.
+//! Notifications of the changes that one node makes, for the others.
 //!
-//! A change is told in the transaction that makes it, and heard once that is committed (PostgreSQL's NOTIFY and LISTEN). It
-//! only makes things quick: who hears nothing, because his connection is lost, finds everything by looking again.
+//! A notification is sent in the transaction that makes the change, and arrives once that is committed (PostgreSQL's NOTIFY
+//! and LISTEN). Notifications only shorten the delay: a node whose listening connection is lost finds every change when it
+//! next reads the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +14,28 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::WebhookCache;
-use super::db::{self, Connection, Kind};
+use super::cache::WebhookCache;
+use super::db::{self, DatabaseConnection, DatabaseKind};
 use crate::telemetry::Seldom;
 
 const CHANNEL: &str = "posthaste";
-/// Changes that were heard and not attended to yet; what is more is dropped, and found by looking.
-const HEARD: usize = 1024;
-/// Rest before one that hears nothing tries to listen again.
-const REST: Duration = Duration::from_millis(200);
+/// Most changes that were received and not handled yet. Any more are dropped; the next regular read finds them.
+const CHANGE_QUEUE: usize = 1024;
+/// Pause before the listener connects again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What another node, or this one, has changed.
+/// A change that another node, or this one, has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The webhook for these events was stored, changed or removed.
     Webhook {
-        /// Its company.
+        /// The webhook's company.
         company: String,
-        /// Its event type.
+        /// The webhook's event type.
         event_type: String,
     },
-    /// Something was parked for it, and whoever reads this may be the one who answers for it.
+    /// A delivery was added to the webhook's backlog, and a reader of this notification may be its owner.
     Parked {
         /// The webhook's company.
         company: String,
@@ -43,7 +44,7 @@ pub enum Change {
     },
     /// Another version of a plugin became the active one.
     Plugins,
-    /// Anything: nothing could be heard for a while.
+    /// Possibly anything: no notifications could be received for a while.
     Everything,
 }
 
@@ -53,33 +54,33 @@ impl Change {
     }
 }
 
-/// Tells the others of a change when this transaction is committed. A database that one process serves has no others.
-pub(super) async fn tell(connection: &mut Connection, change: &Change) -> Result<(), sqlx::Error> {
-    if connection.kind() == Kind::Sqlite {
+/// Sends a notification that goes out when this transaction commits. Does nothing on SQLite: one process serves it.
+pub(super) async fn notify(connection: &mut DatabaseConnection, change: &Change) -> Result<(), sqlx::Error> {
+    if connection.kind() == DatabaseKind::Sqlite {
         return Ok(());
     }
-    let text = serde_json::to_string(change).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    db::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(connection).await?;
+    let payload = serde_json::to_string(change).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    db::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(connection).await?;
     Ok(())
 }
 
-/// Listens until `stop`, forgets what a change has made old, and hands it on.
+/// Listens until `stop`, drops the cached webhooks that a change outdates, and forwards the change to `changes`.
 pub(super) async fn listen(
-    ear: PgPool,
+    pool: PgPool,
     webhooks: Arc<WebhookCache>,
-    heard: mpsc::Sender<Change>,
+    changes: mpsc::Sender<Change>,
     stop: CancellationToken,
 ) {
-    let said = Seldom::default();
+    let throttled_log = Seldom::default();
     while !stop.is_cancelled() {
         let listening = async {
-            let mut listener = PgListener::connect_with(&ear).await?;
+            let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(CHANNEL).await?;
-            // What was told before nobody heard.
-            hand_on(&webhooks, &heard, Change::Everything);
-            while let Some(told) = listener.try_recv().await? {
-                let change = serde_json::from_str(told.payload()).unwrap_or(Change::Everything);
-                hand_on(&webhooks, &heard, change);
+            // Earlier notifications were not received.
+            forward(&webhooks, &changes, Change::Everything);
+            while let Some(notification) = listener.try_recv().await? {
+                let change = serde_json::from_str(notification.payload()).unwrap_or(Change::Everything);
+                forward(&webhooks, &changes, change);
             }
             Ok::<_, sqlx::Error>(())
         };
@@ -87,24 +88,71 @@ pub(super) async fn listen(
             () = stop.cancelled() => return,
             ended = listening => {
                 if let Err(error) = ended {
-                    said.warn("listening for what other nodes change failed; trying again", &error);
+                    throttled_log.warn("listening for changes of other nodes failed; trying again", &error);
                 }
             }
         }
-        let _ = timeout(REST, stop.cancelled()).await;
+        let _ = timeout(RECONNECT_PAUSE, stop.cancelled()).await;
     }
 }
 
-fn hand_on(webhooks: &WebhookCache, heard: &mpsc::Sender<Change>, change: Change) {
+fn forward(webhooks: &WebhookCache, changes: &mpsc::Sender<Change>, change: Change) {
     match &change {
-        Change::Webhook { company, event_type } => webhooks.forget(&(company.clone(), event_type.clone())),
-        Change::Plugins | Change::Everything => webhooks.forget_all(),
+        Change::Webhook { company, event_type } => webhooks.invalidate(&(company.clone(), event_type.clone())),
+        Change::Plugins | Change::Everything => webhooks.invalidate_all(),
         Change::Parked { .. } => (),
     }
-    let _ = heard.try_send(change);
+    let _ = changes.try_send(change);
 }
 
-/// The way from the one who listens.
-pub(super) fn heard() -> (mpsc::Sender<Change>, mpsc::Receiver<Change>) {
-    mpsc::channel(HEARD)
+/// Returns the bounded channel from the listener to [`super::Store::changes`].
+pub(super) fn channel() -> (mpsc::Sender<Change>, mpsc::Receiver<Change>) {
+    mpsc::channel(CHANGE_QUEUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::store::cache::CacheLookup;
+
+    fn key(event_type: &str) -> (String, String) {
+        ("acme".into(), event_type.into())
+    }
+
+    /// Caches two types, forwards `change`, and returns which of them are still cached.
+    fn cached_after(change: Change) -> [bool; 2] {
+        let (cache, now) =
+            (WebhookCache::new(NonZeroUsize::MIN.saturating_add(9), Duration::from_secs(9)), Instant::now());
+        for event_type in ["a", "b"] {
+            let CacheLookup::Miss(mark) = cache.get(&key(event_type), now) else { panic!("it is cached") };
+            cache.insert(mark, key(event_type), None, now);
+        }
+        let (sender, mut receiver) = channel();
+        forward(&cache, &sender, change.clone());
+        assert_eq!(receiver.try_recv(), Ok(change));
+        ["a", "b"].map(|event_type| matches!(cache.get(&key(event_type), now), CacheLookup::Hit(None)))
+    }
+
+    #[test]
+    fn change_drops_the_cached_webhooks_that_it_outdates() {
+        assert_eq!(cached_after(Change::webhook("acme", "a")), [false, true]);
+        assert_eq!(cached_after(Change::Plugins), [false, false]);
+        assert_eq!(cached_after(Change::Everything), [false, false]);
+        let backlog = Change::Parked { company: "acme".into(), event_type: "a".into() };
+        assert_eq!(cached_after(backlog), [true, true]);
+    }
+
+    #[test]
+    fn payloads_keep_their_form_between_versions() {
+        let webhook = serde_json::to_string(&Change::webhook("acme", "a")).unwrap();
+        assert_eq!(webhook, r#"{"webhook":{"company":"acme","event_type":"a"}}"#);
+        let backlog = Change::Parked { company: "acme".into(), event_type: "a".into() };
+        assert_eq!(serde_json::to_string(&backlog).unwrap(), r#"{"parked":{"company":"acme","event_type":"a"}}"#);
+        assert_eq!(serde_json::to_string(&Change::Plugins).unwrap(), r#""plugins""#);
+        assert_eq!(serde_json::to_string(&Change::Everything).unwrap(), r#""everything""#);
+    }
 }

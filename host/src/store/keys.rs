@@ -1,20 +1,24 @@
-//! API keys. A key is 256 random bits, so its sha-256 is all that has to be kept: there is nothing to guess.
+//! API keys. A key has 256 random bits, so storing its plain sha-256 is enough: it cannot be guessed.
 
 use std::sync::Arc;
 
-use super::backend::Backend;
-use super::db::{self, Pool, Row};
-use super::transfer::check_marks;
-use super::{Store, StoreError};
-use crate::domain::credential::{Key, Owner, Scopes};
-use crate::domain::plugin::Digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::time::Instant;
 
-/// Key management on a database that need not be served, or is being served by another process.
-pub struct KeyStore(Pool);
+use super::backend::Backend;
+use super::cache::CacheLookup;
+use super::db::{self, ConnectionPool, DatabaseRow};
+use super::error::StoreError;
+use super::handle::Store;
+use super::transfer_marks::check_marks;
+use crate::domain::credential::{Key, Owner, Scopes};
+use crate::domain::plugin::Digest;
 
-fn key(row: &Row) -> Result<Key, sqlx::Error> {
+/// Manages keys in a database, whether or not another process serves it.
+pub struct KeyStore(ConnectionPool);
+
+fn key_from_row(row: &DatabaseRow) -> Result<Key, sqlx::Error> {
     let company: Option<String> = row.try_get("company")?;
     let scopes: String = row.try_get("scopes")?;
     Ok(Key {
@@ -27,17 +31,17 @@ fn key(row: &Row) -> Result<Key, sqlx::Error> {
 }
 
 impl KeyStore {
-    /// Opens `url`, creating and migrating it where needed.
+    /// Opens `url`, creating and migrating the database if needed.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// [`StoreError::Setup`]: the database cannot be opened, or was moved.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let pool = Backend::open(url).await?.readers;
         check_marks(&pool).await?;
         Ok(Self(pool))
     }
 
-    /// Stores a new key and returns its text, which is kept nowhere. `random` are 32 random bytes.
+    /// Stores a new key and returns its text, which is stored nowhere. `random` must be 32 random bytes.
     ///
     /// # Errors
     /// The database's.
@@ -58,17 +62,18 @@ impl KeyStore {
         Ok(text)
     }
 
-    /// All keys, newest first.
+    /// Returns all keys, newest first.
     ///
     /// # Errors
     /// The database's.
     pub async fn list(&self) -> Result<Vec<Key>, StoreError> {
         let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys ORDER BY id DESC";
         let rows = db::query(sql).fetch_all(&self.0).await?;
-        Ok(rows.iter().map(key).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(key_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// Revokes a key; false when there is none of that id. A second time changes nothing.
+    /// Revokes a key at `now`, in milliseconds since 1970. Returns false if there is no key of this id. Revoking it again
+    /// changes nothing.
     ///
     /// # Errors
     /// The database's.
@@ -79,25 +84,26 @@ impl KeyStore {
 }
 
 impl Store {
-    /// The key of this text, unless it is unknown or revoked.
+    /// Returns the key of this text; `None` if it is unknown or revoked.
     ///
     /// # Errors
     /// The database's.
     pub async fn key(&self, text: &str) -> Result<Option<Arc<Key>>, StoreError> {
         let hash = Digest::of(text.as_bytes()).to_string();
-        let mark = match self.keys.get(&hash) {
-            Ok(key) => return Ok(Some(key)),
-            Err(mark) => mark,
+        let mark = match self.keys.get(&hash, Instant::now()) {
+            CacheLookup::Hit(key) => return Ok(Some(key)),
+            CacheLookup::Miss(mark) => mark,
         };
-        if self.wrong_keys.get(&hash).is_ok() {
-            return Ok(None);
-        }
+        let wrong_mark = match self.wrong_keys.get(&hash, Instant::now()) {
+            CacheLookup::Hit(()) => return Ok(None),
+            CacheLookup::Miss(mark) => mark,
+        };
         let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys WHERE hash = $1";
         let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
-        let found = row.as_ref().map(key).transpose()?.filter(|key| key.revoked_at.is_none()).map(Arc::new);
+        let found = row.as_ref().map(key_from_row).transpose()?.filter(|key| key.revoked_at.is_none()).map(Arc::new);
         match &found {
-            Some(key) => self.keys.keep(mark, hash, key.clone()),
-            None => self.wrong_keys.keep(mark, hash, ()),
+            Some(key) => self.keys.insert(mark, hash, key.clone(), Instant::now()),
+            None => self.wrong_keys.insert(wrong_mark, hash, (), Instant::now()),
         }
         Ok(found)
     }

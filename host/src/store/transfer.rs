@@ -1,133 +1,147 @@
-//! Moving everything from one database into another, of either kind.
+//! The transfer of everything in one database into another, of either kind.
 //!
-//! Both have one schema, so a list of the tables drives it. A step copies a few rows in the order of the key and writes
-//! down how far it came, in one transaction of the target: whoever runs it again goes on there. When all is copied both
-//! sides are read through and compared.
+//! Both have the same schema, so a list of the tables drives the transfer. A step copies a few rows in the order of the key
+//! and stores its position, in one transaction of the target: a transfer that was interrupted continues from there. After the
+//! copy, both databases are read completely and compared.
 //!
-//! Two marks in `meta` keep nodes away: from a target that is not whole, and from a source that was moved, whose waiting
-//! deliveries would be delivered once more.
+//! The marks of [`super::transfer_marks`] keep nodes away from both databases meanwhile, and from the source afterwards.
 
-mod side;
+mod endpoint;
 mod tables;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
-use super::backend::{is_missing, shown};
-use super::db::{self, Pool};
+use super::backend::{is_missing, redacted_url};
+use super::error::StoreError;
+use super::transfer_marks::{MOVED, UNFINISHED};
 use crate::domain::plugin::hex;
-use side::{Row, Side, Value};
-use tables::{TABLES, Table};
+use endpoint::{ColumnValue, TransferEndpoint, TransferMark, TransferRow};
+use tables::{TABLES, TransferTable};
 
-/// In a target that is not whole: how far the copy has come.
-const UNFINISHED: &str = "unfinished_copy";
-/// In a source: where everything is now.
-const MOVED: &str = "moved_to";
-
-/// What happens on the way, for whoever watches.
+/// The progress of a transfer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told<'t> {
-    /// An earlier run came as far as into this table.
-    GoingOn(&'t str),
-    /// So many rows of a table were copied in this run.
-    Copied(&'t str, u64),
-    /// A table is the same on both sides: its rows, and the sha-256 of them all.
-    Same(&'t str, u64, &'t str),
+pub enum TransferProgress<'t> {
+    /// The transfer continues an earlier run.
+    Resumed {
+        /// The table that the earlier run had reached.
+        table: &'t str,
+    },
+    /// Rows of a table were copied.
+    Copied {
+        /// The table.
+        table: &'t str,
+        /// The number of rows copied in this run.
+        rows: u64,
+    },
+    /// A table is equal in both databases.
+    Verified {
+        /// The table.
+        table: &'t str,
+        /// The number of its rows.
+        rows: u64,
+        /// The sha-256 of all its rows, in hex.
+        sha256: &'t str,
+    },
 }
 
-/// How far a copy has come.
+/// Receives the progress.
+type ProgressCallback<'p> = dyn FnMut(TransferProgress<'_>) + Send + 'p;
+
+/// The position of a copy.
 #[derive(Serialize, Deserialize)]
-struct Position {
+struct CopyPosition {
     from: String,
+    /// Index in [`TABLES`].
     table: usize,
-    key: Option<Row>,
+    /// The key of the last row that was copied.
+    key: Option<TransferRow>,
+}
+
+impl CopyPosition {
+    fn mark(&self) -> Result<TransferMark, StoreError> {
+        let text = serde_json::to_string(self).map_err(|error| setup(format!("the position of the copy: {error}")))?;
+        Ok(TransferMark { name: UNFINISHED, text })
+    }
 }
 
 /// Copies everything in the database `from` into the empty database `to`, compares the two, and marks the first as moved.
-/// After a run that did not come to its end, another one goes on where that stopped. What a node had in memory is due `now`,
-/// in milliseconds since 1970.
+/// Continues an earlier run that did not finish. Deliveries that a node had in memory are due at `now`, in milliseconds since
+/// 1970.
 ///
 /// # Errors
-/// [`StoreError::Setup`] where one of them is served, is not there, or is not what it should be; the text says how to
-/// mend it. The databases' own.
-pub async fn transfer(
-    from: &str,
-    to: &str,
-    now: i64,
-    tell: &mut (dyn FnMut(Told<'_>) + Send),
-) -> Result<(), StoreError> {
+/// [`StoreError::Setup`]: one of the databases is being served, does not exist, or has unsuitable content; the text says how
+/// to fix it. The databases' errors.
+pub async fn transfer(from: &str, to: &str, now: i64, progress: &mut ProgressCallback<'_>) -> Result<(), StoreError> {
     if from == to {
         return Err(setup("--from and --to are the same database"));
     }
-    if is_missing(from).map_err(|error| of_flag("--from", error))? {
-        return Err(setup(format!("--from {}: there is no such file", shown(from))));
+    if is_missing(from).map_err(|error| with_flag("--from", error))? {
+        return Err(setup(format!("--from {}: there is no such file", redacted_url(from))));
     }
-    let mut source = Side::open(from).await.map_err(|error| of_flag("--from", error))?;
-    let mut target = Side::open(to).await.map_err(|error| of_flag("--to", error))?;
-    alone(&mut source, from).await?;
-    let position = position(&mut target, (from, to)).await?;
+    let mut source = TransferEndpoint::open(from).await.map_err(|error| with_flag("--from", error))?;
+    let mut target = TransferEndpoint::open(to).await.map_err(|error| with_flag("--to", error))?;
+    check_not_served(&mut source, from).await?;
+    let position = start_position(&mut target, from, to).await?;
     if position.key.is_some() || position.table > 0 {
-        tell(Told::GoingOn(TABLES.get(position.table).map_or("the comparison", |table| table.name)));
+        let table = TABLES.get(position.table).map_or("the comparison", |table| table.name);
+        progress(TransferProgress::Resumed { table });
     }
-    source.release(now).await?;
-    copy(&mut source, &mut target, position, tell).await?;
+    source.release_leases(now).await?;
+    copy(&mut source, &mut target, position, progress).await?;
     for table in &TABLES {
-        compare(table, &mut source, &mut target, tell).await?;
+        compare(table, &mut source, &mut target, progress).await?;
     }
-    target.settle().await?;
-    source.mark(MOVED, shown(to)).await?;
-    if let Err(error) = alone(&mut source, from).await {
+    target.analyze().await?;
+    source.mark(TransferMark { name: MOVED, text: redacted_url(to) }).await?;
+    if let Err(error) = check_not_served(&mut source, from).await {
         source.unmark(MOVED).await?;
         return Err(error);
     }
     target.unmark(UNFINISHED).await
 }
 
-/// Refuses a source that nodes serve.
-async fn alone(source: &mut Side, from: &str) -> Result<(), StoreError> {
-    match source.others().await? {
+/// Refuses a source to which nodes are connected.
+async fn check_not_served(source: &mut TransferEndpoint, from: &str) -> Result<(), StoreError> {
+    match source.other_connections().await? {
         0 => Ok(()),
         others => Err(setup(format!(
-            "--from {}: {others} connections of other processes of posthaste are open; stop every node first",
-            shown(from)
+            "--from {}: other posthaste processes have {others} connections open; stop every node first",
+            redacted_url(from)
         ))),
     }
 }
 
-/// Where to go on; the beginning, in a target that is empty.
-async fn position(target: &mut Side, (from, to): (&str, &str)) -> Result<Position, StoreError> {
-    let (from, to) = (shown(from), shown(to));
-    if let Some(mark) = target.marked(UNFINISHED).await? {
-        let position: Position = serde_json::from_str(&mark)
-            .map_err(|error| setup(format!("--to {to}: the mark of an earlier copy is not readable: {error}")))?;
+/// Returns the position at which to continue; the beginning, if the target is empty.
+async fn start_position(target: &mut TransferEndpoint, from: &str, to: &str) -> Result<CopyPosition, StoreError> {
+    let (from, to) = (redacted_url(from), redacted_url(to));
+    if let Some(mark) = target.mark_text(UNFINISHED).await? {
+        let position: CopyPosition = serde_json::from_str(&mark)
+            .map_err(|error| setup(format!("--to {to}: the mark of an earlier copy cannot be read: {error}")))?;
         return match position.from == from {
             true => Ok(position),
             false => Err(setup(format!(
-                "--to {to}: holds an unfinished copy of {}; go on with that one, or name an empty database",
+                "--to {to}: holds an unfinished copy of {}; continue with that one, or use an empty database",
                 position.from
             ))),
         };
     }
-    if let Some(table) = target.not_empty().await? {
+    if let Some(table) = target.first_nonempty_table().await? {
         return Err(setup(format!(
-            "--to {to}: is not empty (there are rows in `{table}`): it is served already, or was; name an empty database"
+            "--to {to}: is not empty (there are rows in `{table}`): it is or was served by posthaste; use an empty \
+             database"
         )));
     }
-    let position = Position { from, table: 0, key: None };
-    target.mark(UNFINISHED, text(&position)?).await?;
+    let position = CopyPosition { from, table: 0, key: None };
+    target.mark(position.mark()?).await?;
     Ok(position)
 }
 
-fn text(position: &Position) -> Result<String, StoreError> {
-    serde_json::to_string(position).map_err(|error| setup(format!("the position of the copy: {error}")))
-}
-
 async fn copy(
-    source: &mut Side,
-    target: &mut Side,
-    mut position: Position,
-    tell: &mut (dyn FnMut(Told<'_>) + Send),
+    source: &mut TransferEndpoint,
+    target: &mut TransferEndpoint,
+    mut position: CopyPosition,
+    progress: &mut ProgressCallback<'_>,
 ) -> Result<(), StoreError> {
     while let Some(table) = TABLES.get(position.table) {
         let mut copied = 0;
@@ -135,79 +149,69 @@ async fn copy(
             let rows = source.rows(table, position.key.as_ref()).await?;
             let Some(last) = rows.last() else { break };
             position.key = Some(last.iter().take(table.key().len()).cloned().collect());
-            target.insert(position.table, &rows, (UNFINISHED, text(&position)?)).await?;
+            target.insert(position.table, &rows, position.mark()?).await?;
             copied += rows.len() as u64;
-            tell(Told::Copied(table.name, copied));
+            progress(TransferProgress::Copied { table: table.name, rows: copied });
         }
-        position = Position { table: position.table + 1, key: None, ..position };
-        target.mark(UNFINISHED, text(&position)?).await?;
+        position = CopyPosition { table: position.table + 1, key: None, ..position };
+        target.mark(position.mark()?).await?;
     }
     Ok(())
+}
+
+/// The number of rows of a table, and the sha-256 of them in the order of the key, in hex.
+#[derive(PartialEq, Eq)]
+struct TableDigest {
+    rows: u64,
+    sha256: String,
 }
 
 async fn compare(
-    table: &Table,
-    source: &mut Side,
-    target: &mut Side,
-    tell: &mut (dyn FnMut(Told<'_>) + Send),
+    table: &TransferTable,
+    source: &mut TransferEndpoint,
+    target: &mut TransferEndpoint,
+    progress: &mut ProgressCallback<'_>,
 ) -> Result<(), StoreError> {
-    let ((count, digest), there) = tokio::try_join!(digest(table, source), digest(table, target))?;
-    if there != (count, digest.clone()) {
+    let (expected, copied) = tokio::try_join!(table_digest(table, source), table_digest(table, target))?;
+    if copied != expected {
         return Err(setup(format!(
-            "`{}` is not the same in both: {count} rows with the sha-256 {digest} were to be copied, {} with {} are \
-             there. Was --from served after an earlier run? Begin again with an empty database",
-            table.name, there.0, there.1
+            "`{}` is not the same in both: {} rows with sha-256 {} in --from, {} rows with sha-256 {} in --to. Was --from \
+             served after an earlier run? Start again with an empty database",
+            table.name, expected.rows, expected.sha256, copied.rows, copied.sha256
         )));
     }
-    tell(Told::Same(table.name, count, &digest));
+    progress(TransferProgress::Verified { table: table.name, rows: expected.rows, sha256: &expected.sha256 });
     Ok(())
 }
 
-/// How many rows a table has, and the sha-256 of them in the order of the key.
-async fn digest(table: &Table, side: &mut Side) -> Result<(u64, String), StoreError> {
+async fn table_digest(table: &TransferTable, endpoint: &mut TransferEndpoint) -> Result<TableDigest, StoreError> {
     let (mut count, mut digest, mut last) = (0, Context::new(&SHA256), None);
     loop {
-        let mut rows = side.rows(table, last.as_ref()).await?;
-        rows.iter().flatten().for_each(|value| add(&mut digest, value));
+        let mut rows = endpoint.rows(table, last.as_ref()).await?;
+        rows.iter().flatten().for_each(|value| add_value(&mut digest, value));
         count += rows.len() as u64;
         match rows.pop() {
             Some(row) => last = Some(row),
-            None => return Ok((count, hex(digest.finish().as_ref()))),
+            None => return Ok(TableDigest { rows: count, sha256: hex(digest.finish().as_ref()) }),
         }
     }
 }
 
-/// Each value with its kind and length before it, so that no two rows read alike.
-fn add(digest: &mut Context, value: &Value) {
-    let (kind, bytes) = match value {
-        Value::Number(Some(number)) => (b'n', &number.to_be_bytes()[..]),
-        Value::Text(Some(text)) => (b't', text.as_bytes()),
-        Value::Bytes(Some(bytes)) => (b'b', &bytes[..]),
-        Value::Number(None) | Value::Text(None) | Value::Bytes(None) => (b'-', &[][..]),
+/// Adds a value, preceded by its type and its length, so that different rows never give the same bytes.
+fn add_value(digest: &mut Context, value: &ColumnValue) {
+    let (tag, bytes) = match value {
+        ColumnValue::Number(Some(number)) => (b'n', &number.to_be_bytes()[..]),
+        ColumnValue::Text(Some(text)) => (b't', text.as_bytes()),
+        ColumnValue::Bytes(Some(bytes)) => (b'b', &bytes[..]),
+        ColumnValue::Number(None) | ColumnValue::Text(None) | ColumnValue::Bytes(None) => (b'-', &[][..]),
     };
-    digest.update(&[kind]);
+    digest.update(&[tag]);
     digest.update(&(bytes.len() as u64).to_be_bytes());
     digest.update(bytes);
 }
 
-/// Refuses a database that bears one of the marks.
-pub(super) async fn check_marks(pool: &Pool) -> Result<(), StoreError> {
-    let query = db::query("SELECT name, value FROM meta WHERE name IN ($1, $2)").bind(UNFINISHED).bind(MOVED);
-    let Some(row) = query.fetch_optional(pool).await? else {
-        return Ok(());
-    };
-    if row.try_get::<String>("name")? == UNFINISHED {
-        return Err(setup("a copy into this database has not come to its end: run the same `posthaste migrate` again"));
-    }
-    let to = String::from_utf8_lossy(&row.try_get::<Vec<u8>>("value")?).into_owned();
-    Err(setup(format!(
-        "this database was moved to {to}: served again, it would deliver once more what waited then. Where that is what \
-         you want, run on it: DELETE FROM meta WHERE name = '{MOVED}'"
-    )))
-}
-
-/// An error of opening, which speaks of `--database`, under the flag that it is about here.
-fn of_flag(flag: &str, error: StoreError) -> StoreError {
+/// Puts an error of opening, which names `--database`, under the flag that was used here.
+fn with_flag(flag: &str, error: StoreError) -> StoreError {
     match error {
         StoreError::Setup(text) => match text.strip_prefix("--database") {
             Some(rest) => setup(format!("{flag}{rest}")),
@@ -219,4 +223,39 @@ fn of_flag(flag: &str, error: StoreError) -> StoreError {
 
 fn setup(text: impl Into<String>) -> StoreError {
     StoreError::Setup(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha256(values: &[ColumnValue]) -> String {
+        let mut digest = Context::new(&SHA256);
+        values.iter().for_each(|value| add_value(&mut digest, value));
+        hex(digest.finish().as_ref())
+    }
+
+    #[test]
+    fn different_rows_have_different_digests() {
+        let text = |text: &str| ColumnValue::Text(Some(text.into()));
+        let rows = [
+            vec![text("ab"), text("")],
+            vec![text("a"), text("b")],
+            vec![text("ab"), ColumnValue::Text(None)],
+            vec![ColumnValue::Bytes(Some(b"ab".to_vec())), text("")],
+            vec![ColumnValue::Number(Some(1))],
+            vec![ColumnValue::Number(Some(256))],
+            vec![ColumnValue::Number(None)],
+        ];
+        let digests: std::collections::BTreeSet<_> = rows.iter().map(|row| sha256(row)).collect();
+        assert_eq!(digests.len(), rows.len());
+    }
+
+    #[test]
+    fn errors_name_the_flag_of_the_database() {
+        let opened = with_flag("--from", setup("--database: `x:` is not a database"));
+        assert_eq!(opened.to_string(), "--from: `x:` is not a database");
+        assert_eq!(with_flag("--to", setup("locked")).to_string(), "--to: locked");
+        assert!(matches!(with_flag("--to", StoreError::Full), StoreError::Full));
+    }
 }

@@ -1,24 +1,25 @@
-//! How much waits, and how long it has been due.
+//! The number of pending deliveries in each state, and how long the oldest has been due.
 
-use super::super::db;
 use crate::domain::delivery::Waiting;
-use crate::store::{Store, StoreError};
+use crate::store::db;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 
-/// Reads no row, only the two partial indexes, each once. Neither tells who holds a lease: that is what is due and not
-/// scheduled.
+/// Reads no row, only the two partial indexes, each once. Neither contains the lease: the leased rows are those that have
+/// `due` and are not scheduled.
 const COUNT: &str = "SELECT w.unleased, w.parked, w.replayed, d.due FROM \
      (SELECT COUNT(*) AS unleased, COUNT(CASE WHEN parked = 1 THEN 1 END) AS parked, \
      COUNT(CASE WHEN parked = 2 THEN 1 END) AS replayed \
      FROM deliveries WHERE status = 'pending' AND lease IS NULL) AS w, \
      (SELECT COUNT(*) AS due FROM deliveries WHERE due IS NOT NULL) AS d";
 
-/// Stops at the first that nobody holds. Before it stand at most those whose lease has run out and that are still held,
-/// until the sweep renews it.
+/// Stops at the first row without a lease. Before it come at most the rows whose lease has run out while they are still in
+/// memory; the fetcher renews those.
 const OLDEST_DUE: &str = "SELECT due FROM deliveries WHERE due <= $1 AND lease IS NULL ORDER BY due, id LIMIT 1";
 
 impl Store {
-    /// Counts what waits. `now` is milliseconds since 1970. It takes the longer the more waits: about 0.1 s for a
-    /// million deliveries.
+    /// Counts the pending deliveries. `now` is in milliseconds since 1970. The time grows with their number: about 0.1 s for
+    /// a million.
     ///
     /// # Errors
     /// The database's.
@@ -29,11 +30,6 @@ impl Store {
         let (parked, replayed) = (count("parked")?, count("replayed")?);
         let scheduled = count("unleased")? - parked - replayed;
         Ok(Waiting { scheduled, leased: count("due")? - scheduled, parked, replayed, oldest_due })
-    }
-
-    /// How many operations wait for the writer at this moment.
-    pub fn writer_queue(&self) -> usize {
-        self.writer.queue()
     }
 }
 
@@ -57,7 +53,7 @@ mod tests {
         rows.iter().map(|row| row.try_get::<String>("detail").unwrap() + "\n").collect()
     }
 
-    /// Rows as the states make them: due, lease, parked.
+    /// Inserts rows with these values of `due`, `lease` and `parked`, as the states of a pending delivery have them.
     async fn fill(store: &Store, rows: i64, due: &str, lease: &str, parked: i64) {
         let sql = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
@@ -69,8 +65,8 @@ mod tests {
         db::query(sqlx::AssertSqlSafe(sql)).execute(&store.readers).await.unwrap();
     }
 
-    /// The plan says `USING INDEX` where it means that it would look for the row if it needed it: whether it does is in
-    /// the program.
+    /// The query plan says `USING INDEX` if the statement could look up the row. Whether it does is visible only in the
+    /// program.
     #[tokio::test]
     async fn counting_reads_no_row() {
         let folder = tempfile::tempdir().unwrap();
@@ -88,12 +84,12 @@ mod tests {
         let is_table = |key: &Option<String>| !key.as_ref().is_some_and(|key| key.starts_with("k("));
         let opened = steps.iter().filter(|(code, _, key)| code == "OpenRead" && is_table(key));
         let tables: Vec<_> = opened.map(|(_, cursor, _)| cursor).collect();
-        assert_eq!(tables.len(), 1, "the one that is opened for the case that a row is needed: {steps:?}");
+        assert_eq!(tables.len(), 1, "SQLite opens one table in case it needs a row: {steps:?}");
         assert!(!steps.iter().any(|(code, cursor, _)| code == "Column" && tables.contains(&cursor)), "{steps:?}");
     }
 
     #[tokio::test]
-    async fn the_oldest_is_found_in_the_order_of_the_index() {
+    async fn oldest_due_delivery_is_found_in_index_order() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder).await;
         let plan = plan(&store, OLDEST_DUE).await;
@@ -101,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_state_is_counted_and_what_is_held_is_not_overdue() {
+    async fn each_state_is_counted_and_a_leased_delivery_is_not_overdue() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder).await;
         assert_eq!(store.waiting(1_000).await.unwrap(), Waiting::default());

@@ -1,53 +1,56 @@
-//! The delivery log, as people look it up.
+//! The delivery log: lists and single deliveries.
 
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
-use super::super::db::{self, Row};
-use super::first_id;
 use crate::domain::delivery::{Attempt, Delivery, Status};
 use crate::domain::event::Event;
-use crate::store::{Store, StoreError};
+use crate::store::db::{self, DatabaseRow};
+use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 
-/// Which deliveries to list. `None` does not filter.
+/// Selects the deliveries of a list. `None` does not filter.
 #[derive(Debug, Default, Clone)]
 pub struct Filter {
-    /// The event's type.
+    /// The event type.
     pub event_type: Option<String>,
     /// The status.
     pub status: Option<Status>,
     /// The webhook's id.
     pub webhook: Option<String>,
-    /// Created then or later, milliseconds since 1970.
+    /// Selects deliveries created at this instant or later: milliseconds since 1970.
     pub since: Option<i64>,
-    /// Created before.
+    /// Selects deliveries created before this instant: milliseconds since 1970.
     pub until: Option<i64>,
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// How many at most.
+    /// The most entries.
     pub limit: u32,
-    /// The id after which (in the list's order) it begins.
+    /// The id after which, in the list's order, the page begins.
     pub after: Option<String>,
 }
 
-const SHOWN: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
+const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
                      finished_at";
 
-/// Binds: company, the id before which and from which on, type, status, webhook, how many.
+/// Binds: the company, the id before which the list begins, the least id, the type, the status, the webhook, the number of
+/// rows.
 pub(super) fn list_sql(status: Option<Status>) -> String {
-    // Said in full for the index of those that failed, which are few in a long log: a bound status does not find it.
+    // As a literal: SQLite does not use the partial index of failed deliveries, which are few in a long log, for a bound
+    // status.
     let failed = if status == Some(Status::Failed) { "AND status = 'failed'" } else { "" };
     format!(
-        "SELECT {SHOWN} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 {failed} \
+        "SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 {failed} \
          AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
          AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7"
     )
 }
 
-fn delivery(row: &Row) -> Result<Delivery, sqlx::Error> {
+fn delivery_from_row(row: &DatabaseRow) -> Result<Delivery, sqlx::Error> {
     let status: String = row.try_get("status")?;
     let attempts: i64 = row.try_get("attempt_count")?;
     let lease: Option<String> = row.try_get("lease")?;
@@ -60,14 +63,14 @@ fn delivery(row: &Row) -> Result<Delivery, sqlx::Error> {
         webhook: row.try_get("webhook_id")?,
         status: Status::named(&status).unwrap_or(Status::Pending),
         attempt_count: u32::try_from(attempts).unwrap_or(u32::MAX),
-        // What is leased is being attempted or about to be: the instant kept is when the lease ends.
+        // A leased delivery is being attempted or about to be; its `due` is the end of the lease.
         next_attempt_at: due.filter(|_| lease.is_none()),
         created_at: row.try_get("created_at")?,
         finished_at: row.try_get("finished_at")?,
     })
 }
 
-fn attempt(row: &Row) -> Result<Attempt, sqlx::Error> {
+fn attempt_from_row(row: &DatabaseRow) -> Result<Attempt, sqlx::Error> {
     let number: i64 = row.try_get("number")?;
     let status_code: Option<i64> = row.try_get("status_code")?;
     let raw = |column| -> Result<Option<Box<RawValue>>, sqlx::Error> {
@@ -87,7 +90,7 @@ fn attempt(row: &Row) -> Result<Attempt, sqlx::Error> {
 }
 
 impl Store {
-    /// A company's deliveries, newest first, and whether there are more.
+    /// Returns a page of a company's deliveries, newest first, and whether there are more.
     ///
     /// # Errors
     /// The database's.
@@ -97,7 +100,7 @@ impl Store {
         filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
-        let until = filter.until.map_or_else(|| "dlv_~".into(), first_id);
+        let until = filter.until.map_or_else(|| ID_END.into(), first_id);
         let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
         let rows = db::query(AssertSqlSafe(list_sql(filter.status)))
             .bind(company)
@@ -109,13 +112,13 @@ impl Store {
             .bind(i64::from(page.limit) + 1)
             .fetch_all(&self.readers)
             .await?;
-        let mut found = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
+        let mut found = rows.iter().map(delivery_from_row).collect::<Result<Vec<_>, _>>()?;
         let more = found.len() > page.limit as usize;
         found.truncate(page.limit as usize);
         Ok((found, more))
     }
 
-    /// One delivery with its event and its attempts, oldest first.
+    /// Returns one delivery with its event, and its attempts, oldest first.
     ///
     /// # Errors
     /// The database's.
@@ -125,7 +128,7 @@ impl Store {
         id: &str,
     ) -> Result<Option<(Delivery, Event, Vec<Attempt>)>, StoreError> {
         let sql = format!(
-            "SELECT {SHOWN}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
+            "SELECT {LOG_COLUMNS}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
              AND webhook_id IS NOT NULL"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
@@ -135,7 +138,7 @@ impl Store {
         let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, request_headers, plugin \
                    FROM attempts WHERE delivery_id = $1 ORDER BY number";
         let attempts = db::query(sql).bind(id).fetch_all(&self.readers).await?;
-        let attempts = attempts.iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some((delivery(&row)?, super::event(&row)?, attempts)))
+        let attempts = attempts.iter().map(attempt_from_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((delivery_from_row(&row)?, event_from_row(&row)?, attempts)))
     }
 }

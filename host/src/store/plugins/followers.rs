@@ -1,35 +1,35 @@
-//! The webhooks of a plugin, and what must not change between asking a version about their configs and making it
-//! theirs.
+//! The webhooks of a plugin, and the checks that they have not changed between the check of their configs and its effect.
 //!
-//! Asking takes long and happens outside of any transaction. So whoever has asked says what was found, and the
-//! writer's transaction goes on only where that still holds: [`unchanged`] before a version becomes active,
-//! [`check_runs`] before a webhook is stored.
+//! A version checks the configs of its webhooks outside of any transaction, because that takes long. The caller then states
+//! its findings, and the writer's transaction continues only if they still hold: [`check_followers`] before a version becomes
+//! active, [`check_version_to_run`] before a webhook is stored.
 
 use std::sync::Arc;
 
-use super::super::db::{self, Connection, Row};
-use super::super::{Store, StoreError};
 use crate::domain::plugin::{Digest, owner};
 use crate::domain::webhook::Webhook;
+use crate::store::db::{self, DatabaseConnection, DatabaseRow};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 
-/// Webhooks that a refusal names.
-const NAMED: usize = 20;
+/// Most webhooks that an error names.
+const NAMED_WEBHOOKS: usize = 20;
 
-/// A webhook that runs whichever version is active.
+/// A webhook that runs the active version of its plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follower {
-    /// Its id.
+    /// The webhook's id.
     pub webhook: String,
-    /// The event type that it is for.
+    /// The webhook's event type.
     pub event_type: String,
-    /// Names its config.
+    /// The sha-256 of its config.
     pub config_digest: Digest,
 }
 
 const FOLLOWERS: &str = "SELECT id, event_type, config_digest FROM webhooks \
                          WHERE company = $1 AND plugin_name = $2 AND plugin_pin IS NULL ORDER BY id";
 
-fn follower(row: &Row) -> Result<Follower, sqlx::Error> {
+fn follower_from_row(row: &DatabaseRow) -> Result<Follower, sqlx::Error> {
     let digest: String = row.try_get("config_digest")?;
     Ok(Follower {
         webhook: row.try_get("id")?,
@@ -39,16 +39,16 @@ fn follower(row: &Row) -> Result<Follower, sqlx::Error> {
 }
 
 impl Store {
-    /// The webhooks of a company that run whichever version of the plugin is active.
+    /// Returns the webhooks of a company that run the active version of the plugin.
     ///
     /// # Errors
     /// The database's.
     pub async fn followers(&self, company: &str, name: &str) -> Result<Vec<Follower>, StoreError> {
         let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(&self.readers).await?;
-        Ok(rows.iter().map(follower).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(follower_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// A config's text.
+    /// Returns the text of a config.
     ///
     /// # Errors
     /// The database's.
@@ -59,22 +59,32 @@ impl Store {
     }
 }
 
-/// Checks that a plugin still has the followers whose configs were asked about.
-pub(super) async fn unchanged(
-    connection: &mut Connection,
-    (company, name): (&str, &str),
-    asked: &[Follower],
+/// The owner and the name of a plugin.
+#[derive(Clone, Copy)]
+pub(super) struct PluginKey<'k> {
+    pub(super) company: &'k str,
+    pub(super) name: &'k str,
+}
+
+/// Checks that a plugin still has the followers whose configs were checked.
+pub(super) async fn check_followers(
+    connection: &mut DatabaseConnection,
+    plugin: PluginKey<'_>,
+    checked: &[Follower],
 ) -> Result<(), StoreError> {
-    let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(connection).await?;
-    let now = rows.iter().map(follower).collect::<Result<Vec<_>, _>>()?;
-    if now != asked {
-        return Err(StoreError::Changed(format!("the webhooks that use plugin `{name}` change all the time")));
+    let rows = db::query(FOLLOWERS).bind(plugin.company).bind(plugin.name).fetch_all(connection).await?;
+    let now = rows.iter().map(follower_from_row).collect::<Result<Vec<_>, _>>()?;
+    if now != checked {
+        return Err(StoreError::Changed(format!("the webhooks that use plugin `{}` change all the time", plugin.name)));
     }
     Ok(())
 }
 
-/// Checks that a webhook would still run the version that was asked about its config.
-pub(in crate::store) async fn check_runs(connection: &mut Connection, webhook: &Webhook) -> Result<(), StoreError> {
+/// Checks that a webhook would still run the version that checked its config.
+pub(in crate::store) async fn check_version_to_run(
+    connection: &mut DatabaseConnection,
+    webhook: &Webhook,
+) -> Result<(), StoreError> {
     let (Some(reference), Some(digest)) = (&webhook.plugin, &webhook.plugin_digest) else {
         return Ok(());
     };
@@ -91,24 +101,26 @@ pub(in crate::store) async fn check_runs(connection: &mut Connection, webhook: &
     Ok(())
 }
 
-/// Refuses to go on while a webhook uses the plugin, or, where one is given, this version of it.
-pub(super) async fn unused(
-    connection: &mut Connection,
-    (company, name): (&str, &str),
+/// Checks that no webhook uses the plugin, or, if a `version` is given, that no webhook pins it.
+pub(super) async fn check_unused(
+    connection: &mut DatabaseConnection,
+    plugin: PluginKey<'_>,
     version: Option<&Digest>,
 ) -> Result<(), StoreError> {
     let sql = "SELECT id, event_type FROM webhooks WHERE company = $1 AND plugin_name = $2 \
                AND (CAST($3 AS TEXT) IS NULL OR plugin_pin = $3) ORDER BY id";
+    let PluginKey { company, name } = plugin;
     let rows = db::query(sql).bind(company).bind(name).bind(version.map(Digest::as_str)).fetch_all(connection).await?;
-    let user = |row: &Row| Ok((row.try_get("id")?, row.try_get("event_type")?));
+    let user = |row: &DatabaseRow| Ok((row.try_get("id")?, row.try_get("event_type")?));
     let users = rows.iter().map(user).collect::<Result<Vec<(String, String)>, sqlx::Error>>()?;
     if users.is_empty() {
         return Ok(());
     }
-    let what = version.map_or_else(|| format!("plugin `{name}`"), |digest| format!("version {digest} of `{name}`"));
-    let mut names: Vec<_> = users.iter().take(NAMED).map(|(id, kind)| format!("{id} (`{kind}`)")).collect();
-    if users.len() > NAMED {
-        names.push(format!("and {} more", users.len() - NAMED));
+    let subject = version.map_or_else(|| format!("plugin `{name}`"), |digest| format!("version {digest} of `{name}`"));
+    let mut names: Vec<_> =
+        users.iter().take(NAMED_WEBHOOKS).map(|(id, event_type)| format!("{id} (`{event_type}`)")).collect();
+    if users.len() > NAMED_WEBHOOKS {
+        names.push(format!("and {} more", users.len() - NAMED_WEBHOOKS));
     }
-    Err(StoreError::InUse(format!("{what} is used by {}; change or remove what uses it first", names.join(", "))))
+    Err(StoreError::InUse(format!("{subject} is used by {}; change or remove what uses it first", names.join(", "))))
 }

@@ -1,39 +1,39 @@
-//! What is copied: every table, its columns and its key.
+//! The tables that a transfer copies: their columns and keys.
 
 use std::sync::LazyLock;
 
-use Type::{Bytes, Number, Text};
+use ColumnType::{Bytes, Number, Text};
 
-use crate::store::multi::{MOST, Multi};
+use crate::store::multi_row::{MAX_ROWS, MultiRowStatement};
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
+pub(super) enum ColumnType {
     Number,
     Text,
     Bytes,
 }
 
-/// One table.
-pub(super) struct Table {
+/// One table to copy.
+pub(super) struct TransferTable {
     pub(super) name: &'static str,
-    /// Those of the primary key first.
-    pub(super) columns: &'static [(&'static str, Type)],
-    /// How many of them are the primary key.
+    /// Names and types; those of the primary key come first.
+    pub(super) columns: &'static [(&'static str, ColumnType)],
+    /// The number of columns of the primary key.
     key: usize,
-    /// Rows that are in memory at once.
+    /// Most rows in memory at once.
     step: usize,
-    /// Which rows belong to the data.
-    only: &'static str,
+    /// The condition of the rows to copy.
+    condition: &'static str,
 }
 
-/// The marks of `store/transfer.rs` belong to the one database that they stand in.
-const META: Table = Table {
-    only: "name <> 'unfinished_copy' AND name <> 'moved_to'",
+/// Without the marks of `store/transfer_marks.rs`, which concern only the database that holds them.
+const META: TransferTable = TransferTable {
+    condition: "name <> 'unfinished_copy' AND name <> 'moved_to'",
     ..table("meta", 1, &[("name", Text), ("value", Bytes)])
 };
 
-const API_KEYS: Table = table(
+const API_KEYS: TransferTable = table(
     "api_keys",
     1,
     &[
@@ -46,15 +46,15 @@ const API_KEYS: Table = table(
     ],
 );
 
-const CONFIGS: Table = table("configs", 1, &[("digest", Text), ("body", Text)]);
+const CONFIGS: TransferTable = table("configs", 1, &[("digest", Text), ("body", Text)]);
 
-const PLUGINS: Table = table(
+const PLUGINS: TransferTable = table(
     "plugins",
     2,
     &[("company", Text), ("name", Text), ("active_digest", Text), ("created_at", Number), ("updated_at", Number)],
 );
 
-const PLUGIN_VERSIONS: Table = table(
+const PLUGIN_VERSIONS: TransferTable = table(
     "plugin_versions",
     3,
     &[
@@ -69,10 +69,11 @@ const PLUGIN_VERSIONS: Table = table(
     ],
 );
 
-/// Up to 32 MiB each.
-const PLUGIN_BYTES: Table = Table { step: 1, ..table("plugin_bytes", 1, &[("digest", Text), ("wasm", Bytes)]) };
+/// A row has up to 32 MiB.
+const PLUGIN_BYTES: TransferTable =
+    TransferTable { step: 1, ..table("plugin_bytes", 1, &[("digest", Text), ("wasm", Bytes)]) };
 
-const WEBHOOKS: Table = table(
+const WEBHOOKS: TransferTable = table(
     "webhooks",
     1,
     &[
@@ -103,7 +104,7 @@ const WEBHOOKS: Table = table(
     ],
 );
 
-const REPLAYS: Table = table(
+const REPLAYS: TransferTable = table(
     "replays",
     1,
     &[
@@ -117,7 +118,7 @@ const REPLAYS: Table = table(
     ],
 );
 
-const DELIVERIES: Table = table(
+const DELIVERIES: TransferTable = table(
     "deliveries",
     2,
     &[
@@ -140,7 +141,7 @@ const DELIVERIES: Table = table(
     ],
 );
 
-const ATTEMPTS: Table = table(
+const ATTEMPTS: TransferTable = table(
     "attempts",
     2,
     &[
@@ -156,48 +157,50 @@ const ATTEMPTS: Table = table(
     ],
 );
 
-/// All of them, in the order in which they are copied.
-pub(super) const TABLES: [Table; 10] =
+/// All tables, in the order in which they are copied.
+pub(super) const TABLES: [TransferTable; 10] =
     [META, API_KEYS, CONFIGS, PLUGINS, PLUGIN_VERSIONS, PLUGIN_BYTES, WEBHOOKS, REPLAYS, DELIVERIES, ATTEMPTS];
 
-/// What says who serves a database, and what sqlx keeps for itself.
+/// The tables of the nodes that serve a database, and the table of sqlx.
 #[cfg(test)]
 const NOT_COPIED: [&str; 3] = ["nodes", "lane_owners", "_sqlx_migrations"];
 
-/// The statements that insert rows, one for each table.
-static INSERTS: LazyLock<[Multi; TABLES.len()]> = LazyLock::new(|| TABLES.each_ref().map(Table::insert));
+/// The statements that insert rows, by the index of the table in [`TABLES`].
+static INSERTS: LazyLock<[MultiRowStatement; TABLES.len()]> =
+    LazyLock::new(|| TABLES.each_ref().map(TransferTable::insert_rows));
 
-const fn table(name: &'static str, key: usize, columns: &'static [(&'static str, Type)]) -> Table {
-    Table { name, columns, key, step: MOST, only: "1 = 1" }
+const fn table(name: &'static str, key: usize, columns: &'static [(&'static str, ColumnType)]) -> TransferTable {
+    TransferTable { name, columns, key, step: MAX_ROWS, condition: "1 = 1" }
 }
 
-/// The inserts into the table of this place in [`TABLES`].
-pub(super) fn inserts(place: usize) -> Option<&'static Multi> {
-    INSERTS.get(place)
+/// Returns the statements that insert into the table of this index in [`TABLES`].
+pub(super) fn insert_statement(index: usize) -> Option<&'static MultiRowStatement> {
+    INSERTS.get(index)
 }
 
-impl Table {
-    /// The next rows in the order of the key; `after` the one whose key is bound, or from the first on.
+impl TransferTable {
+    /// Returns the query for the next rows in the order of the key. With `after`, they begin after the key that is bound;
+    /// otherwise at the first row.
     pub(super) fn select(&self, after: bool) -> String {
         let (columns, key) = (names(self.columns), names(self.key()));
-        let places: Vec<_> = (1..=self.key).map(|place| format!("${place}")).collect();
-        let after = if after { format!("AND ({key}) > ({})", places.join(", ")) } else { String::new() };
-        let Self { name, only, step, .. } = self;
-        format!("SELECT {columns} FROM {name} WHERE {only} {after} ORDER BY {key} LIMIT {step}")
+        let parameters: Vec<_> = (1..=self.key).map(|number| format!("${number}")).collect();
+        let after = if after { format!("AND ({key}) > ({})", parameters.join(", ")) } else { String::new() };
+        let Self { name, condition, step, .. } = self;
+        format!("SELECT {columns} FROM {name} WHERE {condition} {after} ORDER BY {key} LIMIT {step}")
     }
 
-    fn insert(&self) -> Multi {
+    fn insert_rows(&self) -> MultiRowStatement {
         let head = format!("INSERT INTO {} ({}) VALUES", self.name, names(self.columns));
-        Multi::new(&head, &vec!["?"; self.columns.len()].join(", "), "")
+        MultiRowStatement::new(&head, &vec!["?"; self.columns.len()].join(", "), "")
     }
 
-    /// The columns of the primary key.
-    pub(super) fn key(&self) -> &'static [(&'static str, Type)] {
+    /// Returns the columns of the primary key.
+    pub(super) fn key(&self) -> &'static [(&'static str, ColumnType)] {
         self.columns.get(..self.key).unwrap_or_default()
     }
 }
 
-fn names(columns: &[(&'static str, Type)]) -> String {
+fn names(columns: &[(&'static str, ColumnType)]) -> String {
     columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
@@ -220,13 +223,13 @@ mod tests {
         let all: BTreeSet<String> = all.values(&mut database).await.unwrap().into_iter().collect();
         let copied = TABLES.iter().map(|table| table.name);
         let known: BTreeSet<_> = copied.chain(NOT_COPIED).map(str::to_owned).collect();
-        assert!(all.is_subset(&known), "a table that is neither copied nor left out: {:?}", &all - &known);
+        assert!(all.is_subset(&known), "a table is neither copied nor excluded: {:?}", &all - &known);
 
         for table in &TABLES {
             let sql = format!("SELECT name, type, pk FROM pragma_table_info('{}')", table.name);
             let rows = db::query(AssertSqlSafe(sql)).fetch_all(&mut database).await.unwrap();
-            let text = |row: &db::Row, column| row.try_get::<String>(column).unwrap();
-            let place = |row: &db::Row| row.try_get::<i64>("pk").unwrap();
+            let text = |row: &db::DatabaseRow, column| row.try_get::<String>(column).unwrap();
+            let place = |row: &db::DatabaseRow| row.try_get::<i64>("pk").unwrap();
             let there: BTreeSet<_> = rows.iter().map(|row| (text(row, "name"), text(row, "type"))).collect();
             let word = |kind| match kind {
                 Number => "BIGINT",

@@ -1,53 +1,53 @@
-//! Storing, switching and removing versions.
+//! Storing, activating and removing versions.
 //!
-//! What is removed is gone for every call at once. Its row stays, with `removed_at`, because an attempt names the version
-//! that it ran and any past delivery can be reproduced; [`Store::forget_versions`] drops it once retention has
+//! A removed version disappears from every call at once. Its row stays, with `removed_at`, because an attempt names the
+//! version that it ran and any past delivery can be reproduced; [`Store::forget_versions`] deletes it once retention has
 //! removed those attempts.
 
-use super::super::changes::{Change, tell};
-use super::super::db::{self, Connection};
-use super::super::writer::work;
-use super::super::{Store, StoreError};
-use super::NewVersion;
-use super::followers::{Follower, unchanged, unused};
+use super::followers::{Follower, PluginKey, check_followers, check_unused};
+use super::rows::NewVersion;
 use crate::domain::plugin::{Digest, STANDARD_OWNER};
+use crate::store::changes::{Change, notify};
+use crate::store::db::{self, DatabaseConnection};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
 
-/// Versions that one plugin may have.
-const PER_PLUGIN: i64 = 100;
-/// Plugins that one company may have.
-const PER_COMPANY: i64 = 100;
-/// Removed versions of one company that wait for retention: otherwise uploading and removing by turns would fill the
-/// disk.
-const REMOVED: i64 = 1_000;
-/// Versions dropped in one transaction: each may have 32 MiB.
+/// Most versions of one plugin.
+const MAX_VERSIONS_PER_PLUGIN: i64 = 100;
+/// Most plugins of one company.
+const MAX_PLUGINS_PER_COMPANY: i64 = 100;
+/// Most removed versions of one company that wait for retention: alternating uploads and removals must not fill the disk.
+const MAX_REMOVED_VERSIONS: i64 = 1_000;
+/// Most versions deleted in one transaction: each may have 32 MiB.
 const FORGET_STEP: i64 = 4;
 
-/// A version that is to become the active one.
+/// A request to make a version the active one.
 #[derive(Clone)]
 pub struct Activation {
     /// The company.
     pub company: String,
     /// The plugin's name.
     pub name: String,
-    /// The version.
+    /// The digest of the version.
     pub digest: Digest,
-    /// The webhooks whose configs it accepts; all that follow the plugin.
+    /// The webhooks whose configs the version has accepted; they must be all followers of the plugin.
     pub followers: Vec<Follower>,
-    /// Milliseconds since 1970.
+    /// When it is activated: milliseconds since 1970.
     pub now: i64,
 }
 
 impl Store {
-    /// Stores a version, and makes it active where there is an `activation` for it. False when that changed nothing.
+    /// Stores a version, and makes it active if there is an `activation` for it. Returns false if that changed nothing.
     ///
     /// # Errors
-    /// [`StoreError::Limit`] when there are too many plugins or versions, [`StoreError::Changed`] when the plugin has
-    /// other followers by now.
+    /// [`StoreError::Limit`]: there are too many plugins or versions. [`StoreError::Changed`]: the plugin has other followers
+    /// by now. The database's.
     pub async fn put_plugin(&self, new: NewVersion, activation: Option<Activation>) -> Result<bool, StoreError> {
         let cache = self.webhooks.clone();
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
-                connection.alone().await?;
+                connection.lock_exclusively().await?;
                 let stored = insert(connection, &new).await?;
                 let switched = match &activation {
                     Some(activation) => switch(connection, activation).await?,
@@ -59,35 +59,37 @@ impl Store {
                 Ok(stored || switched)
             })
         });
-        // Which event types the followers are for is not worth finding out.
-        self.writer.run(work, move |_| cache.forget_all()).await
+        // Finding out the event types of the followers is not worth it.
+        self.writer.run(work, move |_| cache.invalidate_all()).await
     }
 
-    /// Makes a stored version active: attempts that begin after this run it. False when it was so already.
+    /// Makes a stored version active: attempts that begin after this run it. Returns false if it was active already.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] when the version has been removed or the plugin has other followers by now.
+    /// [`StoreError::Changed`]: the version has been removed, or the plugin has other followers by now. The database's.
     pub async fn activate(&self, activation: Activation) -> Result<bool, StoreError> {
         let cache = self.webhooks.clone();
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
-                connection.alone().await?;
+                connection.lock_exclusively().await?;
                 switch(connection, &activation).await
             })
         });
-        self.writer.run(work, move |_| cache.forget_all()).await
+        self.writer.run(work, move |_| cache.invalidate_all()).await
     }
 
-    /// Removes a plugin and its versions; false when it was not there any more.
+    /// Removes a plugin and its versions at `now`, in milliseconds since 1970. Returns false if it did not exist.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] while a webhook uses it, [`StoreError::Limit`] when too much waits for retention.
+    /// [`StoreError::InUse`]: a webhook uses it. [`StoreError::Limit`]: too many removed versions wait for retention. The
+    /// database's.
     pub async fn remove_plugin(&self, company: String, name: String, now: i64) -> Result<bool, StoreError> {
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
-                connection.alone().await?;
-                unused(connection, (&company, &name), None).await?;
-                hide(connection, (&company, &name), None, now).await?;
+                connection.lock_exclusively().await?;
+                let plugin = PluginKey { company: &company, name: &name };
+                check_unused(connection, plugin, None).await?;
+                mark_removed(connection, plugin, None, now).await?;
                 let query = db::query("DELETE FROM plugins WHERE company = $1 AND name = $2");
                 let removed = query.bind(company).bind(name).execute(connection).await?;
                 Ok(removed == 1)
@@ -96,20 +98,20 @@ impl Store {
         self.writer.run(work, |_| ()).await
     }
 
-    /// Removes one version; false when it was not there any more.
+    /// Removes one version at `now`, in milliseconds since 1970. Returns false if it did not exist.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] while it is active or a webhook pins it, [`StoreError::Limit`] when too much waits for
-    /// retention.
+    /// [`StoreError::InUse`]: it is active, or a webhook pins it. [`StoreError::Limit`]: too many removed versions wait for
+    /// retention. The database's.
     pub async fn remove_version(
         &self,
         (company, name): (String, String),
         digest: Digest,
         now: i64,
     ) -> Result<bool, StoreError> {
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
-                connection.alone().await?;
+                connection.lock_exclusively().await?;
                 let sql = "SELECT 1 FROM plugins WHERE company = $1 AND name = $2 AND active_digest = $3";
                 let query = db::query(sql).bind(company.as_str()).bind(name.as_str()).bind(digest.as_str());
                 if query.fetch_optional(&mut *connection).await?.is_some() {
@@ -117,20 +119,21 @@ impl Store {
                         "version {digest} is the active one of plugin `{name}`; activate another first"
                     )));
                 }
-                unused(connection, (&company, &name), Some(&digest)).await?;
-                Ok(hide(connection, (&company, &name), Some(&digest), now).await? == 1)
+                let plugin = PluginKey { company: &company, name: &name };
+                check_unused(connection, plugin, Some(&digest)).await?;
+                Ok(mark_removed(connection, plugin, Some(&digest), now).await? == 1)
             })
         });
         self.writer.run(work, |_| ()).await
     }
 
-    /// Drops versions that were removed before `before`, milliseconds since 1970: no attempt that is kept names them. A
-    /// few in one transaction, so that nobody waits long. True: there may be more.
+    /// Deletes versions that were removed before `before`, in milliseconds since 1970: no stored attempt names them any more.
+    /// Deletes a few in one transaction, so that other operations do not wait long. Returns whether there may be more.
     ///
     /// # Errors
     /// The database's.
     pub async fn forget_versions(&self, before: i64) -> Result<bool, StoreError> {
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "DELETE FROM plugin_versions WHERE (company, name, digest) IN (SELECT company, name, digest \
                            FROM plugin_versions WHERE removed_at < $1 ORDER BY removed_at LIMIT $2) RETURNING digest";
@@ -148,8 +151,8 @@ impl Store {
     }
 }
 
-/// Stores the version and, where it is the first, the plugin. False when it was there already.
-async fn insert(connection: &mut Connection, new: &NewVersion) -> Result<bool, StoreError> {
+/// Stores the version and, if it is the first, the plugin. Returns false if the version existed already.
+async fn insert(connection: &mut DatabaseConnection, new: &NewVersion) -> Result<bool, StoreError> {
     let sql = "INSERT INTO plugins (company, name, active_digest, created_at, updated_at) \
                VALUES ($1, $2, NULL, $3, $3) ON CONFLICT (company, name) DO NOTHING";
     let query = db::query(sql).bind(new.company.as_str()).bind(new.name.as_str()).bind(new.now);
@@ -157,7 +160,7 @@ async fn insert(connection: &mut Connection, new: &NewVersion) -> Result<bool, S
     let query = db::query("INSERT INTO plugin_bytes (digest, wasm) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING");
     query.bind(new.digest.as_str()).bind(new.wasm.to_vec()).execute(&mut *connection).await?;
     let names = |names: &[String]| serde_json::to_string(names).map_err(|error| sqlx::Error::Encode(error.into()));
-    // A version that was removed is new again when it is uploaded again.
+    // Uploading a removed version again makes it new again.
     let inserted = db::query(
         "INSERT INTO plugin_versions (company, name, digest, size, exports, imports, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (company, name, digest) DO UPDATE \
@@ -175,8 +178,10 @@ async fn insert(connection: &mut Connection, new: &NewVersion) -> Result<bool, S
     Ok(inserted == 1)
 }
 
-async fn switch(connection: &mut Connection, to: &Activation) -> Result<bool, StoreError> {
-    unchanged(connection, (&to.company, &to.name), &to.followers).await?;
+/// Makes the version active. Returns false if it was active already.
+async fn switch(connection: &mut DatabaseConnection, to: &Activation) -> Result<bool, StoreError> {
+    let plugin = PluginKey { company: &to.company, name: &to.name };
+    check_followers(connection, plugin, &to.followers).await?;
     let sql = "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL";
     let query = db::query(sql).bind(to.company.as_str()).bind(to.name.as_str()).bind(to.digest.as_str());
     if query.fetch_optional(&mut *connection).await?.is_none() {
@@ -191,46 +196,46 @@ async fn switch(connection: &mut Connection, to: &Activation) -> Result<bool, St
     let query = query.bind(to.company.as_str()).bind(to.name.as_str());
     let switched = query.execute(&mut *connection).await? == 1;
     if switched {
-        tell(connection, &Change::Plugins).await?;
+        notify(connection, &Change::Plugins).await?;
     }
     Ok(switched)
 }
 
-/// Hides the versions of a plugin, or one of them, from every call; answers how many.
-async fn hide(
-    connection: &mut Connection,
-    (company, name): (&str, &str),
+/// Marks the versions of a plugin, or one of them, as removed. Returns how many.
+async fn mark_removed(
+    connection: &mut DatabaseConnection,
+    PluginKey { company, name }: PluginKey<'_>,
     version: Option<&Digest>,
     now: i64,
 ) -> Result<u64, StoreError> {
     let sql = "UPDATE plugin_versions SET removed_at = $1 WHERE company = $2 AND name = $3 AND removed_at IS NULL \
                AND (CAST($4 AS TEXT) IS NULL OR digest = $4)";
     let query = db::query(sql).bind(now).bind(company).bind(name).bind(version.map(Digest::as_str));
-    let hidden = query.execute(&mut *connection).await?;
+    let marked = query.execute(&mut *connection).await?;
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND removed_at IS NOT NULL";
     let removed: i64 = db::query(sql).bind(company).value(connection).await?;
-    if removed > REMOVED {
+    if removed > MAX_REMOVED_VERSIONS {
         return Err(StoreError::Limit(format!(
-            "{REMOVED} removed versions of this company wait for retention to end, which is the most; wait until \
-             the first of them go"
+            "{MAX_REMOVED_VERSIONS} removed versions of this company wait for retention, which is the limit; wait until \
+             the first of them are deleted"
         )));
     }
-    Ok(hidden)
+    Ok(marked)
 }
 
-async fn check_counts(connection: &mut Connection, company: &str, name: &str) -> Result<(), StoreError> {
+async fn check_counts(connection: &mut DatabaseConnection, company: &str, name: &str) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM plugins WHERE company = $1";
     let plugins: i64 = db::query(sql).bind(company).value(&mut *connection).await?;
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2 AND removed_at IS NULL";
     let versions: i64 = db::query(sql).bind(company).bind(name).value(connection).await?;
-    if plugins > PER_COMPANY {
+    if plugins > MAX_PLUGINS_PER_COMPANY {
         return Err(StoreError::Limit(format!(
-            "this company has {PER_COMPANY} plugins, which is the most; remove one first: DELETE /plugins/{{name}}"
+            "this company has {MAX_PLUGINS_PER_COMPANY} plugins, which is the limit; remove one first: DELETE /plugins/{{name}}"
         )));
     }
-    if versions > PER_PLUGIN {
+    if versions > MAX_VERSIONS_PER_PLUGIN {
         return Err(StoreError::Limit(format!(
-            "plugin `{name}` has {PER_PLUGIN} versions, which is the most; remove one first: \
+            "plugin `{name}` has {MAX_VERSIONS_PER_PLUGIN} versions, which is the limit; remove one first: \
              DELETE /plugins/{name}/versions/{{digest}}"
         )));
     }

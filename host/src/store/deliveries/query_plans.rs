@@ -1,30 +1,29 @@
-//! The look-ups that run all the time must not slow down with what waits or with how long the log has grown: their
-//! plans, on the statements themselves.
+//! The query plans of the statements that run all the time: their cost must not grow with the backlog or the log.
 
 use sqlx::AssertSqlSafe;
 
-use super::super::db::{self, Connection, Kind};
+use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, next_due_sql};
 use super::log::list_sql;
-use super::waiting::{FIRST_SCHEDULED, claim_due_sql, claim_parked_sql, next_due_sql};
 use crate::domain::delivery::Status;
 use crate::store::backend::Backend;
+use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 
-async fn database() -> (tempfile::TempDir, Connection) {
+async fn database() -> (tempfile::TempDir, DatabaseConnection) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("plans.db").display());
     let connection = Backend::open(&url).await.unwrap().connect().await.unwrap();
     (folder, connection)
 }
 
-async fn plan(connection: &mut Connection, sql: &str) -> String {
+async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
     let rows = db::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.try_get::<String>("detail").unwrap() + "\n").collect()
 }
 
 #[tokio::test]
-async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
+async fn due_deliveries_are_found_by_the_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_due_sql(Kind::Sqlite)).await;
+    let claim = plan(&mut connection, &claim_due_sql(DatabaseKind::Sqlite)).await;
     assert!(claim.contains("USING INDEX deliveries_due (due<?)"), "{claim}");
     let next = plan(&mut connection, &next_due_sql()).await;
     assert!(next.contains("deliveries_due"), "{next}");
@@ -34,9 +33,9 @@ async fn what_is_due_is_found_by_the_partial_index_in_its_order() {
 }
 
 #[tokio::test]
-async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_order() {
+async fn backlog_of_a_webhook_is_found_by_its_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_parked_sql(Kind::Sqlite)).await;
+    let claim = plan(&mut connection, &claim_backlog_sql(DatabaseKind::Sqlite)).await;
     assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
     let first = plan(&mut connection, FIRST_SCHEDULED).await;
@@ -44,7 +43,7 @@ async fn what_is_parked_for_one_webhook_is_found_by_its_partial_index_in_its_ord
 }
 
 #[tokio::test]
-async fn what_failed_is_found_by_its_partial_index_and_all_else_by_the_primary_key() {
+async fn failed_deliveries_are_found_by_their_partial_index_and_all_others_by_the_primary_key() {
     let (_folder, mut connection) = database().await;
     let failed = plan(&mut connection, &list_sql(Some(Status::Failed))).await;
     assert!(failed.contains("USING INDEX deliveries_failed (company=? AND id>? AND id<?)"), "{failed}");

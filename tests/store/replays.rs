@@ -1,9 +1,9 @@
-//! Sending again.
+//! Retries on request, and replays.
 
 use posthaste::domain::delivery::Status;
 use posthaste::store::{Completion, Replay, StoreError, Urge, Urged};
 
-use crate::case::{Case, LEASED, NOW, id, parked, retry, row, webhook, with};
+use crate::case::{Case, LEASED, NOW, id, retry, row, spilled, webhook, with};
 
 fn replay(number: u32, event_type: Option<&str>, status: Option<Status>) -> Replay {
     Replay {
@@ -17,10 +17,10 @@ fn replay(number: u32, event_type: Option<&str>, status: Option<Status>) -> Repl
     }
 }
 
-pub(crate) async fn a_delivery_that_is_urged_is_taken_whatever_became_of_it(case: Case) {
+pub(crate) async fn requested_delivery_is_claimed_whatever_its_status(case: Case) {
     let (ended, waits, held) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
-    case.finished(parked(&ended), |completion| completion).await;
-    case.stored(parked(&waits)).await;
+    case.finished(spilled(&ended), |completion| completion).await;
+    case.stored(spilled(&waits)).await;
     case.stored(row(&held)).await;
     let urge = async |company: &str, id: &str, how: Urge| {
         case.urge((company.into(), id.into()), "wh_9".into(), how).await.unwrap()
@@ -40,17 +40,17 @@ pub(crate) async fn a_delivery_that_is_urged_is_taken_whatever_became_of_it(case
     assert!(matches!(urge("other", &ended, Urge::Park).await, Urged::Missing));
 }
 
-pub(crate) async fn a_replay_marks_what_it_wants_step_by_step(case: Case) {
+pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     case.put_webhook(webhook("wh_2", "t")).await.unwrap();
     let (early, ended, failed, waits) = (id(NOW - 1, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    let (held, unheard) = (id(NOW, 5), id(NOW, 6));
+    let (held, unrouted) = (id(NOW, 5), id(NOW, 6));
     for id in [&early, &ended] {
-        case.finished(parked(id), |completion| completion).await;
+        case.finished(spilled(id), |completion| completion).await;
     }
-    case.finished(parked(&failed), |completion| Completion { status: Status::Failed, ..completion }).await;
-    case.finished(parked(&waits), retry(NOW + 50)).await;
+    case.finished(spilled(&failed), |completion| Completion { status: Status::Failed, ..completion }).await;
+    case.finished(spilled(&waits), retry(NOW + 50)).await;
     case.stored(row(&held)).await;
-    let another = with(parked(&unheard), |event| event.event_type = "nobody".into());
+    let another = with(spilled(&unrouted), |event| event.event_type = "nobody".into());
     case.finished(another, |completion| completion).await;
     assert_eq!(case.start_replay(replay(1, Some("nobody"), None)).await.unwrap(), 0);
     assert_eq!(case.start_replay(replay(2, Some("t"), Some(Status::Failed))).await.unwrap(), 1);
@@ -73,9 +73,9 @@ pub(crate) async fn a_replay_marks_what_it_wants_step_by_step(case: Case) {
     assert_eq!(case.one(&early).await.status, Status::Delivered);
 }
 
-pub(crate) async fn ten_replays_of_a_company_may_be_under_way(case: Case) {
+pub(crate) async fn company_has_at_most_ten_replays_in_progress(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
-    case.finished(parked(&id(NOW, 1)), |completion| completion).await;
+    case.finished(spilled(&id(NOW, 1)), |completion| completion).await;
     for number in 0..10 {
         assert_eq!(case.start_replay(replay(number, None, None)).await.unwrap(), 1);
     }

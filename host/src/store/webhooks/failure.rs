@@ -1,33 +1,35 @@
-//! Webhooks that only fail: since when, and the end of it.
+//! Webhooks whose attempts all fail: since when, and disabling them.
 
-use super::super::changes::{Change, tell};
-use super::super::db;
-use super::super::writer::work;
-use super::super::{Store, StoreError, deliveries};
 use crate::domain::webhook::Webhook;
-use crate::store::NewDelivery;
+use crate::store::changes::{Change, notify};
+use crate::store::db;
+use crate::store::delivery_rows::NewDelivery;
+use crate::store::delivery_writes;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
 
 impl Store {
-    /// Notes since when every attempt has failed, milliseconds since 1970; `None`: one succeeded.
+    /// Stores since when every attempt has failed, in milliseconds since 1970; `None`: an attempt succeeded.
     ///
     /// # Errors
     /// The database's.
     pub async fn note_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
                 let query = db::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
                 query.execute(&mut *connection).await?;
-                Ok(tell(connection, &change).await?)
+                Ok(notify(connection, &change).await?)
             })
         });
-        self.writer.run(work, move |()| cache.forget(&key)).await
+        self.writer.run(work, move |()| cache.invalidate(&key)).await
     }
 
-    /// Disables the webhook at `now`, milliseconds since 1970, and stores the `notice` of it in the same transaction.
-    /// False, and nothing is stored, where it has been changed since it was read.
+    /// Disables the webhook at `now`, in milliseconds since 1970, and stores the `notice` about it in the same transaction.
+    /// Returns false, and stores nothing, if the webhook was changed since it was read.
     ///
     /// # Errors
     /// The database's.
@@ -40,7 +42,7 @@ impl Store {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let (id, updated_at) = (webhook.id.clone(), webhook.updated_at);
         let change = Change::webhook(&webhook.company, &webhook.event_type);
-        let work = work(move |connection| {
+        let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET enabled = 0, disabled_reason = $1, updated_at = $2 \
                            WHERE id = $3 AND enabled = 1 AND updated_at = $4";
@@ -49,12 +51,12 @@ impl Store {
                     return Ok(false);
                 }
                 if let Some(notice) = notice {
-                    deliveries::insert(&mut *connection, &[notice]).await?;
+                    delivery_writes::insert(&mut *connection, &[notice]).await?;
                 }
-                tell(connection, &change).await?;
+                notify(connection, &change).await?;
                 Ok(true)
             })
         });
-        self.writer.run(work, move |_| cache.forget(&key)).await
+        self.writer.run(work, move |_| cache.invalidate(&key)).await
     }
 }

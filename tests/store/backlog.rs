@@ -1,4 +1,4 @@
-//! What waits: taking it up, letting go of it, counting it.
+//! Pending deliveries: claiming, spilling, cancelling, releasing and counting them.
 
 use std::sync::Arc;
 
@@ -7,55 +7,55 @@ use posthaste::domain::delivery::{Status, Waiting};
 use posthaste::domain::webhook::Webhook;
 use posthaste::store::{NewDelivery, Parked, Replay};
 
-use crate::case::{Case, LEASED, NOW, id, ids, parked, retry, row, webhook, with};
+use crate::case::{Case, LEASED, NOW, id, ids, retry, row, spilled, webhook, with};
 
 fn lease() -> (i64, Arc<str>) {
     (LEASED, "me".into())
 }
 
-/// Parked for another webhook.
+/// Returns the row for another webhook.
 fn elsewhere(row: NewDelivery) -> NewDelivery {
     NewDelivery { webhook: Some("wh_2".into()), ..row }
 }
 
-pub(crate) async fn what_is_due_is_taken_once_and_oldest_first(case: Case) {
+pub(crate) async fn due_deliveries_are_claimed_once_and_oldest_first(case: Case) {
     assert_eq!(case.next_due("me").await.unwrap(), None);
     let (a, b, c, d) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
     for (id, due) in [(&a, NOW + 30), (&b, NOW + 10), (&c, NOW + 20), (&d, NOW + 99)] {
-        let row = with(parked(id), |event| event.headers = vec![("x-a".into(), "b".into())]);
+        let row = with(spilled(id), |event| event.headers = vec![("x-a".into(), "b".into())]);
         case.finished(row, retry(due)).await;
     }
     assert_eq!(case.next_due("me").await.unwrap(), Some(NOW + 10));
     assert!(case.claim_due(NOW + 9, lease(), 10).await.unwrap().is_empty());
-    // The two that have been due the longest, in the order in which they were made.
+    // The two that have been due the longest, in the order of their creation.
     let taken = case.claim_due(NOW + 50, lease(), 2).await.unwrap();
     assert_eq!(ids(&taken), [&*b, &*c]);
-    let event = with(parked(&b), |event| event.headers = vec![("x-a".into(), "b".into())]).event;
+    let event = with(spilled(&b), |event| event.headers = vec![("x-a".into(), "b".into())]).event;
     assert_eq!((&taken[0].event, &*taken[0].webhook, taken[0].attempt_count), (&event, "wh_1", 1));
     assert_eq!(taken[0].attempt_base, 0);
     assert_eq!(ids(&case.claim_due(NOW + 50, lease(), 10).await.unwrap()), [&*a]);
     assert!(case.claim_due(NOW + 50, lease(), 10).await.unwrap().is_empty());
     assert_eq!(case.one(&a).await.next_attempt_at, None, "it is about to be attempted");
-    // A process looks again at what it had in memory for so long.
+    // A process claims its own deliveries again once their leases have run out.
     assert_eq!(case.claim_due(LEASED, lease(), 10).await.unwrap().len(), 4);
 }
 
-pub(crate) async fn no_more_is_taken_at_once_than_a_few_mib(case: Case) {
+pub(crate) async fn one_claim_is_bounded_in_bytes(case: Case) {
     for number in 0..4 {
-        let row = with(parked(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
+        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
         case.finished(row, retry(NOW)).await;
     }
     let taken = async || case.claim_due(NOW, lease(), 10).await.unwrap().len();
     assert_eq!([taken().await, taken().await, taken().await], [2, 2, 0]);
 }
 
-pub(crate) async fn what_is_parked_is_taken_oldest_first_and_what_is_replayed_apart(case: Case) {
+pub(crate) async fn backlog_is_claimed_oldest_first_and_replays_separately(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     let (a, b, c, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    for row in [parked(&b), parked(&a), elsewhere(parked(&other))] {
+    for row in [spilled(&b), spilled(&a), elsewhere(spilled(&other))] {
         case.stored(row).await;
     }
-    case.finished(parked(&c), |completion| completion).await;
+    case.finished(spilled(&c), |completion| completion).await;
     let replay = Replay {
         id: "rpl_1".into(),
         company: "acme".into(),
@@ -72,17 +72,17 @@ pub(crate) async fn what_is_parked_is_taken_oldest_first_and_what_is_replayed_ap
     assert_eq!(ids(&taken(Parked::Any, 10).await.0), [&*b]);
     let (replayed, barrier) = taken(Parked::Replayed, 10).await;
     assert_eq!((ids(&replayed), barrier), (vec![&*c], None));
-    // Its schedule begins anew.
+    // Its retry schedule starts over.
     assert_eq!((replayed[0].attempt_count, replayed[0].attempt_base), (1, 1));
     assert!(taken(Parked::Any, 10).await.0.is_empty() && taken(Parked::Replayed, 10).await.0.is_empty());
 }
 
-pub(crate) async fn an_ordered_webhook_stops_before_what_waits_for_its_retry(case: Case) {
+pub(crate) async fn ordered_backlog_stops_before_a_scheduled_retry(case: Case) {
     let (a, b, c, d) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
     for id in [&a, &b, &d] {
-        case.stored(parked(id)).await;
+        case.stored(spilled(id)).await;
     }
-    case.finished(parked(&c), retry(NOW + 10)).await;
+    case.finished(spilled(&c), retry(NOW + 10)).await;
     let taken = async |before: Option<&String>| {
         let ordered = Parked::Ordered { before: before.cloned() };
         case.claim_parked(("wh_1", ordered), lease(), 10).await.unwrap()
@@ -96,7 +96,7 @@ pub(crate) async fn an_ordered_webhook_stops_before_what_waits_for_its_retry(cas
     assert_eq!((ids(&some), barrier), (vec![&*d], None));
 }
 
-pub(crate) async fn what_others_had_in_memory_is_due_again(case: Case) {
+pub(crate) async fn leases_of_removed_nodes_are_released(case: Case) {
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
     case.join("me".into(), NOW).await.unwrap();
     let (mine, theirs, ordered) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
@@ -107,23 +107,23 @@ pub(crate) async fn what_others_had_in_memory_is_due_again(case: Case) {
     assert_eq!(case.release_leases(NOW + 3, LEASED).await.unwrap(), 2);
     assert_eq!(case.one(&theirs).await.next_attempt_at, Some(NOW + 3));
     assert_eq!(case.next_due("me").await.unwrap(), Some(NOW + 3));
-    // What is left of an ordered webhook waits for its turn.
+    // A delivery of an ordered webhook goes into the backlog.
     let (taken, _) = case.claim_parked(("wh_2", Parked::Any), lease(), 10).await.unwrap();
     assert_eq!(ids(&taken), [&*ordered]);
     assert_eq!(ids(&case.claim_due(NOW + 3, lease(), 10).await.unwrap()), [&*theirs]);
 }
 
-pub(crate) async fn what_waits_is_parked_and_cancelled(case: Case) {
+pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     case.put_webhook(Webhook { enabled: false, ..webhook("wh_2", "off") }).await.unwrap();
     let (waits, scheduled, held, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
     assert!(case.waiting_lanes("me").await.unwrap().is_empty());
     case.stored(row(&held)).await;
-    case.stored(elsewhere(parked(&other))).await;
-    case.finished(parked(&scheduled), retry(NOW + 10)).await;
-    assert!(case.waiting_lanes("me").await.unwrap().is_empty(), "nothing is parked for one that is enabled");
+    case.stored(elsewhere(spilled(&other))).await;
+    case.finished(spilled(&scheduled), retry(NOW + 10)).await;
+    assert!(case.waiting_lanes("me").await.unwrap().is_empty(), "no enabled webhook has a backlog");
     case.park_scheduled("wh_1").await.unwrap();
-    case.stored(parked(&waits)).await;
+    case.stored(spilled(&waits)).await;
     let lanes = case.waiting_lanes("me").await.unwrap();
     let [lane] = &lanes[..] else { panic!("{lanes:?}") };
     assert_eq!((&*lane.company, &*lane.event_type, lane.parked, lane.replayed), ("acme", "t", true, false));
@@ -133,19 +133,19 @@ pub(crate) async fn what_waits_is_parked_and_cancelled(case: Case) {
         let delivery = case.one(id).await;
         assert_eq!((delivery.status, delivery.finished_at), (Status::Cancelled, Some(NOW + 7)));
     }
-    // What a process has in memory is that process's to cancel.
+    // The process that has a delivery in memory cancels it.
     assert_eq!(case.one(&held).await.status, Status::Pending);
     assert_eq!(case.one(&other).await.status, Status::Pending);
 }
 
-pub(crate) async fn what_waits_is_counted(case: Case) {
+pub(crate) async fn pending_deliveries_are_counted(case: Case) {
     assert_eq!(case.waiting(NOW).await.unwrap(), Waiting::default());
     case.stored(row(&id(NOW, 1))).await;
     for number in [2, 3] {
-        case.stored(parked(&id(NOW, number))).await;
+        case.stored(spilled(&id(NOW, number))).await;
     }
     for number in [4, 5, 6] {
-        case.finished(parked(&id(NOW, number)), retry(NOW + i64::from(number))).await;
+        case.finished(spilled(&id(NOW, number)), retry(NOW + i64::from(number))).await;
     }
     let counted = Waiting { scheduled: 3, leased: 1, parked: 2, replayed: 0, oldest_due: None };
     assert_eq!(case.waiting(NOW).await.unwrap(), counted);

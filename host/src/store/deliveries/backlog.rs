@@ -1,0 +1,101 @@
+//! The backlog: which webhooks have one, and moving scheduled retries into it.
+
+use sqlx::AssertSqlSafe;
+
+use super::claim::has_owner_sql;
+use crate::domain::id;
+use crate::store::db::{self, DatabaseRow};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
+
+/// Most deliveries moved into the backlog in one transaction, so that other operations do not wait long for a webhook with
+/// many retries.
+const SPILL_STEP: i64 = 5_000;
+
+/// A webhook that has a backlog in the database.
+#[derive(Debug, Clone)]
+pub struct WaitingLane {
+    /// The company.
+    pub company: String,
+    /// The event type.
+    pub event_type: String,
+    /// Whether deliveries wait for room in the webhook's queue.
+    pub parked: bool,
+    /// Whether deliveries of a replay wait.
+    pub replayed: bool,
+}
+
+impl Store {
+    /// Moves the scheduled retries of this webhook into its backlog, a few in one transaction.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn park_scheduled(&self, webhook: &str) -> Result<(), StoreError> {
+        while self.spill_some(webhook.to_owned()).await? > 0 {}
+        Ok(())
+    }
+
+    async fn spill_some(&self, webhook: String) -> Result<u64, StoreError> {
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let sql = format!(
+                    "UPDATE deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id \
+                     FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND lease IS NULL \
+                     AND parked = 0 LIMIT $2 {})",
+                    connection.kind().row_lock()
+                );
+                let query = db::query(AssertSqlSafe(sql)).bind(webhook).bind(SPILL_STEP);
+                Ok(query.execute(connection).await?)
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Returns the enabled webhooks that have a backlog or deliveries of a replay, except those that another node owns.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn waiting_lanes(&self, node: &str) -> Result<Vec<WaitingLane>, StoreError> {
+        let exists = |parked| {
+            format!(
+                "CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id \
+                 AND d.status = 'pending' AND d.lease IS NULL AND d.parked = {parked}) THEN 1 ELSE 0 END AS BIGINT)"
+            )
+        };
+        let sql = format!(
+            "SELECT company, event_type, parked, replayed FROM (SELECT company, event_type, {} AS parked, \
+             {} AS replayed FROM webhooks w WHERE enabled = 1 AND NOT ({} AND EXISTS (SELECT 1 FROM lane_owners o \
+             WHERE o.webhook_id = w.id AND o.node <> $1))) AS lanes WHERE parked = 1 OR replayed = 1",
+            exists(1),
+            exists(2),
+            has_owner_sql()
+        );
+        let rows = db::query(AssertSqlSafe(sql)).bind(node).fetch_all(&self.readers).await?;
+        Ok(rows.iter().map(waiting_from_row).collect::<Result<_, _>>()?)
+    }
+
+    /// Returns when the newest delivery was created, in milliseconds since 1970, as its id says.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn newest_delivery(&self) -> Result<Option<i64>, StoreError> {
+        // Steps from one company to the next by the primary key: the cost grows with the companies, not with the log.
+        let sql = "WITH RECURSIVE names (company) AS (SELECT MIN(company) FROM deliveries UNION ALL \
+                   SELECT (SELECT MIN(d.company) FROM deliveries d WHERE d.company > names.company) FROM names \
+                   WHERE names.company IS NOT NULL) \
+                   SELECT MAX((SELECT MAX(d.id) FROM deliveries d WHERE d.company = names.company)) FROM names";
+        let newest: Option<String> = db::query(sql).value(&self.readers).await?;
+        Ok(newest.as_deref().and_then(id::made_at))
+    }
+}
+
+fn waiting_from_row(row: &DatabaseRow) -> Result<WaitingLane, sqlx::Error> {
+    let flag = |column| Ok::<_, sqlx::Error>(row.try_get::<i64>(column)? == 1);
+    Ok(WaitingLane {
+        company: row.try_get("company")?,
+        event_type: row.try_get("event_type")?,
+        parked: flag("parked")?,
+        replayed: flag("replayed")?,
+    })
+}

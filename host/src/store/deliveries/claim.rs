@@ -1,0 +1,183 @@
+//! Claiming: a node takes deliveries that are due, or the backlog of a webhook, into memory under its lease.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::webhook::OWNED_BELOW;
+use crate::store::db::{self, DatabaseConnection, DatabaseKind};
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, ID_END, Lease, claimed_from_row};
+use crate::store::delivery_writes::{LeaseHorizon, release_leases};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
+
+/// Most bytes of event data that one statement claims; it claims at least one delivery.
+const MAX_BYTES: i64 = 4 << 20;
+
+/// The part of a webhook's backlog to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parked {
+    /// The oldest deliveries.
+    Any,
+    /// The oldest deliveries, but none that is younger than one that waits for its retry.
+    Ordered {
+        /// Excludes the delivery of this id and any younger one as well.
+        before: Option<String>,
+    },
+    /// The deliveries of replays.
+    Replayed,
+}
+
+/// The value of the column `parked` for the backlog.
+const BACKLOG: i64 = 1;
+/// The value of the column `parked` for deliveries of replays.
+const REPLAYED: i64 = 2;
+
+/// The rows that a node may claim: those without a lease, with its own, or with that of a node that no longer exists; but
+/// none of a webhook that another node owns. `{node}` is the parameter for the node's name, `{has_owner}` the condition that
+/// the webhook `w` has an owner.
+///
+/// The owner comes from a scalar subquery: PostgreSQL does not turn that into a join with all webhooks.
+const CLAIMABLE: &str = "(lease IS NULL OR lease = {node} OR lease NOT IN (SELECT id FROM nodes)) \
+    AND COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
+    WHERE o.webhook_id = deliveries.webhook_id AND {has_owner}), {node}) = {node}";
+
+/// Returns the condition of `Webhook::has_owner` for the webhook `w`.
+pub(super) fn has_owner_sql() -> String {
+    format!("(w.ordered = 1 OR w.rate_limit IS NOT NULL OR w.max_in_flight < {OWNED_BELOW})")
+}
+
+fn claimable_sql(node: &str) -> String {
+    CLAIMABLE.replace("{node}", node).replace("{has_owner}", &has_owner_sql())
+}
+
+/// Binds: the node.
+pub(super) fn next_due_sql() -> String {
+    format!("SELECT due FROM deliveries WHERE due IS NOT NULL AND {} ORDER BY due, id LIMIT 1", claimable_sql("$1"))
+}
+
+/// Binds: the number of rows, the bytes, the end of the lease, the node, now.
+pub(super) fn claim_due_sql(kind: DatabaseKind) -> String {
+    claim_sql("due, id", &format!("due <= $5 AND {}", claimable_sql("$4")), kind)
+}
+
+/// Binds: the number of rows, the bytes, the end of the lease, the node, the webhook, the value of `parked`, the id before
+/// which to stop.
+pub(super) fn claim_backlog_sql(kind: DatabaseKind) -> String {
+    let backlog = "webhook_id = $5 AND status = 'pending' AND lease IS NULL AND parked = $6 AND id < $7";
+    claim_sql("id", backlog, kind)
+}
+
+/// Claims the first rows that meet `condition`, up to a number of rows and of bytes.
+fn claim_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
+    let lock = kind.row_lock();
+    // PostgreSQL locks no rows in a query with a window function: the rows are locked in a query inside of it.
+    format!(
+        "WITH taken AS MATERIALIZED (SELECT company, id FROM (SELECT company, id, length, \
+         SUM(length) OVER (ORDER BY {order}) AS sum FROM (SELECT company, id, due, LENGTH(data) AS length \
+         FROM deliveries WHERE {condition} ORDER BY {order} LIMIT $1 {lock}) AS first) AS waiting \
+         WHERE sum - length < $2) UPDATE deliveries SET due = $3, lease = $4, parked = 0 \
+         WHERE (company, id) IN (SELECT company, id FROM taken) RETURNING {CLAIMED_COLUMNS}"
+    )
+}
+
+/// Finds the oldest delivery of a webhook that waits for a retry. Binds: the webhook.
+pub(super) const FIRST_SCHEDULED: &str = "SELECT MIN(id) FROM deliveries WHERE webhook_id = $1 \
+    AND status = 'pending' AND lease IS NULL AND parked = 0";
+
+/// The rows to claim.
+enum ClaimSelection {
+    /// Those due at this instant, in milliseconds since 1970.
+    Due { now_ms: i64 },
+    /// Those of a webhook's backlog with this value of the column `parked`, before the id `end`.
+    Backlog { webhook: String, parked: i64, end: String },
+}
+
+/// A claim on at most `limit` rows.
+struct ClaimRequest {
+    selection: ClaimSelection,
+    lease: Lease,
+    limit: u32,
+}
+
+impl Store {
+    /// Claims the deliveries that are due at `now`, in milliseconds since 1970, oldest first, under `lease`: `limit` at most,
+    /// and no more than a few MiB of event data.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn claim_due(&self, now: i64, lease: (i64, Arc<str>), limit: u32) -> Result<Vec<Claimed>, StoreError> {
+        let request = ClaimRequest { selection: ClaimSelection::Due { now_ms: now }, lease: lease.into(), limit };
+        let work = transaction(move |connection| Box::pin(claim(connection, request)));
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Claims a part of a webhook's backlog, oldest first; limits as for [`Store::claim_due`]. For [`Parked::Ordered`] it
+    /// also returns the id of the first delivery that waits for its retry.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn claim_parked(
+        &self,
+        (webhook, parked): (&str, Parked),
+        lease: (i64, Arc<str>),
+        limit: u32,
+    ) -> Result<(Vec<Claimed>, Option<String>), StoreError> {
+        let (webhook, lease) = (webhook.to_owned(), Lease::from(lease));
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let value = if parked == Parked::Replayed { REPLAYED } else { BACKLOG };
+                let (barrier, before): (Option<String>, _) = match parked {
+                    Parked::Any | Parked::Replayed => (None, None),
+                    Parked::Ordered { before } => {
+                        let query = db::query(FIRST_SCHEDULED).bind(webhook.as_str());
+                        (query.value(&mut *connection).await?, before)
+                    }
+                };
+                let end = barrier.iter().chain(&before).min().cloned().unwrap_or_else(|| ID_END.into());
+                let selection = ClaimSelection::Backlog { webhook, parked: value, end };
+                Ok((claim(connection, ClaimRequest { selection, lease, limit }).await?, barrier))
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Makes the deliveries due at `now` whose leases belong to nodes that no longer exist. `horizon` is the last instant at
+    /// which such a lease can end. Both in milliseconds since 1970. Returns how many there were.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn release_leases(&self, now: i64, horizon: i64) -> Result<u64, StoreError> {
+        let horizon = LeaseHorizon { now_ms: now, latest_end_ms: horizon };
+        let work =
+            transaction(move |connection| Box::pin(async move { Ok(release_leases(connection, horizon).await?) }));
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Returns when the next delivery is due that this node may claim, in milliseconds since 1970. The end of a lease counts.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next_due(&self, node: &str) -> Result<Option<i64>, StoreError> {
+        Ok(db::query(AssertSqlSafe(next_due_sql())).bind(node).value_if_any(&self.readers).await?)
+    }
+}
+
+async fn claim(connection: &mut DatabaseConnection, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+    let ClaimRequest { selection, lease, limit } = request;
+    let sql = match &selection {
+        ClaimSelection::Due { .. } => claim_due_sql(connection.kind()),
+        ClaimSelection::Backlog { .. } => claim_backlog_sql(connection.kind()),
+    };
+    let query = db::query(AssertSqlSafe(sql)).bind(i64::from(limit)).bind(MAX_BYTES);
+    let query = query.bind(lease.until_ms).bind(&*lease.node);
+    let query = match selection {
+        ClaimSelection::Due { now_ms } => query.bind(now_ms),
+        ClaimSelection::Backlog { webhook, parked, end } => query.bind(webhook).bind(parked).bind(end),
+    };
+    let rows = query.fetch_all(connection).await?;
+    let mut claimed = rows.iter().map(claimed_from_row).collect::<Result<Vec<_>, _>>()?;
+    claimed.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(claimed)
+}

@@ -1,0 +1,65 @@
+//! Past events of a plugin, for comparing two of its versions.
+
+use sqlx::AssertSqlSafe;
+
+use crate::store::db;
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, ID_END, claimed_from_row};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+
+/// Most rows that one statement examines, whether or not they match: the log may be long, and matches rare.
+const EXAMINED_ROWS: i64 = 1_000;
+/// Most events read at once: 4 MiB if each has the largest size that the default settings allow.
+const READ_STEP: i64 = 16;
+
+/// A cursor over the events of a company for webhooks of one plugin, newest first.
+pub struct Recorded {
+    company: String,
+    plugin: String,
+    webhook: Option<String>,
+    /// The id before which the next step begins; `None` at the end.
+    before: Option<String>,
+}
+
+impl Recorded {
+    /// Returns a cursor at the newest event; with a `webhook`, only over that webhook's events.
+    pub fn new(company: &str, plugin: &str, webhook: Option<String>) -> Self {
+        Self { company: company.into(), plugin: plugin.into(), webhook, before: Some(ID_END.into()) }
+    }
+}
+
+impl Store {
+    /// Returns the next few events, possibly none; `None` at the end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next_recorded(&self, recorded: &mut Recorded) -> Result<Option<Vec<Claimed>>, StoreError> {
+        let Some(before) = recorded.before.take() else {
+            return Ok(None);
+        };
+        let sql = "SELECT MIN(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
+                   LIMIT $3) AS looked_at";
+        let query = db::query(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(EXAMINED_ROWS);
+        let Some(floor): Option<String> = query.value(&self.readers).await? else {
+            return Ok(None);
+        };
+        let sql = format!(
+            "SELECT {CLAIMED_COLUMNS} FROM deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND webhook_id IN \
+             (SELECT w.id FROM webhooks w WHERE w.company = $1 AND w.plugin_name = $4 \
+             AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6"
+        );
+        let rows = db::query(AssertSqlSafe(sql))
+            .bind(recorded.company.as_str())
+            .bind(before.as_str())
+            .bind(floor.as_str())
+            .bind(recorded.plugin.as_str())
+            .bind(recorded.webhook.as_deref())
+            .bind(READ_STEP)
+            .fetch_all(&self.readers)
+            .await?;
+        let found = rows.iter().map(claimed_from_row).collect::<Result<Vec<_>, _>>()?;
+        let exhausted = i64::try_from(found.len()).is_ok_and(|count| count < READ_STEP);
+        recorded.before = if exhausted { Some(floor) } else { found.last().map(|last| last.id.clone()) };
+        Ok(Some(found))
+    }
+}

@@ -1,0 +1,73 @@
+//! Retrying one delivery on request.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use crate::store::db;
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, claimed_from_row};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
+
+/// How a delivery that was requested is to be sent.
+#[derive(Debug, Clone)]
+pub enum Urge {
+    /// By this process, which claims it under this lease: its end in milliseconds since 1970, and the name of the process.
+    Take((i64, Arc<str>)),
+    /// By the owner of its webhook: it is due at this instant, in milliseconds since 1970.
+    Due(i64),
+    /// Once its webhook is enabled: it goes into the backlog.
+    Park,
+}
+
+/// The result of the request.
+#[derive(Debug, Clone)]
+pub enum Urged {
+    /// The delivery was claimed for an attempt.
+    Taken(Box<Claimed>),
+    /// The delivery waits in the database.
+    Left,
+    /// The delivery is in memory: it is being attempted, or about to be.
+    OnItsWay,
+    /// The company has no delivery of this id.
+    Missing,
+}
+
+impl Store {
+    /// Prepares one delivery to be attempted now, whatever its status, for the webhook of this id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn urge(
+        &self,
+        (company, id): (String, String),
+        webhook: String,
+        urge: Urge,
+    ) -> Result<Urged, StoreError> {
+        let (due, lease) = match &urge {
+            Urge::Take((until, node)) => (Some(*until), Some(node.to_string())),
+            Urge::Due(now) => (Some(*now), None),
+            Urge::Park => (None, None),
+        };
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let sql = format!(
+                    "UPDATE deliveries SET status = 'pending', webhook_id = $3, due = $4, lease = $5, parked = $6, \
+                     finished_at = NULL WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL AND lease IS NULL \
+                     RETURNING {CLAIMED_COLUMNS}"
+                );
+                let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
+                let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none()));
+                if let Some(row) = query.fetch_optional(&mut *connection).await? {
+                    let claimed = claimed_from_row(&row)?;
+                    return Ok(if lease.is_some() { Urged::Taken(Box::new(claimed)) } else { Urged::Left });
+                }
+                let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
+                let exists = db::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
+                Ok(if exists.is_some() { Urged::OnItsWay } else { Urged::Missing })
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+}

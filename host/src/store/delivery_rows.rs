@@ -1,0 +1,146 @@
+//! The rows of deliveries: the types that go into the table and come out of it.
+//!
+//! Four structs describe a delivery here, one per step: [`NewDelivery`] is stored with its event, [`Claimed`] is read for an
+//! attempt, [`Completion`] is the result of that attempt, and `domain::delivery::Delivery` is an entry of the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::db::DatabaseRow;
+use crate::domain::delivery::{Attempt, Status};
+use crate::domain::event::Event;
+
+/// An event to store, with its delivery.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// The delivery's id.
+    pub id: String,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The id of its webhook; `None` if the company has none for this type.
+    pub webhook: Option<String>,
+    /// The lease of the storing process: its end in milliseconds since 1970, and the name of the process. `None` puts the
+    /// delivery into the backlog.
+    pub lease: Option<(i64, Arc<str>)>,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// The result of storing an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The event is stored.
+    Stored,
+    /// The company has used the event's id before; holds the id of that delivery, if there was one.
+    Before(Option<String>),
+}
+
+/// The result of an attempt, to be written into its delivery.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The company.
+    pub company: String,
+    /// The delivery's id.
+    pub id: String,
+    /// The lease under which the delivery was claimed. If the row has another lease by now, or none, it is left unchanged.
+    pub lease: Option<Arc<str>>,
+    /// The new status.
+    pub status: Status,
+    /// The number of attempts so far.
+    pub attempt_count: u32,
+    /// For [`Status::Pending`], when the next attempt is due, in milliseconds since 1970; `None` puts the delivery into the
+    /// backlog.
+    pub due: Option<i64>,
+    /// For any other status, when the delivery ended, in milliseconds since 1970.
+    pub finished_at: Option<i64>,
+    /// The attempt, if one was made.
+    pub attempt: Option<Attempt>,
+}
+
+/// A delivery that a process has claimed for an attempt.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The delivery's id.
+    pub id: String,
+    /// The id of its webhook.
+    pub webhook: String,
+    /// The lease under which it was claimed.
+    pub lease: Option<Arc<str>>,
+    /// The number of attempts so far.
+    pub attempt_count: u32,
+    /// The number of attempts that the retry schedule does not count, because they were made before a replay.
+    pub attempt_base: u32,
+    /// The event.
+    pub event: Arc<Event>,
+}
+
+/// A node's claim on deliveries.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    /// When it ends: milliseconds since 1970.
+    pub(super) until_ms: i64,
+    /// The name of the node.
+    pub(super) node: Arc<str>,
+}
+
+impl From<(i64, Arc<str>)> for Lease {
+    fn from((until_ms, node): (i64, Arc<str>)) -> Self {
+        Self { until_ms, node }
+    }
+}
+
+/// The columns of a [`Claimed`].
+pub(super) const CLAIMED_COLUMNS: &str =
+    "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, lease, attempt_count, attempt_base";
+
+/// Sorts after all ids of deliveries.
+pub(super) const ID_END: &str = "dlv_~";
+
+/// Returns the least id that a delivery of this millisecond can have. Ids begin with its 48 bits (UUIDv7), so a range of
+/// time is a range of the primary key.
+pub(super) fn first_id(ms: i64) -> String {
+    format!("dlv_{:012x}", ms.max(0))
+}
+
+/// Reads the event of a row.
+pub(super) fn event_from_row(row: &DatabaseRow) -> Result<Event, sqlx::Error> {
+    let headers: String = row.try_get("headers")?;
+    let data: Vec<u8> = row.try_get("data")?;
+    Ok(Event {
+        id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        company: row.try_get("company")?,
+        occurred_at: row.try_get("occurred_at")?,
+        headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        data: Bytes::from(data),
+    })
+}
+
+/// Reads a row of [`CLAIMED_COLUMNS`].
+pub(super) fn claimed_from_row(row: &DatabaseRow) -> Result<Claimed, sqlx::Error> {
+    let number = |column| -> Result<u32, sqlx::Error> {
+        let number: i64 = row.try_get(column)?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
+    };
+    Ok(Claimed {
+        id: row.try_get("id")?,
+        webhook: row.try_get("webhook_id")?,
+        lease: row.try_get::<Option<String>>("lease")?.map(Into::into),
+        attempt_count: number("attempt_count")?,
+        attempt_base: number("attempt_base")?,
+        event: Arc::new(event_from_row(row)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_id_of_a_millisecond_orders_like_time() {
+        assert_eq!(first_id(0x0198_c0aa_0000), "dlv_0198c0aa0000");
+        assert_eq!(first_id(-1), first_id(0));
+        assert!(first_id(1) < first_id(0x10) && first_id(i64::MAX >> 16).as_str() < ID_END);
+    }
+}

@@ -1,0 +1,146 @@
+//! The handle to an open database: the parts of which it consists, and how it opens.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::backend::{Backend, checkpoint_wal};
+use super::cache::{ReadCache, WebhookCache};
+use super::changes::{self, Change};
+use super::db::{self, ConnectionPool, DatabaseKind};
+use super::error::StoreError;
+use super::seal::Sealer;
+use super::transfer_marks::check_marks;
+use super::writer::{Writer, transaction};
+use crate::domain::credential::Key;
+use crate::metrics::Metrics;
+
+/// Most webhooks in memory; others are read when an event for them arrives.
+const CACHED_WEBHOOKS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Most keys in memory.
+const CACHED_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Bounds how long a key that another process revoked is still accepted.
+const KEY_TTL: Duration = Duration::from_millis(500);
+/// Time that the writer may take for an empty operation before it counts as stuck.
+const WRITE_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bounds how long a webhook is used as it was read.
+fn webhook_ttl(kind: DatabaseKind) -> Duration {
+    match kind {
+        // Webhooks change only through this process; the bound is for changes it cannot see, such as a restored backup.
+        DatabaseKind::Sqlite => Duration::from_secs(10),
+        // Other nodes send notifications, but a node does not notice at once that its listener is cut off: a change is in
+        // force within a second even then.
+        DatabaseKind::Postgres => Duration::from_millis(800),
+    }
+}
+
+/// The database, open at the newest schema.
+pub struct Store {
+    pub(super) readers: ConnectionPool,
+    pub(super) writer: Writer,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) webhooks: Arc<WebhookCache>,
+    pub(super) keys: ReadCache<String, Arc<Key>>,
+    /// Separate from the valid keys: anyone can make up wrong ones, and would evict those.
+    pub(super) wrong_keys: ReadCache<String, ()>,
+    _lock: Option<std::fs::File>,
+    /// `None` once [`Store::changes`] has handed it out.
+    changes: Mutex<Option<mpsc::Receiver<Change>>>,
+    /// Stops the tasks that run beside the writer.
+    _background: DropGuard,
+}
+
+/// Ends when everything handed to the store has been written and the [`Store`] has been dropped.
+pub type WriterEnd = tokio::task::JoinHandle<()>;
+
+impl Store {
+    /// Opens `url`, creating and migrating the database if needed. `sealer` holds the key of its signing secrets;
+    /// `metrics` counts what is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`]: the database cannot be opened, is served by another process, or is sealed under another key.
+    pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
+        let backend = Backend::open(url).await?;
+        let lock = backend.lock()?;
+        check_marks(&backend.readers).await?;
+        check_secret_key(&backend.readers, &sealer).await?;
+        let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
+        let stop = CancellationToken::new();
+        let webhooks = Arc::new(ReadCache::new(CACHED_WEBHOOKS, webhook_ttl(backend.readers.kind())));
+        let (sender, changes) = changes::channel();
+        match backend.options.listener_pool() {
+            None => drop(tokio::spawn(checkpoint_wal(backend.connect().await?, stop.clone()))),
+            Some(pool) => drop(tokio::spawn(changes::listen(pool, webhooks.clone(), sender, stop.clone()))),
+        }
+        let store = Self {
+            readers: backend.readers,
+            writer,
+            metrics,
+            sealer: Arc::new(sealer),
+            webhooks,
+            keys: ReadCache::new(CACHED_KEYS, KEY_TTL),
+            wrong_keys: ReadCache::new(CACHED_KEYS, KEY_TTL),
+            _lock: lock,
+            changes: Mutex::new(Some(changes)),
+            _background: stop.drop_guard(),
+        };
+        Ok((store, end))
+    }
+
+    /// Returns the changes that other nodes and this one make from now on; `None` if it was called before. The channel
+    /// closes at once if one process serves the database. The store has dropped outdated values from its own caches
+    /// before a change is received.
+    pub fn changes(&self) -> Option<mpsc::Receiver<Change>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Checks that the database answers and commits writes.
+    ///
+    /// # Errors
+    /// The database's, or [`StoreError::NotCommitted`] if it does not answer within 5 s.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        db::query("SELECT 1 FROM meta LIMIT 1").fetch_optional(&self.readers).await?;
+        timeout(WRITE_PROBE_TIMEOUT, self.written()).await.unwrap_or(Err(StoreError::NotCommitted))
+    }
+
+    /// Waits until everything that was handed in before is written.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn written(&self) -> Result<(), StoreError> {
+        let nothing = transaction(|_| Box::pin(async { Ok(()) }));
+        self.writer.run(nothing, |()| ()).await
+    }
+
+    /// Returns how many operations wait for the writer.
+    pub fn writer_queue(&self) -> usize {
+        self.writer.queue_length()
+    }
+
+    /// Returns whether several nodes may serve this database.
+    pub fn is_shared(&self) -> bool {
+        self.readers.kind() == DatabaseKind::Postgres
+    }
+}
+
+/// Refuses a secret key that does not open what the database holds: it would make every signature wrong.
+async fn check_secret_key(pool: &ConnectionPool, sealer: &Sealer) -> Result<(), StoreError> {
+    const PROOF: &[u8] = b"posthaste";
+    let insert = "INSERT INTO meta (name, value) VALUES ('secret_key_check', $1) ON CONFLICT (name) DO NOTHING";
+    db::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
+    let sealed: Vec<u8> = db::query("SELECT value FROM meta WHERE name = 'secret_key_check'").value(pool).await?;
+    match sealer.open(&sealed).as_deref() {
+        Some(PROOF) => Ok(()),
+        _ => Err(StoreError::Setup(
+            "the secret key is not the one that this database's signing secrets are encrypted with; pass the right \
+             one with --secret-key or --secret-key-file"
+                .into(),
+        )),
+    }
+}

@@ -1,0 +1,153 @@
+//! Storing, changing and removing webhooks, and rotating their signing secrets.
+
+use std::sync::Arc;
+
+use super::rows::{WebhookKey, find, write};
+use crate::domain::webhook::Webhook;
+use crate::store::cache::WebhookCache;
+use crate::store::changes::{Change, notify};
+use crate::store::db::{self, DatabaseConnection};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
+
+/// Most webhooks of one company.
+const MAX_PER_COMPANY: i64 = 1_000;
+
+// The current secret becomes the previous one, unless its time is already over.
+const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
+    previous_secret = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN signing_secret END, \
+    previous_until = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN CAST($5 AS BIGINT) END, \
+    updated_at = $4 WHERE company = $1 AND id = $2";
+
+/// A rotation to a new signing secret.
+pub struct Rotation {
+    /// The new secret, as raw bytes.
+    pub secret: Arc<[u8]>,
+    /// When the new secret starts to sign: milliseconds since 1970.
+    pub now: i64,
+    /// Until when the previous secret signs as well: milliseconds since 1970.
+    pub until: i64,
+}
+
+impl Store {
+    /// Stores a webhook. If the company has one for its type, that is overwritten except for `id`, `created_at` and the
+    /// signing secret. Returns whether the webhook is new, and the webhook as it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]: the company has too many webhooks. [`StoreError::Changed`]: the webhook would run another
+    /// version of its plugin than the one that checked its config. The database's.
+    pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
+        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
+        let (company, sealer) = (webhook.company.clone(), self.sealer.clone());
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                connection.lock_exclusively().await?;
+                let id = write(connection, &sealer, &webhook).await?;
+                notify(connection, &Change::webhook(&webhook.company, &webhook.event_type)).await?;
+                let created = id == webhook.id;
+                if created {
+                    check_count(connection, &webhook.company).await?;
+                }
+                Ok((created, id))
+            })
+        });
+        let (created, id) = self.writer.run(work, move |_| cache.invalidate(&key)).await?;
+        let stored = self.webhook(&company, &id).await?.ok_or(StoreError::NotCommitted)?;
+        Ok((created, stored))
+    }
+
+    /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed
+    /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type and secrets.
+    ///
+    /// # Errors
+    /// The error of `change`; [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
+    pub async fn change_webhook(
+        &self,
+        (company, id): (&str, &str),
+        change: impl FnOnce(&mut Webhook) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Option<Webhook>, StoreError> {
+        let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
+        let (company, id) = (company.to_owned(), id.to_owned());
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                connection.lock_exclusively().await?;
+                let Some(mut webhook) =
+                    find(&mut *connection, &sealer, WebhookKey { company: &company, id: &id }).await?
+                else {
+                    return Ok(None);
+                };
+                change(&mut webhook)?;
+                write(connection, &sealer, &webhook).await?;
+                notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;
+                find(connection, &sealer, WebhookKey { company: &company, id: &id }).await
+            })
+        });
+        self.writer.run(work, move |stored| invalidate(&cache, stored.as_ref())).await
+    }
+
+    /// Gives a webhook a new signing secret. Returns the changed webhook; `None` if it does not exist. If an earlier rotation
+    /// is still in progress, its older secret is dropped at once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn rotate_secret(
+        &self,
+        (company, id): (&str, &str),
+        rotation: Rotation,
+    ) -> Result<Option<Webhook>, StoreError> {
+        let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
+        let (company, id) = (company.to_owned(), id.to_owned());
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());
+                let query = query.bind(sealer.seal(&rotation.secret)?).bind(rotation.now).bind(rotation.until);
+                query.execute(&mut *connection).await?;
+                let stored = find(&mut *connection, &sealer, WebhookKey { company: &company, id: &id }).await?;
+                if let Some(webhook) = &stored {
+                    notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;
+                }
+                Ok(stored)
+            })
+        });
+        self.writer.run(work, move |stored| invalidate(&cache, stored.as_ref())).await
+    }
+
+    /// Removes a webhook. Returns false if it did not exist. Its pending deliveries are left to [`Store::cancel_waiting`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_webhook(&self, webhook: &Webhook) -> Result<bool, StoreError> {
+        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
+        let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id.as_str());
+                query.execute(&mut *connection).await?;
+                let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
+                let removed = query.execute(&mut *connection).await? == 1;
+                notify(connection, &change).await?;
+                Ok(removed)
+            })
+        });
+        self.writer.run(work, move |_| cache.invalidate(&key)).await
+    }
+}
+
+/// Drops the cached copy of a webhook that was changed.
+fn invalidate(cache: &WebhookCache, stored: Option<&Webhook>) {
+    if let Some(webhook) = stored {
+        cache.invalidate(&(webhook.company.clone(), webhook.event_type.clone()));
+    }
+}
+
+async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
+    let sql = "SELECT COUNT(*) FROM webhooks WHERE company = $1";
+    let count: i64 = db::query(sql).bind(company).value(connection).await?;
+    if count > MAX_PER_COMPANY {
+        return Err(StoreError::Limit(format!(
+            "this company has {MAX_PER_COMPANY} webhooks, which is the limit; remove one first"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Rows of webhooks: reading, finding and writing them.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
+use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
+use crate::store::error::StoreError;
+use crate::store::plugins::check_version_to_run;
+use crate::store::seal::Sealer;
+
+// The owner of a plugin name is decided as in `domain::plugin::owner`.
+pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w \
+                      LEFT JOIN plugins p ON p.name = w.plugin_name \
+                      AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END";
+
+// An overwritten webhook starts without failures. A previous secret that no longer signs is removed with the next change.
+const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
+    disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
+    signing_secret, created_at, updated_at, config_digest) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
+    ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
+    challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
+    disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
+    plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
+    on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
+    rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
+    config_digest = excluded.config_digest, \
+    previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
+    previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
+    RETURNING id";
+
+/// The primary key of a webhook, with its company, so that a company finds only its own webhooks.
+#[derive(Clone, Copy)]
+pub(super) struct WebhookKey<'k> {
+    pub(super) company: &'k str,
+    pub(super) id: &'k str,
+}
+
+fn open_secret(sealer: &Sealer, sealed: &[u8]) -> Result<Arc<[u8]>, StoreError> {
+    let secret = sealer
+        .open(sealed)
+        .ok_or_else(|| StoreError::Setup("a webhook's signing secret was encrypted with another secret key".into()))?;
+    Ok(secret.into())
+}
+
+/// Reads a row of [`SELECT`].
+pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
+    let on_error: String = row.try_get("on_error")?;
+    let headers: String = row.try_get("headers")?;
+    let config: String = row.try_get("config")?;
+    let sealed: Vec<u8> = row.try_get("signing_secret")?;
+    let plugin: Option<String> = row.try_get("plugin_name")?;
+    let pin: Option<String> = row.try_get("plugin_pin")?;
+    let digest: Option<String> = row.try_get("plugin_digest")?;
+    let number = |column| -> Result<u32, sqlx::Error> {
+        let number: i64 = row.try_get(column)?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
+    };
+    let rate_limit: Option<i64> = row.try_get("rate_limit")?;
+    let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
+    let until: Option<i64> = row.try_get("previous_until")?;
+    let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
+        Ok(PreviousSecret { secret: open_secret(sealer, &sealed)?, until })
+    });
+    Ok(Webhook {
+        id: row.try_get("id")?,
+        company: row.try_get("company")?,
+        event_type: row.try_get("event_type")?,
+        target_url: row.try_get("target_url")?,
+        challenge: row.try_get("challenge")?,
+        name: row.try_get("name")?,
+        enabled: number("enabled")? == 1,
+        disabled_reason: row.try_get("disabled_reason")?,
+        plugin_digest: digest.as_deref().filter(|_| plugin.is_some()).map(Digest::stored),
+        plugin: plugin.map(|name| PluginRef { name, digest_prefix: pin }),
+        config_digest: Digest::of(config.as_bytes()),
+        config: config.into(),
+        on_error: OnError::named(&on_error).unwrap_or_default(),
+        headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        max_in_flight: number("max_in_flight")?,
+        rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+        ordered: number("ordered")? == 1,
+        failing_since: row.try_get("failing_since")?,
+        proven: number("proven")? == 1,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        signing_secret: open_secret(sealer, &sealed)?,
+        previous_secret: previous.transpose()?,
+    })
+}
+
+/// Finds one webhook.
+pub(super) async fn find(
+    database: impl Into<QueryTarget<'_>>,
+    sealer: &Sealer,
+    key: WebhookKey<'_>,
+) -> Result<Option<Webhook>, StoreError> {
+    let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
+    let query = db::query(AssertSqlSafe(sql)).bind(key.company).bind(key.id);
+    query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
+}
+
+/// Inserts the webhook, or overwrites every field but `id`, `created_at` and the secrets of the one for its company and
+/// type. Returns the id of the row.
+///
+/// # Errors
+/// [`StoreError::Changed`]: the webhook would run another version of its plugin than the one that checked its config.
+pub(super) async fn write(
+    connection: &mut DatabaseConnection,
+    sealer: &Sealer,
+    webhook: &Webhook,
+) -> Result<String, StoreError> {
+    check_version_to_run(connection, webhook).await?;
+    db::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+        .bind(webhook.config_digest.as_str())
+        .bind(&*webhook.config)
+        .execute(&mut *connection)
+        .await?;
+    upsert(connection, webhook, sealer.seal(&webhook.signing_secret)?).await
+}
+
+async fn upsert(connection: &mut DatabaseConnection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
+    let headers = serde_json::to_string(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    db::query(UPSERT)
+        .bind(webhook.id.as_str())
+        .bind(webhook.company.as_str())
+        .bind(webhook.event_type.as_str())
+        .bind(webhook.target_url.as_str())
+        .bind(webhook.challenge.as_deref())
+        .bind(webhook.name.as_deref())
+        .bind(i64::from(webhook.enabled))
+        .bind(webhook.plugin.as_ref().map(|plugin| plugin.name.as_str()))
+        .bind(webhook.plugin.as_ref().and_then(|plugin| plugin.digest_prefix.as_deref()))
+        .bind(&*webhook.config)
+        .bind(webhook.on_error.name())
+        .bind(headers)
+        .bind(i64::from(webhook.max_in_flight))
+        .bind(webhook.rate_limit.map(i64::from))
+        .bind(i64::from(webhook.ordered))
+        .bind(sealed)
+        .bind(webhook.updated_at)
+        .bind(webhook.config_digest.as_str())
+        .bind(webhook.disabled_reason.as_deref())
+        .value(connection)
+        .await
+        .map_err(Into::into)
+}

@@ -1,0 +1,100 @@
+//! The writer's task: it commits one group after the other, and recovers after a failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::commit::{FailedCommit, commit};
+use super::group::{COMPLETION_LINGER, PendingCompletions, WriteGroup};
+use super::operation::WriteOperation;
+use crate::metrics::Metrics;
+use crate::store::backend::{Backend, DatabaseOptions, is_disk_full};
+use crate::store::db::DatabaseConnection;
+use crate::store::disk_reserve::DiskReserve;
+use crate::store::error::StoreError;
+use crate::telemetry::Seldom;
+
+/// Pause after a failed commit before the completions are tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Bounds how long completions are retried once the service is stopping: deliveries whose completion is not written by then
+/// are attempted again.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// The state of the writer's task.
+pub(super) struct WriterTask {
+    connection: DatabaseConnection,
+    options: DatabaseOptions,
+    /// `None` unless the database is a file.
+    reserve: Option<DiskReserve>,
+    throttled_log: Seldom,
+    metrics: Arc<Metrics>,
+    /// Completions that did not commit: nothing else remembers them.
+    uncommitted: PendingCompletions,
+}
+
+impl WriterTask {
+    /// Connects to the database and reserves disk space.
+    pub(super) async fn new(backend: &Backend, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: backend.connect().await?,
+            options: backend.options.clone(),
+            reserve: backend.sibling_path("reserve").map(|path| DiskReserve::create(path, Instant::now())),
+            throttled_log: Seldom::default(),
+            metrics,
+            uncommitted: PendingCompletions::default(),
+        })
+    }
+
+    /// Runs until all senders are dropped and everything is written, or [`SHUTDOWN_GRACE`] is over.
+    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<WriteOperation>) {
+        let mut closed_at: Option<Instant> = None;
+        loop {
+            let mut group = WriteGroup::of_completions(self.uncommitted.take_oldest());
+            if !group.gather(&mut receiver, COMPLETION_LINGER).await {
+                closed_at.get_or_insert_with(Instant::now);
+            }
+            if self.reserve.as_mut().is_some_and(|reserve| reserve.is_missing(Instant::now())) {
+                group.refuse_publishes(&|| StoreError::Full);
+            }
+            if let Err(FailedCommit { error, completions }) = commit(&mut self.connection, group, &self.metrics).await {
+                self.uncommitted.put_back(completions);
+                self.recover(error, &mut receiver).await;
+            }
+            let unwritten = self.uncommitted.completions.len();
+            match closed_at.map(|at| at.elapsed()) {
+                Some(_) if unwritten == 0 => return,
+                Some(elapsed) if elapsed > SHUTDOWN_GRACE => {
+                    return tracing::warn!(unwritten, "stopping before the results of some attempts were written");
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// Refuses the waiting operations, so that no caller waits for one failure after the other; connects again; pauses.
+    async fn recover(&mut self, error: sqlx::Error, receiver: &mut mpsc::Receiver<WriteOperation>) {
+        let full = is_disk_full(&error);
+        self.throttled_log.warn("the database did not take a group of writes; trying again", &error);
+        if let (true, Some(reserve)) = (full, &mut self.reserve) {
+            reserve.release(Instant::now());
+        }
+        // The connection may be lost, or in the middle of the transaction, or SQLite has rolled that back itself.
+        match self.options.connect().await {
+            Ok(connection) => self.connection = connection,
+            Err(error) => self.throttled_log.warn("reconnecting to the database failed; trying again", &error),
+        }
+        let mut refused = WriteGroup::default();
+        while let Ok(operation) = receiver.try_recv() {
+            match operation {
+                WriteOperation::Complete(completion, permit) => self.uncommitted.push(*completion, permit),
+                other => refused.push(other),
+            }
+        }
+        refused.refuse_publishes(&|| if full { StoreError::Full } else { StoreError::NotCommitted });
+        // Dropping them closes the channels on which their callers wait.
+        drop(refused.transactions);
+        sleep(RETRY_PAUSE).await;
+    }
+}
