@@ -8,8 +8,11 @@ use crate::Failure;
 use crate::source::{Source, Token};
 
 /// The packages whose unit tests `unit` runs, and their sources.
-pub(crate) const UNIT_PACKAGES: [(&str, &str); 3] =
-    [("posthaste", "host/src"), ("posthaste-plugin", "plugin-sdk/src"), ("xtask", "xtask/src")];
+const UNIT_PACKAGES: [(&str, &str); 3] =
+    [("posthaste", "host/src"), ("posthaste-plugin", "plugin-sdk/src"), (BINARY_PACKAGE, "xtask/src")];
+
+/// The one of them that has no library: cargo refuses `--lib` for it alone.
+pub(crate) const BINARY_PACKAGE: &str = "xtask";
 
 /// The paths of all tests, such as `hostile::neighbours::a_loop_is_stopped`.
 #[derive(Debug, Default)]

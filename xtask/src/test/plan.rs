@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::catalog::{TestCatalog, first_segment};
+use super::catalog::{BINARY_PACKAGE, TestCatalog, first_segment};
 use super::request::{Database, TestRequest};
 use crate::Failure;
 use crate::needs::Scope;
@@ -114,7 +114,8 @@ impl TestPlan {
         if !selection.unit.is_empty() {
             let packages = packages(&selection.unit, catalog);
             let mut choice: Vec<_> = packages.iter().flat_map(|package| ["--package", *package]).collect();
-            choice.extend(["--lib", "--bins"]);
+            choice.extend(packages.iter().any(|package| *package != BINARY_PACKAGE).then_some("--lib"));
+            choice.extend(packages.contains(&BINARY_PACKAGE).then_some("--bins"));
             let arguments = arguments(&choice, &request.cargo, filters(&selection.unit), []);
             self.push(Target::Unit, Database::Sqlite, arguments);
         }

@@ -59,7 +59,7 @@ fn cargo_arguments_reach_both_runs_unless_they_leave_the_suite_out() {
 #[test]
 fn a_target_runs_whole_or_in_part() {
     assert_eq!(runs("unit"), ["sqlite: --package posthaste --package posthaste-plugin --package xtask --lib --bins"]);
-    assert_eq!(runs("unit::retry"), ["sqlite: --package posthaste --lib --bins -- retry"]);
+    assert_eq!(runs("unit::retry"), ["sqlite: --package posthaste --lib -- retry"]);
     assert_eq!(runs("store"), ["sqlite: --workspace --test store"]);
     assert_eq!(runs("store::keys"), ["sqlite: --workspace --test store -- keys"]);
     assert_eq!(runs("store --database postgres"), ["postgres: --workspace --test store -- --skip sqlite::"]);
@@ -89,8 +89,8 @@ fn a_module_of_the_suite_runs_on_both_databases_if_it_depends_on_them() {
 
 #[test]
 fn other_names_are_filters_for_whatever_has_them() {
-    assert_eq!(runs("domain::retry"), ["sqlite: --package posthaste --lib --bins -- domain::retry"]);
-    assert_eq!(runs("tidy"), ["sqlite: --package xtask --lib --bins -- tidy"]);
+    assert_eq!(runs("domain::retry"), ["sqlite: --package posthaste --lib -- domain::retry"]);
+    assert_eq!(runs("tidy"), ["sqlite: --package xtask --bins -- tidy"]);
     assert_eq!(runs("a_list_is_cut"), ["sqlite: --workspace --test store -- a_list_is_cut"]);
     assert_eq!(runs("a_loop --database sqlite"), ["sqlite: --workspace --test suite -- a_loop"]);
     let both = runs("is_ --database sqlite");
