@@ -65,7 +65,7 @@ mod tests {
         let stale: Vec<_> = COPIES[1..].iter().map(|copy| house.root().join(copy)).collect();
         assert_eq!(stale_copies(house.root()).unwrap(), stale);
         write_copies(house.root()).unwrap();
-        assert_eq!(stale_copies(house.root()).unwrap(), [PathBuf::new(); 0]);
+        assert!(stale_copies(house.root()).unwrap().is_empty());
         assert_eq!(fs::read_to_string(house.root().join(COPIES[4])).unwrap(), "package a;");
         house.write(SOURCE, "package c;");
         assert_eq!(stale_copies(house.root()).unwrap().len(), COPIES.len());

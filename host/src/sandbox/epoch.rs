@@ -208,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_counted_as_running_until_it_is_dropped() {
+        let (ticker, _) = counted_ticker(Duration::from_millis(20));
+        let running = || ticker.shared.running.load(SeqCst);
+        let [first, second] = [ticker.enter(), ticker.enter()];
+        assert_eq!(running(), 2);
+        drop(first);
+        assert_eq!(running(), 1);
+        drop(second);
+        assert_eq!(running(), 0);
+    }
+
+    #[test]
     fn the_epoch_rests_while_no_call_runs() {
         let (ticker, ticks) = counted_ticker(Duration::from_millis(20));
         drop(ticker.enter());
