@@ -32,7 +32,7 @@ use metrics::Metrics;
 use oauth::Tokens;
 use outbound::{Guard, Outbound};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
-use server::{Server, max_connections};
+use server::{Server, ServerOptions, max_connections};
 use store::{Sealer, Store, StoreError, WriterEnd};
 
 /// Idle connections to one receiver that stay open.
@@ -160,14 +160,14 @@ impl Service {
             metrics: metrics.clone(),
         };
         let engine = Arc::new(Engine::start(store.clone(), parts).await?);
-        let router = api::router(Arc::new(api::Api {
+        let router = api::router(Arc::new(api::ApiState {
             store: store.clone(),
             engine: engine.clone(),
             sandbox,
             outbound,
             clock: environment.clock,
             tokens,
-            failures: api::Failures::default(),
+            auth_failures: api::AuthFailureLimiter::default(),
             metrics: metrics.clone(),
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
@@ -175,8 +175,8 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let connections = max_connections(max_files(), max_attempts);
-        let server = Server::start(listener, router, (metrics, connections));
+        let max_connections = max_connections(max_files(), max_attempts);
+        let server = Server::start(listener, router, ServerOptions { max_connections, metrics });
         Ok(Self { address, server, engine, store, writer })
     }
 

@@ -1,5 +1,6 @@
-//! The listener: accepts connections, bounds them, and lets them end in order.
+//! The HTTP server: accepts connections, limits them, and drains them on shutdown.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,107 +12,135 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Peer;
+use crate::api::PeerAddress;
 use crate::metrics::Metrics;
 use crate::telemetry::Seldom;
 
-/// Connections at once, where the limit on open files leaves room for them; more wait in the kernel's queue.
+/// Most connections at once, if the limit on open files leaves room for them; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
-/// Files that are neither connections nor attempts: the database's, and those of a plugin being compiled.
+/// Open files that are neither connections nor attempts: the database's, and those of a plugin being compiled.
 const OTHER_FILES: usize = 128;
-/// A request's head that has not arrived by then ends the connection; so does an idle connection.
-const HEAD_PATIENCE: Duration = Duration::from_secs(60);
-/// A client that takes nothing of an answer for so long is cut off.
+/// A connection is closed if the head of its next request does not arrive within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection is closed if the client acknowledges none of an answer's bytes for this time.
 #[cfg(target_os = "linux")]
-const READ_PATIENCE: Duration = Duration::from_secs(60);
-/// How long requests in flight may take once the service is to stop.
-const DRAIN: Duration = Duration::from_secs(10);
-/// Rest after `accept` failed, for example for want of file descriptors.
-const REST: Duration = Duration::from_millis(50);
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests in flight may take once the service stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after `accept` failed, for example because no file descriptor was free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A running listener.
+/// The options of a server.
+pub(crate) struct ServerOptions {
+    /// Most connections at once.
+    pub(crate) max_connections: usize,
+    /// Counts the open connections.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A running HTTP server.
 pub(crate) struct Server {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Serves `router` on `listener`, holding at most `connections` at once and counting them.
-    pub(crate) fn start(listener: TcpListener, router: Router, bounds: (Arc<Metrics>, usize)) -> Self {
+    /// Serves `router` on `listener`.
+    pub(crate) fn start(listener: TcpListener, router: Router, options: ServerOptions) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(accept(listener, router, bounds, stop.clone())), stop }
+        Self { task: tokio::spawn(serve(listener, router, options, stop.clone())), stop }
     }
 
-    /// Stops accepting and waits for the requests in flight.
+    /// Stops accepting connections and waits for the requests in flight, at most [`DRAIN_TIMEOUT`].
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let _ = self.task.await;
     }
 }
 
-/// Connections that `files` open files have room for beside `attempts` at once: callers must not take the sockets that
-/// deliveries need.
+/// Returns the most connections for a limit of `files` open files (`None`: no limit) and `attempts` delivery attempts
+/// at once: callers must not take the sockets that deliveries need.
 pub(crate) fn max_connections(files: Option<usize>, attempts: usize) -> usize {
     let room = files.map(|files| files.saturating_sub(attempts + OTHER_FILES));
     room.map_or(MAX_CONNECTIONS, |room| room.clamp(OTHER_FILES / 2, MAX_CONNECTIONS))
 }
 
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    (metrics, connections): (Arc<Metrics>, usize),
-    stop: CancellationToken,
-) {
+/// Accepts connections until `stop`, then drains them.
+async fn serve(listener: TcpListener, router: Router, options: ServerOptions, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let said = Seldom::default();
-    let places = Arc::new(Semaphore::new(connections));
+    let failures = Seldom::default();
+    let permits = Arc::new(Semaphore::new(options.max_connections));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     loop {
-        let connection = async {
-            // The semaphore is never closed.
-            let place = places.clone().acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = connection => accepted,
+            accepted = accept(&listener, &permits) => accepted,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        let connection = match accepted {
+            Ok(connection) => connection,
             Err(error) => {
-                said.warn("accepting a connection failed", &error);
-                sleep(REST).await;
+                failures.warn("accepting a connection failed", &error);
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let _ = stream.set_nodelay(true);
-        // Without it, whoever asks and never reads keeps a connection for ever: hyper waits, and the system goes on asking
-        // whether there is room (tcp(7), TCP_USER_TIMEOUT).
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(READ_PATIENCE));
+        let peer = PeerAddress(connection.peer.ip());
         let inner = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer.ip()));
+            request.extensions_mut().insert(peer);
             inner.call(request)
         });
-        let serving = http.serve_connection(TokioIo::new(stream), service);
+        let serving = http.serve_connection(TokioIo::new(connection.stream), service);
         let serving = graceful.watch(serving);
-        let open = metrics.connection_opened();
+        let (permit, open) = (connection.permit, options.metrics.connection_opened());
         tokio::spawn(async move {
-            let _held = (place, open);
-            // A client that goes away is no fault of ours.
+            let _held = (permit, open);
+            // A client that disconnects is not an error of this service.
             let _ = serving.await;
         });
     }
     drop(listener);
-    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were still in flight when the service stopped");
+    }
+}
+
+/// A connection, and its part of the limit on them.
+struct AcceptedConnection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Waits for a permit first, so that further connections stay in the kernel's queue.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<AcceptedConnection> {
+    // The semaphore is never closed.
+    let permit = permits.clone().acquire_owned().await.ok();
+    let (stream, peer) = listener.accept().await?;
+    let _ = stream.set_nodelay(true);
+    // Without it, a client that sends requests and never reads the answers keeps its connection forever: hyper waits,
+    // and the kernel keeps probing for a free receive window (tcp(7), TCP_USER_TIMEOUT).
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+    Ok(AcceptedConnection { stream, peer, permit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_the_open_files_that_attempts_leave() {
+        assert_eq!(max_connections(None, 4096), MAX_CONNECTIONS);
+        assert_eq!(max_connections(Some(1_000_000), 4096), MAX_CONNECTIONS);
+        assert_eq!(max_connections(Some(1024), 256), 1024 - 256 - OTHER_FILES);
+        assert_eq!(max_connections(Some(64), 64), OTHER_FILES / 2, "some connections are always accepted");
     }
 }

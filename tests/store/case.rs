@@ -7,7 +7,7 @@ use bytes::Bytes;
 use posthaste::domain::delivery::{Attempt, Delivery, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
-use posthaste::domain::webhook::{OnError, Webhook};
+use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::store::{Claimed, Completion, NewDelivery, Publish, Published, Sealer, Store, WriterEnd};
 use posthaste_tests::{Home, Kind, until};
@@ -170,29 +170,22 @@ pub(crate) fn attempt(number: u32) -> Attempt {
 /// Returns the webhook of company `acme` for one type.
 pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
     Webhook {
-        id: id.into(),
-        company: "acme".into(),
-        event_type: event_type.into(),
-        target_url: "https://a.test/".into(),
         challenge: Some("c".into()),
         name: Some("ñame".into()),
-        enabled: true,
-        disabled_reason: None,
-        plugin: None,
-        plugin_digest: None,
         config: r#"{"k": 1}"#.into(),
         config_digest: Digest::of(br#"{"k": 1}"#),
         on_error: OnError::Drop,
         headers: vec![("x-a".into(), "b".into())],
         max_in_flight: 7,
         rate_limit: Some(9),
-        ordered: false,
-        failing_since: None,
-        proven: false,
-        created_at: NOW,
-        updated_at: NOW,
-        signing_secret: [1, 2, 3].as_slice().into(),
-        previous_secret: None,
+        ..Webhook::new(NewWebhook {
+            id: id.into(),
+            company: "acme".into(),
+            event_type: event_type.into(),
+            target_url: "https://a.test/".into(),
+            signing_secret: [1, 2, 3].as_slice().into(),
+            created_at: NOW,
+        })
     }
 }
 

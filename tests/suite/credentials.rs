@@ -123,3 +123,30 @@ async fn failed_authentication_is_rate_limited_per_client_address() {
     wrong.get("/webhooks").await.problem(401);
     wrong.get("/webhooks").await.problem(429);
 }
+
+#[tokio::test]
+async fn errors_are_reported_in_a_fixed_order() {
+    let host = Host::start().await;
+    let client = async |company: Option<&str>, scopes: &str| {
+        host.with_key(host.new_key(company, Scopes::parse(scopes).unwrap()).await)
+    };
+    // Credential, query, path, scope, company, body.
+    host.with_key("phk_wrong").get("/webhooks/%FF?colour=red").await.problem(401);
+    let publisher = client(Some("acme"), "events").await;
+    publisher.get("/webhooks/%FF?colour=red").await.problem(422);
+    publisher.get("/webhooks/%FF").await.problem(400);
+    assert!(publisher.get("/webhooks/wh_1?company=other").await.problem(403).contains("`webhooks:read`"));
+    assert!(host.get("/webhooks/wh_1?company=other").await.problem(403).contains("another company"));
+    host.call(Method::POST, "/webhooks?company=other", &[], "{").await.problem(403);
+    host.call(Method::POST, "/webhooks", &[], "{").await.problem(400);
+    // An event's body names its company, so it is read first; a batch checks the scope first.
+    let reader = client(Some("acme"), "events:read").await;
+    reader.call(Method::POST, "/events", &[], "{").await.problem(400);
+    reader.call(Method::POST, "/events/batch", &[("content-type", "text/plain")], "{").await.problem(403);
+    // A comparison needs two scopes; the company is checked after the first.
+    let platform = client(None, "plugins:read").await;
+    platform.call(Method::POST, "/plugins/p/compare", &[], "{").await.problem(422);
+    let text = platform.call(Method::POST, "/plugins/p/compare?company=acme", &[], "{").await.problem(403);
+    assert!(text.contains("`deliveries:read`"), "{text}");
+    client(Some("acme"), "deliveries").await.call(Method::POST, "/plugins/p/compare", &[], "{").await.problem(403);
+}

@@ -1,102 +1,243 @@
-//! Who calls, and what they may do.
+//! Authorisation as a type: a handler gets the company's name only from an extractor that has checked the credential.
+//!
+//! [`Authorized`] is for every call that concerns one company; its type parameter names the scopes that the call needs.
+//! [`EventPublisher`] is for publishing, where each event may name its company in its body. A handler that takes
+//! neither has no company name, so it does not compile.
 
+mod credential;
+mod failure_limiter;
+mod scopes;
+
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
 
-use super::problem::{Kind, Problem};
-use super::{Api, Peer};
-use crate::domain::credential::{Access, Area, Grant, Owner, check_company};
-use crate::oauth::{self, Refusal};
+use super::ApiState;
+use super::params::{CompanyQuery, NamesCompany, PathParams, QueryParams};
+use super::problem::{Problem, ProblemKind};
+use super::spans;
+use crate::domain::credential::{Grant, Owner, check_company};
+use failure_limiter::FailureLimit;
+use scopes::{EVENTS_WRITE, RequiredScope, ScopeSet};
 
-/// The holder of a valid credential.
-pub(super) struct Caller(Grant);
+pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
+pub(super) use scopes::{
+    DeliveriesRead, DeliveriesWrite, PluginComparison, PluginsRead, PluginsWrite, WebhooksRead, WebhooksWrite,
+};
 
-impl FromRequestParts<Arc<Api>> for Caller {
+/// A request whose caller has the scopes `S` for the company that the request concerns. `Q` is the call's query.
+///
+/// # Errors
+/// In this order: 401 or 429 for the credential, 422 for the query, 400 for a path that cannot be decoded, 403 for a
+/// missing scope or another company's name, 422 if a platform key does not name the company.
+pub(super) struct Authorized<S, Q = CompanyQuery> {
+    /// The company that the request concerns.
+    pub(super) company: String,
+    /// The query parameters.
+    pub(super) query: Q,
+    // Private: only this module can make one.
+    scopes: PhantomData<S>,
+}
+
+impl<S, Q> FromRequestParts<Arc<ApiState>> for Authorized<S, Q>
+where
+    S: ScopeSet,
+    Q: NamesCompany + DeserializeOwned + Send,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        // The credential first: a valid one is let in, however many wrong ones came from where it comes from.
-        let identified = identify(&parts.headers, api).await;
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let QueryParams(query) = QueryParams::<Q>::from_request_parts(parts, api).await?;
+        // Decoded here only for the order of the errors; the handler reads the parameters by name.
+        PathParams::<Vec<(String, String)>>::from_request_parts(parts, api).await?;
+        let company = caller.company_for::<S>(query.company())?;
+        spans::record_company(&company);
+        Ok(Self { company, query, scopes: PhantomData })
+    }
+}
+
+/// The caller of a publishing request. Each event may name its company in its body, so the company is checked once the
+/// body is read.
+///
+/// # Errors
+/// 401 or 429 for the credential, then 422 for the query.
+pub(super) struct EventPublisher {
+    caller: Caller,
+    query: CompanyQuery,
+}
+
+impl FromRequestParts<Arc<ApiState>> for EventPublisher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let QueryParams(query) = QueryParams::from_request_parts(parts, api).await?;
+        Ok(Self { caller, query })
+    }
+}
+
+impl EventPublisher {
+    /// Checks the scope alone, before any event is read: it is the same for every company.
+    ///
+    /// # Errors
+    /// 403 for a missing scope.
+    pub(super) fn check_scope(&self) -> Result<(), Problem> {
+        self.caller.check_scope(EVENTS_WRITE)
+    }
+
+    /// Returns the company of an event, once the caller may publish for it. The name in the event's body takes
+    /// precedence over the one in the query.
+    ///
+    /// # Errors
+    /// 403 for a missing scope or another company's name, 422 if a platform key does not name the company.
+    pub(super) fn company(&self, in_body: Option<&str>) -> Result<String, Problem> {
+        self.check_scope()?;
+        self.caller.company(in_body.or(self.query.company()))
+    }
+}
+
+/// The holder of a valid credential.
+struct Caller(Grant);
+
+impl FromRequestParts<Arc<ApiState>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
+        // The limiter is asked only after a failure: a valid credential is accepted, however many invalid ones came
+        // from the same address.
+        let identified = credential::identify(&parts.headers, api).await;
         identified.map(Self).map_err(|problem| {
-            let peer = parts.extensions.get::<Peer>();
-            let slowed = problem.is_about_credential() && !api.failures.may_fail(peer, api.clock.now_ms());
-            if slowed { problem.too_often() } else { problem }
+            if !problem.is_about_credential() {
+                return problem;
+            }
+            let peer = parts.extensions.get::<PeerAddress>();
+            match api.auth_failures.record_failure(peer, api.clock.now_ms()) {
+                FailureLimit::Within => problem,
+                FailureLimit::Exceeded => problem.rate_limited(),
+            }
         })
     }
 }
 
-/// What a request gives to show who calls.
-enum Credential<'a> {
-    /// `Authorization: Bearer …` (RFC 6750 §2.1): a key or an access token.
-    Bearer(&'a str),
-    /// `x-api-key: …`
-    Key(&'a str),
-}
-
-async fn identify(headers: &HeaderMap, api: &Api) -> Result<Grant, Problem> {
-    let key = match credential(headers)? {
-        Credential::Bearer(token) if oauth::is_token(token) => return check_token(token, api).await,
-        Credential::Bearer(key) | Credential::Key(key) => key,
-    };
-    match api.store.key(key).await? {
-        Some(key) => Ok(Grant { owner: key.owner.clone(), scopes: key.scopes.clone() }),
-        None => Err(Problem::new(Kind::Refused, "this key is unknown or has been revoked")),
-    }
-}
-
-async fn check_token(token: &str, api: &Api) -> Result<Grant, Problem> {
-    let Some(tokens) = &api.tokens else {
-        let detail = "this is no key, and access tokens are not accepted here: `posthaste serve` needs --oauth-issuer";
-        return Err(Problem::new(Kind::Refused, detail));
-    };
-    tokens.check(token).await.map_err(|refusal| match refusal {
-        Refusal::Invalid(detail) => Problem::new(Kind::Refused, detail),
-        Refusal::Unavailable => {
-            Problem::new(Kind::Unavailable, "the keys that verify access tokens cannot be had at present; try again")
-        }
-    })
-}
-
-fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Problem> {
-    const HOW: &str = "send `Authorization: Bearer <key or access token>` or `x-api-key: <key>`";
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::trim);
-    match (bearer, key) {
-        (Some(""), _) | (None, None | Some("")) => Err(Problem::new(Kind::Credential, HOW)),
-        (Some(bearer), _) => Ok(Credential::Bearer(bearer)),
-        (None, Some(key)) => Ok(Credential::Key(key)),
-    }
-}
-
 impl Caller {
-    /// The company that the call is about, once it is clear that the caller may do this to it.
-    ///
-    /// # Errors
-    /// 403 for a missing scope or another company's name, 422 where a platform key does not name the company.
-    pub(super) fn company(&self, area: Area, access: Access, named: Option<&str>) -> Result<String, Problem> {
-        if !self.0.scopes.allow(area, access) {
-            let suffix = if access == Access::Read { ":read" } else { "" };
-            let detail =
-                format!("this credential lacks the scope `{}{suffix}`; it has `{}`", area.name(), self.0.scopes);
-            return Err(Problem::new(Kind::Scope, detail));
+    /// Returns the company that the request concerns, once the caller may do this to it.
+    fn company_for<S: ScopeSet>(&self, named: Option<&str>) -> Result<String, Problem> {
+        self.check_scope(S::FIRST)?;
+        let company = self.company(named)?;
+        S::FURTHER.iter().try_for_each(|scope| self.check_scope(*scope))?;
+        Ok(company)
+    }
+
+    fn check_scope(&self, scope: RequiredScope) -> Result<(), Problem> {
+        let scopes = &self.0.scopes;
+        if scopes.allow(scope.area, scope.access) {
+            return Ok(());
         }
+        let detail = format!("this credential lacks the scope `{scope}`; it has `{scopes}`");
+        Err(Problem::new(ProblemKind::Scope, detail))
+    }
+
+    fn company(&self, named: Option<&str>) -> Result<String, Problem> {
         match (&self.0.owner, named) {
             (Owner::Company(own), None) => Ok(own.clone()),
             (Owner::Company(own), Some(named)) if own == named => Ok(own.clone()),
             (Owner::Company(_), Some(_)) => {
-                Err(Problem::new(Kind::Scope, "this credential belongs to another company"))
+                Err(Problem::new(ProblemKind::Scope, "this credential belongs to another company"))
             }
             (Owner::Platform, Some(named)) => {
-                check_company(named).map_err(|detail| Problem::new(Kind::Rule, detail))?;
+                check_company(named).map_err(|detail| Problem::new(ProblemKind::Rule, detail))?;
                 Ok(named.to_owned())
             }
-            (Owner::Platform, None) => Err(Problem::new(Kind::Rule, "a platform key names the company: `?company=…`")),
+            (Owner::Platform, None) => Err(Problem::new(
+                ProblemKind::Rule,
+                "a request with a platform key must name the company: `?company=…`",
+            )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credential::Scopes;
+
+    fn caller(owner: Owner, scopes: &str) -> Caller {
+        Caller(Grant { owner, scopes: Scopes::parse(scopes).unwrap() })
+    }
+
+    fn of_acme(scopes: &str) -> Caller {
+        caller(Owner::Company("acme".into()), scopes)
+    }
+
+    fn refusal<S: ScopeSet>(caller: &Caller, named: Option<&str>) -> ProblemKind {
+        caller.company_for::<S>(named).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_company_key_speaks_for_its_own_company_only() {
+        let caller = of_acme("webhooks");
+        assert_eq!(caller.company_for::<WebhooksWrite>(None).unwrap(), "acme");
+        assert_eq!(caller.company_for::<WebhooksRead>(Some("acme")).unwrap(), "acme");
+        assert_eq!(refusal::<WebhooksRead>(&caller, Some("other")), ProblemKind::Scope);
+    }
+
+    #[test]
+    fn a_platform_key_must_name_a_valid_company() {
+        let caller = caller(Owner::Platform, "deliveries");
+        assert_eq!(caller.company_for::<DeliveriesWrite>(Some("acme")).unwrap(), "acme");
+        assert_eq!(refusal::<DeliveriesWrite>(&caller, None), ProblemKind::Rule);
+        assert_eq!(refusal::<DeliveriesWrite>(&caller, Some("a b")), ProblemKind::Rule);
+    }
+
+    #[test]
+    fn each_scope_set_needs_exactly_its_own_scopes() {
+        for (scopes, allowed) in [
+            ("webhooks:read", [true, false, false, false, false, false, false]),
+            ("webhooks", [true, true, false, false, false, false, false]),
+            ("plugins:read", [false, false, true, false, false, false, false]),
+            ("plugins", [false, false, true, true, false, false, false]),
+            ("deliveries:read", [false, false, false, false, true, false, false]),
+            ("deliveries", [false, false, false, false, true, true, false]),
+            ("plugins:read,deliveries:read", [false, false, true, false, true, false, true]),
+            ("events,admin", [false; 7]),
+        ] {
+            let caller = of_acme(scopes);
+            let found = [
+                caller.company_for::<WebhooksRead>(None).is_ok(),
+                caller.company_for::<WebhooksWrite>(None).is_ok(),
+                caller.company_for::<PluginsRead>(None).is_ok(),
+                caller.company_for::<PluginsWrite>(None).is_ok(),
+                caller.company_for::<DeliveriesRead>(None).is_ok(),
+                caller.company_for::<DeliveriesWrite>(None).is_ok(),
+                caller.company_for::<PluginComparison>(None).is_ok(),
+            ];
+            assert_eq!(found, allowed, "{scopes}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_checks_the_company_between_its_two_scopes() {
+        let caller = caller(Owner::Platform, "plugins:read");
+        assert_eq!(refusal::<PluginComparison>(&caller, None), ProblemKind::Rule);
+        assert_eq!(refusal::<PluginComparison>(&caller, Some("acme")), ProblemKind::Scope);
+    }
+
+    #[test]
+    fn the_body_of_an_event_names_the_company_before_the_query_does() {
+        let publisher = |scopes: &str, query: Option<&str>| EventPublisher {
+            caller: caller(Owner::Platform, scopes),
+            query: CompanyQuery { company: query.map(Into::into) },
+        };
+        assert_eq!(publisher("events", Some("a")).company(Some("b")).unwrap(), "b");
+        assert_eq!(publisher("events", Some("a")).company(None).unwrap(), "a");
+        assert_eq!(publisher("events", None).company(None).unwrap_err().kind(), ProblemKind::Rule);
+        assert!(publisher("events", None).check_scope().is_ok());
+        let reader = publisher("events:read", Some("a"));
+        assert_eq!(reader.check_scope().unwrap_err().kind(), ProblemKind::Scope);
+        assert_eq!(reader.company(None).unwrap_err().kind(), ProblemKind::Scope);
     }
 }

@@ -1,22 +1,28 @@
 //! The delivery log.
 
-mod again;
+mod replay;
+mod retry;
+mod transformed;
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::auth::Caller;
-use super::body::{Parameters, Params};
-use super::problem::{Kind, Problem};
-use super::{Api, App, CompanyOnly, List, limit};
-use crate::domain::credential::{Access, Area};
+use super::ApiState;
+use super::auth::{Authorized, DeliveriesRead};
+use super::pagination::{ListPage, page_limit};
+use super::params::{NamesCompany, PathParams};
+use super::problem::{Problem, ProblemKind};
 use crate::domain::delivery::{Attempt, Delivery, STATUSES, Status};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
 use crate::store::{Filter, Page};
 
-pub(super) use again::{replay, retry, transformed};
+pub(super) use replay::replay;
+pub(super) use retry::retry;
+pub(super) use transformed::transformed;
 
 #[derive(Serialize)]
 pub(super) struct DeliveryView {
@@ -24,6 +30,7 @@ pub(super) struct DeliveryView {
     event_id: String,
     company: String,
     r#type: String,
+    /// The webhook's id.
     webhook: String,
     status: &'static str,
     attempt_count: u32,
@@ -32,18 +39,20 @@ pub(super) struct DeliveryView {
     finished_at: Option<String>,
 }
 
-fn shown(api: &Api, delivery: Delivery) -> DeliveryView {
-    DeliveryView {
-        id: delivery.id,
-        event_id: delivery.event_id,
-        company: delivery.company,
-        r#type: delivery.event_type,
-        webhook: delivery.webhook,
-        status: delivery.status.name(),
-        attempt_count: delivery.attempt_count,
-        next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),
-        created_at: rfc3339(delivery.created_at),
-        finished_at: delivery.finished_at.map(rfc3339),
+impl DeliveryView {
+    fn new(api: &ApiState, delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            event_id: delivery.event_id,
+            company: delivery.company,
+            r#type: delivery.event_type,
+            webhook: delivery.webhook,
+            status: delivery.status.name(),
+            attempt_count: delivery.attempt_count,
+            next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),
+            created_at: rfc3339(delivery.created_at),
+            finished_at: delivery.finished_at.map(rfc3339),
+        }
     }
 }
 
@@ -74,8 +83,9 @@ impl From<Attempt> for AttemptView {
     }
 }
 
+/// A delivery with its event's data and its attempts.
 #[derive(Serialize)]
-pub(super) struct WholeView {
+pub(super) struct DeliveryDetailView {
     #[serde(flatten)]
     delivery: DeliveryView,
     payload: Option<Box<RawValue>>,
@@ -84,7 +94,7 @@ pub(super) struct WholeView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+pub(super) struct DeliveryListQuery {
     company: Option<String>,
     r#type: Option<String>,
     status: Option<String>,
@@ -95,58 +105,62 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
-/// `GET /deliveries`.
+impl NamesCompany for DeliveryListQuery {
+    fn company(&self) -> Option<&str> {
+        self.company.as_deref()
+    }
+}
+
+/// `GET /deliveries`: newest first.
 pub(super) async fn list(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<ListQuery>,
-) -> Result<Json<List<DeliveryView>>, Problem> {
-    let company = caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, query, .. }: Authorized<DeliveriesRead, DeliveryListQuery>,
+) -> Result<Json<ListPage<DeliveryView>>, Problem> {
     let filter = Filter {
         event_type: query.r#type,
-        status: query.status.as_deref().map(status).transpose().map_err(in_query("status"))?,
+        status: query.status.as_deref().map(parse_status).transpose().map_err(in_query("status"))?,
         webhook: query.webhook,
         since: query.since.as_deref().map(|text| instant("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| instant("until", text)).transpose()?,
     };
-    let page = Page { limit: limit(query.limit)?, after: query.cursor };
+    let page = Page { limit: page_limit(query.limit)?, after: query.cursor };
     let (found, more) = api.store.deliveries(&company, &filter, &page).await?;
     let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
-    Ok(Json(List { data: found.into_iter().map(|one| shown(&api, one)).collect(), next_cursor }))
+    let data = found.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
+    Ok(Json(ListPage { data, next_cursor }))
 }
 
-fn status(name: &str) -> Result<Status, String> {
+fn parse_status(name: &str) -> Result<Status, String> {
     Status::named(name).ok_or_else(|| {
         let names = STATUSES.map(Status::name).join(", ");
-        format!("there is no `{name}`; there are {names}")
+        format!("`{name}` is not a status; the statuses are {names}")
     })
 }
 
-fn in_query(field: &str) -> impl Fn(String) -> Problem {
-    move |detail| Problem::new(Kind::Rule, format!("{field}: {detail}"))
+/// Turns an error's text into a problem that names the query parameter.
+fn in_query(parameter: &str) -> impl Fn(String) -> Problem {
+    move |detail| Problem::new(ProblemKind::Rule, format!("{parameter}: {detail}"))
 }
 
-fn missing() -> Problem {
-    Problem::new(Kind::NotFound, "this company has no delivery of that id")
+fn not_found() -> Problem {
+    Problem::new(ProblemKind::NotFound, "this company has no delivery with that id")
 }
 
-fn instant(field: &str, text: &str) -> Result<i64, Problem> {
-    // In a query a bare `+` of an offset arrives as a space.
-    parse_rfc3339(&text.replace(' ', "+")).ok_or_else(|| Problem::new(Kind::Rule, format!("{field}: {HOW_WRITTEN}")))
+fn instant(parameter: &str, text: &str) -> Result<i64, Problem> {
+    // In a query, the `+` of an offset arrives as a space unless it is encoded.
+    parse_rfc3339(&text.replace(' ', "+")).ok_or_else(|| in_query(parameter)(HOW_WRITTEN.into()))
 }
 
 /// `GET /deliveries/{id}`.
-pub(super) async fn one(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(id): Parameters<String>,
-) -> Result<Json<WholeView>, Problem> {
-    let company = caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
+pub(super) async fn show(
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<DeliveriesRead>,
+    PathParams(id): PathParams<String>,
+) -> Result<Json<DeliveryDetailView>, Problem> {
     let found = api.store.delivery(&company, &id).await?;
-    let (delivery, event, attempts) = found.ok_or_else(missing)?;
-    Ok(Json(WholeView {
-        delivery: shown(&api, delivery),
+    let (delivery, event, attempts) = found.ok_or_else(not_found)?;
+    Ok(Json(DeliveryDetailView {
+        delivery: DeliveryView::new(&api, delivery),
         payload: RawValue::from_string(event.data_text().to_owned()).ok(),
         attempts: attempts.into_iter().map(Into::into).collect(),
     }))

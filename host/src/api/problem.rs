@@ -1,7 +1,7 @@
-//! Errors as the API shows them: RFC 9457 problem details, and the one table of what is which status.
+//! Errors as the API shows them: problem details (RFC 9457), and the one table of statuses.
 //!
-//! Whatever a caller can mend is told in full, with a pointer to the place. What only an operator can mend is logged in
-//! full and told in general.
+//! The answer describes every error that the caller can correct in full, with a pointer to its place. An error that
+//! only an operator can correct is logged in full, and the answer describes it in general terms.
 
 use std::sync::LazyLock;
 
@@ -13,144 +13,127 @@ use crate::domain::Invalid;
 use crate::store::StoreError;
 use crate::telemetry::Seldom;
 
-/// The challenge to who gave no credential.
-const BEARER: &str = "Bearer realm=\"posthaste\"";
+/// The challenge for a request without a credential (RFC 6750 §3).
+const BEARER_CHALLENGE: &str = "Bearer realm=\"posthaste\"";
 
-/// What kind of error it is.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ProblemKind {
     Malformed,
-    /// There is no credential.
-    Credential,
-    /// There is one, and it opens nothing.
-    Refused,
-    /// There were many of these.
-    Attempts,
+    MissingCredential,
+    /// A credential that is unknown, revoked, expired or not valid here.
+    InvalidCredential,
+    /// More failed authentications from one address than [`super::AuthFailureLimiter`] allows.
+    AuthRateLimited,
     Scope,
     NotFound,
     Method,
     Conflict,
-    Slow,
+    TooSlow,
     TooLarge,
     MediaType,
+    /// A broken rule: in the body, the query or the state that the request assumes.
     Rule,
     Internal,
     Unavailable,
-    Full,
+    DiskFull,
 }
 
-/// What a response says in its extensions when it is a problem: the word for its kind.
+/// The last word of a problem's `type`, as an extension of the response: for the metrics.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reason(pub(super) &'static str);
+pub(super) struct ProblemReason(pub(super) &'static str);
 
-impl Kind {
-    /// The status table: status, `type` (after `urn:posthaste:problem:`) and `title`.
-    fn row(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
+/// A row of the status table.
+struct StatusRow {
+    status: StatusCode,
+    /// `type`, after `urn:posthaste:problem:`.
+    reason: &'static str,
+    title: &'static str,
+}
+
+impl ProblemKind {
+    /// Returns the row of the status table.
+    fn row(self) -> StatusRow {
+        let (status, reason, title) = match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
-            Self::Credential | Self::Refused => {
-                (StatusCode::UNAUTHORIZED, "credential", "A valid credential is needed")
+            Self::MissingCredential | Self::InvalidCredential => {
+                (StatusCode::UNAUTHORIZED, "credential", "A valid credential is required")
             }
-            Self::Attempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many wrong credentials"),
-            Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "This credential does not allow it"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "This method is not supported here"),
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "Something else stands in the way"),
-            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request did not arrive in time"),
+            Self::AuthRateLimited => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many failed authentications")
+            }
+            Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "The credential does not permit this"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not supported here"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The request conflicts with the current state"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request did not arrive in time"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "This kind of body is not supported"),
+            Self::MediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body's media type or encoding is not supported")
+            }
             Self::Rule => (StatusCode::UNPROCESSABLE_ENTITY, "broken-rule", "The request breaks a rule"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong inside"),
-            Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "There is no room to store it"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "full", "The disk is full"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
-        }
+        };
+        StatusRow { status, reason, title }
     }
 }
 
-/// While the database is away every request fails at it.
-static SAID: LazyLock<Seldom> = LazyLock::new(Seldom::default);
+/// While the database is unreachable, every request fails at it.
+static DATABASE_WARNINGS: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 
-/// An error on its way out.
+/// An error that is answered as problem details.
 #[derive(Debug)]
 pub(super) struct Problem {
-    kind: Kind,
+    kind: ProblemKind,
     detail: String,
     errors: Vec<Invalid>,
 }
 
 impl Problem {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    /// Makes a problem without pointers. `detail` is for people: the cause and its correction.
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new() }
     }
 
-    /// Whether it is about the credential (401).
-    pub(super) fn is_about_credential(&self) -> bool {
-        matches!(self.kind, Kind::Credential | Kind::Refused)
-    }
-
-    /// The same, for an address that has had many of these.
-    pub(super) fn too_often(self) -> Self {
-        let detail =
-            format!("too many requests with a wrong credential came from this address; of this one: {}", self.detail);
-        Self { kind: Kind::Attempts, detail, ..self }
-    }
-
-    /// Broken rules in the body, at least one.
+    /// Makes a problem of the rules that the body breaks, at least one.
     pub(super) fn invalid(errors: Vec<Invalid>) -> Self {
         let detail = match errors.as_slice() {
             [only] if only.pointer.is_empty() => only.detail.clone(),
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields break a rule", many.len()),
         };
-        Self { kind: Kind::Rule, detail, errors }
+        Self { kind: ProblemKind::Rule, detail, errors }
     }
-}
 
-impl From<Invalid> for Problem {
-    fn from(error: Invalid) -> Self {
-        Self::invalid(vec![error])
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Limit(text) => Self::new(Kind::Rule, text),
-            StoreError::InUse(text) => Self::new(Kind::Conflict, text),
-            StoreError::Changed(text) => Self::new(Kind::Conflict, format!("{text}; nothing was changed, try again")),
-            StoreError::Full => {
-                Self::new(Kind::Full, "the disk is full; nothing was stored: make room, or try again later")
-            }
-            StoreError::NotCommitted | StoreError::Closed => {
-                Self::new(Kind::Unavailable, format!("{error}; nothing was stored, try again"))
-            }
-            StoreError::Unanswered => Self::new(
-                Kind::Unavailable,
-                format!("{error}, so it may be stored or not; try again, an event with the same `id`"),
-            ),
-            StoreError::Setup(_) | StoreError::Database(_) => {
-                SAID.warn("requests fail at the database", &error);
-                Self::new(Kind::Unavailable, "the database did not answer as it should; try again")
-            }
-        }
-    }
-}
-
-impl Problem {
-    pub(super) fn kind(&self) -> Kind {
+    /// Returns the kind.
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> ProblemKind {
         self.kind
     }
 
-    /// The word for its kind, the last of its `type`.
-    pub(super) fn reason(&self) -> &'static str {
-        self.kind.row().1
+    /// Whether the credential is missing or invalid (401).
+    pub(super) fn is_about_credential(&self) -> bool {
+        matches!(self.kind, ProblemKind::MissingCredential | ProblemKind::InvalidCredential)
     }
 
-    /// The problem object (RFC 9457 §3).
+    /// Turns a 401 into a 429, for an address with too many of them.
+    pub(super) fn rate_limited(self) -> Self {
+        let detail = format!("too many failed authentications from this address; this request: {}", self.detail);
+        Self { kind: ProblemKind::AuthRateLimited, detail, ..self }
+    }
+
+    /// Returns the last word of the problem's `type`.
+    pub(super) fn reason(&self) -> &'static str {
+        self.kind.row().reason
+    }
+
+    /// Returns the problem object (RFC 9457 §3).
     pub(super) fn object(&self) -> Value {
-        let (status, kind, title) = self.kind.row();
+        let StatusRow { status, reason, title } = self.kind.row();
         let mut object = json!({
-            "type": format!("urn:posthaste:problem:{kind}"),
+            "type": format!("urn:posthaste:problem:{reason}"),
             "title": title,
             "status": status.as_u16(),
             "detail": self.detail,
@@ -163,25 +146,58 @@ impl Problem {
     }
 }
 
+impl From<Invalid> for Problem {
+    fn from(error: Invalid) -> Self {
+        Self::invalid(vec![error])
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Limit(text) => Self::new(ProblemKind::Rule, text),
+            StoreError::InUse(text) => Self::new(ProblemKind::Conflict, text),
+            StoreError::Changed(text) => {
+                Self::new(ProblemKind::Conflict, format!("{text}; nothing was changed, try again"))
+            }
+            StoreError::Full => {
+                let detail = "the disk is full; nothing was stored: make room, or try again later";
+                Self::new(ProblemKind::DiskFull, detail)
+            }
+            StoreError::NotCommitted | StoreError::Closed => {
+                Self::new(ProblemKind::Unavailable, format!("{error}; nothing was stored, try again"))
+            }
+            StoreError::Unanswered => Self::new(
+                ProblemKind::Unavailable,
+                format!("{error}, so it may or may not be stored; try again, and send an event with the same `id`"),
+            ),
+            StoreError::Setup(_) | StoreError::Database(_) => {
+                DATABASE_WARNINGS.warn("requests fail at the database", &error);
+                Self::new(ProblemKind::Unavailable, "the database failed to answer the request; try again")
+            }
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let ((status, ..), reason) = (self.kind.row(), self.reason());
+        let StatusRow { status, reason, .. } = self.kind.row();
         let mut response = (status, self.object().to_string()).into_response();
-        response.extensions_mut().insert(Reason(reason));
+        response.extensions_mut().insert(ProblemReason(reason));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self.kind {
-            Kind::Credential => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER));
+            ProblemKind::MissingCredential => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_CHALLENGE));
             }
-            Kind::Refused => {
+            ProblemKind::InvalidCredential => {
                 headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
             }
-            Kind::Unavailable | Kind::Full | Kind::Attempts => {
+            ProblemKind::Unavailable | ProblemKind::DiskFull | ProblemKind::AuthRateLimited => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // The rest of the body is not read, so the connection cannot be used again.
-            Kind::Slow | Kind::TooLarge => {
+            ProblemKind::TooSlow | ProblemKind::TooLarge => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => (),
@@ -190,15 +206,71 @@ impl IntoResponse for Problem {
     }
 }
 
-/// RFC 6750 §3: what is wrong with the token that was given, in the characters that stand there between quotes.
+/// Makes the challenge that describes an invalid token (RFC 6750 §3), in the characters that a quoted string may hold
+/// there.
 fn invalid_token(detail: &str) -> HeaderValue {
-    let plain = |c: char| match c {
+    let allowed = |c: char| match c {
         '"' => '\'',
         '\\' => '/',
         ' '..='~' => c,
         _ => '?',
     };
-    let description: String = detail.chars().map(plain).collect();
+    let description: String = detail.chars().map(allowed).collect();
     let text = format!("Bearer realm=\"posthaste\", error=\"invalid_token\", error_description=\"{description}\"");
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(BEARER))
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(BEARER_CHALLENGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(response: &Response, name: header::HeaderName) -> &str {
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn each_kind_sends_the_headers_that_its_status_needs() {
+        for (kind, name, value) in [
+            (ProblemKind::MissingCredential, header::WWW_AUTHENTICATE, "Bearer realm=\"posthaste\""),
+            (ProblemKind::AuthRateLimited, header::RETRY_AFTER, "1"),
+            (ProblemKind::Unavailable, header::RETRY_AFTER, "1"),
+            (ProblemKind::DiskFull, header::RETRY_AFTER, "1"),
+            (ProblemKind::TooSlow, header::CONNECTION, "close"),
+            (ProblemKind::TooLarge, header::CONNECTION, "close"),
+            (ProblemKind::Rule, header::RETRY_AFTER, ""),
+            (ProblemKind::Scope, header::WWW_AUTHENTICATE, ""),
+        ] {
+            let response = Problem::new(kind, "d").into_response();
+            assert_eq!(header(&response, header::CONTENT_TYPE), "application/problem+json");
+            assert_eq!(header(&response, name), value, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_challenge_for_an_invalid_token_stays_a_quoted_string() {
+        let response = Problem::new(ProblemKind::InvalidCredential, "a \"b\" \\ é\n").into_response();
+        assert!(header(&response, header::WWW_AUTHENTICATE).ends_with("error_description=\"a 'b' / ??\""));
+    }
+
+    #[test]
+    fn only_a_401_is_about_the_credential() {
+        for kind in [ProblemKind::MissingCredential, ProblemKind::InvalidCredential] {
+            let problem = Problem::new(kind, "d");
+            assert!(problem.is_about_credential());
+            let limited = problem.rate_limited();
+            assert_eq!((limited.kind(), limited.is_about_credential()), (ProblemKind::AuthRateLimited, false));
+            assert!(limited.object()["detail"].as_str().unwrap().ends_with(": d"));
+        }
+        assert!(!Problem::new(ProblemKind::Scope, "d").is_about_credential());
+    }
+
+    #[test]
+    fn errors_point_to_their_places() {
+        let one = Problem::from(Invalid::at("/a", "x")).object();
+        assert_eq!((&one["detail"], &one["errors"][0]["pointer"]), (&json!("/a: x"), &json!("/a")));
+        assert_eq!(Problem::from(Invalid::at("", "x")).object()["detail"], "x");
+        let two = Problem::invalid(vec![Invalid::at("/a", "x"), Invalid::at("/b", "y")]).object();
+        assert_eq!((&two["detail"], two["errors"].as_array().unwrap().len()), (&json!("2 fields break a rule"), 2));
+        assert_eq!(Problem::new(ProblemKind::Rule, "d").object().get("errors"), None);
+    }
 }

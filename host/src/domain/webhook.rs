@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::plugin::{Digest, PluginRef};
 
-/// The reaction to a failure of the plugin.
+/// What happens to an event if the plugin fails on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
-    /// The attempt counts as failed and is retried on the schedule.
+    /// The attempt fails and is repeated on the schedule.
     #[default]
     Retry,
     /// The event's own data is sent.
@@ -17,7 +17,7 @@ pub enum OnError {
 }
 
 impl OnError {
-    /// Returns the name in the API.
+    /// Returns the name that the API gives it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -26,82 +26,129 @@ impl OnError {
         }
     }
 
-    /// Returns the policy with this name.
+    /// Returns the policy with that name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Retry, Self::SendOriginal, Self::Drop].into_iter().find(|policy| policy.name() == name)
     }
 }
 
-/// A stored webhook.
-#[derive(Clone)]
+/// A webhook: one company's subscription to one event type.
+///
+/// [`Webhook::new`] gives every setting its default. Code that needs other values sets those fields only, so that a new
+/// setting does not concern it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// The identifier, `wh_…`; a new subscription to the same type overwrites the webhook and keeps it.
+    /// `wh_…`; kept when a new subscription overwrites this one.
     pub id: String,
-    /// The company.
+    /// The company that subscribed.
     pub company: String,
     /// The event type; a company has at most one webhook for each.
     pub event_type: String,
-    /// The URL to which events are POSTed.
+    /// The URL that events are POSTed to.
     pub target_url: String,
     /// The value of the challenge header.
     pub challenge: Option<String>,
-    /// A display name.
+    /// A name for people.
     pub name: Option<String>,
-    /// Whether events are sent; if not, they wait.
+    /// Whether events are sent; otherwise they wait.
     pub enabled: bool,
-    /// Why the host disabled it.
+    /// Why the service disabled it.
     pub disabled_reason: Option<String>,
-    /// The reference to its plugin, if it has one.
+    /// The plugin, as the subscription names it.
     pub plugin: Option<PluginRef>,
-    /// The plugin version to run: the pinned one, or else the active one.
+    /// The version that runs: the pinned one, otherwise the plugin's active one.
     pub plugin_digest: Option<Digest>,
-    /// The plugin's config: JSON text as given, `null` if there is none.
+    /// The plugin's config: JSON text as given, by default `null`.
     pub config: Arc<str>,
-    /// The digest of the config; every attempt records it.
+    /// The config's digest, which every attempt records.
     pub config_digest: Digest,
-    /// The reaction to a failure of the plugin.
+    /// What happens to an event if the plugin fails on it.
     pub on_error: OnError,
     /// Headers that are sent with every event.
     pub headers: Vec<(String, String)>,
     /// Limit on attempts in flight.
     pub max_in_flight: u32,
-    /// Limit on attempts started per second.
+    /// Most attempts that begin per second; `None`: no limit.
     pub rate_limit: Option<u32>,
     /// Whether events are sent strictly one after the other.
     pub ordered: bool,
-    /// Time of the first failure since the last success, in milliseconds since 1970. Stored only once the failures have
-    /// lasted for some time.
+    /// The first failure since the last success, milliseconds since 1970; only set once failures last for some time.
     pub failing_since: Option<i64>,
-    /// Whether the receiver accepted the last event, as far as is known.
+    /// Whether its receiver accepted the last event, as far as is known.
     pub proven: bool,
     /// Creation time, in milliseconds since 1970.
     pub created_at: i64,
     /// Time of the last change, in milliseconds since 1970.
     pub updated_at: i64,
-    /// The signing secret: raw bytes. The API shows it once, in the answer to the request that created it.
+    /// The key that signs: raw bytes, shown once, in the answer to the request that made it.
     pub signing_secret: Arc<[u8]>,
-    /// The signing secret before the last rotation, while it still signs too.
+    /// The key before it, while that one signs too.
     pub previous_secret: Option<PreviousSecret>,
 }
 
-/// A signing secret that a rotation replaced.
-#[derive(Clone)]
+/// The signing secret before the current one.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PreviousSecret {
     /// Raw bytes.
     pub secret: Arc<[u8]>,
-    /// The time until which it signs, in milliseconds since 1970.
+    /// The time until which it signs too: milliseconds since 1970.
     pub until: i64,
 }
 
+/// The fields of a webhook that have no default.
+pub struct NewWebhook {
+    /// As [`Webhook::id`].
+    pub id: String,
+    /// As [`Webhook::company`].
+    pub company: String,
+    /// As [`Webhook::event_type`].
+    pub event_type: String,
+    /// As [`Webhook::target_url`].
+    pub target_url: String,
+    /// As [`Webhook::signing_secret`].
+    pub signing_secret: Arc<[u8]>,
+    /// As [`Webhook::created_at`], and the first [`Webhook::updated_at`].
+    pub created_at: i64,
+}
+
 impl Webhook {
-    /// Returns whether a single owner among the nodes serves the webhook, so that its limits hold over all nodes. The
+    /// Makes a webhook with every other field at its default.
+    pub fn new(new: NewWebhook) -> Self {
+        Self {
+            id: new.id,
+            company: new.company,
+            event_type: new.event_type,
+            target_url: new.target_url,
+            challenge: None,
+            name: None,
+            enabled: true,
+            disabled_reason: None,
+            plugin: None,
+            plugin_digest: None,
+            config: "null".into(),
+            config_digest: Digest::of(b"null"),
+            on_error: OnError::default(),
+            headers: Vec::new(),
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            rate_limit: None,
+            ordered: false,
+            failing_since: None,
+            proven: false,
+            created_at: new.created_at,
+            updated_at: new.created_at,
+            signing_secret: new.signing_secret,
+            previous_secret: None,
+        }
+    }
+
+    /// Whether one node alone, of several, sends to it, so that its limits hold across all of them. The
     /// store has the same rule in SQL.
     pub fn has_owner(&self) -> bool {
         self.ordered || self.rate_limit.is_some() || self.max_in_flight < OWNED_BELOW
     }
 
-    /// Returns the secrets that sign a request with the timestamp `timestamp_s`, in seconds since 1970, the newest first
-    /// (Standard Webhooks 1.0, "Signature scheme": several while secrets are rotated).
+    /// Returns the keys that sign a request stamped `timestamp_s`, seconds since 1970: the newest first (Standard
+    /// Webhooks 1.0, "Signature scheme": several while secrets are rotated).
     pub fn signing_secrets(&self, timestamp_s: i64) -> impl Iterator<Item = &[u8]> {
         let previous =
             self.previous_secret.as_ref().filter(|previous| timestamp_s.saturating_mul(1000) < previous.until);
@@ -111,18 +158,36 @@ impl Webhook {
 
 /// The default of `max_in_flight`.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
-/// A webhook whose `max_in_flight` is below this has one owner among the nodes. If so few slots were divided among the
-/// nodes, their sum could exceed the webhook's limit, or most of them would be idle if the events arrive at one node.
+/// A webhook with a smaller `max_in_flight` than this has one owner among the nodes. Divided among the nodes, so few
+/// slots would add up to more than the webhook allows, or most would stay idle while one node gets all the events.
 pub const OWNED_BELOW: u32 = 16;
-/// Bounds `max_in_flight`.
+/// The highest `max_in_flight`.
 pub const MAX_MAX_IN_FLIGHT: u32 = 1024;
 
-/// Checks a challenge: up to 256 visible ASCII characters, so that a header can carry it.
+/// Checks a challenge: 1 to 256 visible ASCII characters, so that it can be sent in a header.
+///
+/// # Errors
+/// The rule, for people.
 pub fn check_challenge(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("a challenge must be 1 to 256 visible ASCII characters, so that a header can carry it".into());
+        return Err("a challenge is 1 to 256 visible ASCII characters, so that it can be sent in a header".into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Webhook {
+    /// Makes a webhook for unit tests: of type `t`, with every setting at its default.
+    pub(crate) fn sample(company: &str, id: &str) -> Self {
+        Self::new(NewWebhook {
+            id: id.into(),
+            company: company.into(),
+            event_type: "t".into(),
+            target_url: "https://a.test/".into(),
+            signing_secret: [1].as_slice().into(),
+            created_at: 7,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -130,10 +195,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_must_be_a_valid_header_value() {
+    fn a_challenge_is_short_visible_ascii() {
         assert!(check_challenge("s3cr3t!~").is_ok());
         for bad in ["", "a b", "a\r\nb", "é", &"x".repeat(257)] {
             assert!(check_challenge(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_new_webhook_is_enabled_unlimited_and_unordered() {
+        let new = Webhook::sample("acme", "wh_1");
+        assert_eq!((new.enabled, new.ordered, new.rate_limit, new.max_in_flight), (true, false, None, 32));
+        assert_eq!((new.created_at, new.updated_at), (7, 7));
+        assert_eq!(new.config_digest, Digest::of(new.config.as_bytes()));
+        assert!(!new.has_owner());
+    }
+
+    #[test]
+    fn a_webhook_whose_limits_cannot_be_divided_has_an_owner() {
+        assert!(Webhook { ordered: true, ..Webhook::sample("acme", "wh_1") }.has_owner());
+        assert!(Webhook { rate_limit: Some(1000), ..Webhook::sample("acme", "wh_1") }.has_owner());
+        assert!(Webhook { max_in_flight: OWNED_BELOW - 1, ..Webhook::sample("acme", "wh_1") }.has_owner());
+        assert!(!Webhook { max_in_flight: OWNED_BELOW, ..Webhook::sample("acme", "wh_1") }.has_owner());
+    }
+
+    #[test]
+    fn the_previous_secret_signs_until_its_time_is_over() {
+        let previous = PreviousSecret { secret: [2].as_slice().into(), until: 5000 };
+        let rotated = Webhook { previous_secret: Some(previous), ..Webhook::sample("acme", "wh_1") };
+        let keys = |timestamp_s| rotated.signing_secrets(timestamp_s).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(keys(4), [vec![1], vec![2]]);
+        assert_eq!(keys(5), [vec![1]]);
     }
 }

@@ -1,5 +1,6 @@
-//! Publishing many events at once: NDJSON, one event a line.
+//! Publishes many events at once: NDJSON, one event a line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,123 +13,135 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
 
-use super::{Answer, most_bytes, read};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Params};
-use crate::api::problem::{Kind, Problem};
-use crate::api::{Api, App, CompanyOnly};
-use crate::delivery::{AcceptedEvent, NewEvent};
+use super::{AcceptedView, log_accepted, max_request_bytes, read_event};
+use crate::api::auth::EventPublisher;
+use crate::api::body;
+use crate::api::problem::{Problem, ProblemKind};
+use crate::api::{ApiState, spans};
+use crate::delivery::{AcceptedEvent, NewEvent, SubmittedEvent};
 use crate::domain::Invalid;
-use crate::domain::credential::{Access, Area};
 
 /// Most lines of one batch.
 const MAX_LINES: usize = 1_000;
 /// Most bytes of one batch.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// The content types of NDJSON; none at all is taken for it too.
-const KINDS: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+/// The content types of NDJSON; a request without any is taken for NDJSON too.
+const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Batches larger than one event may be that this process has in memory at once: each takes up to twice [`MAX_BYTES`].
-static LARGE: Semaphore = Semaphore::const_new(4);
-/// How long such a batch waits for its turn, unread.
-const TURN: Duration = Duration::from_secs(30);
+/// Permits for batches that may be larger than one event: each holds up to twice [`MAX_BYTES`] in memory.
+static LARGE_BATCHES: Semaphore = Semaphore::const_new(4);
+/// How long such a batch waits, unread, for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
-pub(in crate::api) struct Results {
+pub(in crate::api) struct BatchView {
     accepted: usize,
-    results: Vec<Line>,
+    results: Vec<LineView>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Line {
-    Accepted(Answer),
+enum LineView {
+    Accepted(AcceptedView),
     Refused { error: Value },
 }
 
 /// `POST /events/batch`: 202 with one result a line, once all events that could be accepted are on disk.
 pub(in crate::api) async fn batch(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
+    State(api): State<Arc<ApiState>>,
+    publisher: EventPublisher,
     request: Request<Body>,
-) -> Result<(StatusCode, Json<Results>), Problem> {
-    check_scope(&caller)?;
-    check_kind(request.headers())?;
-    let one = most_bytes(&api);
-    let _turn = turn(request.headers(), one).await?;
-    let bytes = body::of(request, MAX_BYTES.max(one)).await?;
-    let done = publish(&api, &caller, query.company.as_deref(), lines(&bytes)?).await;
+) -> Result<(StatusCode, Json<BatchView>), Problem> {
+    publisher.check_scope()?;
+    check_content_type(request.headers())?;
+    let max_event_bytes = max_request_bytes(&api);
+    let _permit = permit(request.headers(), max_event_bytes).await?;
+    let bytes = body::read(request, MAX_BYTES.max(max_event_bytes)).await?;
+    let done = publish_lines(&api, &publisher, lines(&bytes)?).await;
     let accepted = done.iter().filter(|result| result.is_ok()).count();
     let results = done.into_iter().map(|result| match result {
-        Ok(accepted) => Line::Accepted(accepted.into()),
+        Ok(accepted) => LineView::Accepted(accepted.into()),
         Err(problem) => {
             api.metrics.event_refused(problem.reason());
-            Line::Refused { error: problem.object() }
+            LineView::Refused { error: problem.object() }
         }
     });
-    Ok((StatusCode::ACCEPTED, Json(Results { accepted, results: results.collect() })))
+    Ok((StatusCode::ACCEPTED, Json(BatchView { accepted, results: results.collect() })))
 }
 
-/// Publishes the lines in their order; answers one result for each.
-async fn publish(
-    api: &Api,
-    caller: &Caller,
-    company: Option<&str>,
+/// An event that was handed to the writer and is not stored yet.
+struct PendingLine {
+    event: SubmittedEvent,
+    span: Span,
+}
+
+impl PendingLine {
+    async fn submit(api: &ApiState, event: NewEvent) -> Result<Self, Problem> {
+        let span = spans::publish_span(&event);
+        let event = api.engine.publisher.submit(event).instrument(span.clone()).await?;
+        Ok(Self { event, span })
+    }
+
+    async fn accepted(self) -> Result<AcceptedEvent, Problem> {
+        let accepted = self.event.accepted().instrument(self.span.clone()).await?;
+        self.span.in_scope(|| log_accepted(&accepted));
+        Ok(accepted)
+    }
+}
+
+/// Publishes the lines in their order; returns one result for each.
+async fn publish_lines(
+    api: &ApiState,
+    publisher: &EventPublisher,
     lines: Vec<Bytes>,
 ) -> Vec<Result<AcceptedEvent, Problem>> {
-    let mut handed_in = Vec::with_capacity(lines.len());
+    let mut pending = Vec::with_capacity(lines.len());
     for line in lines {
-        // Reading a thousand lines takes long: others have their turn in between.
+        // Reading a thousand lines takes long: other tasks run in between.
         consume_budget().await;
-        handed_in.push(match read_line(api, caller, company, line) {
-            Ok(event) => api.engine.publisher.submit(event).await.map_err(Problem::from),
+        pending.push(match read_line(api, publisher, line) {
+            Ok(event) => PendingLine::submit(api, event).await,
             Err(problem) => Err(problem),
         });
     }
-    let mut done = Vec::with_capacity(handed_in.len());
-    for line in handed_in {
+    let mut done = Vec::with_capacity(pending.len());
+    for line in pending {
         done.push(match line {
-            Ok(event) => event.accepted().await.map_err(Problem::from),
+            Ok(line) => line.accepted().await,
             Err(problem) => Err(problem),
         });
     }
     done
 }
 
-/// Each line may name its company; the scope is the same for all of them.
-fn check_scope(caller: &Caller) -> Result<(), Problem> {
-    match caller.company(Area::Events, Access::Write, None) {
-        Err(problem) if problem.kind() == Kind::Scope => Err(problem),
-        _ => Ok(()),
-    }
-}
-
-fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if KINDS.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if CONTENT_TYPES.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
         return Ok(());
     }
-    Err(Problem::new(Kind::MediaType, format!("send one event a line as `content-type: {}`", KINDS[0])))
+    let detail = format!("send one event a line as `content-type: {}`", CONTENT_TYPES[0]);
+    Err(Problem::new(ProblemKind::MediaType, detail))
 }
 
-/// The turn of a batch that is larger than `one` event may be, or does not say how large it is.
-async fn turn(headers: &HeaderMap, one: usize) -> Result<Option<SemaphorePermit<'static>>, Problem> {
-    if body::length(headers).is_some_and(|length| length <= one) {
+/// Waits for a permit if the batch is larger than `max_event_bytes`, or does not state its length.
+async fn permit(headers: &HeaderMap, max_event_bytes: usize) -> Result<Option<SemaphorePermit<'static>>, Problem> {
+    if body::content_length(headers).is_some_and(|length| length <= max_event_bytes) {
         return Ok(None);
     }
     // The semaphore is never closed.
-    let turn = timeout(TURN, LARGE.acquire()).await.map(Result::ok);
-    turn.map_err(|_| {
-        Problem::new(Kind::Unavailable, "too many large batches arrive at once; nothing was stored, try again")
+    let permit = timeout(PERMIT_TIMEOUT, LARGE_BATCHES.acquire()).await.map(Result::ok);
+    permit.map_err(|_| {
+        let detail = "too many large batches arrive at once; nothing was stored, try again";
+        Problem::new(ProblemKind::Unavailable, detail)
     })
 }
 
-/// The lines that are not blank.
+/// Splits the body into the lines that are not blank.
 fn lines(bytes: &Bytes) -> Result<Vec<Bytes>, Problem> {
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let lines: Vec<_> = lines.take(MAX_LINES + 1).map(|line| bytes.slice_ref(line)).collect();
@@ -139,12 +152,52 @@ fn lines(bytes: &Bytes) -> Result<Vec<Bytes>, Problem> {
     Ok(lines)
 }
 
-fn read_line(api: &Api, caller: &Caller, company: Option<&str>, line: Bytes) -> Result<NewEvent, Problem> {
-    let limit = most_bytes(api);
+fn read_line(api: &ApiState, publisher: &EventPublisher, line: Bytes) -> Result<NewEvent, Problem> {
+    let limit = max_request_bytes(api);
     if line.len() > limit {
-        return Err(Problem::new(Kind::TooLarge, format!("the line is over {limit} bytes")));
+        return Err(Problem::new(ProblemKind::TooLarge, format!("the line is over {limit} bytes")));
     }
-    let event = read(api, caller, company, &line)?;
-    // An event that waits in its lane must not keep the whole batch in memory.
+    let event = read_event(api, publisher, &line)?;
+    // A slice of the batch would keep all of it in memory for as long as the event waits in its queue.
     Ok(NewEvent { data: Bytes::copy_from_slice(&event.data), ..event })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn blank_lines_do_not_count() {
+        let split = |text: &str| lines(&Bytes::copy_from_slice(text.as_bytes())).map(|lines| lines.len());
+        assert_eq!(split("a\r\n\r\n \t\n b \n").unwrap(), 2);
+        assert_eq!(split("").unwrap(), 0);
+        assert_eq!(split(&"x\n\n".repeat(MAX_LINES)).unwrap(), MAX_LINES);
+        assert_eq!(split(&"x\n".repeat(MAX_LINES + 1)).unwrap_err().kind(), ProblemKind::Rule);
+    }
+
+    #[test]
+    fn ndjson_has_several_content_types_and_may_have_none() {
+        assert!(check_content_type(&HeaderMap::new()).is_ok());
+        for good in ["application/x-ndjson", "Application/NDJSON; charset=utf-8", "application/jsonl"] {
+            assert!(check_content_type(&headers(header::CONTENT_TYPE, good)).is_ok(), "{good}");
+        }
+        for bad in ["application/json", "text/plain", ""] {
+            let problem = check_content_type(&headers(header::CONTENT_TYPE, bad)).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::MediaType, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_batch_that_may_be_large_needs_a_permit() {
+        let sized = |length| headers(header::CONTENT_LENGTH, length);
+        assert!(permit(&sized("100"), 100).await.unwrap().is_none());
+        assert!(permit(&sized("101"), 100).await.unwrap().is_some());
+        assert!(permit(&HeaderMap::new(), 100).await.unwrap().is_some());
+    }
 }

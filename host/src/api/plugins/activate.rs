@@ -1,4 +1,4 @@
-//! Switching to another version, in one step.
+//! Switches a plugin to another version, in one step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,68 +9,71 @@ use axum::extract::State;
 use axum::http::Request;
 use serde::Deserialize;
 
-use super::{VersionView, compiled, own_name, version_named};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params, SMALL};
-use crate::api::problem::{Kind, Problem};
-use crate::api::{Api, App, CompanyOnly, RETRIES};
-use crate::domain::credential::{Access, Area};
+use super::view::VersionView;
+use super::{check_name, find_version, load_version};
+use crate::api::auth::{Authorized, PluginsWrite};
+use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::params::PathParams;
+use crate::api::problem::{Problem, ProblemKind};
+use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::Digest;
 use crate::sandbox::Plugin;
 use crate::store::{Activation, Follower, StoreError};
 
-/// Webhooks that a refusal names. The other configs are not asked about: each may cost the time of a whole call.
-const NAMED: usize = 20;
+/// The most webhooks that a refusal names. Once so many configs are refused, the others are not checked: each check may
+/// take the time of a whole call.
+const MAX_NAMED: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Which {
+struct ActivateRequest {
     digest: String,
 }
 
-/// What is to become active.
+/// The version that is to become active.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(super) struct ActivationTarget<'a> {
     pub(super) company: &'a str,
     pub(super) name: &'a str,
     pub(super) digest: &'a Digest,
 }
 
-/// `POST /plugins/{name}/activate`: 200 with the version, which attempts that begin from now on run.
+/// `POST /plugins/{name}/activate`: 200 with the version; attempts that begin from now on run it.
 pub(in crate::api) async fn activate(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(name): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<PluginsWrite>,
+    PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<VersionView>, Problem> {
-    let company = caller.company(Area::Plugins, Access::Write, query.company.as_deref())?;
-    own_name(&name)?;
-    let bytes = body::of(request, SMALL).await?;
-    let which: Which = body::json(&bytes)?;
-    let version = version_named(&api, &company, &name, &which.digest).await?;
+    check_name(&name)?;
+    let bytes = body::read(request, MAX_JSON_BYTES).await?;
+    let requested: ActivateRequest = body::json(&bytes)?;
+    let version = find_version(&api, &company, &name, &requested.digest).await?;
     if version.active {
         return Ok(Json(version.into()));
     }
     let digest = version.digest;
-    let plugin = compiled(&api, &company, &name, &digest).await?;
-    let target = Target { company: &company, name: &name, digest: &digest };
-    switch(&api, target, &plugin, |activation| api.store.activate(activation)).await?;
-    Ok(Json(version_named(&api, &company, &name, digest.as_str()).await?.into()))
+    let plugin = load_version(&api, &company, &name, &digest).await?;
+    let target = ActivationTarget { company: &company, name: &name, digest: &digest };
+    activate_checked(&api, target, &plugin, |activation| api.store.activate(activation)).await?;
+    Ok(Json(find_version(&api, &company, &name, digest.as_str()).await?.into()))
 }
 
-/// Lets the version check the config of every webhook that would run it, and hands what it found to `store`, which
-/// makes it active. Once more where a webhook has come or changed in between.
-pub(super) async fn switch<F>(
-    api: &Api,
-    target: Target<'_>,
+/// Lets the version check the config of every webhook that would run it, then calls `store`, which activates it.
+/// Repeats both if such a webhook was added or changed meanwhile.
+///
+/// # Errors
+/// 422 if the version refuses a config, naming the webhooks.
+pub(super) async fn activate_checked<F>(
+    api: &ApiState,
+    target: ActivationTarget<'_>,
     plugin: &Arc<Plugin>,
     store: impl Fn(Activation) -> F,
 ) -> Result<bool, Problem>
 where
     F: Future<Output = Result<bool, StoreError>>,
 {
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
         let followers = api.store.followers(target.company, target.name).await?;
         check_configs(api, target, plugin, &followers).await?;
@@ -82,16 +85,16 @@ where
             now: api.clock.now_ms(),
         };
         match store(activation).await {
-            Err(StoreError::Changed(_)) if tries < RETRIES => tries += 1,
+            Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
             done => return Ok(done?),
         }
     }
 }
 
-/// Asks about each config once, however many webhooks share it.
+/// Checks each config once, however many webhooks share it.
 async fn check_configs(
-    api: &Api,
-    target: Target<'_>,
+    api: &ApiState,
+    target: ActivationTarget<'_>,
     plugin: &Arc<Plugin>,
     followers: &[Follower],
 ) -> Result<(), Problem> {
@@ -101,29 +104,51 @@ async fn check_configs(
     }
     let mut refused = Vec::new();
     for (digest, sharing) in by_config {
-        let lost = || Problem::new(Kind::Internal, format!("config {digest} of a webhook is not stored"));
+        let lost = || Problem::new(ProblemKind::Internal, format!("config {digest} of a webhook is not stored"));
         let config = api.store.config(digest).await?.ok_or_else(lost)?;
         if let Err(failure) = api.sandbox.check_config(plugin, config).await.result {
             refused.extend(sharing.iter().map(|one| format!("{} (`{}`): {failure}", one.webhook, one.event_type)));
         }
-        if refused.len() >= NAMED {
+        if refused.len() >= MAX_NAMED {
             break;
         }
     }
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let (name, digest) = (target.name, target.digest);
-    let more = refused.len().saturating_sub(NAMED);
-    refused.truncate(NAMED);
+    if refused.is_empty() { Ok(()) } else { Err(configs_refused(target, refused)) }
+}
+
+/// Makes the problem that names the webhooks whose configs are refused.
+fn configs_refused(target: ActivationTarget<'_>, mut refused: Vec<String>) -> Problem {
+    let more = refused.len().saturating_sub(MAX_NAMED);
+    refused.truncate(MAX_NAMED);
     if more > 0 {
         refused.push(format!("and {more} more"));
     }
-    Err(Problem::new(
-        Kind::Rule,
-        format!(
-            "version {digest} of plugin `{name}` refuses the config of webhooks that use it, so it stays as it is: {}",
-            refused.join("; ")
-        ),
-    ))
+    let detail = format!(
+        "version {} of plugin `{}` refuses the config of webhooks that use it, so it was not activated: {}",
+        target.digest,
+        target.name,
+        refused.join("; ")
+    );
+    Problem::new(ProblemKind::Rule, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(refused: usize) -> String {
+        let digest = Digest::of(b"version");
+        let target = ActivationTarget { company: "acme", name: "mask", digest: &digest };
+        let refused = (0..refused).map(|number| format!("wh_{number} (`t`): no")).collect();
+        configs_refused(target, refused).object()["detail"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_refusal_names_twenty_webhooks_and_counts_the_others() {
+        assert!(detail(1).ends_with(
+            "plugin `mask` refuses the config of webhooks that use it, so it was not activated: wh_0 (`t`): no"
+        ));
+        assert!(detail(20).ends_with("wh_19 (`t`): no"));
+        assert!(detail(23).ends_with("wh_19 (`t`): no; and 3 more"));
+    }
 }

@@ -1,4 +1,6 @@
-//! A candidate beside the active version, over past events.
+//! Compares a candidate with the active version, over past events.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -7,25 +9,25 @@ use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{active, compiled, version_named};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params, SMALL};
-use crate::api::problem::{Kind, Problem};
-use crate::api::{Api, App, CompanyOnly};
+use super::{active_version, find_version, load_version};
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, PluginComparison};
+use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::params::PathParams;
+use crate::api::problem::{Problem, ProblemKind};
 use crate::delivery::{Comparison, ComparisonRequest, Difference};
 use crate::domain::Invalid;
 use crate::domain::comparison;
-use crate::domain::credential::{Access, Area};
 use crate::store::Recorded;
 
-/// Events that are compared where `last` does not say how many.
-const LAST: usize = 100;
-/// Most events of one comparison.
+/// How many events are compared by default.
+const DEFAULT_LAST: usize = 100;
+/// The most events of one comparison.
 const MAX_LAST: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ask {
+struct CompareRequest {
     digest: String,
     webhook: Option<String>,
     last: Option<usize>,
@@ -82,39 +84,37 @@ impl From<Comparison> for ComparisonView {
     }
 }
 
-/// `POST /plugins/{name}/compare`.
+/// `POST /plugins/{name}/compare`: 200 with the differences.
 pub(in crate::api) async fn compare(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(name): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<PluginComparison>,
+    PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<ComparisonView>, Problem> {
-    let company = caller.company(Area::Plugins, Access::Read, query.company.as_deref())?;
-    caller.company(Area::Deliveries, Access::Read, query.company.as_deref())?;
-    let bytes = body::of(request, SMALL).await?;
-    let ask: Ask = body::json(&bytes)?;
-    let last = ask.last.unwrap_or(LAST);
+    let bytes = body::read(request, MAX_JSON_BYTES).await?;
+    let requested: CompareRequest = body::json(&bytes)?;
+    let last = requested.last.unwrap_or(DEFAULT_LAST);
     if !(1..=MAX_LAST).contains(&last) {
         return Err(Invalid::at("/last", format!("from 1 to {MAX_LAST}")).into());
     }
-    let candidate = version_named(&api, &company, &name, &ask.digest).await?.digest;
-    let active = active(&api, &company, &name).await?;
-    if let Some(webhook) = &ask.webhook {
+    let candidate = find_version(&api, &company, &name, &requested.digest).await?.digest;
+    let active = active_version(&api, &company, &name).await?;
+    if let Some(webhook) = &requested.webhook {
         check_webhook(&api, &company, &name, webhook).await?;
     }
     let request = ComparisonRequest {
-        active: compiled(&api, &company, &name, &active).await?,
-        candidate: compiled(&api, &company, &name, &candidate).await?,
-        events: Recorded::new(&company, &name, ask.webhook),
+        active: load_version(&api, &company, &name, &active).await?,
+        candidate: load_version(&api, &company, &name, &candidate).await?,
+        events: Recorded::new(&company, &name, requested.webhook),
         last,
     };
     Ok(Json(api.engine.comparer.compare(request).await?.into()))
 }
 
-async fn check_webhook(api: &Api, company: &str, name: &str, id: &str) -> Result<(), Problem> {
+/// Checks that the webhook uses the plugin.
+async fn check_webhook(api: &ApiState, company: &str, name: &str, id: &str) -> Result<(), Problem> {
     let webhook = api.store.webhook(company, id).await?;
-    let webhook = webhook.ok_or_else(|| Problem::new(Kind::NotFound, "this company has no such webhook"))?;
+    let webhook = webhook.ok_or_else(|| Problem::new(ProblemKind::NotFound, "this company has no such webhook"))?;
     if webhook.plugin.is_none_or(|plugin| plugin.name != name) {
         return Err(Invalid::at("/webhook", format!("webhook {id} does not use plugin `{name}`")).into());
     }

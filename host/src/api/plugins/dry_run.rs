@@ -1,4 +1,4 @@
-//! One transform of an event that is given with the call. Nothing is sent or stored.
+//! Transforms one sample event that comes with the request. Nothing is sent or stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{active, compiled, version_named};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params, SMALL};
-use crate::api::problem::{Kind, Problem};
+use super::{active_version, find_version, load_version};
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, PluginsRead};
+use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::params::PathParams;
+use crate::api::problem::{Problem, ProblemKind};
 use crate::api::webhooks::header_error;
-use crate::api::{Api, App, CompanyOnly};
-use crate::domain::credential::{Access, Area};
 use crate::domain::event::{self, Event};
 use crate::domain::plugin::{Call, Digest, Failure, Outcome, Sent, owner, told};
 use crate::domain::{Invalid, time};
 
-/// The id of an event that is given without one.
-const EXAMPLE: &str = "evt_example";
+/// The id of a sample event that has none of its own.
+const DEFAULT_EVENT_ID: &str = "evt_example";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ask {
-    event: Given,
+struct DryRunRequest {
+    event: SampleEvent,
     config: Option<Box<RawValue>>,
     digest: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Given {
+#[serde(deny_unknown_fields, expecting = "an event")]
+struct SampleEvent {
     r#type: String,
     data: Box<RawValue>,
     id: Option<String>,
@@ -59,32 +59,30 @@ pub(in crate::api) struct DryRunView {
     memory_bytes: u64,
 }
 
-/// `POST /plugins/{name}/dry-run`.
+/// `POST /plugins/{name}/dry-run`: 200 with the outcome, also if it is an error.
 pub(in crate::api) async fn dry_run(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(name): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<PluginsRead>,
+    PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<DryRunView>, Problem> {
-    let company = caller.company(Area::Plugins, Access::Read, query.company.as_deref())?;
-    let bytes = body::of(request, api.max_event_bytes.saturating_add(SMALL)).await?;
-    let ask: Ask = body::json(&bytes)?;
-    let event = Arc::new(check(&api, ask.event, company.clone())?);
-    let digest = match &ask.digest {
-        Some(digest) => version_named(&api, &company, &name, digest).await?.digest,
-        None => active(&api, &company, &name).await?,
+    let bytes = body::read(request, api.max_event_bytes.saturating_add(MAX_JSON_BYTES)).await?;
+    let requested: DryRunRequest = body::json(&bytes)?;
+    let event = Arc::new(check_event(&api, requested.event, company.clone())?);
+    let digest = match &requested.digest {
+        Some(digest) => find_version(&api, &company, &name, digest).await?.digest,
+        None => active_version(&api, &company, &name).await?,
     };
-    let plugin = compiled(&api, &company, &name, &digest).await?;
-    let config: Arc<str> = ask.config.map_or_else(|| "null".into(), |raw| raw.get().into());
+    let plugin = load_version(&api, &company, &name, &digest).await?;
+    let config: Arc<str> = requested.config.map_or_else(|| "null".into(), |raw| raw.get().into());
     let checked = api.sandbox.check_config(&plugin, config.clone()).await;
     let (call, fuel) = match &checked.result {
         Ok(()) => {
-            let version = (owner(&company, &name), name.as_str(), &digest);
+            let version = PluginVersion { owner: owner(&company, &name), name: &name, digest: &digest };
             let call = api.engine.transformer.call(&plugin, event.clone(), config.clone()).await;
-            // A call that met its deadline has done as much as this machine let it.
-            let whole = call.duration < api.plugin_deadline;
-            let fuel = if whole { fuel(&api, version, event.clone(), config).await } else { None };
+            // A call that reached its deadline did as much as this machine allowed, which is no measure of its cost.
+            let is_whole = call.duration < api.plugin_deadline;
+            let fuel = if is_whole { count_fuel(&api, version, event.clone(), config).await } else { None };
             (call, fuel)
         }
         Err(failure) => {
@@ -95,19 +93,19 @@ pub(in crate::api) async fn dry_run(
     Ok(Json(view(&digest, &event, &call, fuel)))
 }
 
-/// The rules for events that are published, but that the host's own types are as good as any here.
-fn check(api: &Api, given: Given, company: String) -> Result<Event, Problem> {
-    let size = given.data.get().len();
+/// Checks the rules for published events, except that the service's own types are allowed.
+fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<Event, Problem> {
+    let size = sample.data.get().len();
     if size > api.max_event_bytes {
         let detail = format!("the event's data is over {} bytes", api.max_event_bytes);
-        return Err(Problem::new(Kind::TooLarge, detail));
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
-    let headers: Vec<_> = given.headers.unwrap_or_default().into_iter().collect();
-    let instant = given.occurred_at.as_deref().map(time::parse_rfc3339);
+    let headers: Vec<_> = sample.headers.unwrap_or_default().into_iter().collect();
+    let instant = sample.occurred_at.as_deref().map(time::parse_rfc3339);
     let bad_time = || Invalid::at("/occurred_at", time::HOW_WRITTEN);
     let errors = [
-        event::check_type(&given.r#type).map_err(|detail| Invalid::at("/type", detail)).err(),
-        given.id.as_deref().and_then(|id| event::check_id(id).err()),
+        event::check_type(&sample.r#type).map_err(|detail| Invalid::at("/type", detail)).err(),
+        sample.id.as_deref().and_then(|id| event::check_id(id).err()),
         (instant == Some(None)).then(bad_time),
         header_error(&headers, &api.challenge_header),
     ];
@@ -116,12 +114,12 @@ fn check(api: &Api, given: Given, company: String) -> Result<Event, Problem> {
         return Err(Problem::invalid(errors));
     }
     Ok(Event {
-        id: given.id.unwrap_or_else(|| EXAMPLE.into()),
-        event_type: given.r#type,
+        id: sample.id.unwrap_or_else(|| DEFAULT_EVENT_ID.into()),
+        event_type: sample.r#type,
         company,
         occurred_at: instant.flatten().unwrap_or_else(|| api.clock.now_ms()),
         headers,
-        data: Bytes::from(String::from(Box::<str>::from(given.data))),
+        data: Bytes::from(String::from(Box::<str>::from(sample.data))),
     })
 }
 
@@ -149,12 +147,22 @@ fn view(digest: &Digest, event: &Event, call: &Call<Outcome>, fuel: Option<u64>)
     }
 }
 
-/// What the call costs on any machine. `None` where it is more than the deadline lets it burn, or cannot be counted now:
-/// the rest of the answer is worth having without it.
-async fn fuel(api: &Api, version: (&str, &str, &Digest), event: Arc<Event>, config: Arc<str>) -> Option<u64> {
-    let counted = api.engine.plugins.fuel(version, event, config).await;
+/// A stored version of a plugin.
+#[derive(Clone, Copy)]
+struct PluginVersion<'a> {
+    /// The company that has it; empty for a standard plugin.
+    owner: &'a str,
+    name: &'a str,
+    digest: &'a Digest,
+}
+
+/// Counts the fuel of the call, which is the same on every machine. `None` if the call needs more than the deadline
+/// allows, or if it cannot be counted now: the rest of the answer is useful without it.
+async fn count_fuel(api: &ApiState, version: PluginVersion<'_>, event: Arc<Event>, config: Arc<str>) -> Option<u64> {
+    let PluginVersion { owner, name, digest } = version;
+    let counted = api.engine.plugins.fuel((owner, name, digest), event, config).await;
     counted.unwrap_or_else(|error| {
-        tracing::warn!(error, plugin = version.1, "the fuel of a dry-run could not be counted");
+        tracing::warn!(error, plugin = name, "the fuel of a dry-run could not be counted");
         None
     })
 }

@@ -1,43 +1,42 @@
-//! Removing.
+//! Removes plugins and versions.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 
-use super::{VersionView, VersionsView, missing, own_name, version_named, whole};
-use crate::api::auth::Caller;
-use crate::api::body::{Parameters, Params};
+use super::view::{PluginDetailView, VersionView};
+use super::{VersionPath, check_name, find_version, not_found, plugin_detail};
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, PluginsWrite};
+use crate::api::params::PathParams;
 use crate::api::problem::Problem;
-use crate::api::{App, CompanyOnly};
-use crate::domain::credential::{Access, Area};
 
-/// `DELETE /plugins/{name}`: 200 with the plugin as it was, 409 while a webhook uses it.
+/// `DELETE /plugins/{name}`: 200 with the removed plugin; 409 while a webhook uses it.
 pub(in crate::api) async fn remove(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(name): Parameters<String>,
-) -> Result<Json<VersionsView>, Problem> {
-    let company = caller.company(Area::Plugins, Access::Write, query.company.as_deref())?;
-    own_name(&name)?;
-    let was = whole(&api, &company, &name).await?;
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<PluginsWrite>,
+    PathParams(name): PathParams<String>,
+) -> Result<Json<PluginDetailView>, Problem> {
+    check_name(&name)?;
+    let removed = plugin_detail(&api, &company, &name).await?;
     if !api.store.remove_plugin(company, name, api.clock.now_ms()).await? {
-        return Err(missing());
+        return Err(not_found());
     }
-    Ok(Json(was))
+    Ok(Json(removed))
 }
 
-/// `DELETE /plugins/{name}/versions/{digest}`: 200 with the version, 409 while it is active or a webhook pins it.
+/// `DELETE /plugins/{name}/versions/{digest}`: 200 with the removed version; 409 while it is active or a webhook pins
+/// it.
 pub(in crate::api) async fn remove_version(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters((name, digest)): Parameters<(String, String)>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<PluginsWrite>,
+    PathParams(VersionPath { name, digest }): PathParams<VersionPath>,
 ) -> Result<Json<VersionView>, Problem> {
-    let company = caller.company(Area::Plugins, Access::Write, query.company.as_deref())?;
-    own_name(&name)?;
-    let version = version_named(&api, &company, &name, &digest).await?;
+    check_name(&name)?;
+    let version = find_version(&api, &company, &name, &digest).await?;
     if !api.store.remove_version((company, name), version.digest.clone(), api.clock.now_ms()).await? {
-        return Err(missing());
+        return Err(not_found());
     }
     Ok(Json(version.into()))
 }

@@ -1,4 +1,6 @@
-//! Uploading.
+//! Uploads a version of a plugin.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -6,13 +8,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde::Deserialize;
 
-use super::activate::{Target, switch};
-use super::{VersionView, WASM, own_name, version_named};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params};
-use crate::api::problem::{Kind, Problem};
-use crate::api::{Api, App};
-use crate::domain::credential::{Access, Area};
+use super::activate::{ActivationTarget, activate_checked};
+use super::view::VersionView;
+use super::{WASM_MEDIA_TYPE, check_name, find_version};
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, PluginsWrite};
+use crate::api::body;
+use crate::api::params::{NamesCompany, PathParams};
+use crate::api::problem::{Problem, ProblemKind};
 use crate::domain::plugin::Digest;
 use crate::sandbox::{CompileError, Inspection};
 use crate::store::{NewVersion, VersionRow};
@@ -21,24 +24,28 @@ use crate::store::{NewVersion, VersionRow};
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct UploadQuery {
     company: Option<String>,
-    /// Whether it becomes the active version; true where it is not given.
+    /// Whether the version becomes the active one; true by default.
     activate: Option<bool>,
 }
 
-/// `PUT /plugins/{name}`: 201, or 200 where these bytes already are what they are to become.
+impl NamesCompany for UploadQuery {
+    fn company(&self) -> Option<&str> {
+        self.company.as_deref()
+    }
+}
+
+/// `PUT /plugins/{name}`: 201, or 200 if that changed nothing.
 pub(in crate::api) async fn upload(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<UploadQuery>,
-    Parameters(name): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, query, .. }: Authorized<PluginsWrite, UploadQuery>,
+    PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<VersionView>), Problem> {
-    let company = caller.company(Area::Plugins, Access::Write, query.company.as_deref())?;
-    own_name(&name)?;
-    check_kind(request.headers())?;
-    let wasm = body::of(request, api.max_plugin_bytes).await?;
+    check_name(&name)?;
+    check_content_type(request.headers())?;
+    let wasm = body::read(request, api.max_plugin_bytes).await?;
     let digest = Digest::of(&wasm);
-    if let Some(active) = active_already(&api, &company, &name, &digest).await? {
+    if let Some(active) = already_active(&api, &company, &name, &digest).await? {
         return Ok((StatusCode::OK, Json(active.into())));
     }
     let plugin = api.engine.plugins.admit(&company, &digest, wasm.clone()).await?;
@@ -54,39 +61,45 @@ pub(in crate::api) async fn upload(
         now,
     };
     let changed = if query.activate.unwrap_or(true) {
-        let target = Target { company: &company, name: &name, digest: &digest };
-        switch(&api, target, &plugin, |activation| api.store.put_plugin(new.clone(), Some(activation))).await?
+        let target = ActivationTarget { company: &company, name: &name, digest: &digest };
+        let store = |activation| api.store.put_plugin(new.clone(), Some(activation));
+        activate_checked(&api, target, &plugin, store).await?
     } else {
         api.store.put_plugin(new, None).await?
     };
-    let version = version_named(&api, &company, &name, digest.as_str()).await?;
+    let version = find_version(&api, &company, &name, digest.as_str()).await?;
     Ok((if changed { StatusCode::CREATED } else { StatusCode::OK }, Json(version.into())))
 }
 
 impl From<CompileError> for Problem {
     fn from(error: CompileError) -> Self {
         match error {
-            CompileError::Refused(refusal) => Self::new(Kind::Rule, refusal.to_string()),
-            CompileError::Busy(text) => Self::new(Kind::Unavailable, text),
+            CompileError::Refused(refusal) => Self::new(ProblemKind::Rule, refusal.to_string()),
+            CompileError::Busy(text) => Self::new(ProblemKind::Unavailable, text),
             CompileError::Host(text) => {
                 tracing::error!(error = text, "an upload could not be compiled");
-                Self::new(Kind::Unavailable, "this host cannot compile now; nothing was stored, try again")
+                Self::new(ProblemKind::Unavailable, "this host cannot compile now; nothing was stored, try again")
             }
         }
     }
 }
 
-/// The version, where these bytes are the active one. They were checked when they became that, and need not be compiled
-/// to be told so.
-async fn active_already(api: &Api, company: &str, name: &str, digest: &Digest) -> Result<Option<VersionRow>, Problem> {
+/// Returns the version if these bytes are the active one. They were checked when it was activated, so they need not be
+/// compiled again for this answer.
+async fn already_active(
+    api: &ApiState,
+    company: &str,
+    name: &str,
+    digest: &Digest,
+) -> Result<Option<VersionRow>, Problem> {
     let found = api.store.versions_by_prefix(company, name, digest.as_str()).await?;
     Ok(found.into_iter().find(|version| version.active))
 }
 
-fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(WASM) {
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(WASM_MEDIA_TYPE) {
         return Ok(());
     }
-    Err(Problem::new(Kind::MediaType, format!("send the component as `content-type: {WASM}`")))
+    Err(Problem::new(ProblemKind::MediaType, format!("send the component as `content-type: {WASM_MEDIA_TYPE}`")))
 }

@@ -1,4 +1,4 @@
-//! The fields of a webhook as a request sends them: one set of rules for subscribing and for changing.
+//! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::domain::{Invalid, event};
 
-/// Most attempts per second that a rate limit may name.
-const MAX_RATE: u32 = 100_000;
+/// The highest rate limit, in attempts per second.
+const MAX_RATE_LIMIT: u32 = 100_000;
 /// Most bytes of a webhook's name.
-const MAX_NAME: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
-/// What a request says of one field.
+/// The value that a request sends for one field.
 #[derive(Default)]
-enum Sent<T> {
-    /// Nothing: a new webhook has the default, a change leaves the field alone.
+enum FieldUpdate<T> {
+    /// Not sent: a new webhook gets the default, a change leaves the field as it is.
     #[default]
     Absent,
-    /// Null: the default.
+    /// Null: the field gets its default.
     Null,
     Value(T),
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FieldUpdate<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
     }
 }
 
-impl<T> Sent<T> {
+impl<T> FieldUpdate<T> {
     fn value(&self) -> Option<&T> {
         match self {
             Self::Value(value) => Some(value),
@@ -45,9 +45,10 @@ impl<T> Sent<T> {
         !matches!(self, Self::Absent)
     }
 
-    fn put<U>(&self, slot: &mut U, default: U, value: impl FnOnce(&T) -> U) {
+    /// Sets `field` if the request sent it: to `value`, or for null to `default`.
+    fn set<U>(&self, field: &mut U, default: U, value: impl FnOnce(&T) -> U) {
         if self.is_sent() {
-            *slot = self.value().map_or(default, value);
+            *field = self.value().map_or(default, value);
         }
     }
 }
@@ -55,68 +56,89 @@ impl<T> Sent<T> {
 /// The body of `POST /webhooks` and of `PATCH /webhooks/{id}`.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Fields {
-    r#type: Sent<String>,
-    subscription_type: Sent<String>,
-    target_url: Sent<String>,
-    challenge: Sent<String>,
-    name: Sent<String>,
-    enabled: Sent<bool>,
-    plugin: Sent<String>,
-    config: Sent<Box<RawValue>>,
-    on_error: Sent<String>,
-    headers: Sent<BTreeMap<String, String>>,
-    max_in_flight: Sent<u32>,
-    rate_limit: Sent<u32>,
-    ordered: Sent<bool>,
+pub(super) struct WebhookFields {
+    r#type: FieldUpdate<String>,
+    subscription_type: FieldUpdate<String>,
+    target_url: FieldUpdate<String>,
+    challenge: FieldUpdate<String>,
+    name: FieldUpdate<String>,
+    enabled: FieldUpdate<bool>,
+    plugin: FieldUpdate<String>,
+    config: FieldUpdate<Box<RawValue>>,
+    on_error: FieldUpdate<String>,
+    headers: FieldUpdate<BTreeMap<String, String>>,
+    max_in_flight: FieldUpdate<u32>,
+    rate_limit: FieldUpdate<u32>,
+    ordered: FieldUpdate<bool>,
 }
 
-impl Fields {
-    /// Checks the rules of a new webhook; answers its type and target.
-    pub(super) fn check_new(&self, challenge_header: &str) -> Result<(&str, &str), Problem> {
+/// The fields that a new webhook must have.
+pub(super) struct RequiredFields<'a> {
+    pub(super) event_type: &'a str,
+    pub(super) target_url: &'a str,
+}
+
+/// The event type as a request sends it: under either of its two names.
+struct EventTypeField<'a> {
+    pointer: &'static str,
+    sent: &'a FieldUpdate<String>,
+}
+
+impl WebhookFields {
+    /// Checks the rules of a new webhook.
+    ///
+    /// # Errors
+    /// 422 with every broken rule.
+    pub(super) fn check_new(&self, challenge_header: &str) -> Result<RequiredFields<'_>, Problem> {
         let mut errors = self.broken_rules(challenge_header);
-        let (_, event_type) = self.event_type();
+        let event_type = self.event_type().sent;
         for (pointer, field) in [("/type", event_type), ("/target_url", &self.target_url)] {
             if field.value().is_none() {
                 errors.push(Invalid::at(pointer, "a webhook needs this field"));
             }
         }
         match (event_type.value(), self.target_url.value()) {
-            (Some(event_type), Some(target_url)) if errors.is_empty() => Ok((event_type, target_url)),
+            (Some(event_type), Some(target_url)) if errors.is_empty() => Ok(RequiredFields { event_type, target_url }),
             _ => Err(Problem::invalid(errors)),
         }
     }
 
-    /// Checks the rules of a change to the webhook for `current` events.
+    /// Checks the rules of a change to a webhook whose event type is `current`.
+    ///
+    /// # Errors
+    /// 422 with every broken rule.
     pub(super) fn check_change(&self, current: &str, challenge_header: &str) -> Result<(), Problem> {
         let mut errors = self.broken_rules(challenge_header);
-        if matches!(self.target_url, Sent::Null) {
+        if matches!(self.target_url, FieldUpdate::Null) {
             errors.push(Invalid::at("/target_url", "a webhook needs this field"));
         }
-        let (pointer, event_type) = self.event_type();
-        if event_type.is_sent() && event_type.value().is_none_or(|sent| sent != current) {
+        let EventTypeField { pointer, sent } = self.event_type();
+        if sent.is_sent() && sent.value().is_none_or(|sent| sent != current) {
             let detail = format!(
-                "the type of a webhook cannot be changed: this one is for `{current}`; subscribe to the other type with \
-                 POST /webhooks"
+                "the type of a webhook cannot be changed: this webhook is for `{current}`; subscribe to the other type \
+                 with POST /webhooks"
             );
             errors.push(Invalid::at(pointer, detail));
         }
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 
-    /// The target, where one is sent.
+    /// Returns the target, if it is sent.
     pub(super) fn target_url(&self) -> Option<&str> {
         self.target_url.value().map(String::as_str)
     }
 
-    /// Whether the plugin has to be asked about the config.
-    pub(super) fn asks_plugin(&self) -> bool {
+    /// Whether the plugin must check the config.
+    pub(super) fn concern_plugin(&self) -> bool {
         self.plugin.is_sent() || self.config.is_sent()
     }
 
-    /// The event type, under either of its names, with the pointer to it.
-    fn event_type(&self) -> (&'static str, &Sent<String>) {
-        if self.r#type.is_sent() { ("/type", &self.r#type) } else { ("/subscription_type", &self.subscription_type) }
+    fn event_type(&self) -> EventTypeField<'_> {
+        if self.r#type.is_sent() {
+            EventTypeField { pointer: "/type", sent: &self.r#type }
+        } else {
+            EventTypeField { pointer: "/subscription_type", sent: &self.subscription_type }
+        }
     }
 
     fn broken_rules(&self, challenge_header: &str) -> Vec<Invalid> {
@@ -124,59 +146,153 @@ impl Fields {
         let mut rule = |pointer: &str, result: Option<Result<(), String>>| {
             errors.extend(result.and_then(Result::err).map(|detail| Invalid::at(pointer, detail)));
         };
-        let (pointer, event_type) = self.event_type();
-        rule(pointer, event_type.value().map(|text| event::check_type(text)));
+        let event_type = self.event_type();
+        rule(event_type.pointer, event_type.sent.value().map(|text| event::check_type(text)));
         if self.r#type.is_sent() && self.subscription_type.is_sent() {
-            rule("/subscription_type", Some(Err("this is another name of `type`: send one of the two".into())));
+            rule("/subscription_type", Some(Err("this is another name for `type`: send only one of the two".into())));
         }
         rule("/challenge", self.challenge.value().map(|text| webhook::check_challenge(text)));
         rule("/name", self.name.value().map(|text| check_name(text)));
         rule("/plugin", self.plugin.value().map(|text| PluginRef::parse(text).map(drop)));
         rule("/on_error", self.on_error.value().map(|text| check_on_error(text)));
-        rule("/max_in_flight", self.max_in_flight.value().map(|number| between(*number, MAX_MAX_IN_FLIGHT)));
-        rule("/rate_limit", self.rate_limit.value().map(|number| between(*number, MAX_RATE)));
+        rule("/max_in_flight", self.max_in_flight.value().map(|number| check_range(*number, MAX_MAX_IN_FLIGHT)));
+        rule("/rate_limit", self.rate_limit.value().map(|number| check_range(*number, MAX_RATE_LIMIT)));
         let headers: Vec<_> = self.headers.value().cloned().unwrap_or_default().into_iter().collect();
         errors.extend(header_error(&headers, challenge_header));
         errors
     }
 
-    /// Puts what was sent, once its rules are checked, into `webhook`.
+    /// Sets the fields that were sent. Their rules must have been checked.
     pub(super) fn apply(&self, webhook: &mut Webhook) {
         if let Some(url) = self.target_url() {
             webhook.target_url = url.to_owned();
         }
-        self.challenge.put(&mut webhook.challenge, None, |text| Some(text.clone()));
-        self.name.put(&mut webhook.name, None, |text| Some(text.clone()));
-        self.enabled.put(&mut webhook.enabled, true, |enabled| *enabled);
+        self.challenge.set(&mut webhook.challenge, None, |text| Some(text.clone()));
+        self.name.set(&mut webhook.name, None, |text| Some(text.clone()));
+        self.enabled.set(&mut webhook.enabled, true, |enabled| *enabled);
         if self.enabled.is_sent() && webhook.enabled {
             webhook.disabled_reason = None;
         }
-        self.plugin.put(&mut webhook.plugin, None, |text| PluginRef::parse(text).ok());
+        self.plugin.set(&mut webhook.plugin, None, |text| PluginRef::parse(text).ok());
         if self.config.is_sent() {
             webhook.config = self.config.value().map_or("null", |raw| raw.get()).into();
             webhook.config_digest = Digest::of(webhook.config.as_bytes());
         }
-        self.on_error.put(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
+        self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
         let pairs = |headers: &BTreeMap<String, String>| headers.clone().into_iter().collect();
-        self.headers.put(&mut webhook.headers, Vec::new(), pairs);
-        self.max_in_flight.put(&mut webhook.max_in_flight, DEFAULT_MAX_IN_FLIGHT, |number| *number);
-        self.rate_limit.put(&mut webhook.rate_limit, None, |number| Some(*number));
-        self.ordered.put(&mut webhook.ordered, false, |ordered| *ordered);
+        self.headers.set(&mut webhook.headers, Vec::new(), pairs);
+        self.max_in_flight.set(&mut webhook.max_in_flight, DEFAULT_MAX_IN_FLIGHT, |number| *number);
+        self.rate_limit.set(&mut webhook.rate_limit, None, |number| Some(*number));
+        self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
     }
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-        return Err(format!("a name is at most {MAX_NAME} bytes, without control characters"));
+    if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(format!("a name is at most {MAX_NAME_BYTES} bytes, without control characters"));
     }
     Ok(())
 }
 
 fn check_on_error(name: &str) -> Result<(), String> {
     let known = OnError::named(name).map(drop);
-    known.ok_or_else(|| "there are the policies retry, send_original and drop".into())
+    known.ok_or_else(|| "the policies are retry, send_original and drop".into())
 }
 
-fn between(number: u32, most: u32) -> Result<(), String> {
-    if (1..=most).contains(&number) { Ok(()) } else { Err(format!("from 1 to {most}")) }
+fn check_range(number: u32, max: u32) -> Result<(), String> {
+    if (1..=max).contains(&number) { Ok(()) } else { Err(format!("from 1 to {max}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CHALLENGE_HEADER: &str = "x-challenge";
+
+    fn fields(body: serde_json::Value) -> WebhookFields {
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn pointers(result: Result<(), Problem>) -> Vec<String> {
+        let errors = result.err().map(|problem| problem.object()["errors"].as_array().unwrap().clone());
+        errors.into_iter().flatten().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn full() -> WebhookFields {
+        fields(json!({
+            "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
+            "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
+            "rate_limit": 9, "ordered": true,
+        }))
+    }
+
+    #[test]
+    fn absent_fields_stay_and_null_fields_get_their_defaults() {
+        let mut changed = Webhook::sample("acme", "wh_1");
+        full().apply(&mut changed);
+        assert_eq!((changed.target_url.as_str(), changed.enabled, changed.ordered), ("https://b.test/", false, true));
+        assert_eq!((changed.max_in_flight, changed.rate_limit, changed.on_error), (7, Some(9), OnError::Drop));
+        assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
+        let before = changed.clone();
+        fields(json!({})).apply(&mut changed);
+        assert!(changed == before);
+        let nulls = json!({
+            "challenge": null, "name": null, "enabled": null, "plugin": null, "config": null, "on_error": null,
+            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null,
+        });
+        fields(nulls).apply(&mut changed);
+        assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });
+    }
+
+    #[test]
+    fn enabling_clears_the_reason_for_which_the_service_disabled_it() {
+        for (body, reason) in [(json!({"enabled": true}), None), (json!({"enabled": false}), Some("410"))] {
+            let mut disabled =
+                Webhook { enabled: false, disabled_reason: Some("410".into()), ..Webhook::sample("acme", "wh_1") };
+            fields(body).apply(&mut disabled);
+            assert_eq!(disabled.disabled_reason.as_deref(), reason);
+        }
+    }
+
+    #[test]
+    fn a_new_webhook_needs_a_type_and_a_target() {
+        let check = |body| pointers(fields(body).check_new(CHALLENGE_HEADER).map(drop));
+        assert_eq!(check(json!({})), ["/type", "/target_url"]);
+        assert_eq!(check(json!({"subscription_type": "t", "target_url": null})), ["/target_url"]);
+        assert_eq!(check(json!({"type": "t", "subscription_type": "t", "target_url": "x"})), ["/subscription_type"]);
+        assert!(full().check_new(CHALLENGE_HEADER).is_ok());
+    }
+
+    #[test]
+    fn a_change_keeps_the_type_and_a_target() {
+        let check = |body| pointers(fields(body).check_change("t", CHALLENGE_HEADER));
+        assert!(check(json!({})).is_empty() && check(json!({"type": "t"})).is_empty());
+        assert_eq!(check(json!({"type": "u", "target_url": null})), ["/target_url", "/type"]);
+        assert_eq!(check(json!({"subscription_type": null})), ["/subscription_type"]);
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported_at_its_place() {
+        let bad = fields(json!({
+            "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
+            "max_in_flight": 0, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
+        }));
+        let found = pointers(bad.check_new(CHALLENGE_HEADER).map(drop));
+        let expected = ["type", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
+        let expected = expected.iter().map(|field| format!("/{field}")).chain(["/headers/x-challenge".into()]);
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_the_plugin_and_the_config_need_a_check_by_the_plugin() {
+        for (body, expected) in [
+            (json!({"plugin": null}), true),
+            (json!({"config": 1}), true),
+            (json!({"target_url": "https://b.test/", "on_error": "drop"}), false),
+        ] {
+            assert_eq!(fields(body).concern_plugin(), expected);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Changing some fields of a webhook.
+//! Changes some fields of a webhook.
 
 use std::sync::Arc;
 
@@ -7,30 +7,29 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 
-use super::fields::Fields;
-use super::plugin::resolve_plugin;
-use super::{WebhookView, check_target, missing};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params, SMALL};
+use super::fields::WebhookFields;
+use super::plugin_version::resolve_plugin;
+use super::view::WebhookView;
+use super::{check_target, not_found};
+use crate::api::auth::{Authorized, WebhooksWrite};
+use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::params::PathParams;
 use crate::api::problem::Problem;
-use crate::api::{Api, App, CompanyOnly, RETRIES};
-use crate::domain::credential::{Access, Area};
+use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::Webhook;
 use crate::store::StoreError;
 
-/// `PATCH /webhooks/{id}`: 200 with the webhook as it then is.
+/// `PATCH /webhooks/{id}`: 200 with the changed webhook.
 pub(in crate::api) async fn patch(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(id): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<WebhooksWrite>,
+    PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let company = caller.company(Area::Webhooks, Access::Write, query.company.as_deref())?;
-    let bytes = body::of(request, SMALL).await?;
-    let fields: Fields = body::json(&bytes)?;
-    let current = api.store.webhook(&company, &id).await?.ok_or_else(missing)?;
+    let bytes = body::read(request, MAX_JSON_BYTES).await?;
+    let fields: WebhookFields = body::json(&bytes)?;
+    let current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     fields.check_change(&current.event_type, &api.challenge_header)?;
     if let Some(url) = fields.target_url() {
         check_target(&api, url).await?;
@@ -40,13 +39,16 @@ pub(in crate::api) async fn patch(
     Ok(Json(stored.into()))
 }
 
-/// Stores the change once the plugin has checked the config, where one of the two changes; again where the other one, or
-/// the active version, changed in between.
-async fn change(api: &Api, mut current: Webhook, fields: Arc<Fields>) -> Result<Webhook, Problem> {
+/// Stores the change. If it concerns the plugin or the config, the plugin checks the config first; the check is
+/// repeated if the other of the two, or the active version, changed meanwhile.
+async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>) -> Result<Webhook, Problem> {
     let (company, id) = (current.company.clone(), current.id.clone());
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
-        let checked = if fields.asks_plugin() { Some(Checked::of(api, current, &fields).await?) } else { None };
+        let checked = match fields.concern_plugin() {
+            true => Some(CheckedPlugin::new(api, current, &fields).await?),
+            false => None,
+        };
         let (fields, now) = (fields.clone(), api.clock.now_ms());
         let edit = move |webhook: &mut Webhook| {
             fields.apply(webhook);
@@ -54,37 +56,71 @@ async fn change(api: &Api, mut current: Webhook, fields: Arc<Fields>) -> Result<
             checked.map_or(Ok(()), |checked| checked.settle(webhook))
         };
         match api.store.change_webhook((&company, &id), edit).await {
-            Err(StoreError::Changed(_)) if tries < RETRIES => tries += 1,
-            done => return done?.ok_or_else(missing),
+            Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
+            done => return done?.ok_or_else(not_found),
         }
-        current = api.store.webhook(&company, &id).await?.ok_or_else(missing)?;
+        current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     }
 }
 
-/// A plugin that was asked about a config, and the version that answered.
-struct Checked {
-    asked: Option<PluginRef>,
+/// A plugin that has checked a config, and the version that did.
+struct CheckedPlugin {
+    /// The plugin as the webhook named it before the check.
+    requested: Option<PluginRef>,
     config: Digest,
-    plugin: Option<PluginRef>,
+    /// The same plugin, with a pin's prefix completed to the whole digest.
+    resolved: Option<PluginRef>,
     version: Option<Digest>,
 }
 
-impl Checked {
-    async fn of(api: &Api, mut webhook: Webhook, fields: &Fields) -> Result<Self, Problem> {
+impl CheckedPlugin {
+    async fn new(api: &ApiState, mut webhook: Webhook, fields: &WebhookFields) -> Result<Self, Problem> {
         fields.apply(&mut webhook);
         webhook.plugin_digest = None;
-        let (asked, config) = (webhook.plugin.clone(), webhook.config_digest.clone());
+        let (requested, config) = (webhook.plugin.clone(), webhook.config_digest.clone());
         resolve_plugin(api, &mut webhook).await?;
-        Ok(Self { asked, config, plugin: webhook.plugin, version: webhook.plugin_digest })
+        Ok(Self { requested, config, resolved: webhook.plugin, version: webhook.plugin_digest })
     }
 
-    /// Puts the version into `webhook`, where that is still what was asked about.
+    /// Puts the version into `webhook`, if the check still applies to its plugin and config.
     fn settle(self, webhook: &mut Webhook) -> Result<(), StoreError> {
-        if (&webhook.plugin, &webhook.config_digest) != (&self.asked, &self.config) {
-            return Err(StoreError::Changed("the webhook's plugin and config change all the time".into()));
+        if (&webhook.plugin, &webhook.config_digest) != (&self.requested, &self.config) {
+            return Err(StoreError::Changed("other requests keep changing the webhook's plugin or config".into()));
         }
-        webhook.plugin = self.plugin;
+        webhook.plugin = self.resolved;
         webhook.plugin_digest = self.version;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(pin: Option<&str>) -> Webhook {
+        let plugin = PluginRef { name: "mask".into(), digest_prefix: pin.map(Into::into) };
+        Webhook { plugin: Some(plugin), ..Webhook::sample("acme", "wh_1") }
+    }
+
+    fn checked(webhook: &Webhook) -> CheckedPlugin {
+        CheckedPlugin {
+            requested: webhook.plugin.clone(),
+            config: webhook.config_digest.clone(),
+            resolved: Some(PluginRef { name: "mask".into(), digest_prefix: Some("whole".into()) }),
+            version: Some(Digest::of(b"version")),
+        }
+    }
+
+    #[test]
+    fn a_check_settles_only_the_plugin_and_config_that_it_checked() {
+        let mut same = webhook(Some("prefix"));
+        checked(&webhook(Some("prefix"))).settle(&mut same).unwrap();
+        assert_eq!(same.plugin.unwrap().digest_prefix.as_deref(), Some("whole"));
+        assert_eq!(same.plugin_digest, Some(Digest::of(b"version")));
+        let mut unpinned = webhook(None);
+        assert!(checked(&webhook(Some("prefix"))).settle(&mut unpinned).is_err());
+        let mut other_config = Webhook { config_digest: Digest::of(b"{}"), ..webhook(Some("prefix")) };
+        assert!(checked(&webhook(Some("prefix"))).settle(&mut other_config).is_err());
+        assert_eq!(other_config.plugin_digest, None);
     }
 }

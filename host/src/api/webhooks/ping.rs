@@ -1,24 +1,23 @@
-//! `POST /webhooks/{id}/test`.
+//! Sends a test event to a webhook.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 
-use super::missing;
-use crate::api::auth::Caller;
-use crate::api::body::{Parameters, Params};
+use super::not_found;
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::deliveries::AttemptView;
+use crate::api::params::PathParams;
 use crate::api::problem::Problem;
-use crate::api::{App, CompanyOnly};
-use crate::domain::credential::{Access, Area};
 
-/// Sends a `ping` now and answers with the attempt, however it ended.
+/// `POST /webhooks/{id}/test`: sends a `ping` now; 200 with the attempt, whatever its result.
 pub(in crate::api) async fn ping(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(id): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<WebhooksWrite>,
+    PathParams(id): PathParams<String>,
 ) -> Result<Json<AttemptView>, Problem> {
-    let company = caller.company(Area::Webhooks, Access::Write, query.company.as_deref())?;
-    let webhook = api.store.webhook(&company, &id).await?.ok_or_else(missing)?;
+    let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     Ok(Json(api.engine.pinger.ping(&webhook).await?.into()))
 }

@@ -1,4 +1,4 @@
-//! A new signing secret.
+//! Rotates a webhook's signing secret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,50 +9,63 @@ use axum::extract::State;
 use axum::http::Request;
 use serde::Deserialize;
 
-use super::{WebhookView, missing, new_secret};
-use crate::api::auth::Caller;
-use crate::api::body::{self, Parameters, Params, SMALL};
+use super::view::WebhookView;
+use super::{new_secret, not_found};
+use crate::api::ApiState;
+use crate::api::auth::{Authorized, WebhooksWrite};
+use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::params::PathParams;
 use crate::api::problem::Problem;
-use crate::api::{App, CompanyOnly};
 use crate::config::duration;
 use crate::domain::Invalid;
-use crate::domain::credential::{Access, Area};
 use crate::store::Rotation;
 
-/// How long the previous secret signs too, where the request does not say.
-const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest that it may.
+/// How long the previous secret signs too, by default.
+const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time that the previous secret may sign too.
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+struct RotateRequest {
     overlap: Option<String>,
 }
 
 /// `POST /webhooks/{id}/secret/rotate`: 200 with the webhook and its new secret.
 pub(in crate::api) async fn rotate(
-    State(api): App,
-    caller: Caller,
-    Params(query): Params<CompanyOnly>,
-    Parameters(id): Parameters<String>,
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<WebhooksWrite>,
+    PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let company = caller.company(Area::Webhooks, Access::Write, query.company.as_deref())?;
-    let bytes = body::of(request, SMALL).await?;
-    let rotate: Rotate = if bytes.is_empty() { Rotate::default() } else { body::json(&bytes)? };
-    let overlap = rotate.overlap.as_deref().map_or(Ok(OVERLAP), overlap)?;
+    let bytes = body::read(request, MAX_JSON_BYTES).await?;
+    let rotate: RotateRequest = if bytes.is_empty() { RotateRequest::default() } else { body::json(&bytes)? };
+    let overlap = rotate.overlap.as_deref().map_or(Ok(DEFAULT_OVERLAP), parse_overlap)?;
     let now = api.clock.now_ms();
     let until = now.saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
-    let rotation = Rotation { secret: Arc::from(new_secret()?), now, until };
-    let stored = api.store.rotate_secret((&company, &id), rotation).await?.ok_or_else(missing)?;
+    let rotation = Rotation { secret: new_secret()?, now, until };
+    let stored = api.store.rotate_secret((&company, &id), rotation).await?.ok_or_else(not_found)?;
     Ok(Json(WebhookView::with_secret(stored)))
 }
 
-fn overlap(text: &str) -> Result<Duration, Invalid> {
+fn parse_overlap(text: &str) -> Result<Duration, Invalid> {
     let overlap = duration(text).map_err(|detail| Invalid::at("/overlap", detail))?;
     if overlap > MAX_OVERLAP {
         return Err(Invalid::at("/overlap", format!("`{text}` is too long: from 0s to 30d")));
     }
     Ok(overlap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlap_is_at_most_30_days() {
+        assert_eq!(parse_overlap("0s").unwrap(), Duration::ZERO);
+        assert_eq!(parse_overlap("30d").unwrap(), MAX_OVERLAP);
+        for bad in ["30d1s", "-1s", "soon", ""] {
+            assert_eq!(parse_overlap(bad).unwrap_err().pointer, "/overlap", "{bad}");
+        }
+    }
 }

@@ -1,13 +1,16 @@
-//! The plugin that a webhook asks for.
+//! Finds the plugin version that a webhook runs.
 
-use crate::api::Api;
+use crate::api::ApiState;
 use crate::api::problem::Problem;
 use crate::domain::Invalid;
 use crate::domain::plugin::{Digest, is_standard, owner};
 use crate::domain::webhook::Webhook;
 
-/// Finds the version that the webhook asks for and has it check the config.
-pub(super) async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(), Problem> {
+/// Finds the version that the webhook's plugin names, lets it check the config, and puts its digest into the webhook.
+///
+/// # Errors
+/// 422 if there is no such version, or if it refuses the config.
+pub(super) async fn resolve_plugin(api: &ApiState, webhook: &mut Webhook) -> Result<(), Problem> {
     let Some(reference) = &mut webhook.plugin else {
         return Ok(());
     };
@@ -30,13 +33,13 @@ pub(super) async fn resolve_plugin(api: &Api, webhook: &mut Webhook) -> Result<(
     Ok(())
 }
 
-async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem> {
+async fn active(api: &ApiState, company: &str, name: &str) -> Result<Digest, Problem> {
     let detail = match api.store.plugin(company, name).await? {
         Some(plugin) => match plugin.active {
             Some(digest) => return Ok(digest),
             None => format!(
-                "plugin `{name}` has no active version: make one active with POST /plugins/{name}/activate, or pin one \
-                 as `{name}@digest`"
+                "plugin `{name}` has no active version: activate one with POST /plugins/{name}/activate, or pin one as \
+                 `{name}@digest`"
             ),
         },
         None if is_standard(name) => format!("there is no `{name}` among the transforms that ship with Posthaste"),
@@ -45,14 +48,12 @@ async fn active(api: &Api, company: &str, name: &str) -> Result<Digest, Problem>
     Err(Invalid::at("/plugin", detail).into())
 }
 
-async fn pinned(api: &Api, company: &str, name: &str, prefix: &str) -> Result<Digest, Problem> {
+async fn pinned(api: &ApiState, company: &str, name: &str, prefix: &str) -> Result<Digest, Problem> {
     let found = api.store.versions_by_prefix(company, name, prefix).await?;
-    match found.as_slice() {
-        [one] => Ok(one.digest.clone()),
-        [] => Err(Invalid::at("/plugin", format!("plugin `{name}` has no version `{prefix}`")).into()),
-        _ => {
-            Err(Invalid::at("/plugin", format!("`{prefix}` names several versions of `{name}`; give more digits"))
-                .into())
-        }
-    }
+    let detail = match found.as_slice() {
+        [one] => return Ok(one.digest.clone()),
+        [] => format!("plugin `{name}` has no version `{prefix}`"),
+        _ => format!("`{prefix}` names several versions of `{name}`; give more digits"),
+    };
+    Err(Invalid::at("/plugin", detail).into())
 }

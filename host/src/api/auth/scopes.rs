@@ -1,0 +1,82 @@
+//! The scopes that calls need, one zero-sized type for each combination.
+
+use std::fmt;
+
+use crate::domain::credential::{Access, Area};
+
+/// One scope that a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RequiredScope {
+    pub(super) area: Area,
+    pub(super) access: Access,
+}
+
+impl RequiredScope {
+    const fn read(area: Area) -> Self {
+        Self { area, access: Access::Read }
+    }
+
+    const fn write(area: Area) -> Self {
+        Self { area, access: Access::Write }
+    }
+}
+
+impl fmt::Display for RequiredScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = if self.access == Access::Read { ":read" } else { "" };
+        write!(f, "{}{suffix}", self.area.name())
+    }
+}
+
+/// The scope for publishing events.
+pub(super) const EVENTS_WRITE: RequiredScope = RequiredScope::write(Area::Events);
+
+/// The scopes that a call needs. The company is checked after the first of them and before the others.
+pub(super) trait ScopeSet {
+    const FIRST: RequiredScope;
+    const FURTHER: &'static [RequiredScope] = &[];
+}
+
+/// Looking at webhooks.
+pub(in crate::api) enum WebhooksRead {}
+/// Changing webhooks.
+pub(in crate::api) enum WebhooksWrite {}
+/// Looking at plugins.
+pub(in crate::api) enum PluginsRead {}
+/// Changing plugins.
+pub(in crate::api) enum PluginsWrite {}
+/// Looking at deliveries.
+pub(in crate::api) enum DeliveriesRead {}
+/// Changing deliveries.
+pub(in crate::api) enum DeliveriesWrite {}
+/// Comparing plugin versions: the answer shows events, so it needs to read the deliveries too.
+pub(in crate::api) enum PluginComparison {}
+
+impl ScopeSet for WebhooksRead {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Webhooks);
+}
+
+impl ScopeSet for WebhooksWrite {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Webhooks);
+}
+
+impl ScopeSet for PluginsRead {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Plugins);
+}
+
+impl ScopeSet for PluginsWrite {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Plugins);
+}
+
+impl ScopeSet for DeliveriesRead {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Deliveries);
+}
+
+impl ScopeSet for DeliveriesWrite {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Deliveries);
+}
+
+impl ScopeSet for PluginComparison {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Plugins);
+    const FURTHER: &'static [RequiredScope] = &[RequiredScope::read(Area::Deliveries)];
+}

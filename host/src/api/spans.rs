@@ -1,0 +1,76 @@
+//! Tracing spans, so that all log lines of one request, or of one published event, can be found.
+//!
+//! Spans never hold bodies, credentials, signing secrets or query strings.
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
+
+use crate::delivery::NewEvent;
+
+/// Longest request id that a span holds, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Runs a request in its span.
+pub(super) async fn trace_request(request: Request, next: Next) -> Response {
+    let span = request_span(&request);
+    next.run(request).instrument(span).await
+}
+
+/// Makes the span `request`. The route is its pattern: a path may hold names, a query anything.
+fn request_span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let request_id = request_id(request.headers());
+    info_span!("request", method = request.method().as_str(), route, request_id, company = Empty)
+}
+
+/// Returns the id that the client, or a proxy before this service, gave to the request. It goes into the log, so any
+/// text that could pass for more than one word is left out.
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let is_plain = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then_some(id)
+}
+
+/// Adds the company to the request's span, once it is known.
+pub(super) fn record_company(company: &str) {
+    Span::current().record("company", company);
+}
+
+/// Makes the span `publish`. `event` is the producer's id, if it gave one.
+pub(super) fn publish_span(event: &NewEvent) -> Span {
+    info_span!(
+        "publish",
+        company = event.company.as_str(),
+        event_type = event.event_type.as_str(),
+        event = event.id.as_deref()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_a_short_plain_request_id_is_logged() {
+        let id = |text: &str| {
+            let headers = HeaderMap::from_iter([(
+                "x-request-id".parse().unwrap(),
+                HeaderValue::from_bytes(text.as_bytes()).unwrap(),
+            )]);
+            request_id(&headers).map(ToOwned::to_owned)
+        };
+        for good in ["7", "01JABC-def_0", &"x".repeat(MAX_REQUEST_ID)] {
+            assert_eq!(id(good).as_deref(), Some(good));
+        }
+        for bad in ["", "a b", "a\tb", "é", &"x".repeat(MAX_REQUEST_ID + 1)] {
+            assert_eq!(id(bad), None, "{bad:?}");
+        }
+        assert_eq!(request_id(&HeaderMap::new()), None);
+    }
+}

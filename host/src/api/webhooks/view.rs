@@ -1,0 +1,74 @@
+//! A webhook as the API shows it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::domain::time::rfc3339;
+use crate::domain::webhook::Webhook;
+use crate::outbound::sign;
+
+#[derive(Serialize)]
+struct PluginReferenceView {
+    name: String,
+    /// The version that runs; null if the plugin has no active version.
+    digest: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(in crate::api) struct WebhookView {
+    id: String,
+    company: String,
+    r#type: String,
+    target_url: String,
+    challenge: Option<String>,
+    name: Option<String>,
+    enabled: bool,
+    disabled_reason: Option<String>,
+    plugin: Option<PluginReferenceView>,
+    config: Option<Box<RawValue>>,
+    on_error: &'static str,
+    headers: BTreeMap<String, String>,
+    max_in_flight: u32,
+    rate_limit: Option<u32>,
+    ordered: bool,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_secret: Option<String>,
+}
+
+impl From<Webhook> for WebhookView {
+    fn from(webhook: Webhook) -> Self {
+        let digest = webhook.plugin_digest.map(|digest| digest.to_string());
+        Self {
+            id: webhook.id,
+            company: webhook.company,
+            r#type: webhook.event_type,
+            target_url: webhook.target_url,
+            challenge: webhook.challenge,
+            name: webhook.name,
+            enabled: webhook.enabled,
+            disabled_reason: webhook.disabled_reason,
+            plugin: webhook.plugin.map(|plugin| PluginReferenceView { name: plugin.name, digest }),
+            config: RawValue::from_string(webhook.config.to_string()).ok(),
+            on_error: webhook.on_error.name(),
+            headers: webhook.headers.into_iter().collect(),
+            max_in_flight: webhook.max_in_flight,
+            rate_limit: webhook.rate_limit,
+            ordered: webhook.ordered,
+            created_at: rfc3339(webhook.created_at),
+            updated_at: rfc3339(webhook.updated_at),
+            signing_secret: None,
+        }
+    }
+}
+
+impl WebhookView {
+    /// Shows the signing secret too: only in the answer to the request that made it.
+    pub(super) fn with_secret(webhook: Webhook) -> Self {
+        let secret = sign::show_secret(&webhook.signing_secret);
+        Self { signing_secret: Some(secret), ..webhook.into() }
+    }
+}
