@@ -1,6 +1,6 @@
-// An OpenID provider without any knowledge of Posthaste: client credentials with resource indicators (RFC 8707), so that it
-// issues access tokens as JWTs (RFC 9068). A client has the name of its company, and the resource names the algorithm.
-// Prints its issuer once it listens; `POST /rotate` replaces its keys.
+// An OpenID provider that is independent of Posthaste. It supports client credentials with resource indicators (RFC 8707),
+// for which it issues access tokens as JWTs (RFC 9068). A client id is the name of its company, and the resource names the
+// signature algorithm. The provider prints its issuer once it listens; `POST /rotate` replaces its keys.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
