@@ -28,6 +28,7 @@ mod delivery_clock;
 mod dispatcher;
 mod effect_runner;
 mod engine;
+mod fetch_signal;
 mod fetcher;
 mod host_event;
 mod lease;

@@ -10,6 +10,7 @@ mod call;
 mod call_scheduler;
 mod call_state;
 mod compile;
+mod compiled_code;
 mod componentize;
 mod declared_limits;
 mod engine;
@@ -19,6 +20,7 @@ mod fuel;
 mod inspect;
 mod limits;
 mod plugin;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -42,12 +44,14 @@ use thread_pool::ThreadPool;
 
 pub use cache::Cache;
 pub use compile::child::compile as compile_in_child;
-pub use compile::{CompileError, CompiledCode, Compiler, Source};
+pub use compile::{CompileError, Compiler, Source};
+pub use compiled_code::CompiledCode;
 pub use componentize::componentize;
 pub use engine::Purpose;
-pub use inspect::{Inspection, Refusal, Track, inspect};
+pub use inspect::{Inspection, Track, inspect};
 pub use limits::Limits;
 pub use plugin::Plugin;
+pub use refusal::Refusal;
 pub use text::printable;
 
 /// The scheduler's account for config checks, in place of a company. They run before deliveries that wait in a backlog, and

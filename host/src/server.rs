@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::PeerAddress;
 use crate::metrics::Metrics;
-use crate::telemetry::Seldom;
+use crate::telemetry::ThrottledLog;
 
 /// Most connections at once, if the limit on open files leaves room for them; further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -74,7 +74,7 @@ pub(crate) fn max_connections(files: Option<usize>, attempts: usize) -> usize {
 /// Accepts connections until `stop`, then drains them.
 async fn serve(listener: TcpListener, router: Router, options: ServerOptions, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let failures = Seldom::default();
+    let failures = ThrottledLog::default();
     let permits = Arc::new(Semaphore::new(options.max_connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

@@ -28,14 +28,18 @@ mod webhooks;
 mod writer;
 
 pub use changes::Change;
-pub use deliveries::{Filter, Page, Parked, Recorded, Replay, ReplayStep, Urge, Urged, WaitingLane};
-pub use delivery_rows::{Claimed, Completion, NewDelivery, Published};
+pub use deliveries::{
+    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, PageRequest, PastEvents, Replay, ReplayStep,
+    RetryMode, RetryRequest,
+};
+pub use delivery_rows::{ClaimedDelivery, Completion, Lease, NewDelivery, Published};
+pub use delivery_writes::LeaseHorizon;
 pub use error::StoreError;
 pub use handle::{Store, WriterEnd};
 pub use keys::KeyStore;
-pub use nodes::Node;
+pub use nodes::{Node, OwnershipRequest};
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
 pub use transfer::{TransferProgress, transfer};
-pub use webhooks::Rotation;
+pub use webhooks::{DisableReason, Rotation};
 pub use writer::Publish;

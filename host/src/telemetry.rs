@@ -45,7 +45,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A throttled log: writes lines that could repeat many times a second at most once a minute for each text.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<HashMap<&'static str, ThrottledLine>>);
+pub struct ThrottledLog(Mutex<HashMap<&'static str, ThrottledLine>>);
 
 #[derive(Debug)]
 struct ThrottledLine {
@@ -54,7 +54,7 @@ struct ThrottledLine {
     suppressed: u64,
 }
 
-impl Seldom {
+impl ThrottledLog {
     /// Logs `what` and its cause at level `WARN`, unless the same text was logged within the last minute. The field
     /// `suppressed` of the line counts the occurrences since the last line.
     pub fn warn(&self, what: &'static str, error: &dyn Display) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_same_text_is_logged_once_a_minute_with_a_count() {
-        let (log, start) = (Seldom::default(), Instant::now());
+        let (log, start) = (ThrottledLog::default(), Instant::now());
         let written: Vec<_> = (0..121).filter_map(|s| log.admit("a", start + Duration::from_secs(s))).collect();
         assert_eq!(written, [0, 59, 59]);
         assert_eq!(log.admit("b", start), Some(0));

@@ -1,16 +1,14 @@
 //! Pending deliveries: claiming, spilling, cancelling, releasing and counting them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use posthaste::domain::delivery::{Status, Waiting};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{NewDelivery, Parked, Replay};
+use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, NewDelivery, Replay};
 
 use crate::case::{Case, LEASED, NOW, id, ids, retry, row, spilled, webhook, with};
 
-fn lease() -> (i64, Arc<str>) {
-    (LEASED, "me".into())
+fn lease() -> Lease {
+    Lease { until_ms: LEASED, node: "me".into() }
 }
 
 /// Returns the row for another webhook.
@@ -67,14 +65,17 @@ pub(crate) async fn backlog_is_claimed_oldest_first_and_replays_separately(case:
     };
     assert_eq!(case.start_replay(replay).await.unwrap(), 1);
     assert_eq!(case.replay_step("rpl_1".into()).await.unwrap().event_types, ["t"]);
-    let taken = async |parked, limit| case.claim_parked(("wh_1", parked), lease(), limit).await.unwrap();
-    assert_eq!(ids(&taken(Parked::Any, 1).await.0), [&*a]);
-    assert_eq!(ids(&taken(Parked::Any, 10).await.0), [&*b]);
-    let (replayed, barrier) = taken(Parked::Replayed, 10).await;
+    let taken = async |parked, limit| case.claim_backlog("wh_1", parked, lease(), limit).await.unwrap();
+    assert_eq!(ids(&taken(BacklogSelection::Oldest, 1).await.0), [&*a]);
+    assert_eq!(ids(&taken(BacklogSelection::Oldest, 10).await.0), [&*b]);
+    let (replayed, barrier) = taken(BacklogSelection::Replayed, 10).await;
     assert_eq!((ids(&replayed), barrier), (vec![&*c], None));
     // Its retry schedule starts over.
     assert_eq!((replayed[0].attempt_count, replayed[0].attempt_base), (1, 1));
-    assert!(taken(Parked::Any, 10).await.0.is_empty() && taken(Parked::Replayed, 10).await.0.is_empty());
+    assert!(
+        taken(BacklogSelection::Oldest, 10).await.0.is_empty()
+            && taken(BacklogSelection::Replayed, 10).await.0.is_empty()
+    );
 }
 
 pub(crate) async fn ordered_backlog_stops_before_a_scheduled_retry(case: Case) {
@@ -84,8 +85,8 @@ pub(crate) async fn ordered_backlog_stops_before_a_scheduled_retry(case: Case) {
     }
     case.finished(spilled(&c), retry(NOW + 10)).await;
     let taken = async |before: Option<&String>| {
-        let ordered = Parked::Ordered { before: before.cloned() };
-        case.claim_parked(("wh_1", ordered), lease(), 10).await.unwrap()
+        let ordered = BacklogSelection::Ordered { before: before.cloned() };
+        case.claim_backlog("wh_1", ordered, lease(), 10).await.unwrap()
     };
     let (some, barrier) = taken(Some(&b)).await;
     assert_eq!((ids(&some), barrier), (vec![&*a], Some(c.clone())));
@@ -100,15 +101,16 @@ pub(crate) async fn leases_of_removed_nodes_are_released(case: Case) {
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
     case.join("me".into(), NOW).await.unwrap();
     let (mine, theirs, ordered) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
-    let of_others = |row: NewDelivery| NewDelivery { lease: Some((LEASED, "they".into())), ..row };
+    let of_others =
+        |row: NewDelivery| NewDelivery { lease: Some(Lease { until_ms: LEASED, node: "they".into() }), ..row };
     for row in [row(&mine), of_others(row(&theirs)), of_others(elsewhere(row(&ordered)))] {
         case.stored(row).await;
     }
-    assert_eq!(case.release_leases(NOW + 3, LEASED).await.unwrap(), 2);
+    assert_eq!(case.release_leases(LeaseHorizon { now_ms: NOW + 3, latest_end_ms: LEASED }).await.unwrap(), 2);
     assert_eq!(case.one(&theirs).await.next_attempt_at, Some(NOW + 3));
     assert_eq!(case.next_due("me").await.unwrap(), Some(NOW + 3));
     // A delivery of an ordered webhook goes into the backlog.
-    let (taken, _) = case.claim_parked(("wh_2", Parked::Any), lease(), 10).await.unwrap();
+    let (taken, _) = case.claim_backlog("wh_2", BacklogSelection::Oldest, lease(), 10).await.unwrap();
     assert_eq!(ids(&taken), [&*ordered]);
     assert_eq!(ids(&case.claim_due(NOW + 3, lease(), 10).await.unwrap()), [&*theirs]);
 }
@@ -117,16 +119,16 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     case.put_webhook(Webhook { enabled: false, ..webhook("wh_2", "off") }).await.unwrap();
     let (waits, scheduled, held, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    assert!(case.waiting_lanes("me").await.unwrap().is_empty());
+    assert!(case.backlogged_webhooks("me").await.unwrap().is_empty());
     case.stored(row(&held)).await;
     case.stored(elsewhere(spilled(&other))).await;
     case.finished(spilled(&scheduled), retry(NOW + 10)).await;
-    assert!(case.waiting_lanes("me").await.unwrap().is_empty(), "no enabled webhook has a backlog");
-    case.park_scheduled("wh_1").await.unwrap();
+    assert!(case.backlogged_webhooks("me").await.unwrap().is_empty(), "no enabled webhook has a backlog");
+    case.spill_scheduled("wh_1").await.unwrap();
     case.stored(spilled(&waits)).await;
-    let lanes = case.waiting_lanes("me").await.unwrap();
+    let lanes = case.backlogged_webhooks("me").await.unwrap();
     let [lane] = &lanes[..] else { panic!("{lanes:?}") };
-    assert_eq!((&*lane.company, &*lane.event_type, lane.parked, lane.replayed), ("acme", "t", true, false));
+    assert_eq!((&*lane.company, &*lane.event_type, lane.has_backlog, lane.has_replay), ("acme", "t", true, false));
     assert_eq!(case.waiting(NOW).await.unwrap().scheduled, 0);
     case.cancel_waiting("wh_1", NOW + 7).await.unwrap();
     for id in [&waits, &scheduled] {

@@ -9,7 +9,7 @@ use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
-use posthaste::store::{Claimed, Completion, NewDelivery, Publish, Published, Sealer, Store, WriterEnd};
+use posthaste::store::{ClaimedDelivery, Completion, Lease, NewDelivery, Publish, Published, Sealer, Store, WriterEnd};
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
 
@@ -80,14 +80,14 @@ impl Case {
         let delivered = Completion {
             company: row.event.company.clone(),
             id: row.id.clone(),
-            lease: row.lease.as_ref().map(|(_, process)| process.clone()),
+            lease: row.lease.as_ref().map(|lease| lease.node.clone()),
             status: Status::Delivered,
             attempt_count: 1,
             due: None,
             finished_at: Some(NOW + 5),
             attempt: None,
         };
-        self.insert_finished(row, completion(delivered)).await.unwrap();
+        self.insert_completed(row, completion(delivered)).await.unwrap();
     }
 
     /// Returns a delivery of company `acme`, without its event and its attempts.
@@ -130,7 +130,7 @@ pub(crate) fn row(id: &str) -> NewDelivery {
         id: id.into(),
         event: Arc::new(event(id)),
         webhook: Some("wh_1".into()),
-        lease: Some((LEASED, "me".into())),
+        lease: Some(Lease { until_ms: LEASED, node: "me".into() }),
         created_at: NOW,
     }
 }
@@ -197,6 +197,6 @@ pub(crate) fn running(webhook: Webhook, plugin: &str, digest: &Digest, pinned: b
 }
 
 /// Returns the ids of the claimed deliveries.
-pub(crate) fn ids(claimed: &[Claimed]) -> Vec<&str> {
+pub(crate) fn ids(claimed: &[ClaimedDelivery]) -> Vec<&str> {
     claimed.iter().map(|claimed| &*claimed.id).collect()
 }

@@ -2,7 +2,7 @@
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::plugin::Digest;
-use posthaste::store::{Completion, Filter, NewDelivery, Page, Recorded};
+use posthaste::store::{Completion, DeliveryFilter, NewDelivery, PageRequest, PastEvents};
 
 use crate::case::{Case, NOW, attempt, id, row, running, spilled, webhook, with};
 
@@ -16,24 +16,24 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     }
     let unrouted = NewDelivery { webhook: None, ..row(&id(NOW, 9)) };
     case.stored(unrouted).await;
-    let list = async |filter: Filter, limit, after: Option<&String>| {
-        let page = Page { limit, after: after.cloned() };
+    let list = async |filter: DeliveryFilter, limit, after: Option<&String>| {
+        let page = PageRequest { limit, after: after.cloned() };
         let (found, more) = case.deliveries("acme", &filter, &page).await.unwrap();
         let found = found.iter().map(|one| all.iter().position(|id| *id == one.id).unwrap()).collect::<Vec<_>>();
         (found, more)
     };
-    let any = Filter::default;
+    let any = DeliveryFilter::default;
     assert_eq!(list(any(), 4, None).await, (vec![5, 4, 3, 2], true));
     assert_eq!(list(any(), 4, Some(&all[2])).await, (vec![1, 0], false));
-    assert_eq!(list(Filter { event_type: Some("u".into()), ..any() }, 9, None).await, (vec![5, 4], false));
-    assert_eq!(list(Filter { status: Some(Status::Failed), ..any() }, 9, None).await, (vec![0], false));
-    assert_eq!(list(Filter { status: Some(Status::Pending), ..any() }, 9, None).await, (vec![], false));
-    assert_eq!(list(Filter { webhook: Some("wh_1".into()), ..any() }, 9, None).await, (vec![5, 3, 1], false));
-    let between = Filter { since: Some(NOW + 1), until: Some(NOW + 3), ..any() };
+    assert_eq!(list(DeliveryFilter { event_type: Some("u".into()), ..any() }, 9, None).await, (vec![5, 4], false));
+    assert_eq!(list(DeliveryFilter { status: Some(Status::Failed), ..any() }, 9, None).await, (vec![0], false));
+    assert_eq!(list(DeliveryFilter { status: Some(Status::Pending), ..any() }, 9, None).await, (vec![], false));
+    assert_eq!(list(DeliveryFilter { webhook: Some("wh_1".into()), ..any() }, 9, None).await, (vec![5, 3, 1], false));
+    let between = DeliveryFilter { since: Some(NOW + 1), until: Some(NOW + 3), ..any() };
     assert_eq!(list(between, 9, None).await, (vec![2, 1], false));
     // No stored text contains NUL, so a filter with NUL finds nothing.
-    assert_eq!(list(Filter { event_type: Some("\0".into()), ..any() }, 9, None).await, (vec![], false));
-    assert!(case.deliveries("other", &any(), &Page { limit: 9, after: None }).await.unwrap().0.is_empty());
+    assert_eq!(list(DeliveryFilter { event_type: Some("\0".into()), ..any() }, 9, None).await, (vec![], false));
+    assert!(case.deliveries("other", &any(), &PageRequest { limit: 9, after: None }).await.unwrap().0.is_empty());
 }
 
 pub(crate) async fn companies_are_ordered_byte_by_byte(case: Case) {
@@ -62,7 +62,8 @@ pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     case.stored(other).await;
     assert!(case.expire("acme".into(), NOW + 290).await.unwrap());
     assert!(!case.expire("acme".into(), NOW + 290).await.unwrap());
-    let (left, _) = case.deliveries("acme", &Filter::default(), &Page { limit: 100, after: None }).await.unwrap();
+    let (left, _) =
+        case.deliveries("acme", &DeliveryFilter::default(), &PageRequest { limit: 100, after: None }).await.unwrap();
     assert_eq!((left.len(), left.last().unwrap().id.as_str()), (10, &*id(NOW + 290, 290)));
     assert_eq!(case.home.value::<i64>("SELECT COUNT(*) FROM attempts").await, 10);
     assert!(case.delivery("other", &id(NOW, 1)).await.unwrap().is_some());
@@ -83,8 +84,8 @@ pub(crate) async fn past_events_of_a_plugin_are_read_newest_first(case: Case) {
         case.stored(NewDelivery { webhook, ..row(&id(NOW, number)) }).await;
     }
     for (webhook, expected) in [(None, 40), (Some("wh_2".to_owned()), 20)] {
-        let (mut recorded, mut found) = (Recorded::new("acme", "p", webhook.clone()), Vec::new());
-        while let Some(some) = case.next_recorded(&mut recorded).await.unwrap() {
+        let (mut recorded, mut found) = (PastEvents::new("acme", "p", webhook.clone()), Vec::new());
+        while let Some(some) = case.next_past_events(&mut recorded).await.unwrap() {
             found.extend(some);
         }
         assert_eq!(found.len(), expected);

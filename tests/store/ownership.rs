@@ -1,18 +1,16 @@
 //! Nodes, ownership of webhooks, and the deliveries that a node may claim. SQLite has only one node, but the same statements.
 
-use std::sync::Arc;
-
 use posthaste::domain::delivery::Status;
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{Completion, NewDelivery, Node};
+use posthaste::store::{Completion, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest};
 
 use crate::case::{Case, LEASED, NOW, attempt, id, ids, retry, row, spilled, webhook};
 
 /// The present, and the last instant at which a lease can end.
-const ENDS: (i64, i64) = (NOW + 3, LEASED);
+const ENDS: LeaseHorizon = LeaseHorizon { now_ms: NOW + 3, latest_end_ms: LEASED };
 
-fn lease(node: &str) -> (i64, Arc<str>) {
-    (LEASED, node.into())
+fn lease(node: &str) -> Lease {
+    Lease { until_ms: LEASED, node: node.into() }
 }
 
 fn node(id: &str, beat: i64) -> Node {
@@ -32,7 +30,12 @@ impl Case {
     }
 
     async fn owns(&self, webhook: &str, node: &str) -> bool {
-        self.take_seat(webhook, ("acme", "t"), node.into()).await.unwrap()
+        self.take_ownership(
+            OwnershipRequest { webhook: webhook.into(), company: "acme".into(), event_type: "t".into() },
+            node.into(),
+        )
+        .await
+        .unwrap()
     }
 }
 
@@ -44,10 +47,10 @@ pub(crate) async fn dead_node_is_removed_once_and_a_live_one_is_not(case: Case) 
     case.stored(of("me", row(&mine))).await;
     assert_eq!(case.beat("me".into()).await.unwrap().unwrap(), [node("it", 0), node("me", 1)]);
     assert_eq!(case.beat("it".into()).await.unwrap().unwrap(), [node("it", 1), node("me", 1)]);
-    assert_eq!(case.bury(node("it", 0), ENDS).await.unwrap(), None, "the node has sent a heartbeat since");
+    assert_eq!(case.remove_dead_node(node("it", 0), ENDS).await.unwrap(), None, "the node has sent a heartbeat since");
     assert_eq!(case.next_due("me").await.unwrap(), Some(LEASED));
-    assert_eq!(case.bury(node("it", 1), ENDS).await.unwrap(), Some(1));
-    assert_eq!(case.bury(node("it", 1), ENDS).await.unwrap(), None);
+    assert_eq!(case.remove_dead_node(node("it", 1), ENDS).await.unwrap(), Some(1));
+    assert_eq!(case.remove_dead_node(node("it", 1), ENDS).await.unwrap(), None);
     assert_eq!(case.beat("it".into()).await.unwrap(), None);
     assert_eq!(ids(&case.claim_due(NOW + 3, lease("me"), 10).await.unwrap()), [&*held]);
 }
@@ -72,7 +75,7 @@ pub(crate) async fn owner_keeps_a_webhook_until_the_node_is_removed(case: Case) 
     assert!(!case.owns("wh_1", "nobody").await, "it is not a node");
     assert!(case.owns("wh_1", "me").await && case.owns("wh_1", "me").await);
     assert!(!case.owns("wh_1", "it").await && case.owns("wh_2", "it").await);
-    assert_eq!(case.bury(node("me", 0), ENDS).await.unwrap(), Some(0));
+    assert_eq!(case.remove_dead_node(node("me", 0), ENDS).await.unwrap(), Some(0));
     assert!(case.owns("wh_1", "it").await);
 }
 
@@ -82,10 +85,16 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
     let (due, waits, held) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
     case.finished(spilled(&due), retry(NOW)).await;
     case.stored(spilled(&waits)).await;
-    assert_eq!((case.next_due("me").await.unwrap(), case.waiting_lanes("me").await.unwrap().len()), (Some(NOW), 1));
+    assert_eq!(
+        (case.next_due("me").await.unwrap(), case.backlogged_webhooks("me").await.unwrap().len()),
+        (Some(NOW), 1)
+    );
     assert!(case.owns("wh_1", "it").await);
-    assert_eq!((case.next_due("me").await.unwrap(), case.waiting_lanes("me").await.unwrap().len()), (None, 0));
-    assert_eq!((case.next_due("it").await.unwrap(), case.waiting_lanes("it").await.unwrap().len()), (Some(NOW), 1));
+    assert_eq!((case.next_due("me").await.unwrap(), case.backlogged_webhooks("me").await.unwrap().len()), (None, 0));
+    assert_eq!(
+        (case.next_due("it").await.unwrap(), case.backlogged_webhooks("it").await.unwrap().len()),
+        (Some(NOW), 1)
+    );
     assert!(case.claim_due(NOW, lease("me"), 10).await.unwrap().is_empty());
     // A webhook with many slots has no owner, even if it had one before.
     let many = |webhook: &mut Webhook| {
@@ -93,7 +102,7 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
         Ok(())
     };
     case.change_webhook(("acme", "wh_1"), many).await.unwrap();
-    assert_eq!(case.waiting_lanes("me").await.unwrap().len(), 1);
+    assert_eq!(case.backlogged_webhooks("me").await.unwrap().len(), 1);
     assert_eq!(ids(&case.claim_due(NOW, lease("me"), 10).await.unwrap()), [&*due]);
     // A delivery under the lease of another node is not claimed, however late it is, until that node is removed.
     case.stored(of("it", row(&held))).await;
@@ -101,7 +110,10 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
     let lapsed = case.claim_due(LEASED, lease("me"), 10).await.unwrap();
     assert_eq!(ids(&lapsed), [&*due], "its own lease has run out");
     case.home.sql("DELETE FROM nodes WHERE id = 'it'").await;
-    assert_eq!(ids(&case.claim_due(LEASED, (LEASED + 9, "me".into()), 10).await.unwrap()), [&*due, &*held]);
+    assert_eq!(
+        ids(&case.claim_due(LEASED, Lease { until_ms: LEASED + 9, node: "me".into() }, 10).await.unwrap()),
+        [&*due, &*held]
+    );
     // Removing a webhook ends its ownership.
     let stored = case.webhook("acme", "wh_1").await.unwrap().unwrap();
     case.joined(&["it"]).await;

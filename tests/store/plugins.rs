@@ -128,9 +128,9 @@ pub(crate) async fn version_in_use_is_not_removed_and_a_removed_one_stays_for_th
     assert!(!case.remove_plugin("acme".into(), "p".into(), NOW + 3).await.unwrap());
     assert!(case.plugin("acme", "p").await.unwrap().is_none());
     case.put_plugin(version("other", "p", "two"), None).await.unwrap();
-    assert!(!case.forget_versions(NOW + 3).await.unwrap());
+    assert!(!case.delete_removed_versions(NOW + 3).await.unwrap());
     assert!(case.wasm("acme", "p", &one.digest).await.unwrap().is_some());
-    assert!(!case.forget_versions(NOW + 4).await.unwrap());
+    assert!(!case.delete_removed_versions(NOW + 4).await.unwrap());
     assert!(case.wasm("acme", "p", &one.digest).await.unwrap().is_none());
     // Bytes that another version shares stay.
     assert_eq!(case.wasm("other", "p", &two.digest).await.unwrap().as_deref(), Some(&b"two"[..]));

@@ -1,7 +1,7 @@
 //! Retries on request, and replays.
 
 use posthaste::domain::delivery::Status;
-use posthaste::store::{Completion, Replay, StoreError, Urge, Urged};
+use posthaste::store::{Completion, DeliveryKey, Lease, Replay, RetryMode, RetryRequest, StoreError};
 
 use crate::case::{Case, LEASED, NOW, id, retry, row, spilled, webhook, with};
 
@@ -22,22 +22,22 @@ pub(crate) async fn requested_delivery_is_claimed_whatever_its_status(case: Case
     case.finished(spilled(&ended), |completion| completion).await;
     case.stored(spilled(&waits)).await;
     case.stored(row(&held)).await;
-    let urge = async |company: &str, id: &str, how: Urge| {
-        case.urge((company.into(), id.into()), "wh_9".into(), how).await.unwrap()
+    let urge = async |company: &str, id: &str, how: RetryMode| {
+        case.request_retry(DeliveryKey { company: company.into(), id: id.into() }, "wh_9".into(), how).await.unwrap()
     };
-    let take = || Urge::Take((LEASED, "me".into()));
-    let Urged::Taken(taken) = urge("acme", &ended, take()).await else { panic!("not taken") };
+    let take = || RetryMode::Claim(Lease { until_ms: LEASED, node: "me".into() });
+    let RetryRequest::Claimed(taken) = urge("acme", &ended, take()).await else { panic!("not taken") };
     assert_eq!(taken.lease.as_deref(), Some("me"));
     assert_eq!((&*taken.id, &*taken.webhook, taken.attempt_count), (&*ended, "wh_9", 1));
     let delivery = case.one(&ended).await;
     assert_eq!((delivery.status, delivery.finished_at), (Status::Pending, None));
-    assert!(matches!(urge("acme", &waits, Urge::Due(NOW + 9)).await, Urged::Left));
+    assert!(matches!(urge("acme", &waits, RetryMode::Due(NOW + 9)).await, RetryRequest::Waiting));
     assert_eq!(case.one(&waits).await.next_attempt_at, Some(NOW + 9));
-    assert!(matches!(urge("acme", &waits, Urge::Park).await, Urged::Left));
+    assert!(matches!(urge("acme", &waits, RetryMode::Spill).await, RetryRequest::Waiting));
     assert_eq!(case.waiting(NOW).await.unwrap().parked, 1);
-    assert!(matches!(urge("acme", &held, take()).await, Urged::OnItsWay));
-    assert!(matches!(urge("acme", "dlv_nobody", Urge::Park).await, Urged::Missing));
-    assert!(matches!(urge("other", &ended, Urge::Park).await, Urged::Missing));
+    assert!(matches!(urge("acme", &held, take()).await, RetryRequest::InMemory));
+    assert!(matches!(urge("acme", "dlv_nobody", RetryMode::Spill).await, RetryRequest::Missing));
+    assert!(matches!(urge("other", &ended, RetryMode::Spill).await, RetryRequest::Missing));
 }
 
 pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
@@ -55,20 +55,20 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     assert_eq!(case.start_replay(replay(1, Some("nobody"), None)).await.unwrap(), 0);
     assert_eq!(case.start_replay(replay(2, Some("t"), Some(Status::Failed))).await.unwrap(), 1);
     assert_eq!(case.start_replay(replay(3, None, None)).await.unwrap(), 3);
-    assert_eq!(case.replays_under_way().await.unwrap(), ["rpl_2", "rpl_3"]);
+    assert_eq!(case.replays_in_progress().await.unwrap(), ["rpl_2", "rpl_3"]);
     let step = case.replay_step("rpl_2".into()).await.unwrap();
     assert_eq!((&*step.company, &step.event_types[..]), ("acme", &["t".to_owned()][..]));
     assert_eq!(case.waiting(NOW).await.unwrap().replayed, 1);
     case.replay_step("rpl_3".into()).await.unwrap();
     let waiting = case.waiting(NOW).await.unwrap();
     assert_eq!((waiting.replayed, waiting.leased, waiting.scheduled), (3, 1, 0));
-    let lanes = case.waiting_lanes("me").await.unwrap();
-    assert!(lanes.len() == 1 && lanes[0].replayed && !lanes[0].parked, "{lanes:?}");
+    let lanes = case.backlogged_webhooks("me").await.unwrap();
+    assert!(lanes.len() == 1 && lanes[0].has_replay && !lanes[0].has_backlog, "{lanes:?}");
     assert_eq!(case.one(&ended).await.webhook, "wh_2", "it goes to the webhook as it stands");
     for replay in ["rpl_2", "rpl_3"] {
         assert!(case.replay_step(replay.into()).await.unwrap().event_types.is_empty());
     }
-    assert!(case.replays_under_way().await.unwrap().is_empty());
+    assert!(case.replays_in_progress().await.unwrap().is_empty());
     assert!(case.replay_step("rpl_2".into()).await.unwrap().event_types.is_empty());
     assert_eq!(case.one(&early).await.status, Status::Delivered);
 }

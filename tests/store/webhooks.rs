@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::webhook::{OnError, Webhook};
-use posthaste::store::{Rotation, StoreError};
+use posthaste::store::{DisableReason, Rotation, StoreError};
 
 use crate::case::{Case, NOW, id, row, webhook};
 
@@ -91,12 +91,14 @@ pub(crate) async fn failing_webhook_is_recorded_and_disabled(case: Case) {
         (webhook.failing_since, webhook.proven)
     };
     assert_eq!(noted().await, (None, false));
-    case.note_failing(&webhook, Some(NOW)).await.unwrap();
+    case.record_failing(&webhook, Some(NOW)).await.unwrap();
     assert_eq!(noted().await, (Some(NOW), false));
-    case.note_failing(&webhook, None).await.unwrap();
+    case.record_failing(&webhook, None).await.unwrap();
     assert_eq!(noted().await, (None, true));
     let (notice, late) = (id(NOW, 1), id(NOW, 2));
-    let disable = |notice: &str| case.disable_webhook(&webhook, ("it is gone".into(), NOW + 3), Some(row(notice)));
+    let disable = |notice: &str| {
+        case.disable_webhook(&webhook, DisableReason { text: "it is gone".into(), at_ms: NOW + 3 }, Some(row(notice)))
+    };
     assert!(disable(&notice).await.unwrap());
     let disabled = case.webhook_for("acme", "t").await.unwrap().unwrap();
     assert_eq!((disabled.enabled, disabled.disabled_reason.as_deref()), (false, Some("it is gone")));

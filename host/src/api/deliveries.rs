@@ -18,7 +18,7 @@ use super::params::{NamesCompany, PathParams};
 use super::problem::{Problem, ProblemKind};
 use crate::domain::delivery::{Attempt, Delivery, STATUSES, Status};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
-use crate::store::{Filter, Page};
+use crate::store::{DeliveryFilter, PageRequest};
 
 pub(super) use replay::replay;
 pub(super) use retry::retry;
@@ -116,14 +116,14 @@ pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Authorized { company, query, .. }: Authorized<DeliveriesRead, DeliveryListQuery>,
 ) -> Result<Json<ListPage<DeliveryView>>, Problem> {
-    let filter = Filter {
+    let filter = DeliveryFilter {
         event_type: query.r#type,
         status: query.status.as_deref().map(parse_status).transpose().map_err(in_query("status"))?,
         webhook: query.webhook,
         since: query.since.as_deref().map(|text| instant("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| instant("until", text)).transpose()?,
     };
-    let page = Page { limit: page_limit(query.limit)?, after: query.cursor };
+    let page = PageRequest { limit: page_limit(query.limit)?, after: query.cursor };
     let (found, more) = api.store.deliveries(&company, &filter, &page).await?;
     let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
     let data = found.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::domain::Invalid;
 use crate::store::StoreError;
-use crate::telemetry::Seldom;
+use crate::telemetry::ThrottledLog;
 
 /// The challenge for a request without a credential (RFC 6750 §3).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"posthaste\"";
@@ -81,7 +81,7 @@ impl ProblemKind {
 }
 
 /// While the database is unreachable, every request fails at it.
-static DATABASE_WARNINGS: LazyLock<Seldom> = LazyLock::new(Seldom::default);
+static DATABASE_WARNINGS: LazyLock<ThrottledLog> = LazyLock::new(ThrottledLog::default);
 
 /// An error that is answered as problem details.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::delivery_clock::DeliveryClock;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Shortest pause between two counts.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

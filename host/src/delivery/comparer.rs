@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Transformer;
 use crate::domain::comparison::{Kind, Pair, Patch, Subject};
 use crate::sandbox::Plugin;
-use crate::store::{Claimed, Recorded, Store, StoreError};
+use crate::store::{ClaimedDelivery, PastEvents, Store, StoreError};
 
 /// Time for one comparison. It returns its results so far when the time is up.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub struct ComparisonRequest {
     /// The version that may replace it.
     pub candidate: Arc<Plugin>,
     /// The events.
-    pub events: Recorded,
+    pub events: PastEvents,
     /// How many of them at most.
     pub last: usize,
 }
@@ -72,7 +72,7 @@ impl Comparer {
         let until = Instant::now() + BUDGET;
         let over = || Instant::now() >= until || self.stop.is_cancelled();
         let mut comparison = Comparison::default();
-        while let Some(page) = self.store.next_recorded(&mut request.events).await? {
+        while let Some(page) = self.store.next_past_events(&mut request.events).await? {
             for recorded in page {
                 if comparison.kinds.len() == request.last {
                     return Ok(Comparison { complete: true, ..comparison });
@@ -91,7 +91,7 @@ impl Comparer {
 
     async fn compare_on(
         &self,
-        recorded: Claimed,
+        recorded: ClaimedDelivery,
         request: &ComparisonRequest,
         comparison: &mut Comparison,
     ) -> Result<(), StoreError> {

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::attempt::AttemptRunner;
 use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
-use super::effect_runner::EffectRunner;
+use super::effect_runner::{EffectRunner, WorkerPool};
 use super::lease::LeaseHolder;
 use super::queue::{QueuedDelivery, WebhookQueues};
 use super::recorder::Recorder;
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Pause before a webhook that could not be read is read again, and between two looks at a fence.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -30,6 +31,7 @@ pub(super) struct Dispatcher {
     pub(super) attempts: Arc<AttemptRunner>,
     pub(super) recorder: Recorder,
     pub(super) effects: EffectRunner,
+    pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) log: ThrottledLog,
 }
@@ -45,9 +47,15 @@ enum Permission {
     Stopping,
 }
 
+impl WorkerPool for Dispatcher {
+    fn start_worker(self: Arc<Self>) {
+        self.tasks.clone().spawn(self.work());
+    }
+}
+
 impl Dispatcher {
     /// One worker: ends when no delivery is left for it.
-    pub(super) async fn work(self: Arc<Self>) {
+    async fn work(self: Arc<Self>) {
         while let Some((delivery, effects)) = self.queues.take() {
             self.effects.apply_now(effects);
             let span = tracing::info_span!(

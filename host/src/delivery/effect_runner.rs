@@ -6,12 +6,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio_util::task::TaskTracker;
 
 use super::completions::spilled;
-use super::dispatcher::Dispatcher;
-use super::fetcher::FetchSignal;
+use super::fetch_signal::FetchSignal;
 use super::queue::{Effects, QueuedDelivery, WebhookQueues};
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
+
+/// Starts workers.
+pub(super) trait WorkerPool: Send + Sync {
+    /// Starts one worker. It ends by itself when no delivery is left for it.
+    fn start_worker(self: Arc<Self>);
+}
 
 /// Applies [`Effects`]. Cheap to clone.
 #[derive(Clone)]
@@ -22,7 +27,7 @@ pub(super) struct EffectRunner {
     tasks: TaskTracker,
     log: Arc<ThrottledLog>,
     /// Set once it is built: its own components apply effects too.
-    dispatcher: Arc<OnceLock<Weak<Dispatcher>>>,
+    workers: Arc<OnceLock<Weak<dyn WorkerPool>>>,
 }
 
 impl EffectRunner {
@@ -32,12 +37,12 @@ impl EffectRunner {
         fetch: Arc<FetchSignal>,
         tasks: TaskTracker,
     ) -> Self {
-        Self { queues, store, fetch, tasks, log: Arc::default(), dispatcher: Arc::default() }
+        Self { queues, store, fetch, tasks, log: Arc::default(), workers: Arc::default() }
     }
 
-    /// Workers start in this dispatcher. Called once, before anything runs.
-    pub(super) fn connect(&self, dispatcher: &Arc<Dispatcher>) {
-        let first = self.dispatcher.set(Arc::downgrade(dispatcher));
+    /// Workers start in this pool. Called once, before anything runs.
+    pub(super) fn connect(&self, workers: Weak<dyn WorkerPool>) {
+        let first = self.workers.set(workers);
         debug_assert!(first.is_ok(), "connected twice");
     }
 
@@ -60,8 +65,8 @@ impl EffectRunner {
 
     fn signal(&self, effects: Effects) -> Vec<QueuedDelivery> {
         let Effects { start_worker, wake_fetcher, give_back } = effects;
-        if start_worker && let Some(dispatcher) = self.dispatcher.get().and_then(Weak::upgrade) {
-            self.tasks.spawn(dispatcher.work());
+        if start_worker && let Some(workers) = self.workers.get().and_then(Weak::upgrade) {
+            workers.start_worker();
         }
         if wake_fetcher {
             self.fetch.wake();

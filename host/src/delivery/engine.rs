@@ -15,7 +15,7 @@ use super::comparer::Comparer;
 use super::compiled_plugins::CompiledPlugins;
 use super::delivery_clock::DeliveryClock;
 use super::dispatcher::Dispatcher;
-use super::fetcher::FetchSignal;
+use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::pinger::Pinger;
 use super::previewer::Previewer;
@@ -187,8 +187,7 @@ impl Engine {
 
 /// Releases the leases of an earlier process. Called once, before anything is claimed.
 async fn release_leases(store: &Store, leases: &LeaseHolder) -> Result<(), StoreError> {
-    let (now, latest_end) = leases.release_horizon();
-    let released = store.release_leases(now, latest_end).await?;
+    let released = store.release_leases(leases.release_horizon()).await?;
     if released > 0 {
         tracing::info!(deliveries = released, "continuing the deliveries of an earlier process");
     }

@@ -3,7 +3,6 @@
 //! for ever because a signal was lost.
 
 mod plan;
-mod signal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
+use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::queue::{BacklogFetch, FetchResult, Origin, WebhookQueues};
-use crate::store::{Claimed, Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
-pub(super) use signal::FetchSignal;
+use crate::store::{ClaimedDelivery, OwnershipRequest, Store, StoreError};
+use crate::telemetry::ThrottledLog;
 
 /// Deliveries claimed in one statement.
 const BATCH: u32 = 256;
@@ -77,12 +76,12 @@ impl Fetcher {
     /// Asks the database which webhooks have a backlog.
     async fn reconcile(&self) -> Result<(), StoreError> {
         self.effects.apply(self.queues.prune()).await;
-        for waiting in self.store.waiting_lanes(&self.leases.name()).await? {
+        for waiting in self.store.backlogged_webhooks(&self.leases.name()).await? {
             if let Some(webhook) = self.store.webhook_for(&waiting.company, &waiting.event_type).await? {
-                if waiting.parked {
+                if waiting.has_backlog {
                     self.effects.apply(self.queues.spilled(&webhook)).await;
                 }
-                if waiting.replayed {
+                if waiting.has_replay {
                     self.effects.apply(self.queues.replay_requested(&webhook)).await;
                 }
             }
@@ -130,8 +129,12 @@ impl Fetcher {
         if !fetch.needs_ownership {
             return Ok(true);
         }
-        let events = (&*fetch.company, fetch.event_type.as_str());
-        let granted = self.store.take_seat(&fetch.webhook_id, events, self.leases.name()).await?;
+        let request = OwnershipRequest {
+            webhook: fetch.webhook_id.to_string(),
+            company: fetch.company.to_string(),
+            event_type: fetch.event_type.clone(),
+        };
+        let granted = self.store.take_ownership(request, self.leases.name()).await?;
         if granted {
             self.queues.ownership_granted(fetch);
         }
@@ -144,16 +147,17 @@ impl Fetcher {
             return Ok(FetchResult::default());
         }
         let limit = BATCH.min(u32::try_from(fetch.room).unwrap_or(BATCH));
-        let selection = (&*fetch.webhook_id, plan::selection(fetch));
-        let (claimed, first_scheduled) = self.store.claim_parked(selection, self.leases.lease(), limit).await?;
+        let selection = plan::selection(fetch);
+        let claimed = self.store.claim_backlog(&fetch.webhook_id, selection, self.leases.lease(), limit).await?;
+        let (claimed, first_scheduled) = claimed;
         let result = plan::fetch_result(fetch, claimed.is_empty(), first_scheduled);
         self.enqueue(claimed, plan::origin(fetch.kind)).await?;
         Ok(result)
     }
 
     /// Puts claimed deliveries into their queues, spills those that find no room and cancels those without a webhook.
-    async fn enqueue(&self, claimed: Vec<Claimed>, origin: Origin) -> Result<(), StoreError> {
-        let mut by_type: HashMap<(String, String), Vec<Claimed>> = HashMap::new();
+    async fn enqueue(&self, claimed: Vec<ClaimedDelivery>, origin: Origin) -> Result<(), StoreError> {
+        let mut by_type: HashMap<(String, String), Vec<ClaimedDelivery>> = HashMap::new();
         for one in claimed {
             by_type.entry((one.event.company.clone(), one.event.event_type.clone())).or_default().push(one);
         }

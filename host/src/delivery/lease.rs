@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::delivery_clock::DeliveryClock;
+use crate::store::{Lease, LeaseHorizon};
 
 /// How long a process may hold a delivery in memory before the fetcher checks whether it still does, in milliseconds.
 const LEASE_MS: i64 = 60_000;
@@ -30,14 +31,14 @@ impl LeaseHolder {
         *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
-    /// A lease that begins now: its end in milliseconds since 1970, and its name.
-    pub(super) fn lease(&self) -> (i64, Arc<str>) {
-        (self.clock.due_ms() + LEASE_MS, self.name())
+    /// A lease that begins now.
+    pub(super) fn lease(&self) -> Lease {
+        Lease { until_ms: self.clock.due_ms() + LEASE_MS, node: self.name() }
     }
 
-    /// Now, and the latest instant at which any lease can end; milliseconds since 1970.
-    pub(super) fn release_horizon(&self) -> (i64, i64) {
-        let now = self.clock.due_ms();
-        (now, now + LEASES_END_MS)
+    /// Now, and the latest instant at which any lease can end.
+    pub(super) fn release_horizon(&self) -> LeaseHorizon {
+        let now_ms = self.clock.due_ms();
+        LeaseHorizon { now_ms, latest_end_ms: now_ms + LEASES_END_MS }
     }
 }

@@ -91,7 +91,7 @@ impl Pinger {
             finished_at: Some(self.clock.wall_ms()),
             attempt: Some(attempt.clone()),
         };
-        self.store.insert_finished(row, completion).await?;
+        self.store.insert_completed(row, completion).await?;
         Ok(attempt)
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compiled_plugins::CompiledPlugins;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Most versions that one pass looks at.
 const VERSIONS: u32 = 4_096;

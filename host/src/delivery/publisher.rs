@@ -13,7 +13,7 @@ use crate::domain::event::Event;
 use crate::domain::id::Ids;
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
-use crate::store::{NewDelivery, Publish, Published, Store, StoreError};
+use crate::store::{Lease, NewDelivery, Publish, Published, Store, StoreError};
 
 /// An event as its producer publishes it, already checked.
 #[derive(Debug, Clone)]
@@ -115,13 +115,7 @@ impl Publisher {
 
 /// The row of a new event. It has a lease if its delivery goes to a queue in memory, and waits in the database otherwise;
 /// `now_ms` is milliseconds since 1970.
-fn new_delivery(
-    new: NewEvent,
-    webhook: Option<&Webhook>,
-    lease: Option<(i64, Arc<str>)>,
-    ids: &Ids,
-    now_ms: i64,
-) -> NewDelivery {
+fn new_delivery(new: NewEvent, webhook: Option<&Webhook>, lease: Option<Lease>, ids: &Ids, now_ms: i64) -> NewDelivery {
     let event = Event {
         id: new.id.unwrap_or_else(|| ids.next("evt", now_ms)),
         event_type: new.event_type,
@@ -149,7 +143,7 @@ struct Handover {
 
 impl Handover {
     fn new(row: &NewDelivery, webhook: Arc<Webhook>, reservation: Option<Reservation>) -> Self {
-        let lease = row.lease.as_ref().map(|(_, name)| name.clone());
+        let lease = row.lease.as_ref().map(|lease| lease.node.clone());
         let delivery = QueuedDelivery { lease, ..QueuedDelivery::fresh(row.id.clone(), &webhook, row.event.clone()) };
         Self { delivery, webhook, reservation }
     }
@@ -201,7 +195,7 @@ mod tests {
     #[test]
     fn delivery_in_memory_has_the_lease_of_its_row() {
         let hook = Arc::new(webhook("wh_1"));
-        let lease = Some((NOW + 60_000, Arc::from("run_1")));
+        let lease = Some(Lease { until_ms: NOW + 60_000, node: "run_1".into() });
         let row = new_delivery(new_event(), Some(&hook), lease, &Ids::default(), NOW);
         let delivery = Handover::new(&row, hook, None).delivery;
         assert_eq!(delivery.lease.as_deref(), Some("run_1"));

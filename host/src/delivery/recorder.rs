@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attempt::AttemptReport;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
-use super::fetcher::FetchSignal;
+use super::fetch_signal::FetchSignal;
 use super::queue::{QueuedDelivery, WebhookQueues};
 use crate::domain::delivery::Status;
 use crate::domain::id;
@@ -17,7 +17,7 @@ use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
 use crate::metrics::{AttemptResult, Metrics};
 use crate::store::{Completion, Store};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 pub(super) use auto_disable::AutoDisable;
 use decision::{Consequence, NextStep, Streak, WebhookNow};
 
@@ -115,7 +115,7 @@ impl Recorder {
     }
 
     async fn note_failing_since(&self, webhook: &Webhook, since: Option<i64>) {
-        if let Err(error) = self.store.note_failing(webhook, since).await {
+        if let Err(error) = self.store.record_failing(webhook, since).await {
             self.log.warn("storing since when a webhook fails did not work; the next attempt stores it", &error);
         }
     }

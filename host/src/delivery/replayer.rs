@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::effect_runner::EffectRunner;
-use super::fetcher::FetchSignal;
+use super::fetch_signal::FetchSignal;
 use super::queue::WebhookQueues;
 use crate::store::{Replay, ReplayStep, Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Pause between two steps of a replay.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
@@ -60,7 +60,7 @@ impl Replayer {
 
     /// Makes one step of each replay. Returns whether there were any.
     async fn step(&self) -> Result<bool, StoreError> {
-        let replays = self.store.replays_under_way().await?;
+        let replays = self.store.replays_in_progress().await?;
         let more = !replays.is_empty();
         for id in replays {
             let ReplayStep { company, event_types } = self.store.replay_step(id).await?;

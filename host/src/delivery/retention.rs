@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::whole_ms;
 use super::delivery_clock::DeliveryClock;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// How often to look for expired rows.
 const EVERY: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ impl Retention {
             last = company;
         }
         // After the attempts that may name them.
-        while self.store.forget_versions(before).await? {
+        while self.store.delete_removed_versions(before).await? {
             if self.stops_during_pause().await {
                 return Ok(());
             }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
-use super::fetcher::FetchSignal;
+use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::queue::{QueuedDelivery, WebhookQueues};
 use crate::domain::webhook::Webhook;
-use crate::store::{Store, StoreError, Urge, Urged};
+use crate::store::{DeliveryKey, RetryMode, RetryRequest, Store, StoreError};
 
 /// Retries deliveries by hand.
 pub struct Retrier {
@@ -26,24 +26,25 @@ impl Retrier {
     ///
     /// # Errors
     /// The store's.
-    pub async fn retry(&self, company: &str, id: &str, webhook: &Webhook) -> Result<Urged, StoreError> {
-        let urge = match () {
-            () if !webhook.enabled => Urge::Park,
-            () if self.queues.may_serve(webhook) => Urge::Take(self.leases.lease()),
-            () => Urge::Due(self.clock.due_ms()),
+    pub async fn retry(&self, company: &str, id: &str, webhook: &Webhook) -> Result<RetryRequest, StoreError> {
+        let delivery = DeliveryKey { company: company.to_owned(), id: id.to_owned() };
+        let mode = match () {
+            () if !webhook.enabled => RetryMode::Spill,
+            () if self.queues.may_serve(webhook) => RetryMode::Claim(self.leases.lease()),
+            () => RetryMode::Due(self.clock.due_ms()),
         };
-        let urged = self.store.urge((company.to_owned(), id.to_owned()), webhook.id.clone(), urge).await?;
-        let effects = match &urged {
-            Urged::Taken(claimed) => self.queues.retry_now(webhook, QueuedDelivery::from((**claimed).clone())),
+        let request = self.store.request_retry(delivery, webhook.id.clone(), mode).await?;
+        let effects = match &request {
+            RetryRequest::Claimed(claimed) => self.queues.retry_now(webhook, QueuedDelivery::from((**claimed).clone())),
             // The webhook may have been enabled since it was read, or another node has to learn of it.
-            Urged::Left => self.queues.spilled(webhook),
-            Urged::OnItsWay => self.queues.expedite(webhook, id),
-            Urged::Missing => return Ok(urged),
+            RetryRequest::Waiting => self.queues.spilled(webhook),
+            RetryRequest::InMemory => self.queues.expedite(webhook, id),
+            RetryRequest::Missing => return Ok(request),
         };
         self.effects.apply(effects).await;
         if webhook.ordered {
             self.fetch.wake();
         }
-        Ok(urged)
+        Ok(request)
     }
 }

@@ -7,11 +7,12 @@ use tokio_util::task::TaskTracker;
 use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
-use super::fetcher::{FetchSignal, IntakeLock};
+use super::fetch_signal::FetchSignal;
+use super::fetcher::IntakeLock;
 use super::queue::WebhookQueues;
 use crate::domain::webhook::Webhook;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Follows changes of webhooks.
 pub struct WebhookLifecycle {
@@ -37,7 +38,7 @@ impl WebhookLifecycle {
         self.effects.apply_now(self.queues.webhook_disabled(&webhook.id));
         let (store, log, id) = (self.store.clone(), self.log.clone(), webhook.id.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = store.park_scheduled(&id).await {
+            if let Err(error) = store.spill_scheduled(&id).await {
                 log.warn("spilling the retries of a disabled webhook failed; each is spilled when it is due", &error);
             }
         });

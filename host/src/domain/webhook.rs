@@ -143,8 +143,8 @@ impl Webhook {
 
     /// Whether one node alone, of several, sends to it, so that its limits hold across all of them. The
     /// store has the same rule in SQL.
-    pub fn has_owner(&self) -> bool {
-        self.ordered || self.rate_limit.is_some() || self.max_in_flight < OWNED_BELOW
+    pub fn needs_single_owner(&self) -> bool {
+        self.ordered || self.rate_limit.is_some() || self.max_in_flight < SINGLE_OWNER_BELOW
     }
 
     /// Returns the keys that sign a request stamped `timestamp_s`, seconds since 1970: the newest first (Standard
@@ -160,7 +160,7 @@ impl Webhook {
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 32;
 /// A webhook with a smaller `max_in_flight` than this has one owner among the nodes. Divided among the nodes, so few
 /// slots would add up to more than the webhook allows, or most would stay idle while one node gets all the events.
-pub const OWNED_BELOW: u32 = 16;
+pub const SINGLE_OWNER_BELOW: u32 = 16;
 /// The highest `max_in_flight`.
 pub const MAX_MAX_IN_FLIGHT: u32 = 1024;
 
@@ -208,15 +208,17 @@ mod tests {
         assert_eq!((new.enabled, new.ordered, new.rate_limit, new.max_in_flight), (true, false, None, 32));
         assert_eq!((new.created_at, new.updated_at), (7, 7));
         assert_eq!(new.config_digest, Digest::of(new.config.as_bytes()));
-        assert!(!new.has_owner());
+        assert!(!new.needs_single_owner());
     }
 
     #[test]
     fn a_webhook_whose_limits_cannot_be_divided_has_an_owner() {
-        assert!(Webhook { ordered: true, ..Webhook::sample("acme", "wh_1") }.has_owner());
-        assert!(Webhook { rate_limit: Some(1000), ..Webhook::sample("acme", "wh_1") }.has_owner());
-        assert!(Webhook { max_in_flight: OWNED_BELOW - 1, ..Webhook::sample("acme", "wh_1") }.has_owner());
-        assert!(!Webhook { max_in_flight: OWNED_BELOW, ..Webhook::sample("acme", "wh_1") }.has_owner());
+        assert!(Webhook { ordered: true, ..Webhook::sample("acme", "wh_1") }.needs_single_owner());
+        assert!(Webhook { rate_limit: Some(1000), ..Webhook::sample("acme", "wh_1") }.needs_single_owner());
+        assert!(
+            Webhook { max_in_flight: SINGLE_OWNER_BELOW - 1, ..Webhook::sample("acme", "wh_1") }.needs_single_owner()
+        );
+        assert!(!Webhook { max_in_flight: SINGLE_OWNER_BELOW, ..Webhook::sample("acme", "wh_1") }.needs_single_owner());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 
 use crate::domain::plugin::{Digest, hex};
 
-use super::compile::CompiledCode;
+use super::compiled_code::CompiledCode;
 use super::engine::{self, Purpose};
 
 /// Bytes that the cache may hold: 1 GiB. Beyond that, the least recently used files are removed.
@@ -182,7 +182,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use crate::sandbox::compile::ComponentFacts;
+    use crate::sandbox::compiled_code::ComponentFacts;
     use crate::sandbox::inspect::{Inspection, Track};
 
     fn compiled(bytes: usize) -> CompiledCode {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tracing::Instrument;
@@ -22,8 +21,9 @@ use tracing::Instrument;
 use crate::domain::plugin::Digest;
 
 use super::cache::Cache;
+use super::compiled_code::CompiledCode;
 use super::engine::Purpose;
-use super::inspect::{Inspection, Refusal};
+use super::refusal::Refusal;
 use super::text::{printable, size};
 use super::{Plugin, Sandbox};
 use compile_scheduler::CompileScheduler;
@@ -36,21 +36,6 @@ const CODE_BYTES: u64 = 512 << 20;
 
 /// Bytes of a child's error output that are read.
 const ERROR_BYTES: u64 = 4 << 10;
-
-/// Compiled code that an engine can load, and the facts about its component.
-pub struct CompiledCode {
-    pub(super) facts: ComponentFacts,
-    /// wasmtime's own format. It contains native code, so it may be loaded only if it is known to come from [`child`].
-    pub(super) code: Vec<u8>,
-}
-
-/// The facts about a component that are kept with its code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ComponentFacts {
-    pub(super) inspection: Inspection,
-    /// Milliseconds that compilation took.
-    pub(super) compile_ms: u64,
-}
 
 /// An upload to compile.
 #[derive(Clone)]

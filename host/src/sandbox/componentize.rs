@@ -6,7 +6,8 @@ use std::panic::catch_unwind;
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-use super::inspect::{Refusal, looks_like};
+use super::inspect::looks_like;
+use super::refusal::Refusal;
 
 /// Converts a core module that was built with wit-bindgen to a component; returns a component unchanged.
 ///

@@ -8,7 +8,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Encoding, Parser, Payload,
 };
 
-use super::inspect::Refusal;
+use super::refusal::Refusal;
 
 /// Levels of components and modules inside each other. Toolchains nest three deep.
 const MAX_NESTING: usize = 16;

@@ -10,8 +10,9 @@ use wasmtime::component::{Component, Linker};
 
 use super::bindings::v0_1::TransformPre;
 use super::call_state::CallState;
-use super::compile::{CompiledCode, ComponentFacts};
-use super::inspect::{Inspection, Refusal};
+use super::compiled_code::{CompiledCode, ComponentFacts};
+use super::inspect::Inspection;
+use super::refusal::Refusal;
 
 /// A loaded plugin. Concurrent calls share its code and nothing else.
 pub struct Plugin {

@@ -18,7 +18,7 @@ use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind};
 use super::error::StoreError;
 use super::migrations;
 use super::multi_row::MAX_ROWS;
-use crate::telemetry::Seldom;
+use crate::telemetry::ThrottledLog;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(migrations::migrator);
 
@@ -222,7 +222,7 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
 
 /// Runs checkpoints of SQLite's write-ahead log beside the writer, until `stop`.
 pub(super) async fn checkpoint_wal(mut connection: DatabaseConnection, stop: CancellationToken) {
-    let throttled_log = Seldom::default();
+    let throttled_log = ThrottledLog::default();
     while timeout(CHECKPOINT_INTERVAL, stop.cancelled()).await.is_err() {
         if let Err(error) = db::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await {
             throttled_log.warn("a checkpoint of the write-ahead log failed; a commit will run it", &error);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::WebhookCache;
 use super::db::{self, DatabaseConnection, DatabaseKind};
-use crate::telemetry::Seldom;
+use crate::telemetry::ThrottledLog;
 
 const CHANNEL: &str = "posthaste";
 /// Most changes that were received and not handled yet. Any more are dropped; the next regular read finds them.
@@ -36,7 +36,8 @@ pub enum Change {
         event_type: String,
     },
     /// A delivery was added to the webhook's backlog, and a reader of this notification may be its owner.
-    Parked {
+    #[serde(rename = "parked")]
+    Backlog {
         /// The webhook's company.
         company: String,
         /// The webhook's event type.
@@ -71,7 +72,7 @@ pub(super) async fn listen(
     changes: mpsc::Sender<Change>,
     stop: CancellationToken,
 ) {
-    let throttled_log = Seldom::default();
+    let throttled_log = ThrottledLog::default();
     while !stop.is_cancelled() {
         let listening = async {
             let mut listener = PgListener::connect_with(&pool).await?;
@@ -100,7 +101,7 @@ fn forward(webhooks: &WebhookCache, changes: &mpsc::Sender<Change>, change: Chan
     match &change {
         Change::Webhook { company, event_type } => webhooks.invalidate(&(company.clone(), event_type.clone())),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
-        Change::Parked { .. } => (),
+        Change::Backlog { .. } => (),
     }
     let _ = changes.try_send(change);
 }
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(cached_after(Change::webhook("acme", "a")), [false, true]);
         assert_eq!(cached_after(Change::Plugins), [false, false]);
         assert_eq!(cached_after(Change::Everything), [false, false]);
-        let backlog = Change::Parked { company: "acme".into(), event_type: "a".into() };
+        let backlog = Change::Backlog { company: "acme".into(), event_type: "a".into() };
         assert_eq!(cached_after(backlog), [true, true]);
     }
 
@@ -150,7 +151,7 @@ mod tests {
     fn payloads_keep_their_form_between_versions() {
         let webhook = serde_json::to_string(&Change::webhook("acme", "a")).unwrap();
         assert_eq!(webhook, r#"{"webhook":{"company":"acme","event_type":"a"}}"#);
-        let backlog = Change::Parked { company: "acme".into(), event_type: "a".into() };
+        let backlog = Change::Backlog { company: "acme".into(), event_type: "a".into() };
         assert_eq!(serde_json::to_string(&backlog).unwrap(), r#"{"parked":{"company":"acme","event_type":"a"}}"#);
         assert_eq!(serde_json::to_string(&Change::Plugins).unwrap(), r#""plugins""#);
         assert_eq!(serde_json::to_string(&Change::Everything).unwrap(), r#""everything""#);

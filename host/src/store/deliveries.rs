@@ -22,12 +22,12 @@ mod query_plans;
 mod replay;
 mod retry;
 
-pub use backlog::WaitingLane;
-pub use claim::Parked;
-pub use log::{Filter, Page};
-pub use past_events::Recorded;
+pub use backlog::BackloggedWebhook;
+pub use claim::BacklogSelection;
+pub use log::{DeliveryFilter, PageRequest};
+pub use past_events::PastEvents;
 pub use replay::{Replay, ReplayStep};
-pub use retry::{Urge, Urged};
+pub use retry::{DeliveryKey, RetryMode, RetryRequest};
 
 /// Most deliveries that retention removes in one transaction.
 const EXPIRE_STEP: i64 = 256;
@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn insert_finished(&self, row: NewDelivery, completion: Completion) -> Result<(), StoreError> {
+    pub async fn insert_completed(&self, row: NewDelivery, completion: Completion) -> Result<(), StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 insert(connection, &[row]).await?;

@@ -1,6 +1,6 @@
 //! The rows of deliveries: the types that go into the table and come out of it.
 //!
-//! Four structs describe a delivery here, one per step: [`NewDelivery`] is stored with its event, [`Claimed`] is read for an
+//! Four structs describe a delivery here, one per step: [`NewDelivery`] is stored with its event, [`ClaimedDelivery`] is read for an
 //! attempt, [`Completion`] is the result of that attempt, and `domain::delivery::Delivery` is an entry of the log.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct NewDelivery {
     pub webhook: Option<String>,
     /// The lease of the storing process: its end in milliseconds since 1970, and the name of the process. `None` puts the
     /// delivery into the backlog.
-    pub lease: Option<(i64, Arc<str>)>,
+    pub lease: Option<Lease>,
     /// Milliseconds since 1970.
     pub created_at: i64,
 }
@@ -60,7 +60,7 @@ pub struct Completion {
 
 /// A delivery that a process has claimed for an attempt.
 #[derive(Debug, Clone)]
-pub struct Claimed {
+pub struct ClaimedDelivery {
     /// The delivery's id.
     pub id: String,
     /// The id of its webhook.
@@ -76,21 +76,15 @@ pub struct Claimed {
 }
 
 /// A node's claim on deliveries.
-#[derive(Debug, Clone)]
-pub(super) struct Lease {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
     /// When it ends: milliseconds since 1970.
-    pub(super) until_ms: i64,
+    pub until_ms: i64,
     /// The name of the node.
-    pub(super) node: Arc<str>,
+    pub node: Arc<str>,
 }
 
-impl From<(i64, Arc<str>)> for Lease {
-    fn from((until_ms, node): (i64, Arc<str>)) -> Self {
-        Self { until_ms, node }
-    }
-}
-
-/// The columns of a [`Claimed`].
+/// The columns of a [`ClaimedDelivery`].
 pub(super) const CLAIMED_COLUMNS: &str =
     "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, lease, attempt_count, attempt_base";
 
@@ -118,12 +112,12 @@ pub(super) fn event_from_row(row: &DatabaseRow) -> Result<Event, sqlx::Error> {
 }
 
 /// Reads a row of [`CLAIMED_COLUMNS`].
-pub(super) fn claimed_from_row(row: &DatabaseRow) -> Result<Claimed, sqlx::Error> {
+pub(super) fn claimed_from_row(row: &DatabaseRow) -> Result<ClaimedDelivery, sqlx::Error> {
     let number = |column| -> Result<u32, sqlx::Error> {
         let number: i64 = row.try_get(column)?;
         Ok(u32::try_from(number).unwrap_or(u32::MAX))
     };
-    Ok(Claimed {
+    Ok(ClaimedDelivery {
         id: row.try_get("id")?,
         webhook: row.try_get("webhook_id")?,
         lease: row.try_get::<Option<String>>("lease")?.map(Into::into),

@@ -65,8 +65,8 @@ pub(super) async fn insert(
                 .bind(event.data.to_vec())
                 .bind(row.webhook.as_deref())
                 .bind(status)
-                .bind(row.lease.as_ref().map(|(until, _)| *until))
-                .bind(row.lease.as_ref().map(|(_, node)| &**node))
+                .bind(row.lease.as_ref().map(|lease| lease.until_ms))
+                .bind(row.lease.as_ref().map(|lease| &*lease.node))
                 .bind(parked)
                 .bind(row.created_at);
         }
@@ -165,11 +165,11 @@ fn headers_json(headers: &[(String, String)]) -> String {
 
 /// The instants of a release of leases, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LeaseHorizon {
+pub struct LeaseHorizon {
     /// When the released deliveries are due.
-    pub(super) now_ms: i64,
+    pub now_ms: i64,
     /// The last instant at which a lease of the nodes that ended can end.
-    pub(super) latest_end_ms: i64,
+    pub latest_end_ms: i64,
 }
 
 /// Makes the deliveries due whose leases belong to nodes that no longer exist. Returns how many there were.

@@ -22,6 +22,17 @@ pub struct Node {
     pub beat: i64,
 }
 
+/// A webhook that a node wants to own.
+#[derive(Debug, Clone)]
+pub struct OwnershipRequest {
+    /// The webhook's id.
+    pub webhook: String,
+    /// Its company.
+    pub company: String,
+    /// Its event type.
+    pub event_type: String,
+}
+
 impl Store {
     /// Adds this process as a node, at `now`, in milliseconds since 1970.
     ///
@@ -64,8 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn bury(&self, node: Node, (now, horizon): (i64, i64)) -> Result<Option<u64>, StoreError> {
-        let horizon = LeaseHorizon { now_ms: now, latest_end_ms: horizon };
+    pub async fn remove_dead_node(&self, node: Node, horizon: LeaseHorizon) -> Result<Option<u64>, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 // A node that hangs in the middle of its heartbeat keeps its row locked; this transaction skips the row
@@ -89,8 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn leave(&self, node: Arc<str>, (now, horizon): (i64, i64)) -> Result<u64, StoreError> {
-        let horizon = LeaseHorizon { now_ms: now, latest_end_ms: horizon };
+    pub async fn leave(&self, node: Arc<str>, horizon: LeaseHorizon) -> Result<u64, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 db::query("DELETE FROM nodes WHERE id = $1").bind(&*node).execute(&mut *connection).await?;
@@ -105,14 +114,9 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn take_seat(
-        &self,
-        webhook: &str,
-        (company, event_type): (&str, &str),
-        node: Arc<str>,
-    ) -> Result<bool, StoreError> {
-        let webhook = webhook.to_owned();
-        let backlog = Change::Parked { company: company.to_owned(), event_type: event_type.to_owned() };
+    pub async fn take_ownership(&self, request: OwnershipRequest, node: Arc<str>) -> Result<bool, StoreError> {
+        let OwnershipRequest { webhook, company, event_type } = request;
+        let backlog = Change::Backlog { company, event_type };
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "INSERT INTO lane_owners (webhook_id, node) SELECT CAST($1 AS TEXT), id FROM nodes \

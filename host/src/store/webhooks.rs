@@ -20,6 +20,7 @@ use crate::domain::webhook::Webhook;
 use rows::{SELECT, WebhookKey, find, webhook_from_row};
 
 pub use edit::Rotation;
+pub use failure::DisableReason;
 
 /// Most deliveries cancelled in one transaction, so that other operations do not wait long for a webhook with a large backlog.
 const CANCEL_STEP: i64 = 5_000;

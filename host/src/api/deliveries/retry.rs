@@ -11,7 +11,7 @@ use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesWrite};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
-use crate::store::Urged;
+use crate::store::RetryRequest;
 
 /// `POST /deliveries/{id}/retry`: 202 with the delivery; 409 if nobody subscribes to its type any more.
 pub(in crate::api) async fn retry(
@@ -24,7 +24,7 @@ pub(in crate::api) async fn retry(
         let detail = format!("nobody subscribes to `{}` any more; subscribe first", delivery.event_type);
         return Err(Problem::new(ProblemKind::Conflict, detail));
     };
-    if matches!(api.engine.retrier.retry(&company, &id, &webhook).await?, Urged::Missing) {
+    if matches!(api.engine.retrier.retry(&company, &id, &webhook).await?, RetryRequest::Missing) {
         return Err(not_found());
     }
     let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;

@@ -18,7 +18,7 @@ use crate::api::problem::{Problem, ProblemKind};
 use crate::delivery::{Comparison, ComparisonRequest, Difference};
 use crate::domain::Invalid;
 use crate::domain::comparison;
-use crate::store::Recorded;
+use crate::store::PastEvents;
 
 /// How many events are compared by default.
 const DEFAULT_LAST: usize = 100;
@@ -105,7 +105,7 @@ pub(in crate::api) async fn compare(
     let request = ComparisonRequest {
         active: load_version(&api, &company, &name, &active).await?,
         candidate: load_version(&api, &company, &name, &candidate).await?,
-        events: Recorded::new(&company, &name, requested.webhook),
+        events: PastEvents::new(&company, &name, requested.webhook),
         last,
     };
     Ok(Json(api.engine.comparer.compare(request).await?.into()))

@@ -18,12 +18,12 @@ use super::last_run::LastRun;
 use super::membership::{Beat, Membership, MembershipChange};
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::delivery::effect_runner::EffectRunner;
-use crate::delivery::fetcher::FetchSignal;
+use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::lease::LeaseHolder;
 use crate::delivery::queue::WebhookQueues;
 use crate::domain::id::Ids;
 use crate::store::{Node, Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Time between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Heartbeat {
 
     async fn declare_dead(&self, node: Node) -> Result<(), StoreError> {
         let id = node.id.clone();
-        if let Some(deliveries) = self.store.bury(node, self.leases.release_horizon()).await? {
+        if let Some(deliveries) = self.store.remove_dead_node(node, self.leases.release_horizon()).await? {
             tracing::warn!(node = id, deliveries, "a node is dead; continuing its deliveries");
             self.fetch.reconcile_now();
         }

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::delivery::effect_runner::EffectRunner;
-use crate::delivery::fetcher::FetchSignal;
+use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::queue::WebhookQueues;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::store::{Change, Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// Follows notifications.
 pub(in crate::delivery) struct Invalidation {
@@ -45,7 +45,7 @@ impl Invalidation {
     async fn follow(&self, change: Change) -> Result<(), StoreError> {
         match change {
             Change::Webhook { company, event_type } => self.webhook_changed(&company, &event_type).await?,
-            Change::Parked { company, event_type } => {
+            Change::Backlog { company, event_type } => {
                 if let Some(webhook) = self.store.webhook_for(&company, &event_type).await? {
                     self.effects.apply(self.queues.spilled_elsewhere(&webhook)).await;
                 }

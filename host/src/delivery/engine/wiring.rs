@@ -1,7 +1,7 @@
 //! Builds every component from its parts. A component's literal here shows all that it can touch.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -18,7 +18,8 @@ use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::effect_runner::EffectRunner;
-use crate::delivery::fetcher::{FetchSignal, Fetcher, IntakeLock};
+use crate::delivery::fetch_signal::FetchSignal;
+use crate::delivery::fetcher::{Fetcher, IntakeLock};
 use crate::delivery::host_event::HostEvents;
 use crate::delivery::lease::LeaseHolder;
 use crate::delivery::pinger::Pinger;
@@ -35,7 +36,7 @@ use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::telemetry::ThrottledLog;
 
 /// The parts that several components share, and the settings that single ones take.
 pub(super) struct Wiring {
@@ -127,10 +128,12 @@ impl Wiring {
             attempts: self.attempts.clone(),
             recorder: self.recorder(lifecycle),
             effects: self.effects.clone(),
+            tasks: self.tasks.clone(),
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         });
-        self.effects.connect(&dispatcher);
+        let workers: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
+        self.effects.connect(workers);
         dispatcher
     }
 

@@ -6,7 +6,7 @@ use crate::delivery::queue::{
     AttemptClass, BacklogFetch, BacklogKind, FetchResult, OrderAnswer, Origin, QueuedDelivery,
 };
 use crate::domain::webhook::Webhook;
-use crate::store::{Claimed, Parked};
+use crate::store::{BacklogSelection, ClaimedDelivery};
 
 /// Longest rest: the poll that finds whatever no signal announced.
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -20,11 +20,11 @@ pub(super) fn rest(next_due: Option<i64>, now: i64) -> Duration {
 }
 
 /// The rows of a backlog that are wanted.
-pub(super) fn selection(fetch: &BacklogFetch) -> Parked {
+pub(super) fn selection(fetch: &BacklogFetch) -> BacklogSelection {
     match fetch.kind {
-        BacklogKind::Unordered => Parked::Any,
-        BacklogKind::Ordered => Parked::Ordered { before: fetch.before.clone() },
-        BacklogKind::Replay => Parked::Replayed,
+        BacklogKind::Unordered => BacklogSelection::Oldest,
+        BacklogKind::Ordered => BacklogSelection::Ordered { before: fetch.before.clone() },
+        BacklogKind::Replay => BacklogSelection::Replayed,
     }
 }
 
@@ -50,14 +50,14 @@ pub(super) fn fetch_result(fetch: &BacklogFetch, found_nothing: bool, first_sche
     FetchResult { more: !found_nothing || fetch.before.is_some(), order }
 }
 
-/// Claimed deliveries, by whether their webhook still exists.
+/// ClaimedDelivery deliveries, by whether their webhook still exists.
 pub(super) struct Sorted {
     pub(super) deliverable: Vec<QueuedDelivery>,
     pub(super) orphaned: Vec<QueuedDelivery>,
 }
 
 /// Sorts the claimed deliveries of one company and type, given the webhook that stands there now.
-pub(super) fn sort(claimed: Vec<Claimed>, webhook: Option<&Webhook>) -> Sorted {
+pub(super) fn sort(claimed: Vec<ClaimedDelivery>, webhook: Option<&Webhook>) -> Sorted {
     let (deliverable, orphaned) = claimed
         .into_iter()
         .map(QueuedDelivery::from)
@@ -65,8 +65,8 @@ pub(super) fn sort(claimed: Vec<Claimed>, webhook: Option<&Webhook>) -> Sorted {
     Sorted { deliverable, orphaned }
 }
 
-impl From<Claimed> for QueuedDelivery {
-    fn from(claimed: Claimed) -> Self {
+impl From<ClaimedDelivery> for QueuedDelivery {
+    fn from(claimed: ClaimedDelivery) -> Self {
         Self {
             id: claimed.id,
             webhook_id: claimed.webhook,
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn each_kind_of_backlog_selects_its_rows() {
-        assert_eq!(selection(&fetch(BacklogKind::Unordered, None)), Parked::Any);
-        assert_eq!(selection(&fetch(BacklogKind::Replay, None)), Parked::Replayed);
+        assert_eq!(selection(&fetch(BacklogKind::Unordered, None)), BacklogSelection::Oldest);
+        assert_eq!(selection(&fetch(BacklogKind::Replay, None)), BacklogSelection::Replayed);
         let before = Some("dlv_9".to_owned());
-        assert_eq!(selection(&fetch(BacklogKind::Ordered, Some("dlv_9"))), Parked::Ordered { before });
+        assert_eq!(selection(&fetch(BacklogKind::Ordered, Some("dlv_9"))), BacklogSelection::Ordered { before });
         assert_eq!(origin(BacklogKind::Replay), Origin::Replay);
         assert_eq!([BacklogKind::Unordered, BacklogKind::Ordered].map(origin), [Origin::Live, Origin::Live]);
     }
@@ -157,7 +157,7 @@ mod tests {
             headers: Vec::new(),
             data: bytes::Bytes::new(),
         });
-        let claimed = |id: &str, webhook: &str| Claimed {
+        let claimed = |id: &str, webhook: &str| ClaimedDelivery {
             id: id.into(),
             webhook: webhook.into(),
             lease: Some("run_1".into()),

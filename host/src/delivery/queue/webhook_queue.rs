@@ -56,7 +56,7 @@ impl Settings {
             slots: webhook.max_in_flight.max(1),
             rate_limit: webhook.rate_limit,
             ordered: webhook.ordered,
-            single_owner: webhook.has_owner(),
+            single_owner: webhook.needs_single_owner(),
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::delivery::queue::WebhookQueues;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
-use crate::store::{Store, StoreError};
-use crate::telemetry::Seldom as ThrottledLog;
+use crate::store::{DisableReason, Store, StoreError};
+use crate::telemetry::ThrottledLog;
 
 /// The type of the operational event.
 const DISABLED: &str = "posthaste.webhook.disabled";
@@ -50,7 +50,8 @@ impl AutoDisable {
             let data = notice_data(webhook, reason, now);
             self.host_events.event_for(subscriber, DISABLED, &data, now)
         });
-        let disabled = self.store.disable_webhook(webhook, (reason.to_owned(), now), notice).await?;
+        let disabled =
+            self.store.disable_webhook(webhook, DisableReason { text: reason.to_owned(), at_ms: now }, notice).await?;
         if let (true, Some(subscriber)) = (disabled, subscriber)
             && subscriber.enabled
         {

@@ -7,11 +7,11 @@ use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_s
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
+use crate::sandbox::compiled_code::{CompiledCode, ComponentFacts};
 use crate::sandbox::componentize;
 use crate::sandbox::engine::{self, Purpose};
-use crate::sandbox::inspect::{Inspection, Refusal, inspect};
-
-use super::{CompiledCode, ComponentFacts};
+use crate::sandbox::inspect::{Inspection, inspect};
+use crate::sandbox::refusal::Refusal;
 
 /// Limit of address space, in bytes. Python's 18 MB component needs a third of it.
 pub(in crate::sandbox) const MEMORY: u64 = 1 << 30;

@@ -15,15 +15,15 @@ const SPILL_STEP: i64 = 5_000;
 
 /// A webhook that has a backlog in the database.
 #[derive(Debug, Clone)]
-pub struct WaitingLane {
+pub struct BackloggedWebhook {
     /// The company.
     pub company: String,
     /// The event type.
     pub event_type: String,
     /// Whether deliveries wait for room in the webhook's queue.
-    pub parked: bool,
+    pub has_backlog: bool,
     /// Whether deliveries of a replay wait.
-    pub replayed: bool,
+    pub has_replay: bool,
 }
 
 impl Store {
@@ -31,7 +31,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn park_scheduled(&self, webhook: &str) -> Result<(), StoreError> {
+    pub async fn spill_scheduled(&self, webhook: &str) -> Result<(), StoreError> {
         while self.spill_some(webhook.to_owned()).await? > 0 {}
         Ok(())
     }
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn waiting_lanes(&self, node: &str) -> Result<Vec<WaitingLane>, StoreError> {
+    pub async fn backlogged_webhooks(&self, node: &str) -> Result<Vec<BackloggedWebhook>, StoreError> {
         let exists = |parked| {
             format!(
                 "CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id \
@@ -90,12 +90,12 @@ impl Store {
     }
 }
 
-fn waiting_from_row(row: &DatabaseRow) -> Result<WaitingLane, sqlx::Error> {
+fn waiting_from_row(row: &DatabaseRow) -> Result<BackloggedWebhook, sqlx::Error> {
     let flag = |column| Ok::<_, sqlx::Error>(row.try_get::<i64>(column)? == 1);
-    Ok(WaitingLane {
+    Ok(BackloggedWebhook {
         company: row.try_get("company")?,
         event_type: row.try_get("event_type")?,
-        parked: flag("parked")?,
-        replayed: flag("replayed")?,
+        has_backlog: flag("parked")?,
+        has_replay: flag("replayed")?,
     })
 }

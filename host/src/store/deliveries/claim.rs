@@ -1,12 +1,10 @@
 //! Claiming: a node takes deliveries that are due, or the backlog of a webhook, into memory under its lease.
 
-use std::sync::Arc;
-
 use sqlx::AssertSqlSafe;
 
-use crate::domain::webhook::OWNED_BELOW;
+use crate::domain::webhook::SINGLE_OWNER_BELOW;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, ID_END, Lease, claimed_from_row};
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, Lease, claimed_from_row};
 use crate::store::delivery_writes::{LeaseHorizon, release_leases};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -17,9 +15,9 @@ const MAX_BYTES: i64 = 4 << 20;
 
 /// The part of a webhook's backlog to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parked {
+pub enum BacklogSelection {
     /// The oldest deliveries.
-    Any,
+    Oldest,
     /// The oldest deliveries, but none that is younger than one that waits for its retry.
     Ordered {
         /// Excludes the delivery of this id and any younger one as well.
@@ -35,21 +33,21 @@ const BACKLOG: i64 = 1;
 const REPLAYED: i64 = 2;
 
 /// The rows that a node may claim: those without a lease, with its own, or with that of a node that no longer exists; but
-/// none of a webhook that another node owns. `{node}` is the parameter for the node's name, `{has_owner}` the condition that
+/// none of a webhook that another node owns. `{node}` is the parameter for the node's name, `{needs_single_owner}` the condition that
 /// the webhook `w` has an owner.
 ///
 /// The owner comes from a scalar subquery: PostgreSQL does not turn that into a join with all webhooks.
 const CLAIMABLE: &str = "(lease IS NULL OR lease = {node} OR lease NOT IN (SELECT id FROM nodes)) \
     AND COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
-    WHERE o.webhook_id = deliveries.webhook_id AND {has_owner}), {node}) = {node}";
+    WHERE o.webhook_id = deliveries.webhook_id AND {needs_single_owner}), {node}) = {node}";
 
-/// Returns the condition of `Webhook::has_owner` for the webhook `w`.
+/// Returns the condition of `Webhook::needs_single_owner` for the webhook `w`.
 pub(super) fn has_owner_sql() -> String {
-    format!("(w.ordered = 1 OR w.rate_limit IS NOT NULL OR w.max_in_flight < {OWNED_BELOW})")
+    format!("(w.ordered = 1 OR w.rate_limit IS NOT NULL OR w.max_in_flight < {SINGLE_OWNER_BELOW})")
 }
 
 fn claimable_sql(node: &str) -> String {
-    CLAIMABLE.replace("{node}", node).replace("{has_owner}", &has_owner_sql())
+    CLAIMABLE.replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
 }
 
 /// Binds: the node.
@@ -107,30 +105,31 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn claim_due(&self, now: i64, lease: (i64, Arc<str>), limit: u32) -> Result<Vec<Claimed>, StoreError> {
-        let request = ClaimRequest { selection: ClaimSelection::Due { now_ms: now }, lease: lease.into(), limit };
+    pub async fn claim_due(&self, now: i64, lease: Lease, limit: u32) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let request = ClaimRequest { selection: ClaimSelection::Due { now_ms: now }, lease, limit };
         let work = transaction(move |connection| Box::pin(claim(connection, request)));
         self.writer.run(work, |_| ()).await
     }
 
-    /// Claims a part of a webhook's backlog, oldest first; limits as for [`Store::claim_due`]. For [`Parked::Ordered`] it
+    /// Claims a part of a webhook's backlog, oldest first; limits as for [`Store::claim_due`]. For [`BacklogSelection::Ordered`] it
     /// also returns the id of the first delivery that waits for its retry.
     ///
     /// # Errors
     /// The database's.
-    pub async fn claim_parked(
+    pub async fn claim_backlog(
         &self,
-        (webhook, parked): (&str, Parked),
-        lease: (i64, Arc<str>),
+        webhook: &str,
+        selection: BacklogSelection,
+        lease: Lease,
         limit: u32,
-    ) -> Result<(Vec<Claimed>, Option<String>), StoreError> {
-        let (webhook, lease) = (webhook.to_owned(), Lease::from(lease));
+    ) -> Result<(Vec<ClaimedDelivery>, Option<String>), StoreError> {
+        let webhook = webhook.to_owned();
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let value = if parked == Parked::Replayed { REPLAYED } else { BACKLOG };
-                let (barrier, before): (Option<String>, _) = match parked {
-                    Parked::Any | Parked::Replayed => (None, None),
-                    Parked::Ordered { before } => {
+                let value = if selection == BacklogSelection::Replayed { REPLAYED } else { BACKLOG };
+                let (barrier, before): (Option<String>, _) = match selection {
+                    BacklogSelection::Oldest | BacklogSelection::Replayed => (None, None),
+                    BacklogSelection::Ordered { before } => {
                         let query = db::query(FIRST_SCHEDULED).bind(webhook.as_str());
                         (query.value(&mut *connection).await?, before)
                     }
@@ -148,8 +147,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn release_leases(&self, now: i64, horizon: i64) -> Result<u64, StoreError> {
-        let horizon = LeaseHorizon { now_ms: now, latest_end_ms: horizon };
+    pub async fn release_leases(&self, horizon: LeaseHorizon) -> Result<u64, StoreError> {
         let work =
             transaction(move |connection| Box::pin(async move { Ok(release_leases(connection, horizon).await?) }));
         self.writer.run(work, |_| ()).await
@@ -164,7 +162,7 @@ impl Store {
     }
 }
 
-async fn claim(connection: &mut DatabaseConnection, request: ClaimRequest) -> Result<Vec<Claimed>, StoreError> {
+async fn claim(connection: &mut DatabaseConnection, request: ClaimRequest) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let ClaimRequest { selection, lease, limit } = request;
     let sql = match &selection {
         ClaimSelection::Due { .. } => claim_due_sql(connection.kind()),

@@ -12,7 +12,7 @@ use crate::store::handle::Store;
 
 /// Selects the deliveries of a list. `None` does not filter.
 #[derive(Debug, Default, Clone)]
-pub struct Filter {
+pub struct DeliveryFilter {
     /// The event type.
     pub event_type: Option<String>,
     /// The status.
@@ -27,7 +27,7 @@ pub struct Filter {
 
 /// One page of a list.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct PageRequest {
     /// The most entries.
     pub limit: u32,
     /// The id after which, in the list's order, the page begins.
@@ -97,8 +97,8 @@ impl Store {
     pub async fn deliveries(
         &self,
         company: &str,
-        filter: &Filter,
-        page: &Page,
+        filter: &DeliveryFilter,
+        page: &PageRequest,
     ) -> Result<(Vec<Delivery>, bool), StoreError> {
         let until = filter.until.map_or_else(|| ID_END.into(), first_id);
         let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));

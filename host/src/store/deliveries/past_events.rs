@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use crate::store::db;
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, ID_END, claimed_from_row};
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, claimed_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -13,7 +13,7 @@ const EXAMINED_ROWS: i64 = 1_000;
 const READ_STEP: i64 = 16;
 
 /// A cursor over the events of a company for webhooks of one plugin, newest first.
-pub struct Recorded {
+pub struct PastEvents {
     company: String,
     plugin: String,
     webhook: Option<String>,
@@ -21,7 +21,7 @@ pub struct Recorded {
     before: Option<String>,
 }
 
-impl Recorded {
+impl PastEvents {
     /// Returns a cursor at the newest event; with a `webhook`, only over that webhook's events.
     pub fn new(company: &str, plugin: &str, webhook: Option<String>) -> Self {
         Self { company: company.into(), plugin: plugin.into(), webhook, before: Some(ID_END.into()) }
@@ -33,7 +33,10 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn next_recorded(&self, recorded: &mut Recorded) -> Result<Option<Vec<Claimed>>, StoreError> {
+    pub async fn next_past_events(
+        &self,
+        recorded: &mut PastEvents,
+    ) -> Result<Option<Vec<ClaimedDelivery>>, StoreError> {
         let Some(before) = recorded.before.take() else {
             return Ok(None);
         };

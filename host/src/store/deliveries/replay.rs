@@ -93,7 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn replays_under_way(&self) -> Result<Vec<String>, StoreError> {
+    pub async fn replays_in_progress(&self) -> Result<Vec<String>, StoreError> {
         Ok(db::query("SELECT id FROM replays ORDER BY id LIMIT 100").values(&self.readers).await?)
     }
 

@@ -1,37 +1,44 @@
 //! Retrying one delivery on request.
 
-use std::sync::Arc;
-
 use sqlx::AssertSqlSafe;
 
 use crate::store::db;
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, Claimed, claimed_from_row};
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, Lease, claimed_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
 /// How a delivery that was requested is to be sent.
 #[derive(Debug, Clone)]
-pub enum Urge {
-    /// By this process, which claims it under this lease: its end in milliseconds since 1970, and the name of the process.
-    Take((i64, Arc<str>)),
+pub enum RetryMode {
+    /// By this process, which claims it under this lease.
+    Claim(Lease),
     /// By the owner of its webhook: it is due at this instant, in milliseconds since 1970.
     Due(i64),
     /// Once its webhook is enabled: it goes into the backlog.
-    Park,
+    Spill,
 }
 
 /// The result of the request.
 #[derive(Debug, Clone)]
-pub enum Urged {
+pub enum RetryRequest {
     /// The delivery was claimed for an attempt.
-    Taken(Box<Claimed>),
+    Claimed(Box<ClaimedDelivery>),
     /// The delivery waits in the database.
-    Left,
+    Waiting,
     /// The delivery is in memory: it is being attempted, or about to be.
-    OnItsWay,
+    InMemory,
     /// The company has no delivery of this id.
     Missing,
+}
+
+/// Names a delivery.
+#[derive(Debug, Clone)]
+pub struct DeliveryKey {
+    /// Its company.
+    pub company: String,
+    /// Its id.
+    pub id: String,
 }
 
 impl Store {
@@ -39,17 +46,18 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn urge(
+    pub async fn request_retry(
         &self,
-        (company, id): (String, String),
+        delivery: DeliveryKey,
         webhook: String,
-        urge: Urge,
-    ) -> Result<Urged, StoreError> {
-        let (due, lease) = match &urge {
-            Urge::Take((until, node)) => (Some(*until), Some(node.to_string())),
-            Urge::Due(now) => (Some(*now), None),
-            Urge::Park => (None, None),
+        mode: RetryMode,
+    ) -> Result<RetryRequest, StoreError> {
+        let (due, lease) = match &mode {
+            RetryMode::Claim(lease) => (Some(lease.until_ms), Some(lease.node.to_string())),
+            RetryMode::Due(now) => (Some(*now), None),
+            RetryMode::Spill => (None, None),
         };
+        let DeliveryKey { company, id } = delivery;
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = format!(
@@ -61,11 +69,15 @@ impl Store {
                 let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none()));
                 if let Some(row) = query.fetch_optional(&mut *connection).await? {
                     let claimed = claimed_from_row(&row)?;
-                    return Ok(if lease.is_some() { Urged::Taken(Box::new(claimed)) } else { Urged::Left });
+                    return Ok(if lease.is_some() {
+                        RetryRequest::Claimed(Box::new(claimed))
+                    } else {
+                        RetryRequest::Waiting
+                    });
                 }
                 let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
                 let exists = db::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
-                Ok(if exists.is_some() { Urged::OnItsWay } else { Urged::Missing })
+                Ok(if exists.is_some() { RetryRequest::InMemory } else { RetryRequest::Missing })
             })
         });
         self.writer.run(work, |_| ()).await

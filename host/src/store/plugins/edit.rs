@@ -1,7 +1,7 @@
 //! Storing, activating and removing versions.
 //!
 //! A removed version disappears from every call at once. Its row stays, with `removed_at`, because an attempt names the
-//! version that it ran and any past delivery can be reproduced; [`Store::forget_versions`] deletes it once retention has
+//! version that it ran and any past delivery can be reproduced; [`Store::delete_removed_versions`] deletes it once retention has
 //! removed those attempts.
 
 use super::followers::{Follower, PluginKey, check_followers, check_unused};
@@ -132,7 +132,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn forget_versions(&self, before: i64) -> Result<bool, StoreError> {
+    pub async fn delete_removed_versions(&self, before: i64) -> Result<bool, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "DELETE FROM plugin_versions WHERE (company, name, digest) IN (SELECT company, name, digest \

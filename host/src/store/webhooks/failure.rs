@@ -9,12 +9,21 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
+/// Why and when the service disables a webhook.
+#[derive(Debug, Clone)]
+pub struct DisableReason {
+    /// The reason, for the webhook's owner.
+    pub text: String,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+}
+
 impl Store {
     /// Stores since when every attempt has failed, in milliseconds since 1970; `None`: an attempt succeeded.
     ///
     /// # Errors
     /// The database's.
-    pub async fn note_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
+    pub async fn record_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
         let work = transaction(move |connection| {
@@ -36,7 +45,7 @@ impl Store {
     pub async fn disable_webhook(
         &self,
         webhook: &Webhook,
-        (reason, now): (String, i64),
+        reason: DisableReason,
         notice: Option<NewDelivery>,
     ) -> Result<bool, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
@@ -46,7 +55,7 @@ impl Store {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET enabled = 0, disabled_reason = $1, updated_at = $2 \
                            WHERE id = $3 AND enabled = 1 AND updated_at = $4";
-                let query = db::query(sql).bind(reason).bind(now).bind(id).bind(updated_at);
+                let query = db::query(sql).bind(reason.text).bind(reason.at_ms).bind(id).bind(updated_at);
                 if query.execute(&mut *connection).await? == 0 {
                     return Ok(false);
                 }

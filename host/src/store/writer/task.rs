@@ -14,7 +14,7 @@ use crate::store::backend::{Backend, DatabaseOptions, is_disk_full};
 use crate::store::db::DatabaseConnection;
 use crate::store::disk_reserve::DiskReserve;
 use crate::store::error::StoreError;
-use crate::telemetry::Seldom;
+use crate::telemetry::ThrottledLog;
 
 /// Pause after a failed commit before the completions are tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ pub(super) struct WriterTask {
     options: DatabaseOptions,
     /// `None` unless the database is a file.
     reserve: Option<DiskReserve>,
-    throttled_log: Seldom,
+    throttled_log: ThrottledLog,
     metrics: Arc<Metrics>,
     /// Completions that did not commit: nothing else remembers them.
     uncommitted: PendingCompletions,
@@ -41,7 +41,7 @@ impl WriterTask {
             connection: backend.connect().await?,
             options: backend.options.clone(),
             reserve: backend.sibling_path("reserve").map(|path| DiskReserve::create(path, Instant::now())),
-            throttled_log: Seldom::default(),
+            throttled_log: ThrottledLog::default(),
             metrics,
             uncommitted: PendingCompletions::default(),
         })

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Wakes the fetcher.
-pub(in crate::delivery) struct FetchSignal {
+pub(super) struct FetchSignal {
     wake: Notify,
     /// The next pass begins by asking the database which webhooks have a backlog.
     reconcile: AtomicBool,
@@ -16,23 +16,23 @@ pub(in crate::delivery) struct FetchSignal {
 }
 
 impl FetchSignal {
-    pub(in crate::delivery) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { wake: Notify::new(), reconcile: AtomicBool::new(false), last_pass: Mutex::new(now) }
     }
 
     /// There is something to fetch.
-    pub(in crate::delivery) fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
     /// There may be backlogs that only the database knows of.
-    pub(in crate::delivery) fn reconcile_now(&self) {
+    pub(super) fn reconcile_now(&self) {
         self.reconcile.store(true, Ordering::Relaxed);
         self.wake();
     }
 
     /// Time since the last completed pass.
-    pub(in crate::delivery) fn since_last_pass(&self, now: Instant) -> Duration {
+    pub(super) fn since_last_pass(&self, now: Instant) -> Duration {
         now.duration_since(*self.last_pass.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
