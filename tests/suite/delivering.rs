@@ -146,8 +146,6 @@ async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
     const COUNT: usize = 2500;
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 4})).await;
-    // A new queue looks for a backlog first, and events that are published meanwhile join that.
-    host.delivery(&host.publish("t", &json!("settle")).await, "delivered").await;
     receiver.hold();
     let publishing = (0..10).map(|caller| {
         let host = &host;
@@ -166,10 +164,11 @@ async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
         (waiting("scheduled") + in_memory + backlog == COUNT as f64).then_some((in_memory, backlog))
     })
     .await;
-    // In memory are the attempts in flight and a full queue.
-    assert_eq!((in_memory, backlog), (QUEUE_CAPACITY + 4.0, COUNT as f64 - QUEUE_CAPACITY - 4.0));
+    // Besides the attempts in flight, memory holds at most a full queue. It holds at least half of one: a new queue looks for a
+    // backlog first, events that are published meanwhile join that, and it is fetched while the queue has room for half.
+    assert!((QUEUE_CAPACITY / 2.0..=QUEUE_CAPACITY + 4.0).contains(&in_memory), "{in_memory} in memory, {backlog} not");
     receiver.open();
-    receiver.wait_for(1 + COUNT).await;
+    receiver.wait_for(COUNT).await;
     until("all are delivered", || async {
         let page = host.get("/deliveries?status=pending&limit=1").await.expect(200);
         page["data"].as_array().unwrap().is_empty().then_some(())
@@ -178,5 +177,5 @@ async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
     let mut bodies: Vec<_> = receiver.arrivals().iter().map(Arrival::text).collect();
     bodies.sort();
     bodies.dedup();
-    assert_eq!((bodies.len(), receiver.arrivals().len()), (1 + COUNT, 1 + COUNT));
+    assert_eq!((bodies.len(), receiver.arrivals().len()), (COUNT, COUNT));
 }

@@ -244,7 +244,7 @@ async fn plugin_new_overwrites_nothing() {
         (["file", "js"], "exists already"),
         (["Hello", "c"], "a-z 0-9"),
         (["../up", "c"], "a-z 0-9"),
-        (["2fa", "rust"], "cannot begin with a digit"),
+        (["2fa", "rust"], "must begin with a letter, not a digit"),
         (["hello", "cobol"], "[possible values: rust, js, ts, python, c]"),
     ];
     for ([name, lang], part) in refused {

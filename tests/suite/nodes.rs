@@ -292,7 +292,7 @@ async fn stopped_node_cannot_overwrite_deliveries_taken_over_and_rejoins() {
     let tried = |delivery: &Value| delivery["attempt_count"] == 1;
     let taken = other.client.delivery_when(&id, "taken up", tried).await;
     sleeper.signal("CONT").await;
-    logged(sleeper, "it goes on as a new one").await;
+    logged(sleeper, "it continues as a new node").await;
     // The completion that the sleeper would have written precedes this.
     let later = sleeper.client.publish("t", &json!(2)).await;
     sleeper.client.delivery_when(&later, "tried", tried).await;

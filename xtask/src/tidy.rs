@@ -94,7 +94,7 @@ fn report(root: &Path) -> Result<Report, Failure> {
         let what = format!("{why}, and the binary embeds it: run `cargo xtask plugins` and commit plugins/dist");
         report.violations.push(Violation { path, line: 1, what });
     }
-    report.notes.extend(imports.circles());
+    report.violations.extend(imports.circles());
     report.notes.sort();
     report.violations.sort();
     Ok(report)

@@ -142,7 +142,7 @@ async fn invalid_oauth_flags_are_explained_at_the_start() {
     for (flags, why) in [
         (vec!["--oauth-issuer", "https://id.example"], "--oauth-audience is missing"),
         (vec!["--oauth-jwks", &text], "--oauth-audience is missing"),
-        (vec!["--oauth-audience", "x"], "give --oauth-issuer or --oauth-jwks"),
+        (vec!["--oauth-audience", "x"], "add --oauth-issuer or --oauth-jwks"),
         (vec!["--oauth-issuer", "id.example", "--oauth-audience", "x"], "--oauth-issuer: `id.example`"),
         (vec!["--oauth-jwks", "/nowhere/jwks.json", "--oauth-audience", "x"], "/nowhere/jwks.json: No such file"),
         (vec!["--oauth-jwks", &text, "--oauth-audience", "x"], "not a JWK Set"),
