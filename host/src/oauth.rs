@@ -23,7 +23,7 @@ use jwks_cache::JwksCache;
 use keys::{KeySelector, PublicKey};
 use source::KeySource;
 
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::TokenRefusal;
 
 /// Bounds an access token, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -77,19 +77,19 @@ impl Tokens {
     ///
     /// # Errors
     /// The token is not valid, or its validity cannot be determined at present.
-    pub(crate) async fn check(&self, token: &str) -> Result<Grant, Refusal> {
+    pub(crate) async fn check(&self, token: &str) -> Result<Grant, TokenRefusal> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Invalid(format!("the access token is longer than {MAX_TOKEN_BYTES} bytes")));
+            return Err(TokenRefusal::Invalid(format!("the access token is longer than {MAX_TOKEN_BYTES} bytes")));
         }
         let digest = sha256(token);
         if let Some(grant) = self.cached_grant(&digest) {
             return Ok(grant);
         }
-        let selector = read_header(token).map_err(Refusal::Invalid)?;
+        let selector = read_header(token).map_err(TokenRefusal::Invalid)?;
         let cached = self.keys.find(&selector).await?;
-        let claims = verify(token, &cached.key).map_err(Refusal::Invalid)?;
+        let claims = verify(token, &cached.key).map_err(TokenRefusal::Invalid)?;
         let now = self.clock.now_ms();
-        let accepted = self.expected.check(&claims, now).map_err(Refusal::Invalid)?;
+        let accepted = self.expected.check(&claims, now).map_err(TokenRefusal::Invalid)?;
         let Accepted { grant, ends_at } = accepted;
         let expires_at = ends_at.min(now.saturating_add(VERIFIED_TOKEN_MS));
         let verified = VerifiedToken { grant: grant.clone(), generation: cached.generation, expires_at };

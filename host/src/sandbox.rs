@@ -34,7 +34,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::domain::event::Event;
-use crate::domain::plugin::{Call, Failure, Logs, Outcome};
+use crate::domain::plugin::{Failure, Logs, Outcome, PluginCall};
 
 use bindings::v0_1;
 use call::CallRunner;
@@ -51,7 +51,7 @@ pub use engine::Purpose;
 pub use inspect::{Inspection, Track, inspect};
 pub use limits::Limits;
 pub use plugin::Plugin;
-pub use refusal::Refusal;
+pub use refusal::UploadRefusal;
 pub use text::printable;
 
 /// The scheduler's account for config checks, in place of a company. They run before deliveries that wait in a backlog, and
@@ -89,7 +89,7 @@ impl PluginRuntime {
         Ok(Self { engine, linker })
     }
 
-    fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, Refusal> {
+    fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, UploadRefusal> {
         Plugin::load(label, &self.engine, &self.linker, compiled)
     }
 }
@@ -115,7 +115,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it was compiled for other settings, or its imports have other types than the contract's.
-    pub fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, Refusal> {
+    pub fn load(&self, label: &str, compiled: CompiledCode) -> Result<Plugin, UploadRefusal> {
         self.0.call_runtime.load(label, compiled)
     }
 
@@ -126,7 +126,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it is not a plugin that this sandbox can run; the text says why.
-    pub fn compile(&self, label: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
+    pub fn compile(&self, label: &str, bytes: &[u8]) -> Result<Plugin, UploadRefusal> {
         self.load(label, compile::child::produce(&self.0.call_runtime.engine, bytes)?)
     }
 
@@ -135,21 +135,21 @@ impl Sandbox {
     ///
     /// # Errors
     /// If the plugin traps or exceeds a limit; the text says how.
-    pub async fn verify(&self, plugin: &Arc<Plugin>) -> Result<(), Refusal> {
+    pub async fn verify(&self, plugin: &Arc<Plugin>) -> Result<(), UploadRefusal> {
         match self.check_config(plugin, "null".into()).await.result {
             Ok(()) | Err(Failure::Refused(_)) => Ok(()),
-            Err(Failure::Broke(why)) => Err(Refusal::new(format!("check-config(\"null\") broke: {why}"))),
+            Err(Failure::Broke(why)) => Err(UploadRefusal::new(format!("check-config(\"null\") broke: {why}"))),
         }
     }
 
     /// Calls the plugin's `check-config` with `config`, JSON text. [`Failure::Refused`] carries the plugin's own error text.
-    pub async fn check_config(&self, plugin: &Arc<Plugin>, config: Arc<str>) -> Call<()> {
+    pub async fn check_config(&self, plugin: &Arc<Plugin>, config: Arc<str>) -> PluginCall<()> {
         let span = debug_span!("plugin_call", function = "check-config", plugin = plugin.label());
         self.run(span, CONFIG_CHECKS, plugin, move |runner, plugin| runner.check_config(plugin, &config)).await
     }
 
     /// Transforms `event` under `config`, JSON text.
-    pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
+    pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> PluginCall<Outcome> {
         let span = transform_span("transform", plugin, &event);
         let company = event.company.clone();
         self.run(span, &company, plugin, move |runner, plugin| runner.transform(plugin, &event, &config)).await
@@ -165,7 +165,7 @@ impl Sandbox {
         compiled: CompiledCode,
         event: Arc<Event>,
         config: Arc<str>,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<u64>, UploadRefusal> {
         let plugin = self.0.fuel_runtime.load("metered", compiled)?;
         let span = transform_span("fuel", &plugin, &event);
         let (engine, limits) = (self.0.fuel_runtime.engine.clone(), self.0.runner.limits.clone());
@@ -179,11 +179,11 @@ impl Sandbox {
         span: Span,
         company: &str,
         plugin: &Arc<Plugin>,
-        work: impl FnOnce(&CallRunner, &Plugin) -> Call<T> + Send + 'static,
-    ) -> Call<T> {
+        work: impl FnOnce(&CallRunner, &Plugin) -> PluginCall<T> + Send + 'static,
+    ) -> PluginCall<T> {
         let (runner, running) = (Arc::clone(&self.0.runner), Arc::clone(plugin));
         let answer = self.0.pool.run(company, plugin.id, move || span.in_scope(|| work(&runner, &running))).await;
-        answer.unwrap_or_else(|| Call {
+        answer.unwrap_or_else(|| PluginCall {
             result: Err(plugin.broke("the sandbox failed while it ran; this is a fault of the host")),
             logs: Logs::default(),
             duration: Duration::ZERO,

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::domain::plugin::{Digest, STANDARD_OWNER};
-use crate::sandbox::{Refusal, inspect};
+use crate::sandbox::{UploadRefusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
 
 /// The names and components of the standard transforms, built from `plugins/` by `cargo xtask plugins`.
@@ -29,7 +29,8 @@ pub(crate) async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
         if stored.is_some_and(|plugin| plugin.active.as_ref() == Some(&digest)) {
             continue;
         }
-        let faulty = |refusal: Refusal| StoreError::Setup(format!("the {name} of this binary is faulty: {refusal}"));
+        let faulty =
+            |refusal: UploadRefusal| StoreError::Setup(format!("the {name} of this binary is faulty: {refusal}"));
         let inspection = inspect(wasm).map_err(faulty)?;
         let activation = Activation {
             company: STANDARD_OWNER.into(),

@@ -32,7 +32,7 @@ pub use deliveries::{
     BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, PageRequest, PastEvents, Replay, ReplayStep,
     RetryMode, RetryRequest,
 };
-pub use delivery_rows::{ClaimedDelivery, Completion, Lease, NewDelivery, Published};
+pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published};
 pub use delivery_writes::LeaseHorizon;
 pub use error::StoreError;
 pub use handle::{Store, WriterEnd};

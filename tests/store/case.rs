@@ -4,12 +4,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste::domain::delivery::{Attempt, Delivery, Status};
+use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
-use posthaste::store::{ClaimedDelivery, Completion, Lease, NewDelivery, Publish, Published, Sealer, Store, WriterEnd};
+use posthaste::store::{
+    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, WriterEnd,
+};
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
 
@@ -76,8 +78,8 @@ impl Case {
     }
 
     /// Stores the row together with a completion: that of a delivered event, modified by `completion`.
-    pub(crate) async fn finished(&self, row: NewDelivery, completion: impl FnOnce(Completion) -> Completion) {
-        let delivered = Completion {
+    pub(crate) async fn finished(&self, row: NewDelivery, completion: impl FnOnce(DeliveryUpdate) -> DeliveryUpdate) {
+        let delivered = DeliveryUpdate {
             company: row.event.company.clone(),
             id: row.id.clone(),
             lease: row.lease.as_ref().map(|lease| lease.node.clone()),
@@ -91,12 +93,12 @@ impl Case {
     }
 
     /// Returns a delivery of company `acme`, without its event and its attempts.
-    pub(crate) async fn one(&self, id: &str) -> Delivery {
+    pub(crate) async fn one(&self, id: &str) -> DeliveryRecord {
         self.delivery("acme", id).await.unwrap().unwrap().0
     }
 
     /// Hands in a completion and waits until it is written.
-    pub(crate) async fn ended(&self, completion: Completion) -> (Delivery, Vec<Attempt>) {
+    pub(crate) async fn ended(&self, completion: DeliveryUpdate) -> (DeliveryRecord, Vec<Attempt>) {
         let (company, id, count) = (completion.company.clone(), completion.id.clone(), completion.attempt_count);
         self.finish(completion).await;
         until("the completion is written", || async {
@@ -148,8 +150,8 @@ pub(crate) fn with(row: NewDelivery, change: impl FnOnce(&mut Event)) -> NewDeli
 }
 
 /// Modifies a completion so that a retry is due at `due`.
-pub(crate) fn retry(due: i64) -> impl FnOnce(Completion) -> Completion {
-    move |completion| Completion { status: Status::Pending, due: Some(due), finished_at: None, ..completion }
+pub(crate) fn retry(due: i64) -> impl FnOnce(DeliveryUpdate) -> DeliveryUpdate {
+    move |completion| DeliveryUpdate { status: Status::Pending, due: Some(due), finished_at: None, ..completion }
 }
 
 /// Returns an attempt with every field set.

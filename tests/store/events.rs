@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use posthaste::domain::delivery::{Attempt, Status};
-use posthaste::store::{Completion, NewDelivery, Published};
+use posthaste::store::{DeliveryUpdate, NewDelivery, Published};
 
 use crate::case::{Case, NOW, attempt, id, row, spilled, with};
 
@@ -53,7 +53,7 @@ pub(crate) async fn event_is_read_as_published(case: Case) {
 pub(crate) async fn completion_ends_a_delivery_once_and_stores_its_attempt(case: Case) {
     let id = id(NOW, 1);
     case.stored(row(&id)).await;
-    let failed = Completion {
+    let failed = DeliveryUpdate {
         company: "acme".into(),
         id: id.clone(),
         lease: Some("me".into()),
@@ -69,8 +69,8 @@ pub(crate) async fn completion_ends_a_delivery_once_and_stores_its_attempt(case:
     let shown = |attempt: &Attempt| format!("{attempt:?}").replace("\\0", "\u{fffd}");
     assert_eq!(shown(&attempts[0]), shown(&attempt(1)));
     // A late completion changes neither an ended delivery nor its attempts.
-    let late = Completion { status: Status::Delivered, finished_at: Some(NOW + 9), ..failed };
-    let other = Completion { attempt: Some(attempt(2)), ..late.clone() };
+    let late = DeliveryUpdate { status: Status::Delivered, finished_at: Some(NOW + 9), ..failed };
+    let other = DeliveryUpdate { attempt: Some(attempt(2)), ..late.clone() };
     case.finish(late).await;
     case.finish(other).await;
     let case = case.restart().await;
@@ -84,7 +84,7 @@ pub(crate) async fn completion_schedules_a_retry_or_spills_to_the_backlog(case: 
     for id in [&scheduled, &waits] {
         case.stored(row(id)).await;
     }
-    let pending = |id: &str, due| Completion {
+    let pending = |id: &str, due| DeliveryUpdate {
         company: "acme".into(),
         id: id.into(),
         lease: Some("me".into()),
@@ -105,7 +105,7 @@ pub(crate) async fn completion_schedules_a_retry_or_spills_to_the_backlog(case: 
 
 pub(crate) async fn finished_delivery_is_stored_with_its_attempt(case: Case) {
     let id = id(NOW, 1);
-    let completion = |completion| Completion { attempt: Some(attempt(1)), ..completion };
+    let completion = |completion| DeliveryUpdate { attempt: Some(attempt(1)), ..completion };
     case.finished(NewDelivery { event: Arc::clone(&row(&id).event), ..spilled(&id) }, completion).await;
     let (delivery, _, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
     assert_eq!((delivery.status, delivery.attempt_count, attempts.len()), (Status::Delivered, 1, 1));

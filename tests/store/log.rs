@@ -2,7 +2,7 @@
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::plugin::Digest;
-use posthaste::store::{Completion, DeliveryFilter, NewDelivery, PageRequest, PastEvents};
+use posthaste::store::{DeliveryFilter, DeliveryUpdate, NewDelivery, PageRequest, PastEvents};
 
 use crate::case::{Case, NOW, attempt, id, row, running, spilled, webhook, with};
 
@@ -12,7 +12,7 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
         let row = NewDelivery { webhook: Some(format!("wh_{}", number % 2)), ..spilled(id) };
         let row = with(row, |event| event.event_type = if number < 4 { "t" } else { "u" }.into());
         let status = if number == 0 { Status::Failed } else { Status::Delivered };
-        case.finished(row, |completion| Completion { status, ..completion }).await;
+        case.finished(row, |completion| DeliveryUpdate { status, ..completion }).await;
     }
     let unrouted = NewDelivery { webhook: None, ..row(&id(NOW, 9)) };
     case.stored(unrouted).await;
@@ -56,7 +56,7 @@ pub(crate) async fn companies_are_ordered_byte_by_byte(case: Case) {
 pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     for number in 0..300 {
         let row = spilled(&id(NOW + i64::from(number), number));
-        case.finished(row, |completion| Completion { attempt: Some(attempt(1)), ..completion }).await;
+        case.finished(row, |completion| DeliveryUpdate { attempt: Some(attempt(1)), ..completion }).await;
     }
     let other = with(spilled(&id(NOW, 1)), |event| event.company = "other".into());
     case.stored(other).await;

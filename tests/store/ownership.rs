@@ -2,7 +2,7 @@
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{Completion, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest};
+use posthaste::store::{DeliveryUpdate, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest};
 
 use crate::case::{Case, LEASED, NOW, attempt, id, ids, retry, row, spilled, webhook};
 
@@ -128,7 +128,7 @@ pub(crate) async fn completion_under_another_lease_changes_nothing(case: Case) {
     }
     case.stored(spilled(&waits)).await;
     case.stored(of("me", row(&mine))).await;
-    let completion = |id: &str| Completion {
+    let completion = |id: &str| DeliveryUpdate {
         company: "acme".into(),
         id: id.into(),
         lease: Some("me".into()),
@@ -149,8 +149,8 @@ pub(crate) async fn completion_under_another_lease_changes_nothing(case: Case) {
     }
     assert_eq!(case.delivery("acme", &mine).await.unwrap().unwrap().2.len(), 1);
     // The same holds for a delivery that was claimed, failed and was scheduled meanwhile.
-    case.ended(Completion { lease: Some("it".into()), ..retry(NOW + 9)(completion(&again)) }).await;
-    case.finish(Completion { attempt: Some(attempt(2)), attempt_count: 2, ..completion(&again) }).await;
+    case.ended(DeliveryUpdate { lease: Some("it".into()), ..retry(NOW + 9)(completion(&again)) }).await;
+    case.finish(DeliveryUpdate { attempt: Some(attempt(2)), attempt_count: 2, ..completion(&again) }).await;
     case.written().await.unwrap();
     let (delivery, _, attempts) = case.delivery("acme", &again).await.unwrap().unwrap();
     assert_eq!((delivery.next_attempt_at, attempts.len()), (Some(NOW + 9), 1));

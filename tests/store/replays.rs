@@ -1,7 +1,7 @@
 //! Retries on request, and replays.
 
 use posthaste::domain::delivery::Status;
-use posthaste::store::{Completion, DeliveryKey, Lease, Replay, RetryMode, RetryRequest, StoreError};
+use posthaste::store::{DeliveryKey, DeliveryUpdate, Lease, Replay, RetryMode, RetryRequest, StoreError};
 
 use crate::case::{Case, LEASED, NOW, id, retry, row, spilled, webhook, with};
 
@@ -47,7 +47,7 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     for id in [&early, &ended] {
         case.finished(spilled(id), |completion| completion).await;
     }
-    case.finished(spilled(&failed), |completion| Completion { status: Status::Failed, ..completion }).await;
+    case.finished(spilled(&failed), |completion| DeliveryUpdate { status: Status::Failed, ..completion }).await;
     case.finished(spilled(&waits), retry(NOW + 50)).await;
     case.stored(row(&held)).await;
     let another = with(spilled(&unrouted), |event| event.event_type = "nobody".into());

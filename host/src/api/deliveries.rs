@@ -16,7 +16,7 @@ use super::auth::{Authorized, DeliveriesRead};
 use super::pagination::{ListPage, page_limit};
 use super::params::{NamesCompany, PathParams};
 use super::problem::{Problem, ProblemKind};
-use crate::domain::delivery::{Attempt, Delivery, STATUSES, Status};
+use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
 use crate::store::{DeliveryFilter, PageRequest};
 
@@ -40,7 +40,7 @@ pub(super) struct DeliveryView {
 }
 
 impl DeliveryView {
-    fn new(api: &ApiState, delivery: Delivery) -> Self {
+    fn new(api: &ApiState, delivery: DeliveryRecord) -> Self {
         Self {
             id: delivery.id,
             event_id: delivery.event_id,

@@ -25,7 +25,7 @@ pub struct DemoArgs {
 }
 
 #[derive(Parser)]
-struct Settings {
+struct DemoSettings {
     #[command(flatten)]
     config: Config,
 }
@@ -50,7 +50,7 @@ impl DemoArgs {
             "--retry-schedule",
             "300ms,1s,5s",
         ];
-        let config = Settings::try_parse_from(flags)?.config;
+        let config = DemoSettings::try_parse_from(flags)?.config;
         let key = keys::create(&database, Owner::Company(COMPANY.into()), Scopes::all()).await?;
         let service = Service::start(config, TcpListener::bind("127.0.0.1:0").await?).await?;
         let api = format!("http://{}", service.address());

@@ -18,7 +18,7 @@ use super::{Failure, block_on, plugin_build, wasm_target};
 use crate::clock::{Clock, SystemClock};
 use crate::config::PluginLimits;
 use crate::domain::event::Event;
-use crate::domain::plugin::{Call, Digest, Outcome, check_name};
+use crate::domain::plugin::{Digest, Outcome, PluginCall, check_name};
 use crate::domain::{headers, time};
 use crate::outbound::{UnguardedClient, UnguardedRequest};
 use crate::sandbox::{Cache, Compiler, Plugin, Sandbox, Source};
@@ -218,7 +218,7 @@ impl RunArgs {
     }
 }
 
-fn show(event: &Event, call: &Call<Outcome>) -> Result<(), Failure> {
+fn show(event: &Event, call: &PluginCall<Outcome>) -> Result<(), Failure> {
     println!("before   {}", event.data_text());
     match &call.result {
         Ok(Outcome::Pass) => println!("outcome  pass\nafter    {}", event.data_text()),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Transformer;
-use crate::domain::comparison::{Kind, Pair, Patch, Subject};
+use crate::domain::comparison::{DifferenceKind, Pair, Patch, Subject};
 use crate::sandbox::Plugin;
 use crate::store::{ClaimedDelivery, PastEvents, Store, StoreError};
 
@@ -32,7 +32,7 @@ pub struct ComparisonRequest {
 #[derive(Default)]
 pub struct Comparison {
     /// How the candidate differs, once for each event that was compared; `None`: the output is the same.
-    pub kinds: Vec<Option<Kind>>,
+    pub kinds: Vec<Option<DifferenceKind>>,
     /// The differences on the newest events.
     pub differences: Vec<Difference>,
     /// False: time ran out before the events did, or the service is stopping.
@@ -48,7 +48,7 @@ pub struct Difference {
     /// The webhook that it was sent to.
     pub webhook: String,
     /// How they differ.
-    pub kind: Kind,
+    pub kind: DifferenceKind,
     /// What the paths of the patch lead into.
     pub subject: Subject,
     /// From the active version's output to the candidate's.

@@ -2,11 +2,11 @@
 
 use super::queue::QueuedDelivery;
 use crate::domain::delivery::Status;
-use crate::store::Completion;
+use crate::store::DeliveryUpdate;
 
 /// Returns the delivery to the database, where it waits until its queue has room or its webhook is enabled.
-pub(super) fn spilled(delivery: &QueuedDelivery) -> Completion {
-    Completion {
+pub(super) fn spilled(delivery: &QueuedDelivery) -> DeliveryUpdate {
+    DeliveryUpdate {
         company: delivery.event.company.clone(),
         id: delivery.id.clone(),
         lease: delivery.lease.clone(),
@@ -19,6 +19,6 @@ pub(super) fn spilled(delivery: &QueuedDelivery) -> Completion {
 }
 
 /// Ends the delivery because its webhook no longer exists; `now_ms` is milliseconds since 1970.
-pub(super) fn cancelled(delivery: &QueuedDelivery, now_ms: i64) -> Completion {
-    Completion { status: Status::Cancelled, finished_at: Some(now_ms), ..spilled(delivery) }
+pub(super) fn cancelled(delivery: &QueuedDelivery, now_ms: i64) -> DeliveryUpdate {
+    DeliveryUpdate { status: Status::Cancelled, finished_at: Some(now_ms), ..spilled(delivery) }
 }

@@ -14,7 +14,7 @@ use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::PING;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
-use crate::store::{Completion, Store, StoreError};
+use crate::store::{DeliveryUpdate, Store, StoreError};
 
 /// Pings at once, over all companies and for one company: each may take the whole attempt timeout.
 const MAX_PINGS: usize = 128;
@@ -81,7 +81,7 @@ impl Pinger {
         let report = self.attempts.run(&delivery, webhook).await;
         let status = final_status(&report.outcome);
         let attempt = report.into_attempt(1);
-        let completion = Completion {
+        let completion = DeliveryUpdate {
             company: webhook.company.clone(),
             id: row.id.clone(),
             lease: None,

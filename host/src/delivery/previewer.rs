@@ -9,7 +9,7 @@ use super::attempt::{Outgoing, Prepared, Transformer};
 use super::compiled_plugins::CompiledPlugins;
 use crate::domain::delivery::Attempt;
 use crate::domain::event::Event;
-use crate::domain::plugin::{Digest, Outcome, Sent, owner};
+use crate::domain::plugin::{Digest, Outcome, RenderedMessage, owner};
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
 
@@ -86,7 +86,8 @@ impl Previewer {
 
     async fn of_webhook(&self, event: Arc<Event>, webhook: &Webhook) -> Preview {
         let asked = [&webhook.headers[..], &event.headers[..]];
-        let own_type = Sent::of(&Outcome::Pass, &event, &asked).map(|sent| sent.content_type).unwrap_or_default();
+        let own_type =
+            RenderedMessage::of(&Outcome::Pass, &event, &asked).map(|sent| sent.content_type).unwrap_or_default();
         match self.transformer.prepare(&event, webhook).await.0 {
             Prepared::Send(Outgoing { body, content_type, headers }) => {
                 let header = headers.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("content-type"));

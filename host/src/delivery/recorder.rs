@@ -16,7 +16,7 @@ use crate::domain::id;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
 use crate::metrics::{AttemptResult, Metrics};
-use crate::store::{Completion, Store};
+use crate::store::{DeliveryUpdate, Store};
 use crate::telemetry::ThrottledLog;
 pub(super) use auto_disable::AutoDisable;
 use decision::{Consequence, NextStep, Streak, WebhookNow};
@@ -77,7 +77,7 @@ impl Recorder {
 
     async fn finish(&self, delivery: &QueuedDelivery, next: NextStep, report: AttemptReport) {
         let number = delivery.attempt_count.saturating_add(1);
-        let completion = Completion {
+        let completion = DeliveryUpdate {
             company: delivery.event.company.clone(),
             id: delivery.id.clone(),
             lease: delivery.lease.clone(),

@@ -5,7 +5,7 @@ mod patch;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use super::plugin::{Failure, Outcome, Sent, told};
+use super::plugin::{Failure, Outcome, RenderedMessage, outcome_name_and_reason};
 pub use patch::Patch;
 
 /// Bounds the JSON of one difference's operations, in bytes.
@@ -13,7 +13,7 @@ const MAX_PATCH_BYTES: usize = 16 * 1024;
 
 /// The kind of difference between a candidate and the active version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DifferenceKind {
     /// The two would send different messages, or one of them sends nothing in a case that the other kinds do not cover.
     Different,
     /// The candidate fails and the active version does not.
@@ -22,7 +22,7 @@ pub enum Kind {
     NewlyFiltered,
 }
 
-impl Kind {
+impl DifferenceKind {
     /// Returns the name in the API.
     pub fn name(self) -> &'static str {
         match self {
@@ -70,12 +70,12 @@ pub struct Pair<'a> {
 impl Pair<'_> {
     /// Returns the kind of the difference, and `None` if the receiver would notice none. Two failures count as equal,
     /// and so do two drops, regardless of their reasons.
-    pub fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<DifferenceKind> {
         match (self.active, self.candidate) {
             (Err(_), Err(_)) | (Ok(Outcome::Drop(_)), Ok(Outcome::Drop(_))) => None,
-            (_, Err(_)) => Some(Kind::NewlyFailing),
-            (_, Ok(Outcome::Drop(_))) => Some(Kind::NewlyFiltered),
-            _ => (self.sent(self.active) != self.sent(self.candidate)).then_some(Kind::Different),
+            (_, Err(_)) => Some(DifferenceKind::NewlyFailing),
+            (_, Ok(Outcome::Drop(_))) => Some(DifferenceKind::NewlyFiltered),
+            _ => (self.sent(self.active) != self.sent(self.candidate)).then_some(DifferenceKind::Different),
         }
     }
 
@@ -96,18 +96,18 @@ impl Pair<'_> {
         (Subject::Message, patch(&message(before), &message(after)))
     }
 
-    fn sent<'s>(&'s self, answer: &'s Result<Outcome, Failure>) -> Option<Sent<'s>> {
-        Sent::of(answer.as_ref().ok()?, self.event, &[self.webhook_headers, &self.event.headers])
+    fn sent<'s>(&'s self, answer: &'s Result<Outcome, Failure>) -> Option<RenderedMessage<'s>> {
+        RenderedMessage::of(answer.as_ref().ok()?, self.event, &[self.webhook_headers, &self.event.headers])
     }
 }
 
-fn message(sent: Sent) -> Value {
+fn message(sent: RenderedMessage) -> Value {
     let headers: Map<_, _> = sent.headers.into_iter().map(|(name, value)| (name, value.into())).collect();
     json!({"content_type": sent.content_type, "headers": headers, "body": sent.body})
 }
 
 fn outcome(answer: &Result<Outcome, Failure>) -> Value {
-    let (outcome, reason) = told(answer);
+    let (outcome, reason) = outcome_name_and_reason(answer);
     json!({"outcome": outcome, "reason": reason})
 }
 
@@ -121,7 +121,10 @@ mod tests {
         Ok(Outcome::Replace(Message { body: body.into(), content_type, headers: Vec::new() }))
     }
 
-    fn compared(active: &Result<Outcome, Failure>, candidate: &Result<Outcome, Failure>) -> (Option<Kind>, Value) {
+    fn compared(
+        active: &Result<Outcome, Failure>,
+        candidate: &Result<Outcome, Failure>,
+    ) -> (Option<DifferenceKind>, Value) {
         let event = Event {
             id: "e".into(),
             event_type: "t".into(),
@@ -143,21 +146,21 @@ mod tests {
         assert_eq!(kind(&pass, &answer(r#"{"a":1.50}"#, Some("application/json"))), None);
         assert_eq!(kind(&drop, &Ok(Outcome::Drop("another".into()))), None);
         assert_eq!(kind(&error, &Err(Failure::Broke("another".into()))), None);
-        assert_eq!(kind(&pass, &error), Some(Kind::NewlyFailing));
-        assert_eq!(kind(&drop, &error), Some(Kind::NewlyFailing));
-        assert_eq!(kind(&pass, &drop), Some(Kind::NewlyFiltered));
-        assert_eq!(kind(&drop, &pass), Some(Kind::Different));
-        assert_eq!(kind(&error, &pass), Some(Kind::Different));
+        assert_eq!(kind(&pass, &error), Some(DifferenceKind::NewlyFailing));
+        assert_eq!(kind(&drop, &error), Some(DifferenceKind::NewlyFailing));
+        assert_eq!(kind(&pass, &drop), Some(DifferenceKind::NewlyFiltered));
+        assert_eq!(kind(&drop, &pass), Some(DifferenceKind::Different));
+        assert_eq!(kind(&error, &pass), Some(DifferenceKind::Different));
     }
 
     #[test]
     fn every_difference_has_a_subject_and_a_patch() {
         let pass = Ok(Outcome::Pass);
         let (kind, diff) = compared(&pass, &answer(r#"{"a":2}"#, None));
-        assert_eq!(kind, Some(Kind::Different));
+        assert_eq!(kind, Some(DifferenceKind::Different));
         assert_eq!(diff, json!(["body", [{"op": "replace", "path": "/a", "value": 2}]]));
         let (kind, diff) = compared(&pass, &answer(r#"{"a":1.5}"#, None));
-        assert_eq!(kind, Some(Kind::Different), "the same number in other bytes");
+        assert_eq!(kind, Some(DifferenceKind::Different), "the same number in other bytes");
         assert_eq!(diff, json!(["message", [{"op": "replace", "path": "/body", "value": "{\"a\":1.5}"}]]));
         let (_, diff) = compared(&pass, &answer(r#"{"a":1.50}"#, Some("text/plain")));
         assert_eq!(diff, json!(["message", [{"op": "replace", "path": "/content_type", "value": "text/plain"}]]));

@@ -1,4 +1,12 @@
 //! Deliveries (one event on its way to one webhook) and their attempts.
+//!
+//! Five structs stand for a delivery, each for one part of its way:
+//!
+//! - `NewDelivery` (store): the row of a new event, before it is stored.
+//! - `QueuedDelivery` (delivery): the delivery in memory, in its queue or in an attempt.
+//! - `ClaimedDelivery` (store): the row that a node has claimed, on its way back into memory.
+//! - `DeliveryUpdate` (store): the result of an attempt, or of leaving memory without one, to be stored.
+//! - [`DeliveryRecord`]: the row as the API shows it.
 
 use serde_json::value::RawValue;
 
@@ -56,7 +64,7 @@ pub struct Waiting {
 
 /// A delivery as the delivery log shows it.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct DeliveryRecord {
     /// `dlv_…`.
     pub id: String,
     /// The event's id.

@@ -33,7 +33,7 @@ pub struct Message {
 
 /// The level of a log line, as the plugin chose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum LogLevel {
     /// For the plugin's author.
     Debug,
     /// Informative.
@@ -44,7 +44,7 @@ pub enum Level {
     Error,
 }
 
-impl Level {
+impl LogLevel {
     /// Returns `debug`, `info`, `warn` or `error`.
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// The level.
-    pub level: Level,
+    pub level: LogLevel,
     /// The text: at most 1 KiB, control characters escaped.
     pub message: String,
 }
@@ -83,7 +83,7 @@ impl Logs {
 
 /// The message that an outcome sends, without the headers that the host adds.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Sent<'a> {
+pub struct RenderedMessage<'a> {
     /// The content type.
     pub content_type: String,
     /// The other headers: names in lower case, once each.
@@ -92,7 +92,7 @@ pub struct Sent<'a> {
     pub body: &'a str,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> RenderedMessage<'a> {
     /// Returns the message for `event`, and `None` if the outcome sends nothing. The outcome's headers take precedence
     /// over `lower_headers`: those of the webhook and of the event, in ascending precedence.
     pub fn of(outcome: &'a Outcome, event: &'a Event, lower_headers: &[&[(String, String)]]) -> Option<Self> {
@@ -109,7 +109,7 @@ impl<'a> Sent<'a> {
 }
 
 /// Returns the name of a call's result in the API, and its reason.
-pub fn told(answer: &Result<Outcome, Failure>) -> (&'static str, Option<String>) {
+pub fn outcome_name_and_reason(answer: &Result<Outcome, Failure>) -> (&'static str, Option<String>) {
     match answer {
         Ok(Outcome::Pass) => ("pass", None),
         Ok(Outcome::Replace(_)) => ("replace", None),
@@ -138,7 +138,7 @@ impl fmt::Display for Failure {
 
 /// One call of a plugin: its result and its cost.
 #[derive(Debug, Clone)]
-pub struct Call<T> {
+pub struct PluginCall<T> {
     /// The plugin's result, or why there is none.
     pub result: Result<T, Failure>,
     /// The log lines.
@@ -149,18 +149,18 @@ pub struct Call<T> {
     pub memory_bytes: u64,
 }
 
-impl<T> Call<T> {
+impl<T> PluginCall<T> {
     /// Creates a call that failed before it started.
     pub fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), logs: Logs::default(), duration: Duration::ZERO, memory_bytes: 0 }
     }
 
     /// Returns the same call with another result.
-    pub fn ended<U>(self, result: Result<U, Failure>) -> Call<U> {
-        Call { result, logs: self.logs, duration: self.duration, memory_bytes: self.memory_bytes }
+    pub fn ended<U>(self, result: Result<U, Failure>) -> PluginCall<U> {
+        PluginCall { result, logs: self.logs, duration: self.duration, memory_bytes: self.memory_bytes }
     }
 
-    /// Returns [`Call::duration`] in microseconds.
+    /// Returns [`PluginCall::duration`] in microseconds.
     pub fn duration_us(&self) -> u64 {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }

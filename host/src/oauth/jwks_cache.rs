@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::keys::{KeyMatch, KeySelector, KeySet, PublicKey};
-use super::refusal::Refusal;
+use super::refusal::TokenRefusal;
 use super::source::KeySource;
 use crate::clock::Clock;
 use crate::outbound::UnguardedClient;
@@ -28,13 +28,13 @@ pub(super) struct JwksCache {
     source: KeySource,
     http: UnguardedClient,
     clock: Arc<dyn Clock>,
-    state: Mutex<CacheState>,
+    state: Mutex<JwksCacheState>,
     /// Counts finished fetches; waiters subscribe to it.
     finished_fetches: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct CacheState {
+struct JwksCacheState {
     keys: KeySet,
     /// Counts the key sets: a token that was verified with an older set is verified again.
     generation: u64,
@@ -60,7 +60,7 @@ impl JwksCache {
         Arc::new(Self { source, http, clock, state: Mutex::default(), finished_fetches })
     }
 
-    fn lock(&self) -> MutexGuard<'_, CacheState> {
+    fn lock(&self) -> MutexGuard<'_, JwksCacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,7 +70,7 @@ impl JwksCache {
     }
 
     /// Returns the selected key. Fetches the keys first if they are old or do not contain it.
-    pub(super) async fn find(self: &Arc<Self>, selector: &KeySelector) -> Result<CachedKey, Refusal> {
+    pub(super) async fn find(self: &Arc<Self>, selector: &KeySelector) -> Result<CachedKey, TokenRefusal> {
         if elapsed_ms(self.lock().last_success_at, self.clock.now_ms()) >= REFRESH_INTERVAL_MS {
             self.fetch(REFRESH_WAIT).await;
         }
@@ -81,17 +81,19 @@ impl JwksCache {
         match self.find_cached(selector)? {
             Some(key) => Ok(key),
             // The issuer may have this key: it could not be asked.
-            None if self.lock().failure.is_some() => Err(Refusal::Unavailable),
-            None => Err(Refusal::Invalid("no key of the issuer matches the access token's `kid` and `alg`".into())),
+            None if self.lock().failure.is_some() => Err(TokenRefusal::Unavailable),
+            None => {
+                Err(TokenRefusal::Invalid("no key of the issuer matches the access token's `kid` and `alg`".into()))
+            }
         }
     }
 
-    fn find_cached(&self, selector: &KeySelector) -> Result<Option<CachedKey>, Refusal> {
+    fn find_cached(&self, selector: &KeySelector) -> Result<Option<CachedKey>, TokenRefusal> {
         let state = self.lock();
         match state.keys.find(selector) {
             KeyMatch::One(key) => Ok(Some(CachedKey { key, generation: state.generation })),
             KeyMatch::None => Ok(None),
-            KeyMatch::Several => Err(Refusal::Invalid(
+            KeyMatch::Several => Err(TokenRefusal::Invalid(
                 "several keys of the issuer match the access token: it must name one by `kid`".into(),
             )),
         }

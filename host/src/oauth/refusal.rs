@@ -2,7 +2,7 @@
 
 /// Why an access token is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum TokenRefusal {
     /// The token is not valid; the text tells its bearer why.
     Invalid(String),
     /// There is no key to verify it with, and none can be fetched at present.

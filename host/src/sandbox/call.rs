@@ -5,7 +5,7 @@ use std::time::Instant;
 use wasmtime::Store;
 
 use crate::domain::event::Event;
-use crate::domain::plugin::{Call, Failure, Message, Outcome};
+use crate::domain::plugin::{Failure, Message, Outcome, PluginCall};
 
 use super::bindings::v0_1;
 use super::call_state::CallState;
@@ -23,12 +23,12 @@ pub(super) struct CallRunner {
 
 impl CallRunner {
     /// Calls `check-config` with `config`, JSON text.
-    pub(super) fn check_config(&self, plugin: &Plugin, config: &str) -> Call<()> {
+    pub(super) fn check_config(&self, plugin: &Plugin, config: &str) -> PluginCall<()> {
         self.call(plugin, |store, instance| v0_1::check_config(store, instance, config))
     }
 
     /// Transforms `event` under `config`, JSON text.
-    pub(super) fn transform(&self, plugin: &Plugin, event: &Event, config: &str) -> Call<Outcome> {
+    pub(super) fn transform(&self, plugin: &Plugin, event: &Event, config: &str) -> PluginCall<Outcome> {
         self.call(plugin, |store, instance| match v0_1::transform(store, instance, event, config)? {
             Ok(outcome) => Ok(Ok(self.limited(outcome)?)),
             Err(refusal) => Ok(Err(refusal)),
@@ -40,7 +40,7 @@ impl CallRunner {
         &self,
         plugin: &Plugin,
         function: impl FnOnce(&mut Store<CallState>, &v0_1::Transform) -> wasmtime::Result<Result<T, String>>,
-    ) -> Call<T> {
+    ) -> PluginCall<T> {
         let started = Instant::now();
         let running = self.ticker.enter();
         let mut store = Store::new(plugin.pre.engine(), CallState::new(&self.limits));
@@ -58,7 +58,7 @@ impl CallRunner {
             Err(error) => Err(plugin.broke(&describe(&error, &self.limits))),
         };
         let memory_bytes = u64::try_from(meter.memory()).unwrap_or(u64::MAX);
-        let call = Call { result, logs, duration: started.elapsed(), memory_bytes };
+        let call = PluginCall { result, logs, duration: started.elapsed(), memory_bytes };
         tracing::debug!(
             failed = call.result.is_err(),
             duration_us = call.duration_us(),

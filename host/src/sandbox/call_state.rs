@@ -1,6 +1,6 @@
 //! The host's state of one call, dropped with it: the resource meter and the log.
 
-use crate::domain::plugin::{Level, LogLine, Logs};
+use crate::domain::plugin::{LogLevel, LogLine, Logs};
 
 use super::limits::{LimitExceeded, Limits, ResourceMeter};
 use super::text::printable;
@@ -31,7 +31,7 @@ impl CallState {
     ///
     /// # Errors
     /// If the message is 1 MiB or larger.
-    pub(super) fn log(&mut self, level: Level, message: &str) -> Result<(), LimitExceeded> {
+    pub(super) fn log(&mut self, level: LogLevel, message: &str) -> Result<(), LimitExceeded> {
         if message.len() >= LOG_MESSAGE_BYTES {
             return Err(LimitExceeded::bytes("log limit", LOG_MESSAGE_BYTES - 1, message.len()));
         }

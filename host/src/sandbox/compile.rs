@@ -23,7 +23,7 @@ use crate::domain::plugin::Digest;
 use super::cache::Cache;
 use super::compiled_code::CompiledCode;
 use super::engine::Purpose;
-use super::refusal::Refusal;
+use super::refusal::UploadRefusal;
 use super::text::{printable, size};
 use super::{Plugin, Sandbox};
 use compile_scheduler::CompileScheduler;
@@ -55,7 +55,7 @@ pub struct Source {
 pub enum CompileError {
     /// The upload is at fault.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] UploadRefusal),
     /// Too many uploads are queued; there may be room later.
     #[error("{0}")]
     Busy(String),
@@ -236,7 +236,7 @@ fn child_failure(status: ExitStatus, error: &str) -> CompileError {
 }
 
 fn refused(text: String) -> CompileError {
-    CompileError::Refused(Refusal::new(text))
+    CompileError::Refused(UploadRefusal::new(text))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Encoding, Parser, Payload,
 };
 
-use super::refusal::Refusal;
+use super::refusal::UploadRefusal;
 
 /// Levels of components and modules inside each other. Toolchains nest three deep.
 const MAX_NESTING: usize = 16;
@@ -38,8 +38,8 @@ pub(super) struct ComponentNames {
 /// # Errors
 /// If `bytes` is not a sequence of sections, or a count exceeds its limit; the text says which one, the allowed number, and the
 /// number reached when counting stopped.
-pub(super) fn check(bytes: &[u8]) -> Result<ComponentNames, Refusal> {
-    let broken = |error: BinaryReaderError| Refusal::new(format!("not a valid component: {error}"));
+pub(super) fn check(bytes: &[u8]) -> Result<ComponentNames, UploadRefusal> {
+    let broken = |error: BinaryReaderError| UploadRefusal::new(format!("not a valid component: {error}"));
     let mut declared = DeclaredLimits::default();
     for payload in Parser::new(0).parse_all(bytes) {
         declared.add(payload.map_err(broken)?).map_err(|error| match error {
@@ -52,7 +52,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<ComponentNames, Refusal> {
 
 enum DeclarationError {
     Malformed(BinaryReaderError),
-    OverLimit(Refusal),
+    OverLimit(UploadRefusal),
 }
 
 impl From<BinaryReaderError> for DeclarationError {
@@ -158,7 +158,7 @@ impl DeclaredLimits {
             return self.add_instances(1);
         };
         let Some(inside) = self.component(0, *component_index) else {
-            return Err(DeclarationError::OverLimit(Refusal::new(
+            return Err(DeclarationError::OverLimit(UploadRefusal::new(
                 "instantiates a component that it is given from elsewhere, so the number of instances cannot be \
                  counted before compiling; define the component itself in that place",
             )));
@@ -199,7 +199,7 @@ fn at_most(what: &str, allowed: usize, wanted: usize) -> Result<(), DeclarationE
     if wanted <= allowed {
         return Ok(());
     }
-    Err(DeclarationError::OverLimit(Refusal::new(format!(
+    Err(DeclarationError::OverLimit(UploadRefusal::new(format!(
         "too many {what}: {allowed} allowed, {wanted} or more wanted; leave out what is not used"
     ))))
 }

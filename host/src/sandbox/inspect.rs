@@ -7,7 +7,7 @@ use wasmparser::{Parser, Validator};
 
 use super::declared_limits;
 use super::engine::FEATURES;
-use super::refusal::{Refusal, list};
+use super::refusal::{UploadRefusal, list};
 
 /// A track of compatible versions of the WIT package `posthaste:transform`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,21 +42,21 @@ pub struct Inspection {
 /// # Errors
 /// If `bytes` is not a component, exceeds a declared limit, uses a Wasm proposal that the sandbox has disabled, imports
 /// something that the host does not offer, or does not export `posthaste:transform/handler@0.1.x`.
-pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, UploadRefusal> {
     if !Parser::is_component(bytes) {
-        return Err(Refusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
+        return Err(UploadRefusal::new(format!("not a WebAssembly component: {}", looks_like(bytes))));
     }
     let names = declared_limits::check(bytes)?;
     let refused: Vec<_> = names.imports.iter().filter(|name| !is_offered(name)).cloned().collect();
     if !refused.is_empty() {
-        return Err(Refusal::imports(&refused));
+        return Err(UploadRefusal::imports(&refused));
     }
     if !names.exports.iter().any(|name| patch_of(name, "handler").is_some()) {
         return Err(missing_handler(&names.exports));
     }
     Validator::new_with_features(FEATURES)
         .validate_all(bytes)
-        .map_err(|error| Refusal::new(format!("not a valid component: {error}")))?;
+        .map_err(|error| UploadRefusal::new(format!("not a valid component: {error}")))?;
     Ok(Inspection { size: bytes.len(), imports: names.imports, exports: names.exports, track: Track::V0_1 })
 }
 
@@ -71,9 +71,9 @@ fn patch_of(name: &str, interface: &str) -> Option<u64> {
     patch.bytes().all(|digit| digit.is_ascii_digit()).then(|| patch.parse().ok())?
 }
 
-fn missing_handler(exports: &[String]) -> Refusal {
+fn missing_handler(exports: &[String]) -> UploadRefusal {
     let found = if exports.is_empty() { "nothing".into() } else { list(exports) };
-    Refusal::new(format!(
+    UploadRefusal::new(format!(
         "does not export `posthaste:transform/handler@0.1.x`, which the world `posthaste:transform/transform` asks for; it \
          exports {found}"
     ))

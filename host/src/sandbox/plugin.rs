@@ -12,7 +12,7 @@ use super::bindings::v0_1::TransformPre;
 use super::call_state::CallState;
 use super::compiled_code::{CompiledCode, ComponentFacts};
 use super::inspect::Inspection;
-use super::refusal::Refusal;
+use super::refusal::UploadRefusal;
 
 /// A loaded plugin. Concurrent calls share its code and nothing else.
 pub struct Plugin {
@@ -34,9 +34,9 @@ impl Plugin {
         engine: &Engine,
         linker: &Linker<CallState>,
         compiled: CompiledCode,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, UploadRefusal> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let refused = |error: wasmtime::Error| Refusal::new(format!("{error:#}"));
+        let refused = |error: wasmtime::Error| UploadRefusal::new(format!("{error:#}"));
         let component = component(engine, &compiled).map_err(refused)?;
         let pre = linker.instantiate_pre(&component).map_err(refused)?;
         let pre = TransformPre::new(pre).map_err(refused)?;

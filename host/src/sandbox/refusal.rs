@@ -8,9 +8,9 @@ const LISTED_NAMES: usize = 20;
 /// Why an upload is not accepted: a text for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refusal(String);
+pub struct UploadRefusal(String);
 
-impl Refusal {
+impl UploadRefusal {
     /// Returns a refusal with this text, bounded and printable: most of these texts quote the upload.
     pub(super) fn new(text: impl AsRef<str>) -> Self {
         Self(printable(text.as_ref(), super::failure::TEXT_BYTES))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::event::Event;
-use crate::domain::plugin::{Call, Failure, Outcome};
+use crate::domain::plugin::{Failure, Outcome, PluginCall};
 
 use super::Sandbox;
 use guest::Guest;
@@ -30,17 +30,17 @@ fn event() -> Arc<Event> {
 }
 
 /// Transforms [`event`] once, in a sandbox of its own.
-async fn transform(guest: Guest, config: &str) -> Call<Outcome> {
+async fn transform(guest: Guest, config: &str) -> PluginCall<Outcome> {
     transform_in(&guest::sandbox(), guest, config).await
 }
 
-async fn transform_in(sandbox: &Sandbox, guest: Guest, config: &str) -> Call<Outcome> {
+async fn transform_in(sandbox: &Sandbox, guest: Guest, config: &str) -> PluginCall<Outcome> {
     let plugin = guest.compile(sandbox).unwrap();
     sandbox.transform(&plugin, event(), config.into()).await
 }
 
 /// The error text of a call that trapped or exceeded a limit.
-fn broke<T: std::fmt::Debug>(call: &Call<T>) -> &str {
+fn broke<T: std::fmt::Debug>(call: &PluginCall<T>) -> &str {
     match &call.result {
         Err(Failure::Broke(text)) => text,
         other => panic!("did not break: {other:?}"),

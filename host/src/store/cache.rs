@@ -15,11 +15,11 @@ pub(super) type WebhookCache = ReadCache<(String, String), Option<Arc<Webhook>>>
 
 /// Keeps values that were read from the database, each for at most the `ttl`.
 pub(super) struct ReadCache<K: Hash + Eq, V> {
-    state: Mutex<CacheState<K, V>>,
+    state: Mutex<ReadCacheState<K, V>>,
     ttl: Duration,
 }
 
-struct CacheState<K: Hash + Eq, V> {
+struct ReadCacheState<K: Hash + Eq, V> {
     entries: LruCache<K, CacheEntry<V>>,
     /// Counts the writes. A value is kept only if no write came between its reading and its insertion: otherwise a
     /// reader that was overtaken by a write would put the old value back.
@@ -49,10 +49,10 @@ impl<K: Hash + Eq, V: Clone> ReadCache<K, V> {
     /// Returns an empty cache of at most `capacity` values. `ttl` bounds how long a change made by another process stays
     /// unseen.
     pub(super) fn new(capacity: NonZeroUsize, ttl: Duration) -> Self {
-        Self { state: Mutex::new(CacheState { entries: LruCache::new(capacity), writes: 0 }), ttl }
+        Self { state: Mutex::new(ReadCacheState { entries: LruCache::new(capacity), writes: 0 }), ttl }
     }
 
-    fn lock(&self) -> MutexGuard<'_, CacheState<K, V>> {
+    fn lock(&self) -> MutexGuard<'_, ReadCacheState<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::db;
-use super::delivery_rows::{Completion, NewDelivery, first_id};
+use super::delivery_rows::{DeliveryUpdate, NewDelivery, first_id};
 use super::delivery_writes::{complete, insert};
 use super::error::StoreError;
 use super::handle::Store;
@@ -43,7 +43,7 @@ impl Store {
 
     /// Hands a completion to the writer, which commits it soon, together with others. Waits only while the writer's queue is
     /// full.
-    pub async fn finish(&self, completion: Completion) {
+    pub async fn finish(&self, completion: DeliveryUpdate) {
         self.writer.complete(completion).await;
     }
 
@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn insert_completed(&self, row: NewDelivery, completion: Completion) -> Result<(), StoreError> {
+    pub async fn insert_completed(&self, row: NewDelivery, completion: DeliveryUpdate) -> Result<(), StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 insert(connection, &[row]).await?;

@@ -1,7 +1,7 @@
 //! The rows of deliveries: the types that go into the table and come out of it.
 //!
 //! Four structs describe a delivery here, one per step: [`NewDelivery`] is stored with its event, [`ClaimedDelivery`] is read for an
-//! attempt, [`Completion`] is the result of that attempt, and `domain::delivery::Delivery` is an entry of the log.
+//! attempt, [`DeliveryUpdate`] is the result of that attempt, and `domain::delivery::Delivery` is an entry of the log.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub enum Published {
 
 /// The result of an attempt, to be written into its delivery.
 #[derive(Debug, Clone)]
-pub struct Completion {
+pub struct DeliveryUpdate {
     /// The company.
     pub company: String,
     /// The delivery's id.

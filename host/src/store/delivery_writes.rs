@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseConnection};
-use super::delivery_rows::{Completion, NewDelivery, Published};
+use super::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use super::multi_row::MultiRowStatement;
 use crate::domain::delivery::{Attempt, Status};
 
@@ -94,7 +94,7 @@ async fn stored_before(connection: &mut DatabaseConnection, row: &NewDelivery) -
 }
 
 /// Writes the results of deliveries and their attempts. A delivery that another node has claimed meanwhile stays unchanged.
-pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Completion]) -> Result<(), sqlx::Error> {
+pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[DeliveryUpdate]) -> Result<(), sqlx::Error> {
     let mut attempts = Vec::with_capacity(rows.len());
     for (sql, rows) in COMPLETE.split(connection.kind(), rows) {
         let mut query = db::query(sql);
@@ -152,7 +152,7 @@ async fn insert_attempts(
 
 /// Returns whether the row is in the state of this completion. Another node may have brought it there: then the attempt of
 /// this number is that node's, and stays.
-async fn is_completed(connection: &mut DatabaseConnection, row: &Completion) -> Result<bool, sqlx::Error> {
+async fn is_completed(connection: &mut DatabaseConnection, row: &DeliveryUpdate) -> Result<bool, sqlx::Error> {
     let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND status = $3 AND attempt_count = $4 \
                AND lease IS NULL";
     let query = db::query(sql).bind(row.company.as_str()).bind(row.id.as_str()).bind(row.status.name());

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::backend::Backend;
 use super::db::DatabaseConnection;
-use super::delivery_rows::Completion;
+use super::delivery_rows::DeliveryUpdate;
 use super::error::StoreError;
 use crate::metrics::Metrics;
 use operation::{CommitCallback, TransactionWork, WriteOperation, savepoint};
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// Hands in a completion.
-    pub(super) async fn complete(&self, completion: Completion) {
+    pub(super) async fn complete(&self, completion: DeliveryUpdate) {
         // The semaphore is never closed.
         let Ok(permit) = self.completion_permits.clone().acquire_owned().await else {
             return;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header};
 use crate::api::ApiState;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::domain::credential::Grant;
-use crate::oauth::{self, Refusal};
+use crate::oauth::{self, TokenRefusal};
 
 /// The credential that a request presents.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ async fn verify_token(token: &str, api: &ApiState) -> Result<Grant, Problem> {
         return Err(Problem::new(ProblemKind::InvalidCredential, detail));
     };
     tokens.check(token).await.map_err(|refusal| match refusal {
-        Refusal::Invalid(detail) => Problem::new(ProblemKind::InvalidCredential, detail),
-        Refusal::Unavailable => {
+        TokenRefusal::Invalid(detail) => Problem::new(ProblemKind::InvalidCredential, detail),
+        TokenRefusal::Unavailable => {
             let detail = "the keys that verify access tokens are not available at present; try again";
             Problem::new(ProblemKind::Unavailable, detail)
         }

@@ -76,9 +76,9 @@ impl From<Comparison> for ComparisonView {
             compared: comparison.kinds.len(),
             complete: comparison.complete,
             same: count(None),
-            different: count(Some(comparison::Kind::Different)),
-            newly_failing: count(Some(comparison::Kind::NewlyFailing)),
-            newly_filtered: count(Some(comparison::Kind::NewlyFiltered)),
+            different: count(Some(comparison::DifferenceKind::Different)),
+            newly_failing: count(Some(comparison::DifferenceKind::NewlyFailing)),
+            newly_filtered: count(Some(comparison::DifferenceKind::NewlyFiltered)),
             differences: comparison.differences.into_iter().map(Into::into).collect(),
         }
     }

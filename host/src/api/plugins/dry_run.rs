@@ -20,7 +20,7 @@ use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::webhooks::header_error;
 use crate::domain::event::{self, Event};
-use crate::domain::plugin::{Call, Digest, Failure, Outcome, Sent, owner, told};
+use crate::domain::plugin::{Digest, Failure, Outcome, PluginCall, RenderedMessage, outcome_name_and_reason, owner};
 use crate::domain::{Invalid, time};
 
 /// The id of a sample event that has none of its own.
@@ -123,11 +123,11 @@ fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<E
     })
 }
 
-fn view(digest: &Digest, event: &Event, call: &Call<Outcome>, fuel: Option<u64>) -> DryRunView {
-    let (outcome, reason) = told(&call.result);
-    let sent = call.result.as_ref().ok().and_then(|outcome| Sent::of(outcome, event, &[]));
+fn view(digest: &Digest, event: &Event, call: &PluginCall<Outcome>, fuel: Option<u64>) -> DryRunView {
+    let (outcome, reason) = outcome_name_and_reason(&call.result);
+    let sent = call.result.as_ref().ok().and_then(|outcome| RenderedMessage::of(outcome, event, &[]));
     let (content_type, headers, body) = match sent {
-        Some(Sent { content_type, headers, body }) => {
+        Some(RenderedMessage { content_type, headers, body }) => {
             (Some(content_type), headers.into_iter().collect(), Some(body.to_owned()))
         }
         None => (None, BTreeMap::new(), None),

@@ -24,7 +24,7 @@ pub(super) struct Arrival {
     pub(super) body: Bytes,
 }
 
-struct Shared {
+struct SharedReceiver {
     arrivals: mpsc::Sender<Arrival>,
     /// Number of the next POSTs that are answered 503.
     failing: AtomicUsize,
@@ -34,13 +34,13 @@ struct Shared {
 pub(super) struct Receiver {
     address: SocketAddr,
     arrivals: mpsc::Receiver<Arrival>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedReceiver>,
 }
 
 impl Receiver {
     pub(super) async fn start() -> Result<Self, Failure> {
         let (sender, arrivals) = mpsc::channel(16);
-        let shared = Arc::new(Shared { arrivals: sender, failing: AtomicUsize::new(0) });
+        let shared = Arc::new(SharedReceiver { arrivals: sender, failing: AtomicUsize::new(0) });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = Router::new().fallback(receive).with_state(shared.clone());
@@ -63,7 +63,7 @@ impl Receiver {
     }
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(State(shared): State<Arc<SharedReceiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let failing = shared.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if failing.is_ok() {
         return StatusCode::SERVICE_UNAVAILABLE;

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::domain::event::Event;
 use crate::domain::headers;
-use crate::domain::plugin::{Call, Digest, Failure, Message, Outcome, PluginRef, owner, told};
+use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, PluginRef, outcome_name_and_reason, owner};
 use crate::domain::webhook::{OnError, Webhook};
 use crate::metrics::Metrics;
 use crate::sandbox::{Plugin, Sandbox};
@@ -71,7 +71,7 @@ impl Transformer {
         let plugin = match self.version_of(webhook, reference).await {
             Ok(plugin) => plugin,
             Err(text) => {
-                let call = Call::failed(Failure::Broke(text.clone()));
+                let call = PluginCall::failed(Failure::Broke(text.clone()));
                 let report = report(&reference.name, webhook, OnError::Retry, &call);
                 return (Prepared::HostFailed(format!("plugin `{}`: {text}", reference.name)), report);
             }
@@ -90,13 +90,13 @@ impl Transformer {
 
     /// Calls a plugin once, judged as for a delivery: a plugin that sets a protected header has failed. Nothing is sent or
     /// stored.
-    pub async fn call(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> Call<Outcome> {
+    pub async fn call(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> PluginCall<Outcome> {
         let call = self.sandbox.transform(plugin, event, config).await;
         check_headers(call, &self.challenge_header)
     }
 }
 
-fn check_headers(mut call: Call<Outcome>, challenge_header: &str) -> Call<Outcome> {
+fn check_headers(mut call: PluginCall<Outcome>, challenge_header: &str) -> PluginCall<Outcome> {
     if let Ok(Outcome::Replace(message)) = &call.result {
         let own = headers::check_all(&message.headers, challenge_header).map_err(|(_, detail)| detail);
         let content_type = message.content_type.as_ref();
@@ -124,8 +124,8 @@ fn prepared(result: Result<Outcome, Failure>, policy: OnError, event: &Event, na
 }
 
 /// The contract's `plugin` object. If the outcome is an error, it also names the policy that was followed.
-fn report(name: &str, webhook: &Webhook, policy: OnError, call: &Call<Outcome>) -> Option<Box<RawValue>> {
-    let (outcome, reason) = told(&call.result);
+fn report(name: &str, webhook: &Webhook, policy: OnError, call: &PluginCall<Outcome>) -> Option<Box<RawValue>> {
+    let (outcome, reason) = outcome_name_and_reason(&call.result);
     let mut report = json!({
         "name": name,
         "digest": webhook.plugin_digest.as_ref().map(Digest::as_str),
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn plugin_that_sets_a_protected_header_has_failed() {
-        let call = |outcome| Call {
+        let call = |outcome| PluginCall {
             result: Ok(outcome),
             logs: Logs::default(),
             duration: std::time::Duration::ZERO,

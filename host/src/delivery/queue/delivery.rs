@@ -10,7 +10,7 @@ use crate::domain::webhook::Webhook;
 const OVERHEAD: usize = 768;
 
 /// A delivery held in memory: queued or in flight. It is made from an accepted event or from a row that the store
-/// claimed (`ClaimedDelivery`), and ends as a write to the store (`Completion`).
+/// claimed (`ClaimedDelivery`), and ends as a write to the store (`DeliveryUpdate`).
 #[derive(Debug, Clone)]
 pub(in crate::delivery) struct QueuedDelivery {
     /// `dlv_…`. Identifiers ascend in the order of publishing.

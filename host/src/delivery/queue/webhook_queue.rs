@@ -40,7 +40,7 @@ pub(super) enum Admission {
 
 /// The settings of a webhook that its queue depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Settings {
+struct QueueSettings {
     /// Most attempts in flight.
     slots: u32,
     /// Most attempts begun per second.
@@ -50,7 +50,7 @@ struct Settings {
     single_owner: bool,
 }
 
-impl Settings {
+impl QueueSettings {
     fn of(webhook: &Webhook) -> Self {
         Self {
             slots: webhook.max_in_flight.max(1),
@@ -100,7 +100,7 @@ pub(super) struct WebhookQueue {
     replays: VecDeque<QueuedDelivery>,
     reserved: Reserved,
     in_flight: u32,
-    settings: Settings,
+    settings: QueueSettings,
     /// `updated_at` of the webhook with which the queue began, or that was last reported as changed.
     pub(super) follows_version_of: i64,
     ownership: Ownership,
@@ -116,7 +116,7 @@ pub(super) struct WebhookQueue {
 impl WebhookQueue {
     /// Returns an empty queue. An ordered one has to ask the database first.
     pub(super) fn new(webhook: &Webhook, node: &NodeOwnership) -> Self {
-        let settings = Settings::of(webhook);
+        let settings = QueueSettings::of(webhook);
         let backlog = if settings.ordered { Backlog::Wanted(BacklogRows::Spilled) } else { Backlog::Idle };
         Self {
             company: webhook.company.as_str().into(),

@@ -55,14 +55,14 @@ impl Fixture {
     }
 
     /// The generation of the key set in which the key is found.
-    async fn find(&self, kid: &str) -> Result<u64, Refusal> {
+    async fn find(&self, kid: &str) -> Result<u64, TokenRefusal> {
         let selector = KeySelector { kid: Some(kid.to_owned()), algorithm: Algorithm::RS256 };
         self.cache.find(&selector).await.map(|found| found.generation)
     }
 }
 
-fn is_unknown_key(found: &Result<u64, Refusal>) -> bool {
-    matches!(found, Err(Refusal::Invalid(text)) if text.contains("no key of the issuer"))
+fn is_unknown_key(found: &Result<u64, TokenRefusal>) -> bool {
+    matches!(found, Err(TokenRefusal::Invalid(text)) if text.contains("no key of the issuer"))
 }
 
 #[tokio::test]
@@ -105,10 +105,10 @@ async fn an_unknown_key_is_fetched_at_most_once_in_ten_seconds() {
 #[tokio::test]
 async fn the_interval_counts_from_the_start_of_the_last_fetch_also_if_it_failed() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.find("a").await, Err(Refusal::Unavailable));
+    assert_eq!(fixture.find("a").await, Err(TokenRefusal::Unavailable));
     fixture.publish(&["a"]);
     fixture.set_clock(MIN_FETCH_INTERVAL_MS - 1);
-    assert_eq!(fixture.find("a").await, Err(Refusal::Unavailable));
+    assert_eq!(fixture.find("a").await, Err(TokenRefusal::Unavailable));
     fixture.set_clock(MIN_FETCH_INTERVAL_MS);
     assert_eq!(fixture.find("a").await, Ok(1));
     assert_eq!(fixture.cache.failure(), None);
@@ -123,7 +123,7 @@ async fn cached_keys_stay_in_use_while_the_source_fails() {
     fixture.set_clock(TEN_MINUTES_MS);
     assert_eq!(fixture.find("a").await, Ok(1));
     assert!(fixture.cache.failure().unwrap().contains("jwks.json"));
-    assert_eq!(fixture.find("b").await, Err(Refusal::Unavailable), "the issuer may have this key");
+    assert_eq!(fixture.find("b").await, Err(TokenRefusal::Unavailable), "the issuer may have this key");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_running_fetch_is_joined_and_not_started_twice() {
 async fn several_matching_keys_are_refused() {
     let fixture = Fixture::new();
     fixture.publish(&["a", "a"]);
-    assert!(matches!(fixture.find("a").await, Err(Refusal::Invalid(text)) if text.contains("several keys")));
+    assert!(matches!(fixture.find("a").await, Err(TokenRefusal::Invalid(text)) if text.contains("several keys")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::domain::event::Event;
-use crate::domain::plugin::{self, Level};
+use crate::domain::plugin::{self, LogLevel};
 use crate::domain::time::rfc3339;
 use crate::sandbox::call_state::CallState;
 
@@ -74,10 +74,10 @@ impl types::Host for CallState {}
 impl log::Host for CallState {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
-            log::Level::Debug => Level::Debug,
-            log::Level::Info => Level::Info,
-            log::Level::Warn => Level::Warn,
-            log::Level::Error => Level::Error,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
         };
         Ok(self.log(level, &message)?)
     }

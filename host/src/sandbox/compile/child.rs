@@ -11,7 +11,7 @@ use crate::sandbox::compiled_code::{CompiledCode, ComponentFacts};
 use crate::sandbox::componentize;
 use crate::sandbox::engine::{self, Purpose};
 use crate::sandbox::inspect::{Inspection, inspect};
-use crate::sandbox::refusal::Refusal;
+use crate::sandbox::refusal::UploadRefusal;
 
 /// Limit of address space, in bytes. Python's 18 MB component needs a third of it.
 pub(in crate::sandbox) const MEMORY: u64 = 1 << 30;
@@ -73,21 +73,21 @@ fn limit_resources() -> rustix::io::Result<()> {
 ///
 /// # Errors
 /// If the upload is not a plugin; the text says why.
-pub(in crate::sandbox) fn produce(engine: &Engine, bytes: &[u8]) -> Result<CompiledCode, Refusal> {
+pub(in crate::sandbox) fn produce(engine: &Engine, bytes: &[u8]) -> Result<CompiledCode, UploadRefusal> {
     let begun = Instant::now();
     let component = componentize(bytes)?;
     let inspection = Inspection { size: bytes.len(), ..inspect(&component)? };
-    let code = engine.precompile_component(&component).map_err(|error| Refusal::new(format!("{error:#}")))?;
+    let code = engine.precompile_component(&component).map_err(|error| UploadRefusal::new(format!("{error:#}")))?;
     let compile_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(CompiledCode { facts: ComponentFacts { inspection, compile_ms }, code })
 }
 
 /// Parses the output of a child. `None` if no child of this version wrote it.
-pub(super) fn read_answer(mut output: Vec<u8>) -> Option<Result<CompiledCode, Refusal>> {
+pub(super) fn read_answer(mut output: Vec<u8>) -> Option<Result<CompiledCode, UploadRefusal>> {
     let end = output.iter().position(|byte| *byte == b'\n')?;
     let code = output.split_off(end + 1);
     match serde_json::from_slice(&output).ok()? {
         ChildAnswer::Compiled(facts) => Some(Ok(CompiledCode { facts, code })),
-        ChildAnswer::Refused(text) => Some(Err(Refusal::new(text))),
+        ChildAnswer::Refused(text) => Some(Err(UploadRefusal::new(text))),
     }
 }

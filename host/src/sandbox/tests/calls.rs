@@ -1,6 +1,6 @@
 //! A plugin's answers arrive unchanged, and every call starts with a fresh instance.
 
-use crate::domain::plugin::{Failure, Level, Message, Outcome};
+use crate::domain::plugin::{Failure, LogLevel, Message, Outcome};
 
 use super::guest::{DROP, ERROR, Guest, REFUSE, REPLACE, sandbox};
 use super::{event, transform};
@@ -60,7 +60,7 @@ async fn every_field_of_the_event_arrives_in_its_position() {
         let plugin = Guest::transforming(body.leak()).compile(&sandbox).unwrap();
         let logs = sandbox.transform(&plugin, event(), "null".into()).await.logs;
         let line = logs.lines.first().unwrap();
-        assert_eq!((line.level, line.message.as_str()), (Level::Warn, expected));
+        assert_eq!((line.level, line.message.as_str()), (LogLevel::Warn, expected));
     }
 }
 

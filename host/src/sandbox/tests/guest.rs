@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sandbox::{Limits, Plugin, Refusal, Sandbox};
+use crate::sandbox::{Limits, Plugin, Sandbox, UploadRefusal};
 
 /// A plugin under construction: `Guest { transform: TRAP, ..Guest::default() }.bytes()`.
 #[derive(Clone)]
@@ -120,7 +120,7 @@ impl Guest {
     }
 
     /// Compiles the plugin, with the label `guest@00000000`.
-    pub(crate) fn compile(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, Refusal> {
+    pub(crate) fn compile(&self, sandbox: &Sandbox) -> Result<Arc<Plugin>, UploadRefusal> {
         sandbox.compile("guest@00000000", &self.bytes()).map(Arc::new)
     }
 }

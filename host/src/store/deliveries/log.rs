@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
-use crate::domain::delivery::{Attempt, Delivery, Status};
+use crate::domain::delivery::{Attempt, DeliveryRecord, Status};
 use crate::domain::event::Event;
 use crate::store::db::{self, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
@@ -50,12 +50,12 @@ pub(super) fn list_sql(status: Option<Status>) -> String {
     )
 }
 
-fn delivery_from_row(row: &DatabaseRow) -> Result<Delivery, sqlx::Error> {
+fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sqlx::Error> {
     let status: String = row.try_get("status")?;
     let attempts: i64 = row.try_get("attempt_count")?;
     let lease: Option<String> = row.try_get("lease")?;
     let due: Option<i64> = row.try_get("due")?;
-    Ok(Delivery {
+    Ok(DeliveryRecord {
         id: row.try_get("id")?,
         event_id: row.try_get("event_id")?,
         company: row.try_get("company")?,
@@ -99,7 +99,7 @@ impl Store {
         company: &str,
         filter: &DeliveryFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<Delivery>, bool), StoreError> {
+    ) -> Result<(Vec<DeliveryRecord>, bool), StoreError> {
         let until = filter.until.map_or_else(|| ID_END.into(), first_id);
         let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
         let rows = db::query(AssertSqlSafe(list_sql(filter.status)))
@@ -126,7 +126,7 @@ impl Store {
         &self,
         company: &str,
         id: &str,
-    ) -> Result<Option<(Delivery, Event, Vec<Attempt>)>, StoreError> {
+    ) -> Result<Option<(DeliveryRecord, Event, Vec<Attempt>)>, StoreError> {
         let sql = format!(
             "SELECT {LOG_COLUMNS}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
              AND webhook_id IS NOT NULL"

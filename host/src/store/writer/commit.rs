@@ -9,7 +9,7 @@ use super::operation::{CommitCallback, Publish, TransactionWork};
 use crate::metrics::Metrics;
 use crate::store::backend::is_disk_full;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
-use crate::store::delivery_rows::{Completion, NewDelivery, Published};
+use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use crate::store::delivery_writes;
 use crate::store::error::StoreError;
 
@@ -119,7 +119,7 @@ pub(super) async fn commit(
 async fn write(
     connection: &mut DatabaseConnection,
     rows: &[NewDelivery],
-    completions: &[Completion],
+    completions: &[DeliveryUpdate],
     transactions: Vec<TransactionWork>,
     answers: &mut Vec<CommitCallback>,
 ) -> Result<Vec<Published>, sqlx::Error> {

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::operation::{Publish, TransactionWork, WriteOperation};
-use crate::store::delivery_rows::Completion;
+use crate::store::delivery_rows::DeliveryUpdate;
 use crate::store::error::StoreError;
 
 /// Bounds how long a completion waits for others to share its commit.
@@ -17,13 +17,13 @@ const MAX_OPERATIONS: usize = 512;
 /// Completions that are not written yet, with their permits for the queue.
 #[derive(Default)]
 pub(super) struct PendingCompletions {
-    pub(super) completions: Vec<Completion>,
+    pub(super) completions: Vec<DeliveryUpdate>,
     permits: Option<OwnedSemaphorePermit>,
 }
 
 impl PendingCompletions {
     /// Appends a completion.
-    pub(super) fn push(&mut self, completion: Completion, permit: OwnedSemaphorePermit) {
+    pub(super) fn push(&mut self, completion: DeliveryUpdate, permit: OwnedSemaphorePermit) {
         self.completions.push(completion);
         match &mut self.permits {
             Some(permits) => permits.merge(permit),

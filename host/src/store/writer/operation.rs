@@ -5,7 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::store::backend::is_disk_full;
 use crate::store::db::{self, DatabaseConnection};
-use crate::store::delivery_rows::{Completion, NewDelivery, Published};
+use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use crate::store::error::StoreError;
 
 /// Answers one caller; called after the commit.
@@ -28,7 +28,7 @@ pub struct Publish {
 pub(super) enum WriteOperation {
     Publish(Publish),
     /// A completion, with its permit for the queue.
-    Complete(Box<Completion>, OwnedSemaphorePermit),
+    Complete(Box<DeliveryUpdate>, OwnedSemaphorePermit),
     Transaction(TransactionWork),
 }
 

@@ -1,6 +1,6 @@
 //! Changes of a queue's webhook, backlog, owner and order.
 
-use super::{Settings, WebhookQueue};
+use super::{QueueSettings, WebhookQueue};
 use crate::delivery::queue::backlog::BacklogRows;
 use crate::delivery::queue::ordering::OrderAnswer;
 use crate::delivery::queue::ownership::NodeOwnership;
@@ -10,7 +10,7 @@ use crate::domain::webhook::Webhook;
 impl WebhookQueue {
     /// Follows the webhook as it stands now.
     pub(in crate::delivery::queue) fn follow(&mut self, webhook: &Webhook, node: &NodeOwnership) {
-        let settings = Settings::of(webhook);
+        let settings = QueueSettings::of(webhook);
         if settings == self.settings {
             return;
         }

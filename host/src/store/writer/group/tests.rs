@@ -15,8 +15,8 @@ use crate::store::delivery_rows::NewDelivery;
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
 
-fn completion(number: usize) -> Completion {
-    Completion {
+fn completion(number: usize) -> DeliveryUpdate {
+    DeliveryUpdate {
         company: "acme".into(),
         id: number.to_string(),
         lease: None,
@@ -40,7 +40,7 @@ fn pending(permits: &Arc<Semaphore>, numbers: std::ops::Range<usize>) -> Pending
     pending
 }
 
-fn ids(completions: &[Completion]) -> Vec<usize> {
+fn ids(completions: &[DeliveryUpdate]) -> Vec<usize> {
     completions.iter().map(|completion| completion.id.parse().unwrap()).collect()
 }
 
