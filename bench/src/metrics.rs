@@ -1,4 +1,4 @@
-//! What it costs to count all that one delivered event makes the pipeline count.
+//! Measures the cost of all metrics that one delivered event changes.
 
 use std::time::{Duration, Instant};
 

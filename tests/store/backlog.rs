@@ -126,9 +126,9 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     assert!(case.backlogged_webhooks("me").await.unwrap().is_empty(), "no enabled webhook has a backlog");
     case.spill_scheduled("wh_1").await.unwrap();
     case.stored(spilled(&waits)).await;
-    let lanes = case.backlogged_webhooks("me").await.unwrap();
-    let [lane] = &lanes[..] else { panic!("{lanes:?}") };
-    assert_eq!((&*lane.company, &*lane.event_type, lane.has_backlog, lane.has_replay), ("acme", "t", true, false));
+    let backlogged = case.backlogged_webhooks("me").await.unwrap();
+    let [webhook] = &backlogged[..] else { panic!("{backlogged:?}") };
+    assert_eq!((&*webhook.company, &*webhook.event_type, webhook.has_backlog, webhook.has_replay), ("acme", "t", true, false));
     assert_eq!(case.waiting(NOW).await.unwrap().scheduled, 0);
     case.cancel_waiting("wh_1", NOW + 7).await.unwrap();
     for id in [&waits, &scheduled] {

@@ -62,8 +62,8 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     case.replay_step("rpl_3".into()).await.unwrap();
     let waiting = case.waiting(NOW).await.unwrap();
     assert_eq!((waiting.replayed, waiting.leased, waiting.scheduled), (3, 1, 0));
-    let lanes = case.backlogged_webhooks("me").await.unwrap();
-    assert!(lanes.len() == 1 && lanes[0].has_replay && !lanes[0].has_backlog, "{lanes:?}");
+    let backlogged = case.backlogged_webhooks("me").await.unwrap();
+    assert!(backlogged.len() == 1 && backlogged[0].has_replay && !backlogged[0].has_backlog, "{backlogged:?}");
     assert_eq!(case.one(&ended).await.webhook, "wh_2", "it goes to the webhook as it stands");
     for replay in ["rpl_2", "rpl_3"] {
         assert!(case.replay_step(replay.into()).await.unwrap().event_types.is_empty());
