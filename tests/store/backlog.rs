@@ -128,7 +128,10 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     case.stored(spilled(&waits)).await;
     let backlogged = case.backlogged_webhooks("me").await.unwrap();
     let [webhook] = &backlogged[..] else { panic!("{backlogged:?}") };
-    assert_eq!((&*webhook.company, &*webhook.event_type, webhook.has_backlog, webhook.has_replay), ("acme", "t", true, false));
+    assert_eq!(
+        (&*webhook.company, &*webhook.event_type, webhook.has_backlog, webhook.has_replay),
+        ("acme", "t", true, false)
+    );
     assert_eq!(case.waiting(NOW).await.unwrap().scheduled, 0);
     case.cancel_waiting("wh_1", NOW + 7).await.unwrap();
     for id in [&waits, &scheduled] {

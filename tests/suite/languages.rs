@@ -148,7 +148,7 @@ fn overlay(from: &Path, to: &Path) {
 /// Takes a language from an empty folder to a transformed delivery.
 async fn goes_live(lang: Lang) {
     let plugin = scaffold(lang).await;
-    let said = posthaste(plugin.folder.path(), ["plugin", "check", "hello.wasm"]).await;
+    let said = posthaste(plugin.folder.path(), ["plugin", "check", "hello.wasm", "--plugin-deadline", "10s"]).await;
     assert!(said.contains("exports") && !said.contains("wasi:"), "{said}");
 
     let (host, receiver) = (Host::with(&["--plugin-deadline=10s"]).await, Receiver::start().await);

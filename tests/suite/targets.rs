@@ -75,5 +75,5 @@ async fn missing_ca_certificates_are_explained() {
     let data = folder.path().display().to_string();
     let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", folder.database()];
     let (status, _, error) = Process::run_in(&[("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "")], args).await;
-    assert!(status == 1 && error.contains("install the package ca-certificates or set SSL_CERT_FILE"), "{error}");
+    assert!(status == 1 && error.contains("install the package ca-certificates, or set SSL_CERT_FILE"), "{error}");
 }

@@ -249,9 +249,11 @@ pub fn owner<'c>(company: &'c str, name: &str) -> &'c str {
 pub fn check_own_name(name: &str) -> Result<(), String> {
     check_name(name)?;
     if is_standard(name) {
-        return Err("names that begin with `std-` are reserved for the standard transforms, which change only with \
-                    Posthaste itself"
-            .into());
+        return Err(
+            "names that begin with `std-` are reserved for the standard transforms, which ship with Posthaste \
+                    and change only with it"
+                .into(),
+        );
     }
     Ok(())
 }

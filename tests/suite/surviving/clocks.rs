@@ -152,6 +152,6 @@ async fn overdue_delivery_makes_the_service_unready_until_it_is_fetched() {
     })
     .await;
     let text = late.problem(503);
-    assert!(text.starts_with("a delivery has been due for ") && text.ends_with(" and was not taken up"), "{text}");
+    assert!(text.starts_with("a delivery has been due for ") && text.ends_with(" and was not claimed"), "{text}");
     until("it is fetched", || async { (host.get("!/readyz").await.status == 200).then_some(()) }).await;
 }
