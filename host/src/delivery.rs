@@ -41,8 +41,6 @@ mod recorder;
 mod replayer;
 mod retention;
 mod retrier;
-#[cfg(test)]
-mod test_webhook;
 mod webhook_lifecycle;
 
 pub use attempt::Transformer;

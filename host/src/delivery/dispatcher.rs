@@ -30,7 +30,7 @@ pub(super) struct Dispatcher {
     pub(super) clock: Arc<DeliveryClock>,
     pub(super) attempts: Arc<AttemptRunner>,
     pub(super) recorder: Recorder,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) log: ThrottledLog,

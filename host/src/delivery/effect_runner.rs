@@ -18,16 +18,15 @@ pub(super) trait WorkerPool: Send + Sync {
     fn start_worker(self: Arc<Self>);
 }
 
-/// Applies [`Effects`]. Cheap to clone.
-#[derive(Clone)]
+/// Applies [`Effects`]. Shared as one `Arc`, since every published event holds it while it is stored.
 pub(super) struct EffectRunner {
     queues: Arc<WebhookQueues>,
     store: Arc<Store>,
     fetch: Arc<FetchSignal>,
     tasks: TaskTracker,
-    log: Arc<ThrottledLog>,
+    log: ThrottledLog,
     /// Set once it is built: its own components apply effects too.
-    workers: Arc<OnceLock<Weak<dyn WorkerPool>>>,
+    workers: OnceLock<Weak<dyn WorkerPool>>,
 }
 
 impl EffectRunner {
@@ -37,7 +36,7 @@ impl EffectRunner {
         fetch: Arc<FetchSignal>,
         tasks: TaskTracker,
     ) -> Self {
-        Self { queues, store, fetch, tasks, log: Arc::default(), workers: Arc::default() }
+        Self { queues, store, fetch, tasks, log: ThrottledLog::default(), workers: OnceLock::new() }
     }
 
     /// Workers start in this pool. Called once, before anything runs.
@@ -55,7 +54,7 @@ impl EffectRunner {
     }
 
     /// Applies the effects without waiting: what the queues gave back is spilled by a task of its own.
-    pub(super) fn apply_now(&self, effects: Effects) {
+    pub(super) fn apply_now(self: &Arc<Self>, effects: Effects) {
         let given_back = self.signal(effects);
         if !given_back.is_empty() {
             let runner = self.clone();
@@ -75,7 +74,7 @@ impl EffectRunner {
     }
 
     /// Spills one delivery of a webhook that is at hand.
-    pub(super) async fn spill_one(&self, delivery: &QueuedDelivery, webhook: &Webhook) {
+    pub(super) async fn spill_one(self: &Arc<Self>, delivery: &QueuedDelivery, webhook: &Webhook) {
         self.store.finish(spilled(delivery)).await;
         // After the write: the queue may have fetched its backlog before this delivery was part of it.
         self.apply_now(self.queues.spilled(webhook));

@@ -37,7 +37,7 @@ pub(super) struct Fetcher {
     pub(super) queues: Arc<WebhookQueues>,
     pub(super) leases: Arc<LeaseHolder>,
     pub(super) clock: Arc<DeliveryClock>,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) signal: Arc<FetchSignal>,
     pub(super) intake: IntakeLock,
     pub(super) stop: CancellationToken,

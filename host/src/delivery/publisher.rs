@@ -69,7 +69,7 @@ pub struct Publisher {
     pub(super) leases: Arc<LeaseHolder>,
     pub(super) clock: Arc<DeliveryClock>,
     pub(super) ids: Arc<Ids>,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -148,7 +148,7 @@ impl Handover {
         Self { delivery, webhook, reservation }
     }
 
-    fn complete(self, queues: &WebhookQueues, effects: &EffectRunner) {
+    fn complete(self, queues: &WebhookQueues, effects: &Arc<EffectRunner>) {
         match self.reservation {
             Some(place) if place.in_memory() => effects.apply_now(queues.fill(&place, self.delivery)),
             Some(_) => effects.apply_now(queues.spilled(&self.webhook)),
@@ -160,7 +160,6 @@ impl Handover {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::test_webhook::webhook;
 
     const NOW: i64 = 1_700_000_000_123;
 
@@ -187,14 +186,14 @@ mod tests {
     #[test]
     fn producer_chooses_id_and_time_but_not_when_the_event_was_accepted() {
         let new = NewEvent { id: Some("evt-7".into()), occurred_at: Some(5), ..new_event() };
-        let row = new_delivery(new, Some(&webhook("wh_1")), None, &Ids::default(), NOW);
+        let row = new_delivery(new, Some(&Webhook::sample("acme", "wh_1")), None, &Ids::default(), NOW);
         assert_eq!((row.event.id.as_str(), row.event.occurred_at, row.created_at), ("evt-7", 5, NOW));
         assert_eq!(row.webhook.as_deref(), Some("wh_1"));
     }
 
     #[test]
     fn delivery_in_memory_has_the_lease_of_its_row() {
-        let hook = Arc::new(webhook("wh_1"));
+        let hook = Arc::new(Webhook::sample("acme", "wh_1"));
         let lease = Some(Lease { until_ms: NOW + 60_000, node: "run_1".into() });
         let row = new_delivery(new_event(), Some(&hook), lease, &Ids::default(), NOW);
         let delivery = Handover::new(&row, hook, None).delivery;

@@ -32,7 +32,7 @@ pub(super) struct Recorder {
     pub(super) schedule: Schedule,
     pub(super) rng: Rng,
     pub(super) auto_disable: AutoDisable,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: ThrottledLog,

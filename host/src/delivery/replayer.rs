@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_secs(15);
 pub struct Replayer {
     pub(super) store: Arc<Store>,
     pub(super) queues: Arc<WebhookQueues>,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) wake: Notify,
     pub(super) stop: CancellationToken,

@@ -16,7 +16,7 @@ pub struct Retrier {
     pub(super) queues: Arc<WebhookQueues>,
     pub(super) leases: Arc<LeaseHolder>,
     pub(super) clock: Arc<DeliveryClock>,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
 }
 

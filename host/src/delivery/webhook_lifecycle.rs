@@ -19,7 +19,7 @@ pub struct WebhookLifecycle {
     pub(super) store: Arc<Store>,
     pub(super) queues: Arc<WebhookQueues>,
     pub(super) clock: Arc<DeliveryClock>,
-    pub(super) effects: EffectRunner,
+    pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) intake: IntakeLock,
     pub(super) tasks: TaskTracker,

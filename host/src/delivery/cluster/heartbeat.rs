@@ -35,7 +35,7 @@ pub(in crate::delivery) struct Heartbeat {
     pub(in crate::delivery) leases: Arc<LeaseHolder>,
     pub(in crate::delivery) clock: Arc<DeliveryClock>,
     pub(in crate::delivery) ids: Arc<Ids>,
-    pub(in crate::delivery) effects: EffectRunner,
+    pub(in crate::delivery) effects: Arc<EffectRunner>,
     pub(in crate::delivery) fetch: Arc<FetchSignal>,
     pub(in crate::delivery) membership: Membership,
     pub(in crate::delivery) last_run: LastRun,

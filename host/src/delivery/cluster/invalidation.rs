@@ -19,7 +19,7 @@ pub(in crate::delivery) struct Invalidation {
     pub(in crate::delivery) queues: Arc<WebhookQueues>,
     pub(in crate::delivery) lifecycle: Arc<WebhookLifecycle>,
     pub(in crate::delivery) plugins: Arc<CompiledPlugins>,
-    pub(in crate::delivery) effects: EffectRunner,
+    pub(in crate::delivery) effects: Arc<EffectRunner>,
     pub(in crate::delivery) fetch: Arc<FetchSignal>,
     pub(in crate::delivery) precompile: Arc<Notify>,
     pub(in crate::delivery) stop: CancellationToken,

@@ -39,7 +39,7 @@ pub(super) fn origin(kind: BacklogKind) -> Origin {
 /// What the queue learns from a fetch that found nothing, or something. `first_scheduled` is the first delivery of an ordered
 /// webhook that waits for a retry.
 ///
-/// A fetch of what is older than the last delivery in memory goes on until nothing is left of it; only then is the order known.
+/// Rows older than the last delivery in memory are fetched until none is left; only then is the order known.
 pub(super) fn fetch_result(fetch: &BacklogFetch, found_nothing: bool, first_scheduled: Option<String>) -> FetchResult {
     let order_is_known = fetch.kind == BacklogKind::Ordered && (found_nothing || fetch.before.is_none());
     let order = match (order_is_known, first_scheduled) {
@@ -84,7 +84,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::delivery::test_webhook::webhook;
     use crate::domain::event::Event;
 
     fn fetch(kind: BacklogKind, before: Option<&str>) -> BacklogFetch {
@@ -167,7 +166,7 @@ mod tests {
         };
         let both = || vec![claimed("dlv_1", "wh_1"), claimed("dlv_2", "wh_2")];
         let ids = |deliveries: &[QueuedDelivery]| deliveries.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
-        let sorted = sort(both(), Some(&webhook("wh_2")));
+        let sorted = sort(both(), Some(&Webhook::sample("acme", "wh_2")));
         assert_eq!((ids(&sorted.deliverable), ids(&sorted.orphaned)), (vec!["dlv_2".into()], vec!["dlv_1".into()]));
         let kept = &sorted.deliverable[0];
         assert_eq!((kept.lease.as_deref(), kept.attempt_count, kept.attempt_base), (Some("run_1"), 3, 2));

@@ -19,39 +19,13 @@ use bytes::Bytes;
 use super::memory::BUFFER;
 use super::*;
 use crate::domain::event::Event;
-use crate::domain::plugin::Digest;
-use crate::domain::webhook::OnError;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A webhook of the company `c` with so many slots.
 fn webhook(id: &str, slots: u32) -> Webhook {
-    Webhook {
-        id: id.into(),
-        company: "c".into(),
-        event_type: "t".into(),
-        target_url: String::new(),
-        challenge: None,
-        name: None,
-        enabled: true,
-        disabled_reason: None,
-        plugin: None,
-        plugin_digest: None,
-        config: "null".into(),
-        config_digest: Digest::of(b"null"),
-        on_error: OnError::Retry,
-        headers: Vec::new(),
-        max_in_flight: slots,
-        rate_limit: None,
-        ordered: false,
-        failing_since: None,
-        proven: false,
-        created_at: 0,
-        updated_at: 0,
-        signing_secret: Arc::from([].as_slice()),
-        previous_secret: None,
-    }
+    Webhook { max_in_flight: slots, ..Webhook::sample("c", id) }
 }
 
 fn webhook_of(company: &str, id: &str, slots: u32) -> Webhook {

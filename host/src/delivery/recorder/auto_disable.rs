@@ -24,7 +24,7 @@ pub(in crate::delivery) struct AutoDisable {
     pub(in crate::delivery) lifecycle: Arc<WebhookLifecycle>,
     pub(in crate::delivery) host_events: Arc<HostEvents>,
     pub(in crate::delivery) clock: Arc<DeliveryClock>,
-    pub(in crate::delivery) effects: EffectRunner,
+    pub(in crate::delivery) effects: Arc<EffectRunner>,
     pub(in crate::delivery) log: ThrottledLog,
 }
 

@@ -71,7 +71,7 @@ pub(super) fn next_step(
         AttemptOutcome::Rejected { retry_after, .. } => retry_after.unwrap_or_default(),
         AttemptOutcome::NoResponse | AttemptOutcome::HostError => Duration::ZERO,
     };
-    // The schedule begins anew with a replay.
+    // A replay begins the schedule again.
     let counted = delivery.attempt_count.saturating_add(1).saturating_sub(delivery.attempt_base);
     match schedule.wait_after(counted, rng()) {
         Some(wait) => {

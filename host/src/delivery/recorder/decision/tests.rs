@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::*;
 use crate::delivery::attempt::AttemptReport;
 use crate::delivery::queue::{AttemptClass, ReceiverSignal};
-use crate::delivery::test_webhook::webhook;
 use crate::domain::event::Event;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -127,20 +126,20 @@ fn failed(webhook: &Webhook, streak: Option<Streak>) -> Consequence {
 #[test]
 fn gone_disables_the_webhook_at_once() {
     let expected = Consequence::Disable("the receiver answered 410 Gone".into());
-    assert_eq!(consequence(&webhook("wh_1"), &GONE, streak(0, None), ""), expected);
+    assert_eq!(consequence(&Webhook::sample("acme", "wh_1"), &GONE, streak(0, None), ""), expected);
 }
 
 #[test]
 fn only_failures_for_48_hours_disable_the_webhook() {
     let reason = "every attempt failed for 48 hours, the last one with: the receiver answered 500";
     let disabled = Consequence::Disable(reason.into());
-    let fresh = webhook("wh_1");
+    let fresh = Webhook::sample("acme", "wh_1");
     assert_ne!(failed(&fresh, streak(48 * HOUR_MS - 1, Some(0))), disabled);
     assert_eq!(failed(&fresh, streak(48 * HOUR_MS, Some(0))), disabled);
     // An earlier process stored the beginning of the streak.
-    let known = Webhook { failing_since: Some(NOW - 48 * HOUR_MS), ..webhook("wh_1") };
+    let known = Webhook { failing_since: Some(NOW - 48 * HOUR_MS), ..Webhook::sample("acme", "wh_1") };
     assert_eq!(failed(&known, streak(0, Some(0))), disabled);
-    let later = Webhook { failing_since: Some(NOW), ..webhook("wh_1") };
+    let later = Webhook { failing_since: Some(NOW), ..Webhook::sample("acme", "wh_1") };
     assert_eq!(failed(&later, streak(48 * HOUR_MS, Some(0))), disabled, "the earlier beginning counts");
     let no_answer = consequence(&fresh, &AttemptOutcome::NoResponse, streak(48 * HOUR_MS, Some(0)), "silence");
     assert_eq!(no_answer, Consequence::Disable("every attempt failed for 48 hours, the last one with: silence".into()));
@@ -148,13 +147,13 @@ fn only_failures_for_48_hours_disable_the_webhook() {
 
 #[test]
 fn streak_is_stored_once_it_is_a_minute_old_or_pauses_that_long() {
-    let fresh = webhook("wh_1");
+    let fresh = Webhook::sample("acme", "wh_1");
     let stored = |age: i64| Consequence::NoteFailingSince(Some(NOW - age));
     assert_eq!(failed(&fresh, streak(59_999, Some(59_999))), Consequence::None);
     assert_eq!(failed(&fresh, streak(60_000, Some(0))), stored(60_000));
     assert_eq!(failed(&fresh, streak(0, Some(60_000))), stored(0));
     assert_eq!(failed(&fresh, streak(0, None)), stored(0), "the delivery is exhausted");
-    let known = Webhook { failing_since: Some(NOW - HOUR_MS), ..webhook("wh_1") };
+    let known = Webhook { failing_since: Some(NOW - HOUR_MS), ..Webhook::sample("acme", "wh_1") };
     assert_eq!(failed(&known, streak(HOUR_MS, Some(HOUR_MS))), Consequence::None, "it is stored already");
 }
 
@@ -162,8 +161,8 @@ fn streak_is_stored_once_it_is_a_minute_old_or_pauses_that_long() {
 fn success_clears_the_streak_and_is_stored_the_first_time() {
     let delivered = |webhook: &Webhook| consequence(webhook, &AttemptOutcome::Delivered, None, "");
     let cleared = Consequence::NoteFailingSince(None);
-    let healthy = Webhook { proven: true, ..webhook("wh_1") };
-    assert_eq!(delivered(&webhook("wh_1")), cleared);
+    let healthy = Webhook { proven: true, ..Webhook::sample("acme", "wh_1") };
+    assert_eq!(delivered(&Webhook::sample("acme", "wh_1")), cleared);
     assert_eq!(delivered(&Webhook { failing_since: Some(NOW), ..healthy.clone() }), cleared);
     assert_eq!(delivered(&healthy), Consequence::None);
 }
@@ -171,6 +170,6 @@ fn success_clears_the_streak_and_is_stored_the_first_time() {
 #[test]
 fn what_says_nothing_about_the_receiver_has_no_consequence() {
     for outcome in [AttemptOutcome::Filtered, AttemptOutcome::HostError] {
-        assert_eq!(consequence(&webhook("wh_1"), &outcome, None, ""), Consequence::None);
+        assert_eq!(consequence(&Webhook::sample("acme", "wh_1"), &outcome, None, ""), Consequence::None);
     }
 }
