@@ -13,7 +13,7 @@
 //! | `fetcher` | due retries and backlogs from the database into the queues |
 //! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
-//! | `retrier`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
+//! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
 //! | `retention`, `precompiler`, `backlog_gauge` | background tasks |
 //! | `cluster` | several nodes on one database |
 //! | `engine` | builds, starts and stops all of them, and reports their health |
@@ -23,7 +23,6 @@ mod backlog_gauge;
 mod cluster;
 mod comparer;
 mod compiled_plugins;
-mod completions;
 mod delivery_clock;
 mod dispatcher;
 mod effect_runner;
@@ -32,6 +31,7 @@ mod fetch_signal;
 mod fetcher;
 mod host_event;
 mod lease;
+mod manual_retry;
 mod pinger;
 mod precompiler;
 mod previewer;
@@ -40,17 +40,17 @@ mod queue;
 mod recorder;
 mod replayer;
 mod retention;
-mod retrier;
+mod unattempted;
 mod webhook_lifecycle;
 
 pub use attempt::Transformer;
 pub use comparer::{Comparer, Comparison, ComparisonRequest, Difference};
 pub use compiled_plugins::CompiledPlugins;
 pub use engine::{Engine, EngineParts};
+pub use manual_retry::ManualRetry;
 pub use pinger::Pinger;
 pub use previewer::{Preview, Previewer};
 pub use publisher::{AcceptedEvent, NewEvent, Publisher, SubmittedEvent};
 pub use recorder::Rng;
 pub use replayer::Replayer;
-pub use retrier::Retrier;
 pub use webhook_lifecycle::WebhookLifecycle;

@@ -15,7 +15,7 @@ pub mod outbound;
 pub mod sandbox;
 mod secret_key;
 mod server;
-pub mod standard;
+pub mod standard_transforms;
 pub mod store;
 pub mod telemetry;
 
@@ -130,11 +130,11 @@ impl Service {
     pub async fn start_in(environment: Environment, config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
         let tokens = Tokens::start(config.oauth, environment.clock.clone()).await.map_err(StartError::OAuth)?;
-        let standard = standard::PLUGINS.iter().map(|(name, _)| *name);
+        let standard = standard_transforms::PLUGINS.iter().map(|(name, _)| *name);
         let metrics = Arc::new(Metrics::new(environment.clock.now_ms(), standard));
         let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
         let store = Arc::new(store);
-        standard::install(&store, environment.clock.now_ms()).await?;
+        standard_transforms::install(&store, environment.clock.now_ms()).await?;
         let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);

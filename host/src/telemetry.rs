@@ -1,6 +1,9 @@
 //! Logging to stderr. `RUST_LOG` selects the lines; every line carries the fields of the spans that it is in, so that
 //! all lines of one delivery can be found (docs/operations.md, "Follow one delivery through the log").
 
+#[cfg(test)]
+pub(crate) mod log_buffer;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -82,28 +85,12 @@ impl ThrottledLog {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Arc;
-
+    use super::log_buffer::LogBuffer;
     use super::*;
-
-    /// Collects everything that is written.
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// Returns the lines that one attempt of each of two deliveries writes.
     fn logged(format: LogFormat, filter: &str) -> Vec<String> {
-        let buffer = Buffer::default();
+        let buffer = LogBuffer::default();
         let writer = buffer.clone();
         let dispatch = dispatch(format, EnvFilter::new(filter), move || writer.clone(), false);
         tracing::dispatcher::with_default(&dispatch, || {
@@ -114,8 +101,7 @@ mod tests {
                 tracing::warn!(status = 503, "the receiver failed");
             }
         });
-        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        buffer.text().lines().map(str::to_owned).collect()
     }
 
     #[test]

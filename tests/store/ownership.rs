@@ -2,7 +2,7 @@
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{DeliveryUpdate, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest};
+use posthaste::store::{DeliveryUpdate, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest, WebhookKey};
 
 use crate::case::{Case, LEASED, NOW, attempt, id, ids, retry, row, spilled, webhook};
 
@@ -101,7 +101,7 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
         webhook.max_in_flight = 16;
         Ok(())
     };
-    case.change_webhook(("acme", "wh_1"), many).await.unwrap();
+    case.change_webhook(WebhookKey { company: "acme", id: "wh_1" }, many).await.unwrap();
     assert_eq!(case.backlogged_webhooks("me").await.unwrap().len(), 1);
     assert_eq!(ids(&case.claim_due(NOW, lease("me"), 10).await.unwrap()), [&*due]);
     // A delivery under the lease of another node is not claimed, however late it is, until that node is removed.

@@ -1,6 +1,6 @@
 //! Plugins and their versions.
 
-use posthaste::domain::plugin::{Digest, STANDARD_OWNER};
+use posthaste::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
 use posthaste::store::{Activation, Follower, NewVersion, StoreError};
 
 use crate::case::{Case, NOW, running, webhook};
@@ -15,6 +15,10 @@ fn version(company: &str, name: &str, bytes: &'static str) -> NewVersion {
         wasm: bytes.into(),
         now: NOW,
     }
+}
+
+fn plugin_version(digest: &Digest) -> PluginVersion {
+    PluginVersion { owner: "acme".into(), name: "p".into(), digest: digest.clone() }
 }
 
 fn activation(version: &NewVersion, followers: Vec<Follower>) -> Activation {
@@ -99,7 +103,7 @@ pub(crate) async fn activation_requires_the_current_followers(case: Case) {
     assert_eq!(running_now.plugin_digest.as_ref(), Some(&two.digest));
     let mut used = case.versions_in_use(10).await.unwrap();
     used.sort();
-    let mut expected = [two.digest, one.digest.clone()].map(|digest| ("acme".to_owned(), "p".to_owned(), digest));
+    let mut expected = [two.digest, one.digest.clone()].map(|digest| plugin_version(&digest));
     expected.sort();
     assert_eq!(used, expected);
     let pinned_to_nothing = running(webhook("wh_3", "v"), "p", &Digest::of(b"three"), true);
@@ -111,7 +115,7 @@ pub(crate) async fn version_in_use_is_not_removed_and_a_removed_one_stays_for_th
     active(&case, &one).await;
     case.put_plugin(two.clone(), None).await.unwrap();
     let (_, user) = case.put_webhook(running(webhook("wh_1", "t"), "p", &two.digest, true)).await.unwrap();
-    let remove = |digest: &Digest| case.remove_version(("acme".into(), "p".into()), digest.clone(), NOW + 2);
+    let remove = |digest: &Digest| case.remove_version(plugin_version(digest), NOW + 2);
     let Err(StoreError::InUse(why)) = remove(&one.digest).await else { panic!("the active one") };
     assert!(why.contains("active"), "{why}");
     let Err(StoreError::InUse(why)) = remove(&two.digest).await else { panic!("a pinned one") };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::webhook::{OnError, Webhook};
-use posthaste::store::{DisableReason, Rotation, StoreError};
+use posthaste::store::{DisableReason, Rotation, StoreError, WebhookKey};
 
 use crate::case::{Case, NOW, id, row, webhook};
 
@@ -45,19 +45,19 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     assert!(*case.webhook_for("acme", "t").await.unwrap().unwrap() == expected);
     assert_eq!(&*case.config(&first.config_digest).await.unwrap().unwrap(), &*first.config);
 
-    let changed = case.change_webhook(("acme", "wh_1"), |webhook| {
+    let changed = case.change_webhook(WebhookKey { company: "acme", id: "wh_1" }, |webhook| {
         webhook.name = Some("n".into());
         webhook.updated_at = NOW + 10;
         Ok(())
     });
     assert_eq!(changed.await.unwrap().unwrap().name.as_deref(), Some("n"));
-    let refused = case.change_webhook(("acme", "wh_1"), |webhook| {
+    let refused = case.change_webhook(WebhookKey { company: "acme", id: "wh_1" }, |webhook| {
         webhook.name = None;
         Err(StoreError::Limit("no".into()))
     });
     assert!(matches!(refused.await, Err(StoreError::Limit(_))));
     assert_eq!(case.webhook("acme", "wh_1").await.unwrap().unwrap().name.as_deref(), Some("n"));
-    assert!(case.change_webhook(("other", "wh_1"), |_| Ok(())).await.unwrap().is_none());
+    assert!(case.change_webhook(WebhookKey { company: "other", id: "wh_1" }, |_| Ok(())).await.unwrap().is_none());
 
     case.put_webhook(webhook("wh_3", "u")).await.unwrap();
     let listed = case.webhooks("acme").await.unwrap();
@@ -71,7 +71,12 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
 pub(crate) async fn signing_secret_is_rotated(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     let secret: Arc<[u8]> = [4; 24].as_slice().into();
-    let rotate = |until| case.rotate_secret(("acme", "wh_1"), Rotation { secret: secret.clone(), now: NOW + 1, until });
+    let rotate = |until| {
+        case.rotate_secret(
+            WebhookKey { company: "acme", id: "wh_1" },
+            Rotation { secret: secret.clone(), now: NOW + 1, until },
+        )
+    };
     let rotated = rotate(NOW + 100).await.unwrap().unwrap();
     assert_eq!((&rotated.signing_secret, rotated.updated_at), (&secret, NOW + 1));
     let previous = rotated.previous_secret.unwrap();
@@ -81,7 +86,7 @@ pub(crate) async fn signing_secret_is_rotated(case: Case) {
         "without an overlap there is no previous secret"
     );
     let nobody = Rotation { secret: secret.clone(), now: NOW, until: NOW };
-    assert!(case.rotate_secret(("acme", "wh_2"), nobody).await.unwrap().is_none());
+    assert!(case.rotate_secret(WebhookKey { company: "acme", id: "wh_2" }, nobody).await.unwrap().is_none());
 }
 
 pub(crate) async fn failing_webhook_is_recorded_and_disabled(case: Case) {

@@ -52,9 +52,12 @@ pub(super) fn publish_span(event: &NewEvent) -> Span {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use axum::http::HeaderValue;
+    use tracing_subscriber::fmt::format::FmtSpan;
 
     use super::*;
+    use crate::telemetry::log_buffer::LogBuffer;
 
     #[test]
     fn only_a_short_plain_request_id_is_logged() {
@@ -72,5 +75,17 @@ mod tests {
             assert_eq!(id(bad), None, "{bad:?}");
         }
         assert_eq!(request_id(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn span_of_a_request_holds_neither_its_path_nor_its_query() {
+        let (log, request) = (LogBuffer::default(), Request::get("/api/v1/webhooks/wh_1?cursor=secret"));
+        let request = request.header("x-request-id", "7").body(Body::empty()).unwrap();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_span_events(FmtSpan::NEW).with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || drop(request_span(&request)));
+        let text = log.text();
+        assert!(text.contains(r#"request{method="GET" request_id="7"}"#), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use lru::LruCache;
 use tokio::sync::OnceCell;
 
 use crate::domain::event::Event;
-use crate::domain::plugin::Digest;
+use crate::domain::plugin::{Digest, PluginVersion};
 use crate::sandbox::{CompileError, Compiler, Plugin, Sandbox, Source};
 use crate::store::Store;
 
@@ -91,12 +91,11 @@ impl CompiledPlugins {
     /// The reason why it cannot be counted now.
     pub async fn fuel(
         &self,
-        version: (&str, &str, &Digest),
+        version: &PluginVersion,
         event: Arc<Event>,
         config: Arc<str>,
     ) -> Result<Option<u64>, String> {
-        let (company, name, digest) = version;
-        let source = self.source(company, name, digest).await?;
+        let source = self.source(&version.owner, &version.name, &version.digest).await?;
         let compiled = self.compiler.metered(&source).await.map_err(|error| error.to_string())?;
         self.sandbox.fuel(compiled, event, config).await.map_err(|error| error.to_string())
     }

@@ -137,7 +137,7 @@ mod tests {
         let clock = set(9 * DOUBT_MS);
         let time = DeliveryClock::new(clock.clone(), DOUBT_MS);
         assert_eq!((time.retention_ms(), time.cautious_ms()), (DOUBT_MS, 9 * DOUBT_MS));
-        // Somebody sets it right, or a day goes by.
+        // The clock is corrected, or a day passes.
         clock.0.fetch_sub(3 * DOUBT_MS, Ordering::Relaxed);
         assert_eq!(time.retention_ms(), DOUBT_MS);
         clock.0.fetch_sub(6 * DOUBT_MS, Ordering::Relaxed);

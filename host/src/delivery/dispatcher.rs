@@ -9,12 +9,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::attempt::AttemptRunner;
-use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::{EffectRunner, WorkerPool};
 use super::lease::LeaseHolder;
 use super::queue::{QueuedDelivery, WebhookQueues};
 use super::recorder::Recorder;
+use super::unattempted::cancelled;
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::task::TaskTracker;
 
-use super::completions::spilled;
 use super::fetch_signal::FetchSignal;
 use super::queue::{Effects, QueuedDelivery, WebhookQueues};
+use super::unattempted::spilled;
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;

@@ -17,13 +17,13 @@ use super::delivery_clock::DeliveryClock;
 use super::dispatcher::Dispatcher;
 use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
+use super::manual_retry::ManualRetry;
 use super::pinger::Pinger;
 use super::previewer::Previewer;
 use super::publisher::Publisher;
 use super::queue::WebhookQueues;
 use super::recorder::Rng;
 use super::replayer::Replayer;
-use super::retrier::Retrier;
 use super::webhook_lifecycle::WebhookLifecycle;
 use crate::clock::Clock;
 use crate::domain::id::Ids;
@@ -72,7 +72,7 @@ pub struct Engine {
     /// Accepts events.
     pub publisher: Publisher,
     /// Retries one delivery by hand.
-    pub retrier: Retrier,
+    pub manual_retry: ManualRetry,
     /// Sends a range of deliveries again.
     pub replayer: Arc<Replayer>,
     /// Compares plugin versions on past events.
@@ -129,7 +129,7 @@ impl Engine {
         tasks.spawn(wiring.backlog_gauge().run());
         Ok(Self {
             publisher: wiring.publisher(),
-            retrier: wiring.retrier(),
+            manual_retry: wiring.manual_retry(),
             replayer,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),

@@ -12,12 +12,12 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::queue::{BacklogFetch, FetchResult, Origin, WebhookQueues};
+use super::unattempted::cancelled;
 use crate::store::{ClaimedDelivery, OwnershipRequest, Store, StoreError};
 use crate::telemetry::ThrottledLog;
 

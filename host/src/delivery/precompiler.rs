@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::compiled_plugins::CompiledPlugins;
+use crate::domain::plugin::PluginVersion;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
@@ -38,12 +39,12 @@ impl Precompiler {
     }
 
     async fn pass(&self) -> Result<(), StoreError> {
-        for (company, name, digest) in self.store.versions_in_use(VERSIONS).await? {
+        for PluginVersion { owner, name, digest } in self.store.versions_in_use(VERSIONS).await? {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
-            if let Err(error) = self.plugins.prepare(&company, &name, &digest).await {
-                tracing::warn!(company, plugin = name, %digest, error, "a stored plugin does not compile");
+            if let Err(error) = self.plugins.prepare(&owner, &name, &digest).await {
+                tracing::warn!(company = owner, plugin = name, %digest, error, "a stored plugin does not compile");
             }
         }
         Ok(())

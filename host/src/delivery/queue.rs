@@ -26,7 +26,7 @@ mod nodes;
 mod ordering;
 mod ownership;
 mod pace;
-mod receiver;
+mod receiver_health;
 mod reservation;
 mod rounds;
 mod scheduler;
@@ -51,7 +51,7 @@ pub(super) use delivery::QueuedDelivery;
 pub(super) use effects::Effects;
 pub(super) use fetches::{BacklogFetch, FetchResult};
 pub(super) use ordering::OrderAnswer;
-pub(super) use receiver::{FailureStreak, ReceiverSignal};
+pub(super) use receiver_health::{FailureStreak, ReceiverSignal};
 pub(super) use reservation::Reservation;
 
 /// How a delivery came from the database.

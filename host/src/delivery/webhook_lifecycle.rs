@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::completions::cancelled;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
 use super::fetcher::IntakeLock;
 use super::queue::WebhookQueues;
+use super::unattempted::cancelled;
 use crate::domain::webhook::Webhook;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;

@@ -9,6 +9,17 @@ use serde_json::{Value, json};
 use super::event::Event;
 use super::headers;
 
+/// The name of one stored version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PluginVersion {
+    /// The company that has it; empty for a standard transform.
+    pub owner: String,
+    /// The plugin's name.
+    pub name: String,
+    /// The digest of the version's bytes.
+    pub digest: Digest,
+}
+
 /// The outcome of a transform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -15,12 +15,13 @@ use super::error::StoreError;
 use super::handle::Store;
 use super::writer::transaction;
 use crate::domain::delivery::Status;
-use crate::domain::plugin::Digest;
+use crate::domain::plugin::{Digest, PluginVersion};
 use crate::domain::webhook::Webhook;
-use rows::{SELECT, WebhookKey, find, webhook_from_row};
+use rows::{SELECT, find, webhook_from_row};
 
 pub use edit::Rotation;
 pub use failure::DisableReason;
+pub use rows::WebhookKey;
 
 /// Most deliveries cancelled in one transaction, so that other operations do not wait long for a webhook with a large backlog.
 const CANCEL_STEP: i64 = 5_000;
@@ -62,22 +63,21 @@ impl Store {
         rows.iter().map(|row| webhook_from_row(&self.sealer, row)).collect()
     }
 
-    /// Returns the plugin versions that enabled webhooks run, each once, as owner, name and digest: those to compile ahead of
-    /// need.
+    /// Returns the plugin versions that enabled webhooks run, each once: those to compile ahead of need.
     ///
     /// # Errors
     /// The database's.
-    pub async fn versions_in_use(&self, limit: u32) -> Result<Vec<(String, String, Digest)>, StoreError> {
+    pub async fn versions_in_use(&self, limit: u32) -> Result<Vec<PluginVersion>, StoreError> {
         let sql = "SELECT DISTINCT p.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
                    FROM webhooks w JOIN plugins p ON p.name = w.plugin_name \
                    AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END \
                    WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
         let rows = db::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
-        let triple = |row: &DatabaseRow| -> Result<_, sqlx::Error> {
-            let digest: String = row.try_get("digest")?;
-            Ok((row.try_get("company")?, row.try_get("plugin_name")?, Digest::stored(&digest)))
+        let version = |row: &DatabaseRow| -> Result<_, sqlx::Error> {
+            let digest = Digest::stored(&row.try_get::<String>("digest")?);
+            Ok(PluginVersion { owner: row.try_get("company")?, name: row.try_get("plugin_name")?, digest })
         };
-        Ok(rows.iter().map(triple).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
     }
 
     /// Cancels the deliveries in the database of a webhook that was removed, at `now`, in milliseconds since 1970. Each

@@ -24,7 +24,7 @@ pub(in crate::api) async fn retry(
         let detail = format!("nobody subscribes to `{}` any more; subscribe first", delivery.event_type);
         return Err(Problem::new(ProblemKind::Conflict, detail));
     };
-    if matches!(api.engine.retrier.retry(&company, &id, &webhook).await?, RetryRequest::Missing) {
+    if matches!(api.engine.manual_retry.retry(&company, &id, &webhook).await?, RetryRequest::Missing) {
         return Err(not_found());
     }
     let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;

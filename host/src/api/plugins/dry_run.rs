@@ -20,7 +20,9 @@ use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::webhooks::header_error;
 use crate::domain::event::{self, Event};
-use crate::domain::plugin::{Digest, Failure, Outcome, PluginCall, RenderedMessage, outcome_name_and_reason, owner};
+use crate::domain::plugin::{
+    Digest, Failure, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
+};
 use crate::domain::{Invalid, time};
 
 /// The id of a sample event that has none of its own.
@@ -78,11 +80,12 @@ pub(in crate::api) async fn dry_run(
     let checked = api.sandbox.check_config(&plugin, config.clone()).await;
     let (call, fuel) = match &checked.result {
         Ok(()) => {
-            let version = PluginVersion { owner: owner(&company, &name), name: &name, digest: &digest };
+            let owner = owner(&company, &name).to_owned();
+            let version = PluginVersion { owner, name, digest: digest.clone() };
             let call = api.engine.transformer.call(&plugin, event.clone(), config.clone()).await;
             // A call that reached its deadline did as much as this machine allowed, which is no measure of its cost.
             let is_whole = call.duration < api.plugin_deadline;
-            let fuel = if is_whole { count_fuel(&api, version, event.clone(), config).await } else { None };
+            let fuel = if is_whole { count_fuel(&api, &version, event.clone(), config).await } else { None };
             (call, fuel)
         }
         Err(failure) => {
@@ -147,22 +150,12 @@ fn view(digest: &Digest, event: &Event, call: &PluginCall<Outcome>, fuel: Option
     }
 }
 
-/// A stored version of a plugin.
-#[derive(Clone, Copy)]
-struct PluginVersion<'a> {
-    /// The company that has it; empty for a standard plugin.
-    owner: &'a str,
-    name: &'a str,
-    digest: &'a Digest,
-}
-
 /// Counts the fuel of the call, which is the same on every machine. `None` if the call needs more than the deadline
 /// allows, or if it cannot be counted now: the rest of the answer is useful without it.
-async fn count_fuel(api: &ApiState, version: PluginVersion<'_>, event: Arc<Event>, config: Arc<str>) -> Option<u64> {
-    let PluginVersion { owner, name, digest } = version;
-    let counted = api.engine.plugins.fuel((owner, name, digest), event, config).await;
+async fn count_fuel(api: &ApiState, version: &PluginVersion, event: Arc<Event>, config: Arc<str>) -> Option<u64> {
+    let counted = api.engine.plugins.fuel(version, event, config).await;
     counted.unwrap_or_else(|error| {
-        tracing::warn!(error, plugin = name, "the fuel of a dry-run could not be counted");
+        tracing::warn!(error, plugin = version.name, "the fuel of a dry-run could not be counted");
         None
     })
 }

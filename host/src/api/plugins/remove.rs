@@ -11,6 +11,7 @@ use crate::api::ApiState;
 use crate::api::auth::{Authorized, PluginsWrite};
 use crate::api::params::PathParams;
 use crate::api::problem::Problem;
+use crate::domain::plugin::PluginVersion;
 
 /// `DELETE /plugins/{name}`: 200 with the removed plugin; 409 while a webhook uses it.
 pub(in crate::api) async fn remove(
@@ -35,7 +36,8 @@ pub(in crate::api) async fn remove_version(
 ) -> Result<Json<VersionView>, Problem> {
     check_name(&name)?;
     let version = find_version(&api, &company, &name, &digest).await?;
-    if !api.store.remove_version((company, name), version.digest.clone(), api.clock.now_ms()).await? {
+    let removed = PluginVersion { owner: company, name, digest: version.digest.clone() };
+    if !api.store.remove_version(removed, api.clock.now_ms()).await? {
         return Err(not_found());
     }
     Ok(Json(version.into()))

@@ -18,7 +18,7 @@ use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::Webhook;
-use crate::store::StoreError;
+use crate::store::{StoreError, WebhookKey};
 
 /// `PATCH /webhooks/{id}`: 200 with the changed webhook.
 pub(in crate::api) async fn patch(
@@ -55,7 +55,7 @@ async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>
             webhook.updated_at = now.max(webhook.updated_at);
             checked.map_or(Ok(()), |checked| checked.settle(webhook))
         };
-        match api.store.change_webhook((&company, &id), edit).await {
+        match api.store.change_webhook(WebhookKey { company: &company, id: &id }, edit).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
             done => return done?.ok_or_else(not_found),
         }

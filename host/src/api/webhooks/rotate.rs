@@ -18,7 +18,7 @@ use crate::api::params::PathParams;
 use crate::api::problem::Problem;
 use crate::config::duration;
 use crate::domain::Invalid;
-use crate::store::Rotation;
+use crate::store::{Rotation, WebhookKey};
 
 /// How long the previous secret signs too, by default.
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,7 +44,8 @@ pub(in crate::api) async fn rotate(
     let now = api.clock.now_ms();
     let until = now.saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
     let rotation = Rotation { secret: new_secret()?, now, until };
-    let stored = api.store.rotate_secret((&company, &id), rotation).await?.ok_or_else(not_found)?;
+    let key = WebhookKey { company: &company, id: &id };
+    let stored = api.store.rotate_secret(key, rotation).await?.ok_or_else(not_found)?;
     Ok(Json(WebhookView::with_secret(stored)))
 }
 

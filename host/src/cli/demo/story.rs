@@ -14,7 +14,7 @@ use crate::cli::Failure;
 use crate::cli::listen::{SignatureHeaders, verify};
 use crate::cli::plugin::api_headers;
 use crate::outbound::{UnguardedClient, UnguardedRequest, sign};
-use crate::standard::PLUGINS;
+use crate::standard_transforms::PLUGINS;
 
 const UPDATED: &str = include_str!("../../../assets/events/employees_employee_update.json");
 const CREATED: &str = include_str!("../../../assets/events/employee_created.json");

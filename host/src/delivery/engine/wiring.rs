@@ -22,6 +22,7 @@ use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::fetcher::{Fetcher, IntakeLock};
 use crate::delivery::host_event::HostEvents;
 use crate::delivery::lease::LeaseHolder;
+use crate::delivery::manual_retry::ManualRetry;
 use crate::delivery::pinger::Pinger;
 use crate::delivery::precompiler::Precompiler;
 use crate::delivery::previewer::Previewer;
@@ -30,7 +31,6 @@ use crate::delivery::queue::WebhookQueues;
 use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
 use crate::delivery::replayer::Replayer;
 use crate::delivery::retention::Retention;
-use crate::delivery::retrier::Retrier;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
@@ -229,8 +229,8 @@ impl Wiring {
         })
     }
 
-    pub(super) fn retrier(&self) -> Retrier {
-        Retrier {
+    pub(super) fn manual_retry(&self) -> ManualRetry {
+        ManualRetry {
             store: self.store.clone(),
             queues: self.queues.clone(),
             leases: self.leases.clone(),

@@ -8,7 +8,7 @@ mod fairness;
 mod nodes;
 mod ordered;
 mod pacing;
-mod receiver;
+mod receiver_health;
 mod retry_now;
 mod states;
 

@@ -12,7 +12,7 @@ use super::backlog::{Backlog, BacklogRows};
 use super::ordering::DeliveryOrder;
 use super::ownership::{NodeOwnership, Ownership};
 use super::pace::Pace;
-use super::receiver::{FailureStreak, ReceiverHealth};
+use super::receiver_health::{FailureStreak, ReceiverHealth};
 use super::{AttemptClass, QueuedDelivery, ReceiverSignal};
 use crate::domain::webhook::Webhook;
 

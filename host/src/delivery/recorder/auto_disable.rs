@@ -1,4 +1,5 @@
-//! Disables a webhook whose receiver is gone, and publishes the operational event `posthaste.webhook.disabled`.
+//! Disables a webhook, as `decision` decides (410, or 48 h of failures), and publishes the operational event
+//! `posthaste.webhook.disabled`.
 
 use std::sync::Arc;
 

@@ -1,32 +1,10 @@
 //! The tracing spans of calls and compilations.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::event;
 use super::guest::{Guest, sandbox};
-
-/// Collects log lines.
-#[derive(Clone, Default)]
-struct LogBuffer(Arc<Mutex<Vec<u8>>>);
-
-impl LogBuffer {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for LogBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::telemetry::log_buffer::LogBuffer;
 
 #[tokio::test]
 async fn a_call_has_a_span_with_plugin_company_and_event() {

@@ -6,7 +6,7 @@
 
 use super::followers::{Follower, PluginKey, check_followers, check_unused};
 use super::rows::NewVersion;
-use crate::domain::plugin::{Digest, STANDARD_OWNER};
+use crate::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
 use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
@@ -103,12 +103,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`]: it is active, or a webhook pins it. [`StoreError::Limit`]: too many removed versions wait for
     /// retention. The database's.
-    pub async fn remove_version(
-        &self,
-        (company, name): (String, String),
-        digest: Digest,
-        now: i64,
-    ) -> Result<bool, StoreError> {
+    pub async fn remove_version(&self, version: PluginVersion, now: i64) -> Result<bool, StoreError> {
+        let PluginVersion { owner: company, name, digest } = version;
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;

@@ -64,11 +64,11 @@ impl Store {
     /// The error of `change`; [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
     pub async fn change_webhook(
         &self,
-        (company, id): (&str, &str),
+        key: WebhookKey<'_>,
         change: impl FnOnce(&mut Webhook) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Option<Webhook>, StoreError> {
         let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
-        let (company, id) = (company.to_owned(), id.to_owned());
+        let (company, id) = (key.company.to_owned(), key.id.to_owned());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -91,13 +91,9 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn rotate_secret(
-        &self,
-        (company, id): (&str, &str),
-        rotation: Rotation,
-    ) -> Result<Option<Webhook>, StoreError> {
+    pub async fn rotate_secret(&self, key: WebhookKey<'_>, rotation: Rotation) -> Result<Option<Webhook>, StoreError> {
         let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
-        let (company, id) = (company.to_owned(), id.to_owned());
+        let (company, id) = (key.company.to_owned(), key.id.to_owned());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());

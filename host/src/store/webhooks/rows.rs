@@ -33,10 +33,12 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     RETURNING id";
 
 /// The primary key of a webhook, with its company, so that a company finds only its own webhooks.
-#[derive(Clone, Copy)]
-pub(super) struct WebhookKey<'k> {
-    pub(super) company: &'k str,
-    pub(super) id: &'k str,
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookKey<'k> {
+    /// The company that the webhook belongs to.
+    pub company: &'k str,
+    /// The webhook's id.
+    pub id: &'k str,
 }
 
 fn open_secret(sealer: &Sealer, sealed: &[u8]) -> Result<Arc<[u8]>, StoreError> {

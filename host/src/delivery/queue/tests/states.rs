@@ -7,7 +7,7 @@
 mod backlog;
 mod ordering;
 mod ownership;
-mod receiver;
+mod receiver_health;
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! The health of a receiver.
 
-use super::super::receiver::{REMEMBERED, ReceiverHealth, SILENT_AFTER};
+use super::super::receiver_health::{REMEMBERED, ReceiverHealth, SILENT_AFTER};
 use super::*;
 
 fn unproven() -> ReceiverHealth {

@@ -11,7 +11,7 @@ use crate::domain::webhook::Webhook;
 use crate::store::{DeliveryKey, RetryMode, RetryRequest, Store, StoreError};
 
 /// Retries deliveries by hand.
-pub struct Retrier {
+pub struct ManualRetry {
     pub(super) store: Arc<Store>,
     pub(super) queues: Arc<WebhookQueues>,
     pub(super) leases: Arc<LeaseHolder>,
@@ -20,7 +20,7 @@ pub struct Retrier {
     pub(super) fetch: Arc<FetchSignal>,
 }
 
-impl Retrier {
+impl ManualRetry {
     /// Attempts a delivery now, whatever its status, against the webhook as it stands. One that is in flight is left alone.
     /// While the webhook is disabled, the delivery waits.
     ///

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::check;
 use crate::delivery::queue::ReceiverSignal;
-use crate::delivery::queue::receiver::{Failures, ReceiverState};
+use crate::delivery::queue::receiver_health::{Failures, ReceiverState};
 
 /// The value of a failing receiver is the number of failures, of those without a response at the end, and the seconds that
 /// they span. `!`: the input is a failure, and returns the time of the first one.
