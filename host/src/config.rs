@@ -85,6 +85,9 @@ pub struct DeliverySettings {
     /// Time limit of one attempt
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub attempt_timeout: Duration,
+    /// Age at which a connection to a receiver is not used again, so that a receiver whose DNS name moves is followed
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub connection_max_age: Duration,
     /// Time without a heartbeat after which a node counts as dead; the default is 30 s, or the attempt timeout plus 15 s
     /// if that is longer
     #[arg(long, hide = true, value_parser = duration, value_name = "DURATION")]
@@ -217,6 +220,7 @@ mod tests {
             allow_http: false,
             retry_schedule: schedule(SCHEDULE).unwrap(),
             attempt_timeout: Duration::from_secs(attempt),
+            connection_max_age: Duration::from_secs(60),
             node_timeout: node.map(Duration::from_secs),
             challenge_header: String::new(),
         }

@@ -22,6 +22,7 @@ pub mod telemetry;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -30,13 +31,13 @@ use config::{Config, PluginLimits};
 use delivery::{Engine, EngineParts};
 use metrics::Metrics;
 use oauth::Tokens;
-use outbound::{Guard, Outbound};
+use outbound::{Guard, IdleLimits, Outbound};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, ServerOptions, max_connections};
 use store::{Sealer, Store, StoreError, WriterEnd};
 
 /// Idle connections to one receiver that stay open.
-const IDLE_PER_HOST: usize = 128;
+const IDLE_PER_ORIGIN: usize = 128;
 
 /// The reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,12 @@ fn max_attempts() -> usize {
     max_files().map_or(MAX_ATTEMPTS, |files| (files / 4).clamp(64, MAX_ATTEMPTS))
 }
 
+/// Idle connections hold open files as well: at most an eighth of all.
+fn idle_limits(max_age: Duration) -> IdleLimits {
+    let total = max_files().map_or(MAX_ATTEMPTS, |files| (files / 8).min(MAX_ATTEMPTS));
+    IdleLimits { per_origin: IDLE_PER_ORIGIN, total, max_age }
+}
+
 /// The parts of the machine that a test may replace.
 pub struct Environment {
     /// Tells the time.
@@ -138,7 +145,7 @@ impl Service {
         let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
-        let outbound = Outbound::new(guard, delivering.attempt_timeout, IDLE_PER_HOST);
+        let outbound = Outbound::new(guard, delivering.attempt_timeout, idle_limits(delivering.connection_max_age));
         let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
         let sandbox = Sandbox::new(limits(&config.plugins))?;
         let folder = config.data_dir.join("compiled");

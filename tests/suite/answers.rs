@@ -150,7 +150,7 @@ async fn receiver_may_cut_off_a_large_body_or_answer_early() {
 #[tokio::test]
 async fn invalid_response_is_named() {
     let host = Host::start().await;
-    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = (0..2_000).map(|number| format!("x-{number}: 1\r\n")).collect();
     for (text, error) in [
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), "the answer is not HTTP: "),
         ("HTTP/1.1 99 Low\r\n\r\n".into(), "the answer is not HTTP: "),
@@ -229,6 +229,22 @@ async fn unresolvable_name_is_named() {
     let failed = host.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] != 0).await;
     let error = failed["attempts"][0]["error"].as_str().unwrap();
     assert!(error.starts_with("could not resolve nowhere.invalid: "), "{error}");
+}
+
+#[tokio::test]
+async fn idle_connection_is_closed_when_it_is_old_or_its_webhook_changes() {
+    for (flags, changed, connections) in [(&["--connection-max-age=0s"][..], false, 2), (&[], true, 2), (&[], false, 1)]
+    {
+        let host = Host::with(flags).await;
+        let raw = Raw::start(|_, stream| answer(stream)).await;
+        attempts(&host, &raw.url(), &json!(1)).await;
+        if changed {
+            let id = host.get("/webhooks").await.expect(200)[0]["id"].as_str().unwrap().to_owned();
+            host.patch(&format!("/webhooks/{id}"), &json!({"name": "moved"})).await.expect(200);
+        }
+        attempts(&host, &raw.url(), &json!(1)).await;
+        assert_eq!(raw.connections(), connections, "{flags:?} {changed}");
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,29 @@ async fn concurrent_subscriptions_leave_one_webhook() {
 }
 
 #[tokio::test]
+async fn concurrent_subscribing_and_unsubscribing_never_conflict() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let mut tasks = Vec::new();
+    for thread in 0..12 {
+        let (client, url) = (host.client.clone(), receiver.url("/"));
+        tasks.push(tokio::spawn(async move {
+            for call in 0..20 {
+                let (status, expected) = if (thread + call) % 2 == 0 {
+                    let answer = client.post("/webhooks", &json!({"type": "t", "target_url": url})).await;
+                    (answer.status, [200, 201])
+                } else {
+                    (client.delete("/webhooks", &json!({"type": "t"})).await.status, [200, 404])
+                };
+                assert!(expected.contains(&status), "{status}");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn waiting_deliveries_follow_the_new_subscription() {
     let (host, receiver) =
         (Host::with(&[&format!("--retry-schedule={}", ["1s"; 100].join(","))]).await, Receiver::start().await);

@@ -11,6 +11,7 @@ use super::fetcher::IntakeLock;
 use super::queue::WebhookQueues;
 use super::unattempted::cancelled;
 use crate::domain::webhook::Webhook;
+use crate::outbound::Outbound;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
@@ -22,6 +23,7 @@ pub struct WebhookLifecycle {
     pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) intake: IntakeLock,
+    pub(super) outbound: Arc<Outbound>,
     pub(super) tasks: TaskTracker,
     pub(super) log: Arc<ThrottledLog>,
 }
@@ -30,6 +32,10 @@ impl WebhookLifecycle {
     /// A webhook was stored: its queue follows the new settings from now on. If it is enabled, its waiting deliveries go on;
     /// if it is disabled, they are spilled and come back when it is enabled.
     pub fn changed(&self, webhook: &Webhook) {
+        // A user who changes a webhook may know that its receiver has moved.
+        if let Ok(target) = self.outbound.guard().parse_target(&webhook.target_url) {
+            self.outbound.close_idle(&webhook.company, &target);
+        }
         if webhook.enabled {
             self.effects.apply_now(self.queues.webhook_changed(webhook));
             self.fetch.wake();

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Method};
-use reqwest::{Client, ClientBuilder, Request, Response};
-use tokio::time::{Instant, timeout_at};
-use tower::util::MapFutureLayer;
+use http::header::{ACCEPT, HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::dial::{self, DialProgress};
+use super::connect::{Connection, Connector, MAX_CONNECT_TIMEOUT};
 use super::fault::{self, RequestFault};
 use super::guard::Guard;
-use super::guarded_resolver::GuardedResolver;
+use super::idle::{IdleLimits, IdlePool};
 use super::resolve::{Resolver, SystemResolver};
-use super::target::{Scheme, Target};
+use super::target::Target;
+use super::tls;
 
 /// Bounds the part of an answer's body that is read and kept, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
@@ -25,17 +26,26 @@ const MAX_RETRY_AFTER_BYTES: usize = 64;
 /// Bounds the configured attempt timeout: above every useful value, and low enough that adding it to an instant cannot
 /// overflow.
 const MAX_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Bounds connection setup: DNS, TCP and TLS together.
-const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Closes an idle pooled connection before common servers and firewalls drop it.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// Interval of the HTTP/2 PING frames on a busy connection. A timed-out attempt closes only its stream: without pings,
-/// a dead connection would fail every later attempt as well.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// Closes an HTTP/2 connection that does not answer a PING within this time.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bounds the time within which the closure of a stale pooled connection becomes visible: one round trip.
+/// Bounds the time within which the closure of a stale idle connection becomes visible: one round trip.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// Bounds the time for an answer's body. The status is known by then, and it decides the attempt: a body that does not
+/// end must not keep the webhook's slot.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bounds the time after an answer within which its connection can take the next request.
+const REUSE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// One POST.
+#[derive(Debug)]
+pub struct PostRequest<'a> {
+    /// The company whose webhook it is for: companies share no connections.
+    pub company: &'a str,
+    /// The receiver.
+    pub target: &'a Target,
+    /// The headers, without `host`, `accept` and `content-length`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
 
 /// The result of one POST. Exactly one of `status` and `error` is set: once a status has arrived it decides the
 /// attempt, whether or not the body can be read.
@@ -45,7 +55,7 @@ pub struct PostResult {
     pub status: Option<u16>,
     /// The reason why there is no answer, as a text for the webhook's owner.
     pub error: Option<String>,
-    /// The first [`MAX_ANSWER_BYTES`] of the answer's body, or the part of them that arrived before the timeout.
+    /// The first [`MAX_ANSWER_BYTES`] of the answer's body, or the part of them that arrived in time.
     pub body: Vec<u8>,
     /// The answer's `Retry-After` header, unparsed.
     pub retry_after: Option<String>,
@@ -53,26 +63,27 @@ pub struct PostResult {
     pub duration: Duration,
 }
 
-/// Sends to webhook targets. The service has one instance, because it owns the connection pools.
+/// Sends to webhook targets. The service has one instance, because it owns the idle connections.
 pub struct Outbound {
-    guard: Arc<Guard>,
-    resolver: Arc<dyn Resolver>,
-    // reqwest does not tell a resolver the scheme, and the guard's decision depends on it: hence one client for each.
-    http: Client,
-    https: Client,
+    connector: Connector,
+    idle: IdlePool,
     attempt_timeout: Duration,
-    connect_timeout: Duration,
+}
+
+/// An answer, and the connection on which it arrives.
+struct Exchange {
+    response: Response<Incoming>,
+    connection: Connection,
 }
 
 impl Outbound {
     /// Creates a client that connects only to addresses that `guard` allows and uses the system's resolver.
-    /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer; up to `max_idle_per_host`
-    /// connections to a host stay open while idle.
+    /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer.
     ///
     /// # Errors
     /// Fails if `attempt_timeout` is zero or over one hour, or if the system has no CA certificates.
-    pub fn new(guard: Guard, attempt_timeout: Duration, max_idle_per_host: usize) -> Result<Self, String> {
-        Self::with_resolver(guard, Arc::new(SystemResolver::default()), attempt_timeout, max_idle_per_host)
+    pub fn new(guard: Guard, attempt_timeout: Duration, idle: IdleLimits) -> Result<Self, String> {
+        Self::with_resolver(guard, Arc::new(SystemResolver::default()), attempt_timeout, idle)
     }
 
     /// Creates a client like [`Outbound::new`], with another resolver.
@@ -83,30 +94,18 @@ impl Outbound {
         guard: Guard,
         resolver: Arc<dyn Resolver>,
         attempt_timeout: Duration,
-        max_idle_per_host: usize,
+        idle: IdleLimits,
     ) -> Result<Self, String> {
         if attempt_timeout.is_zero() || attempt_timeout > MAX_ATTEMPT_TIMEOUT {
             return Err("the attempt timeout must be more than 0 and at most one hour".into());
         }
-        let guard = Arc::new(guard);
-        let connect_timeout = attempt_timeout.min(MAX_CONNECT_TIMEOUT);
-        let client = |scheme| {
-            let guarded = GuardedResolver { guard: Arc::clone(&guard), resolver: Arc::clone(&resolver), scheme };
-            builder(scheme, connect_timeout)
-                .no_proxy()
-                .connector_layer(MapFutureLayer::new(dial::track_connect))
-                .dns_resolver(guarded)
-                .pool_max_idle_per_host(max_idle_per_host)
-                .build()
-                .map_err(|error| fault::describe_build(&error))
-        };
-        let (http, https) = (client(Scheme::Http)?, client(Scheme::Https)?);
-        Ok(Self { http, https, guard, resolver, attempt_timeout, connect_timeout })
+        let connector = Connector::new(Arc::new(guard), resolver, tls::client_config()?);
+        Ok(Self { connector, idle: IdlePool::new(idle), attempt_timeout })
     }
 
     /// Returns the guard that checks targets.
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        &self.connector.guard
     }
 
     /// Checks the target URL of a new subscription: [`Guard::parse_target`], then [`Guard::check_resolved`].
@@ -114,102 +113,103 @@ impl Outbound {
     /// # Errors
     /// As these two.
     pub async fn check_target(&self, url: &str) -> Result<Target, String> {
-        let target = self.guard.parse_target(url)?;
-        self.guard.check_resolved(&target, &*self.resolver).await?;
+        let target = self.guard().parse_target(url)?;
+        self.guard().check_resolved(&target, &*self.connector.resolver).await?;
         Ok(target)
     }
 
-    /// POSTs `body` to `target` with `headers`. A redirect counts as an answer and is not followed; no proxy is used.
-    /// The request is sent a second time only if the pooled connection turns out to have been closed by the receiver.
-    pub async fn post(&self, target: &Target, headers: HeaderMap, body: Bytes) -> PostResult {
+    /// Closes the idle connections of the company to the target, so that its next request opens one to where the receiver
+    /// is now.
+    pub fn close_idle(&self, company: &str, target: &Target) {
+        self.idle.close(company, target);
+    }
+
+    /// Sends the request. A redirect counts as an answer and is not followed; no proxy is used.
+    /// The request is sent a second time only if the idle connection turns out to have been closed by the receiver.
+    pub async fn post(&self, post: PostRequest<'_>) -> PostResult {
         let started = Instant::now();
         let mut result =
             PostResult { status: None, error: None, body: Vec::new(), retry_after: None, duration: Duration::ZERO };
-        match self.send(target, headers, body, started + self.attempt_timeout).await {
-            Ok(response) => {
+        let deadline = started + self.attempt_timeout;
+        match self.send(&post, deadline).await {
+            Ok(Exchange { mut response, mut connection }) => {
                 result.status = Some(response.status().as_u16());
                 result.retry_after = retry_after(response.headers());
-                // A timeout or an aborted body does not matter: the status is known, and it decides.
-                let _ = timeout_at(started + self.attempt_timeout, read_body(response, &mut result.body)).await;
+                let body_deadline = deadline.min(Instant::now() + BODY_TIMEOUT);
+                let read = timeout_at(body_deadline, read_body(response.body_mut(), &mut result.body)).await;
+                result.duration = started.elapsed();
+                let reusable = read.is_ok_and(|is_whole| is_whole);
+                if reusable && matches!(timeout(REUSE_TIMEOUT, connection.sender.ready()).await, Ok(Ok(()))) {
+                    self.idle.put(post.company, post.target, connection);
+                }
             }
-            Err(error) => result.error = Some(error),
+            Err(error) => {
+                result.error = Some(error);
+                result.duration = started.elapsed();
+            }
         }
-        result.duration = started.elapsed();
         result
     }
 
-    /// Sends the request, a second time if a stale pooled connection swallowed it, and returns the answer's head.
-    async fn send(
+    /// Sends the request, a second time if a stale idle connection swallowed it, and returns the answer's head.
+    async fn send(&self, post: &PostRequest<'_>, deadline: Instant) -> Result<Exchange, String> {
+        // The rules may have changed since the target was parsed, and an IP literal is never looked up.
+        self.guard().check_literal(post.target)?;
+        if let Some(idle) = self.idle.take(post.company, post.target) {
+            let sent_at = Instant::now();
+            match self.exchange(idle, request(post), deadline).await {
+                // The receiver closed an idle connection while the request was in flight. Sending it again over a new
+                // connection is safe: delivery is at least once, and a receiver that did get the first copy recognises
+                // the second by its `webhook-id`.
+                Err(RequestFault { closed: true, .. }) if sent_at.elapsed() < STALE_WITHIN => (),
+                answer => return answer.map_err(|fault| fault.text),
+            }
+        }
+        let time = self.attempt_timeout.min(MAX_CONNECT_TIMEOUT);
+        let connection = self.connector.connect(post.target, time, deadline).await?;
+        self.exchange(connection, request(post), deadline).await.map_err(|fault| fault.text)
+    }
+
+    async fn exchange(
         &self,
-        target: &Target,
-        headers: HeaderMap,
-        body: Bytes,
+        mut connection: Connection,
+        request: Request<Full<Bytes>>,
         deadline: Instant,
-    ) -> Result<Response, String> {
-        // The rules may have changed since the target was parsed, and an IP literal never reaches the resolver.
-        self.guard.check_literal(target)?;
-        let mut request = Request::new(Method::POST, target.url().clone());
-        *request.headers_mut() = headers;
-        *request.body_mut() = Some(body.into());
-        let copy = request.try_clone();
-        let sent_at = Instant::now();
-        match (self.exchange(target, request, deadline).await, copy) {
-            // The receiver closed an idle connection while the request was in flight. Sending it again over another
-            // connection is safe: delivery is at least once, and a receiver that did get the first copy recognises
-            // the second by its `webhook-id`.
-            (Err(RequestFault { stale: true, .. }), Some(copy)) if sent_at.elapsed() < STALE_WITHIN => {
-                self.exchange(target, copy, deadline).await
-            }
-            (answer, _) => answer,
-        }
-        .map_err(|fault| fault.text)
-    }
-
-    async fn exchange(&self, target: &Target, request: Request, deadline: Instant) -> Result<Response, RequestFault> {
-        let client = match target.scheme() {
-            Scheme::Http => &self.http,
-            Scheme::Https => &self.https,
-        };
-        let dial = DialProgress::new(target.transport().port);
-        let answer = dial.track(timeout_at(deadline, client.execute(request))).await;
-        let phase = dial.phase();
-        match answer {
-            Ok(answer) => {
-                answer.map_err(|error| fault::attempt_failed(&error, target.url(), phase, self.connect_timeout))
-            }
-            Err(_) => Err(fault::timed_out(target.url(), phase, self.attempt_timeout)),
+    ) -> Result<Exchange, RequestFault> {
+        match timeout_at(deadline, connection.sender.send_request(request)).await {
+            Ok(Ok(response)) => Ok(Exchange { response, connection }),
+            Ok(Err(error)) => Err(fault::request_failed(&error)),
+            Err(_) => Err(RequestFault { text: fault::answer_timed_out(self.attempt_timeout), closed: false }),
         }
     }
 }
 
-/// Returns the settings that all clients share.
-pub(super) fn builder(scheme: Scheme, connect_timeout: Duration) -> ClientBuilder {
-    let builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(connect_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .http2_keep_alive_timeout(PING_TIMEOUT);
-    match scheme {
-        // Plain HTTP must also work on a system without CA certificates.
-        Scheme::Http => builder.tls_certs_only([]),
-        Scheme::Https => builder.https_only(true),
-    }
+fn request(post: &PostRequest<'_>) -> Request<Full<Bytes>> {
+    let PostRequest { target, headers, body, .. } = post;
+    let mut request = Request::new(Full::new(body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.path_and_query().into();
+    let all = request.headers_mut();
+    // With `content-length`, which hyper adds.
+    all.reserve(headers.len() + 3);
+    all.insert(HOST, target.host_header().clone());
+    all.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    request
 }
 
-/// Reads to the end of the body, so that the pool can reuse the connection, or to [`MAX_ANSWER_BYTES`].
-async fn read_body(mut response: Response, kept: &mut Vec<u8>) {
-    while let Ok(Some(mut chunk)) = response.chunk().await {
+/// Reads the body into `kept`, at most [`MAX_ANSWER_BYTES`] of it. Returns whether that was all.
+async fn read_body(body: &mut Incoming, kept: &mut Vec<u8>) -> bool {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let Ok(data) = frame.into_data() else { continue };
         let room = MAX_ANSWER_BYTES.saturating_sub(kept.len());
-        let too_long = chunk.len() > room;
-        chunk.truncate(room);
-        kept.extend_from_slice(&chunk);
-        if too_long {
-            return;
+        kept.extend_from_slice(data.get(..room).unwrap_or(&data));
+        if data.len() > room {
+            return false;
         }
     }
+    true
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<String> {

@@ -2,14 +2,12 @@
 //! the URL's path or query, which may contain a secret.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
 use reqwest::Url;
 use rustls::CertificateError;
-
-use super::dial::DialPhase;
-use super::guard::RefusedAddress;
 
 /// Bounds an error text, in bytes: a TLS error lists all names of the receiver's certificate, which may be many.
 const MAX_TEXT_BYTES: usize = 512;
@@ -21,64 +19,67 @@ const CLOSED_BY_PEER: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
 ];
 
-/// The reason why an attempt has no answer.
+/// The reason why a request that went to an open connection has no answer.
 pub(super) struct RequestFault {
     pub(super) text: String,
-    /// The request used a pooled connection that the receiver had closed.
-    pub(super) stale: bool,
+    /// The connection was closed before an answer arrived.
+    pub(super) closed: bool,
 }
 
-/// Describes an error that occurred before an answer arrived.
-pub(super) fn attempt_failed(
-    error: &reqwest::Error,
-    url: &Url,
-    phase: DialPhase,
-    connect_timeout: Duration,
-) -> RequestFault {
-    let text = if error.is_connect() && error.is_timeout() {
-        timed_out(url, phase, connect_timeout).text
-    } else {
-        describe(error, url, connect_timeout)
-    };
-    RequestFault { text, stale: phase == DialPhase::Pooled && is_closed(error) }
+/// The part of a URL that an error text may show.
+pub(super) struct TargetAddress<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) tls: bool,
 }
 
-/// Describes an attempt that got no answer within `time`.
-pub(super) fn timed_out(url: &Url, phase: DialPhase, time: Duration) -> RequestFault {
-    let (TargetAddress { host, port, tls }, time) = (TargetAddress::of(url), human_duration(time));
-    let text = match phase {
-        DialPhase::Resolving => format!("could not resolve {host}: no answer from DNS within {time}"),
-        DialPhase::Connecting if tls => format!("no TLS connection to {host}:{port} within {time}"),
-        DialPhase::Connecting => format!("no connection to {host}:{port} within {time}"),
-        DialPhase::Connected | DialPhase::Pooled => format!("no answer within {time}"),
-    };
-    RequestFault { text: shorten(text), stale: false }
+impl<'a> TargetAddress<'a> {
+    /// Returns the address in the URL.
+    pub(super) fn of(url: &'a Url) -> Self {
+        Self {
+            host: url.host_str().unwrap_or_default(),
+            port: url.port_or_known_default().unwrap_or_default(),
+            tls: url.scheme() == "https",
+        }
+    }
 }
 
-/// Describes an error of a client that does not track connection phases.
+/// Describes a failed lookup of a name.
+pub(super) fn lookup_failed(host: &str, cause: &dyn Display) -> String {
+    shorten(format!("could not resolve {host}: {cause}"))
+}
+
+/// Describes a lookup that took longer than `time`.
+pub(super) fn lookup_timed_out(address: &TargetAddress<'_>, time: Duration) -> String {
+    format!("could not resolve {}: no answer from DNS within {}", address.host, human_duration(time))
+}
+
+/// Describes a connection that was not established within `time`.
+pub(super) fn connect_timed_out(TargetAddress { host, port, tls }: &TargetAddress<'_>, time: Duration) -> String {
+    let (kind, time) = (if *tls { "TLS connection" } else { "connection" }, human_duration(time));
+    format!("no {kind} to {host}:{port} within {time}")
+}
+
+/// Describes a request that got no answer within `time`.
+pub(super) fn answer_timed_out(time: Duration) -> String {
+    format!("no answer within {}", human_duration(time))
+}
+
+/// Describes an error of the unguarded client.
 pub(super) fn describe(error: &reqwest::Error, url: &Url, connect_timeout: Duration) -> String {
     let address = TargetAddress::of(url);
-    let text = if let Some(refused) = find::<RefusedAddress>(error) {
-        refused.to_string()
-    } else if error.is_dns() {
-        format!("could not resolve {}: {}", address.host, cause(error))
-    } else if error.is_connect() {
-        connect_failed(error, &address, connect_timeout)
-    } else {
-        request_failed(error)
-    };
-    shorten(text)
+    // The error's own text contains the URL.
+    match error.source() {
+        Some(source) if error.is_dns() => lookup_failed(address.host, &cause(source)),
+        Some(source) if error.is_connect() => connect_failed(source, &address, connect_timeout),
+        Some(source) => request_failed(source).text,
+        None => "the request failed".into(),
+    }
 }
 
-/// Describes why a client could not be built.
+/// Describes why the unguarded client could not be built.
 pub(super) fn describe_build(error: &reqwest::Error) -> String {
-    let cause = cause(error);
-    // rustls-platform-verifier gives no type to match.
-    if cause.contains("No CA certificates") {
-        return "this system has no CA certificates, so https:// targets cannot be verified: \
-                install the package ca-certificates, or set SSL_CERT_FILE to a file with CA certificates"
-            .into();
-    }
+    let cause = error.source().map_or_else(|| "unknown cause".into(), cause);
     format!("the HTTP client could not be built: {cause}")
 }
 
@@ -90,39 +91,25 @@ pub(super) fn human_duration(time: Duration) -> String {
     }
 }
 
-struct TargetAddress<'a> {
-    host: &'a str,
-    port: u16,
-    tls: bool,
-}
-
-impl<'a> TargetAddress<'a> {
-    fn of(url: &'a Url) -> Self {
-        Self {
-            host: url.host_str().unwrap_or_default(),
-            port: url.port_or_known_default().unwrap_or_default(),
-            tls: url.scheme() == "https",
-        }
-    }
-}
-
-fn connect_failed(
-    error: &reqwest::Error,
-    TargetAddress { host, port, tls }: &TargetAddress<'_>,
+/// Describes an error of the TCP connection or of the TLS handshake.
+pub(super) fn connect_failed(
+    error: &(dyn Error + 'static),
+    address: &TargetAddress<'_>,
     connect_timeout: Duration,
 ) -> String {
+    let TargetAddress { host, port, tls } = address;
     let io = find::<io::Error>(error).map(innermost);
     let from_tls = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-    match (io.map(io::Error::kind), from_tls) {
+    shorten(match (io.map(io::Error::kind), from_tls) {
         (_, Some(error)) => format!("TLS: {}", handshake(error)),
         (Some(io::ErrorKind::ConnectionRefused), _) => format!("connection refused by {host}:{port}"),
         (Some(io::ErrorKind::ConnectionReset), _) => format!("{host}:{port} reset the connection while connecting"),
         (Some(kind), _) if *tls && CLOSED_BY_PEER.contains(&kind) => {
             format!("TLS: {host}:{port} closed the connection during the handshake")
         }
-        _ if error.is_timeout() => format!("no connection to {host}:{port} within {}", human_duration(connect_timeout)),
+        (Some(io::ErrorKind::TimedOut), _) => connect_timed_out(address, connect_timeout),
         _ => format!("could not connect to {host}:{port}: {}", cause(error)),
-    }
+    })
 }
 
 /// Returns the innermost I/O error: the TLS layer nests the system's errors, and its own, inside `io::Error` values that
@@ -144,42 +131,33 @@ fn handshake(error: &rustls::Error) -> String {
     }
 }
 
-fn request_failed(error: &reqwest::Error) -> String {
-    if let Some(http) = find::<hyper::Error>(error) {
-        if http.is_incomplete_message() {
-            return "the connection was closed before an answer".into();
-        }
-        if http.is_parse_too_large() {
-            return "the head of the answer is too large".into();
-        }
-        if http.is_parse() {
-            return format!("the answer is not HTTP: {}", cause(error));
-        }
-    }
-    if is_closed(error) {
-        return "the connection was reset before an answer".into();
-    }
-    format!("the request failed: {}", cause(error))
+/// Describes an error that occurred on an open connection, before an answer arrived.
+pub(super) fn request_failed(error: &(dyn Error + 'static)) -> RequestFault {
+    let http = find::<hyper::Error>(error);
+    let is = |check: fn(&hyper::Error) -> bool| http.is_some_and(check);
+    let reset = find::<io::Error>(error).is_some_and(|io| CLOSED_BY_PEER.contains(&io.kind()));
+    let hung_up =
+        is(hyper::Error::is_incomplete_message) || is(hyper::Error::is_canceled) || is(hyper::Error::is_closed);
+    let text = match () {
+        () if reset => "the connection was reset before an answer".into(),
+        () if hung_up => "the connection was closed before an answer".into(),
+        () if is(hyper::Error::is_parse_too_large) => "the head of the answer is too large".into(),
+        () if is(hyper::Error::is_parse) => format!("the answer is not HTTP: {}", cause(error)),
+        () => format!("the request failed: {}", cause(error)),
+    };
+    RequestFault { text: shorten(text), closed: reset || hung_up }
 }
 
-/// Returns whether an established connection ended before an answer was read.
-fn is_closed(error: &reqwest::Error) -> bool {
-    let incomplete = find::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
-    let broken = find::<io::Error>(error).is_some_and(|io| CLOSED_BY_PEER.contains(&io.kind()));
-    !error.is_connect() && (incomplete || broken)
+/// Returns the error and those below it, from the outermost to the cause.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// Returns the errors below `error`, from the outermost to the cause. `error` itself is omitted: its text contains the
-/// URL.
-fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(error.source(), |error| (*error).source())
-}
-
-fn find<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-fn cause(error: &reqwest::Error) -> String {
+fn cause(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map_or_else(|| "unknown cause".into(), ToString::to_string)
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 use reqwest::Url;
 
 /// Bounds a target URL, in bytes.
@@ -35,6 +37,10 @@ pub struct Transport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     url: Url,
+    /// The same, as hyper reads it.
+    uri: Uri,
+    /// The `Host` header of a request.
+    host_header: HeaderValue,
     transport: Transport,
     literal: Option<IpAddr>,
 }
@@ -68,7 +74,7 @@ impl Target {
         url.set_fragment(None);
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
         // hyper connects to the host that `http::Uri` finds in the same text: both parsers must find the same host.
-        let uri: http::Uri = url.as_str().parse().map_err(|error| format!("the URL cannot be sent: {error}"))?;
+        let uri: Uri = url.as_str().parse().map_err(|error| format!("the URL cannot be sent: {error}"))?;
         if uri.host() != Some(host) || uri.port_u16() != url.port() {
             return Err("the URL's host is ambiguous; write it in its simplest form".into());
         }
@@ -80,7 +86,9 @@ impl Target {
             Some(port) if port != 0 => port,
             _ => return Err("the URL's port is 0, on which no server can listen".into()),
         };
-        Ok(Self { transport: Transport { scheme, port }, literal, url })
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let host_header = HeaderValue::try_from(host).map_err(|error| format!("the URL cannot be sent: {error}"))?;
+        Ok(Self { transport: Transport { scheme, port }, literal, url, uri, host_header })
     }
 
     /// Returns the scheme.
@@ -105,6 +113,19 @@ impl Target {
 
     pub(super) fn url(&self) -> &Url {
         &self.url
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(super) fn host_header(&self) -> &HeaderValue {
+        &self.host_header
+    }
+
+    /// Returns the request target in origin form (RFC 9112 §3.2.1).
+    pub(super) fn path_and_query(&self) -> PathAndQuery {
+        self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
 }
 

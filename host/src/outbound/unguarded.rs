@@ -7,11 +7,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method};
-use reqwest::{Body, Request, Url};
+use reqwest::{Body, Client, Request, Url};
 
-use super::client::builder;
-use super::fault;
-use super::target::Scheme;
+use super::{fault, tls};
 
 /// Bounds an answer's body, in bytes; a longer one is an error.
 pub const MAX_UNGUARDED_ANSWER_BYTES: usize = 1024 * 1024;
@@ -85,10 +83,24 @@ impl UnguardedClient {
         self.exchange(Request::new(Method::GET, parse(url)?)).await
     }
 
+    fn client(self, https: bool) -> Result<Client, String> {
+        let builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.timeout)
+            .tcp_nodelay(true);
+        let builder = if https {
+            builder.https_only(true).tls_backend_preconfigured(tls::client_config()?)
+        } else {
+            // Plain HTTP must also work on a system without CA certificates.
+            builder.tls_certs_only([])
+        };
+        builder.build().map_err(|error| fault::describe_build(&error))
+    }
+
     async fn exchange(&self, request: Request) -> Result<UnguardedAnswer, String> {
         let url = request.url().clone();
-        let scheme = if url.scheme() == "https" { Scheme::Https } else { Scheme::Http };
-        let client = builder(scheme, self.timeout).build().map_err(|error| fault::describe_build(&error))?;
+        let client = self.client(url.scheme() == "https")?;
         let exchange = async {
             let describe = |error| fault::describe(&error, &url, self.timeout);
             let mut response = client.execute(request).await.map_err(describe)?;
@@ -102,7 +114,7 @@ impl UnguardedClient {
             Ok(UnguardedAnswer { status: response.status().as_u16(), body: body.into() })
         };
         let in_time = tokio::time::timeout(self.timeout, exchange).await;
-        in_time.unwrap_or_else(|_| Err(format!("no answer within {}", fault::human_duration(self.timeout))))
+        in_time.unwrap_or_else(|_| Err(fault::answer_timed_out(self.timeout)))
     }
 }
 

@@ -23,7 +23,8 @@ fn authority(name: &str) -> Authority {
 
 fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
 
@@ -120,7 +121,7 @@ async fn failed_tls_handshake_is_named() {
 }
 
 #[tokio::test]
-async fn tls_connection_is_reused() {
+async fn tls_connection_speaks_http_1_1_and_is_reused() {
     let (folder, ca) = (Home::new().await, authority("trusted"));
     let process = trusting(&ca, &folder).await;
     let (good, requests) = (signed(&ca, "localhost", 2999), Arc::new(AtomicUsize::new(0)));
@@ -129,6 +130,7 @@ async fn tls_connection_is_reused() {
         let (good, counted) = (good.clone(), counted.clone());
         async move {
             let mut stream = good.accept(stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
             while request(&mut stream).await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 stream.write_all(super::OK).await.unwrap();

@@ -14,7 +14,7 @@ use crate::delivery::delivery_clock::DeliveryClock;
 use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
 use crate::domain::{headers, retry};
-use crate::outbound::{Outbound, Target, sign};
+use crate::outbound::{Outbound, PostRequest, Target, sign};
 
 const AGENT: &str = concat!("posthaste/", env!("CARGO_PKG_VERSION"));
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -71,7 +71,10 @@ impl Sender {
             Err(error) => return AttemptReport::rejected(error),
         };
         let request_headers = headers_json(&headers);
-        let sent = self.outbound.post(&target, headers, outgoing.body).await;
+        let sent = self
+            .outbound
+            .post(PostRequest { company: &event.company, target: &target, headers, body: outgoing.body })
+            .await;
         let asked = sent.retry_after.as_deref();
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
         let outcome = match sent.status {

@@ -35,6 +35,7 @@ use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
+use crate::outbound::Outbound;
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;
 
@@ -54,6 +55,7 @@ pub(super) struct Wiring {
     host_events: Arc<HostEvents>,
     effects: Arc<EffectRunner>,
     intake: IntakeLock,
+    outbound: Arc<Outbound>,
     precompile: Arc<Notify>,
     metrics: Arc<Metrics>,
     schedule: Schedule,
@@ -78,7 +80,7 @@ impl Wiring {
         let plugins = Arc::new(CompiledPlugins::new(parts.sandbox.clone(), parts.compiler, store.clone()));
         let (metrics, header) = (parts.metrics, parts.challenge_header);
         let transformer = Arc::new(Transformer::new(plugins.clone(), parts.sandbox, metrics.clone(), header.clone()));
-        let sender = Sender::new(parts.outbound, clock.clone(), header);
+        let sender = Sender::new(parts.outbound.clone(), clock.clone(), header);
         Self {
             leases: Arc::new(LeaseHolder::new(run.into(), clock.clone())),
             attempts: Arc::new(AttemptRunner::new(transformer.clone(), sender, clock.clone(), metrics.clone())),
@@ -94,6 +96,7 @@ impl Wiring {
             stop: CancellationToken::new(),
             tasks,
             intake: IntakeLock::default(),
+            outbound: parts.outbound,
             precompile: Arc::default(),
             metrics,
             schedule: parts.schedule,
@@ -113,6 +116,7 @@ impl Wiring {
             effects: self.effects.clone(),
             fetch: self.fetch.clone(),
             intake: self.intake.clone(),
+            outbound: self.outbound.clone(),
             tasks: self.tasks.clone(),
             log: Arc::default(),
         })

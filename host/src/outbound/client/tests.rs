@@ -14,6 +14,7 @@ mod names;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
+const IDLE: IdleLimits = IdleLimits { per_origin: 8, total: 8, max_age: LONG };
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn guard(allowed: &str) -> Guard {
@@ -21,13 +22,17 @@ fn guard(allowed: &str) -> Guard {
 }
 
 fn outbound(timeout: Duration) -> Outbound {
-    Outbound::new(guard("127.0.0.0/8"), timeout, 8).unwrap()
+    Outbound::new(guard("127.0.0.0/8"), timeout, IDLE).unwrap()
+}
+
+fn request_to(target: &Target, headers: HeaderMap) -> PostRequest<'_> {
+    PostRequest { company: "acme", target, headers, body: Bytes::from_static(b"{}") }
 }
 
 async fn post(outbound: &Outbound, url: &str) -> PostResult {
     let target = outbound.guard().parse_target(url).unwrap();
     let headers = [("content-type", "application/json")].map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()));
-    let sent = outbound.post(&target, HeaderMap::from_iter(headers), Bytes::from_static(b"{}")).await;
+    let sent = outbound.post(request_to(&target, HeaderMap::from_iter(headers))).await;
     assert_ne!(sent.status.is_some(), sent.error.is_some(), "{sent:?}");
     assert!(!format!("{sent:?}").contains("s3cret"), "{sent:?}");
     sent
@@ -151,6 +156,56 @@ async fn the_status_decides_though_the_body_stalls_or_breaks() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_end_is_not_waited_for_until_the_attempt_times_out() {
+    let addr = once(async |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nabc").await.unwrap();
+        pending().await
+    })
+    .await;
+    let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+    assert_eq!((sent.status, sent.body.as_slice()), (Some(200), &b"abc"[..]));
+    assert!(sent.duration >= BODY_TIMEOUT && sent.duration < LONG / 2, "{:?}", sent.duration);
+}
+
+#[tokio::test]
+async fn an_answer_with_many_headers_is_an_answer_and_one_with_an_endless_head_is_not() {
+    let head = |count| (0..count).map(|number| format!("x-{number}: {number}\r\n")).collect::<String>();
+    for (count, expected) in [(1_000, Some(200)), (1_025, None)] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", head(count));
+        let (addr, _requests) = server([127, 0, 0, 1], 0, answer.leak().as_bytes()).await;
+        let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+        assert_eq!(sent.status, expected, "{sent:?}");
+        assert!(expected.is_some() || sent.error.as_deref() == Some("the head of the answer is too large"), "{sent:?}");
+    }
+    let addr = once(async |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        while stream.write_all(b"x: y\r\n").await.is_ok() {}
+    })
+    .await;
+    let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+    assert_eq!(sent.error.as_deref(), Some("the head of the answer is too large"));
+}
+
+#[tokio::test]
+async fn a_connection_is_not_reused_when_it_is_old_or_its_target_was_closed() {
+    let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
+    let url = format!("http://{addr}/");
+    let aging = Outbound::new(guard("127.0.0.0/8"), LONG, IdleLimits { max_age: Duration::ZERO, ..IDLE }).unwrap();
+    for number in 0..2 {
+        assert_eq!(post(&aging, &url).await.status, Some(200));
+        assert_eq!(requests.recv().await.unwrap().0, number);
+    }
+    let reusing = outbound(LONG);
+    for number in [2, 2, 3] {
+        if number == 3 {
+            reusing.close_idle("acme", &reusing.guard().parse_target(&url).unwrap());
+        }
+        assert_eq!(post(&reusing, &url).await.status, Some(200));
+        assert_eq!(requests.recv().await.unwrap().0, number);
+    }
+}
+
+#[tokio::test]
 async fn an_attempt_without_an_answer_times_out_with_an_error() {
     let addr = once(async |_stream| pending().await).await;
     let sent = post(&outbound(SHORT), &format!("http://{addr}/?k=s3cret")).await;
@@ -197,7 +252,7 @@ async fn a_server_without_tls_is_a_tls_failure() {
 #[test]
 fn an_attempt_takes_up_to_an_hour() {
     for (timeout, fine) in [(0, false), (1, true), (3600, true), (3601, false), (u64::MAX, false)] {
-        let built = Outbound::new(guard("127.0.0.0/8"), Duration::from_secs(timeout), 8);
+        let built = Outbound::new(guard("127.0.0.0/8"), Duration::from_secs(timeout), IDLE);
         assert_eq!(built.is_ok(), fine, "{timeout}");
     }
 }

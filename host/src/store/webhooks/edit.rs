@@ -39,7 +39,7 @@ impl Store {
     /// version of its plugin than the one that checked its config. The database's.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let (company, sealer) = (webhook.company.clone(), self.sealer.clone());
+        let sealer = self.sealer.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -49,12 +49,12 @@ impl Store {
                 if created {
                     check_count(connection, &webhook.company).await?;
                 }
-                Ok((created, id))
+                // Read in the same transaction: right after it, another call may remove the webhook.
+                let stored = find(connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
+                Ok((created, stored.ok_or(sqlx::Error::RowNotFound)?))
             })
         });
-        let (created, id) = self.writer.run(work, move |_| cache.invalidate(&key)).await?;
-        let stored = self.webhook(&company, &id).await?.ok_or(StoreError::NotCommitted)?;
-        Ok((created, stored))
+        self.writer.run(work, move |_| cache.invalidate(&key)).await
     }
 
     /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed

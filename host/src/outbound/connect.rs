@@ -1,0 +1,143 @@
+//! Opens connections to receivers: lookup, address guard, TCP, TLS, HTTP/1.1.
+//!
+//! HTTP/1.1 alone, also where a receiver offers HTTP/2: one HTTP/2 connection would join the fates of all webhooks, and of
+//! all companies, at one host (docs/decisions/0011-http-1-1-to-receivers.md).
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use super::fault::{self, TargetAddress};
+use super::guard::Guard;
+use super::resolve::Resolver;
+use super::target::{Scheme, Target};
+
+/// Bounds connection setup: DNS, TCP and TLS together.
+pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds the head of an answer, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bounds the headers of an answer: far more than any proxy adds, because a 200 with many headers is still a success.
+const MAX_HEADERS: usize = 1_024;
+
+/// An open connection, which takes one request at a time.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) opened_at: Instant,
+}
+
+/// Opens connections.
+pub(super) struct Connector {
+    pub(super) guard: Arc<Guard>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) tls: TlsConnector,
+}
+
+impl Connector {
+    /// Creates a connector that trusts what `tls` trusts.
+    pub(super) fn new(guard: Arc<Guard>, resolver: Arc<dyn Resolver>, tls: ClientConfig) -> Self {
+        Self { guard, resolver, tls: Arc::new(tls).into() }
+    }
+
+    /// Opens a connection to the target, within `time` from now and before `deadline`.
+    ///
+    /// # Errors
+    /// The reason, as a text for the webhook's owner.
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        time: Duration,
+        deadline: Instant,
+    ) -> Result<Connection, String> {
+        let (address, deadline) = (TargetAddress::of(target.url()), deadline.min(Instant::now() + time));
+        // An IP literal is never looked up; the guard has checked it.
+        let ips = match target.literal() {
+            Some(ip) => vec![ip],
+            None => timeout_at(deadline, self.lookup(target))
+                .await
+                .unwrap_or_else(|_| Err(fault::lookup_timed_out(&address, time)))?,
+        };
+        let opening = async {
+            let tcp = dial(target, ips, time).await.map_err(|error| fault::connect_failed(&error, &address, time))?;
+            if target.scheme() == Scheme::Http {
+                return handshake(TokioIo::new(tcp)).await;
+            }
+            let name = address.host.trim_start_matches('[').trim_end_matches(']');
+            let name = ServerName::try_from(name.to_owned())
+                .map_err(|_| format!("TLS: the host {} cannot stand in a certificate", address.host))?;
+            let stream = self.tls.connect(name, tcp).await;
+            let stream = stream.map_err(|error| fault::connect_failed(&error, &address, time))?;
+            handshake(TokioIo::new(stream)).await
+        };
+        timeout_at(deadline, opening).await.unwrap_or_else(|_| Err(fault::connect_timed_out(&address, time)))
+    }
+
+    /// Returns the addresses of the target's name that the guard allows: those that are dialled are those that it checked.
+    async fn lookup(&self, target: &Target) -> Result<Vec<IpAddr>, String> {
+        let ips = self.resolver.resolve(target.host()).await;
+        let ips = ips.map_err(|error| fault::lookup_failed(target.host(), &error))?;
+        let allowed = self.guard.retain_allowed(target.transport(), target.host(), ips);
+        let allowed = allowed.map_err(|refused| refused.to_string())?;
+        if allowed.is_empty() {
+            return Err(fault::lookup_failed(target.host(), &"the name has no addresses"));
+        }
+        Ok(allowed)
+    }
+}
+
+/// Connects to one of the addresses: IPv6 and IPv4 side by side (RFC 8305), each with its part of the time.
+async fn dial(target: &Target, ips: Vec<IpAddr>, time: Duration) -> Result<TcpStream, impl Error + use<>> {
+    let port = target.transport().port;
+    let checked = CheckedAddresses(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    let mut connector = HttpConnector::new_with_resolver(checked);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(time));
+    connector.call(target.uri().clone()).await.map(TokioIo::into_inner)
+}
+
+/// A resolver that knows the answer.
+#[derive(Clone)]
+struct CheckedAddresses(Vec<SocketAddr>);
+
+impl Service<Name> for CheckedAddresses {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        std::future::ready(Ok(std::mem::take(&mut self.0).into_iter()))
+    }
+}
+
+/// Starts HTTP/1.1 on an open stream. A task of its own drives the connection until either side closes it.
+async fn handshake(io: impl Read + Write + Unpin + Send + 'static) -> Result<Connection, String> {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
+    let (sender, connection) = builder.handshake(io).await.map_err(|error| fault::request_failed(&error).text)?;
+    tokio::spawn(async move {
+        // The request that was in flight gets the error.
+        let _ = connection.await;
+    });
+    Ok(Connection { sender, opened_at: Instant::now() })
+}
