@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 
-use http::Method;
-use posthaste_tests::{Client, Host, Receiver};
+use axum::response::IntoResponse;
+use http::{Method, StatusCode};
+use posthaste_tests::{Client, Host, Receiver, until};
 use serde_json::json;
 
 /// Events that each neighbour publishes, one after the other.
@@ -72,4 +73,30 @@ async fn thousand_dead_receivers_hold_up_no_live_one() {
     let live = Receiver::start().await;
     host.subscribe(&json!({"type": "live", "target_url": live.url("/")})).await;
     all_arrive(&host, &live, "live").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_a_receiver_does_not_accept_hold_up_no_first_attempt() {
+    // Retries come often, so that they would take the attempts from new events.
+    let host = Host::with(&[&format!("--retry-schedule={}", ["1s"; 100].join(","))]).await;
+    for status in [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::SERVICE_UNAVAILABLE] {
+        let (receiver, kind) = (Receiver::start().await, status.as_str());
+        receiver.answer(move |_, arrival| match arrival.json().as_u64() {
+            Some(number) if number % 50 == 0 => StatusCode::OK.into_response(),
+            _ => status.into_response(),
+        });
+        host.subscribe(&json!({"type": kind, "target_url": receiver.url("/")})).await;
+        // Long enough that the failures in a row lead to probing.
+        until("failures over six seconds", async || {
+            host.publish(kind, &json!(1)).await;
+            let arrivals = receiver.arrivals();
+            let span = arrivals.last()?.at.duration_since(arrivals.first()?.at);
+            (span.as_secs() >= 6).then_some(())
+        })
+        .await;
+        publish_all(&host, |_| kind.into(), 400).await;
+        for number in 2..400_u64 {
+            receiver.wait_for_one(|arrival| arrival.json() == number).await;
+        }
+    }
 }

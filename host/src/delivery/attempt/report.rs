@@ -74,7 +74,11 @@ impl AttemptReport {
     pub(in crate::delivery) fn receiver_signal(&self) -> ReceiverSignal {
         match self.outcome {
             AttemptOutcome::Delivered => ReceiverSignal::Accepted,
-            AttemptOutcome::Rejected { .. } => ReceiverSignal::Rejected,
+            AttemptOutcome::Rejected { .. } if self.plugin_failed => ReceiverSignal::PluginFailed,
+            AttemptOutcome::Rejected { .. } if matches!(self.status_code, Some(429 | 500..=599)) => {
+                ReceiverSignal::Overloaded
+            }
+            AttemptOutcome::Rejected { .. } => ReceiverSignal::Refused,
             AttemptOutcome::NoResponse => ReceiverSignal::NoResponse,
             AttemptOutcome::Filtered | AttemptOutcome::HostError => ReceiverSignal::Nothing,
         }
@@ -125,9 +129,13 @@ mod tests {
         let table = [
             (report(AttemptOutcome::Delivered, Some(204), false), AttemptResult::Success, ReceiverSignal::Accepted),
             (report(AttemptOutcome::Filtered, None, false), AttemptResult::Filtered, ReceiverSignal::Nothing),
-            (report(REJECTED, Some(503), false), AttemptResult::HttpError, ReceiverSignal::Rejected),
-            (report(REJECTED, None, true), AttemptResult::PluginError, ReceiverSignal::Rejected),
-            (report(REJECTED, None, false), AttemptResult::NoAnswer, ReceiverSignal::Rejected),
+            (report(REJECTED, Some(503), false), AttemptResult::HttpError, ReceiverSignal::Overloaded),
+            (report(REJECTED, Some(429), false), AttemptResult::HttpError, ReceiverSignal::Overloaded),
+            (report(REJECTED, Some(428), false), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (report(REJECTED, Some(302), false), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (report(REJECTED, Some(600), false), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (report(REJECTED, None, true), AttemptResult::PluginError, ReceiverSignal::PluginFailed),
+            (report(REJECTED, None, false), AttemptResult::NoAnswer, ReceiverSignal::Refused),
             (report(AttemptOutcome::NoResponse, None, false), AttemptResult::NoAnswer, ReceiverSignal::NoResponse),
             (report(AttemptOutcome::HostError, None, true), AttemptResult::PluginError, ReceiverSignal::Nothing),
         ];

@@ -43,6 +43,11 @@ impl QueuedDelivery {
         }
     }
 
+    /// Returns whether its next attempt repeats one that the retry schedule counts.
+    pub(super) fn is_retry(&self) -> bool {
+        self.attempt_count > self.attempt_base
+    }
+
     /// Returns the approximate memory that it takes, in bytes.
     pub(super) fn size(&self) -> usize {
         let headers = self.event.headers.iter().map(|(name, value)| name.len() + value.len());

@@ -1,8 +1,9 @@
 //! The health of a webhook's receiver, from the results of its attempts.
 //!
-//! A receiver that only fails is probed, one attempt at a time with pauses between, so that it costs next to nothing and
-//! is found healthy again within half a minute. A few failures in a row are no reason yet: every event has a retry
-//! schedule of its own.
+//! A receiver that is silent or overloaded is probed, so that it costs next to nothing and is found healthy again within
+//! half a minute: one attempt at a time with pauses between. A few failures in a row are no reason yet: every event has
+//! a retry schedule of its own. If the receiver answers, only retries are probes: it may accept the next event, so each
+//! first attempt is made at once. A refused event says nothing about the others, so refusals never lead to probing.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::webhook::Webhook;
 
-/// Failures in a row, and the time they have to span, before a receiver is only probed.
+/// Attempts in a row that found the receiver silent or overloaded, and the time they have to span, before it is probed.
 const PROBED_AFTER: u32 = 16;
 const PROBED_AFTER_SPAN: Duration = Duration::from_secs(5);
 /// Attempts without a response, in a row, after which a receiver is silent.
@@ -28,8 +29,12 @@ pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(in crate::delivery) enum ReceiverSignal {
     /// It accepted the event.
     Accepted,
-    /// It answered that it did not, or the plugin failed.
-    Rejected,
+    /// It refused this event (3xx, 4xx).
+    Refused,
+    /// The plugin failed on the event, so that nothing was sent.
+    PluginFailed,
+    /// It accepts no event for now (429, 5xx).
+    Overloaded,
     /// It did not respond: such an attempt may have held its slot for the whole time-out.
     NoResponse,
     /// Nothing was sent, or the failure was the host's.
@@ -48,14 +53,57 @@ pub(in crate::delivery) struct FailureStreak {
 /// Failures in a row, without a success between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failures {
-    /// Counted towards probing.
+    /// Those that found it silent or overloaded, in a row: counted towards probing.
     pub(super) count: u32,
-    pub(super) first: Instant,
+    /// The first of them; `None`: it refused the last event.
+    pub(super) first: Option<Instant>,
     pub(super) last: Instant,
-    /// The time of the first one, milliseconds since 1970.
+    /// The time of the first failure, milliseconds since 1970.
     pub(super) since_ms: i64,
     /// How many of the last ones, in a row, were without a response.
     pub(super) unanswered: u32,
+    /// When the last retry began.
+    pub(super) last_retry: Option<Instant>,
+}
+
+impl Failures {
+    fn new(now: Instant, since_ms: i64) -> Self {
+        Self { count: 0, first: None, last: now, since_ms, unanswered: 0, last_retry: None }
+    }
+
+    fn add(&mut self, kind: FailureKind, now: Instant) {
+        self.last = now;
+        match kind {
+            FailureKind::NotSent => (),
+            FailureKind::Refused => (self.count, self.first, self.unanswered) = (0, None, 0),
+            FailureKind::Overloaded | FailureKind::NoResponse => {
+                self.count = self.count.saturating_add(1);
+                self.first.get_or_insert(now);
+                let answered = kind == FailureKind::Overloaded;
+                self.unanswered = if answered { 0 } else { self.unanswered.saturating_add(1) };
+            }
+        }
+    }
+
+    /// Returns the pause between two probes; `None`: the receiver is not probed.
+    fn probe_pause(&self) -> Option<Duration> {
+        let span = self.last.duration_since(self.first?);
+        let probed = self.count >= PROBED_AFTER && span >= PROBED_AFTER_SPAN;
+        probed.then(|| (span / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+    }
+
+    fn is_silent(&self) -> bool {
+        self.unanswered >= SILENT_AFTER
+    }
+}
+
+/// A failed attempt, as far as it concerns the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    NotSent,
+    Refused,
+    Overloaded,
+    NoResponse,
 }
 
 /// The state of a receiver.
@@ -75,27 +123,31 @@ impl ReceiverState {
     /// Records the result of an attempt that ended at `now`, which is `now_ms` milliseconds since 1970. Returns the
     /// time of the first failure if the attempt failed, milliseconds since 1970.
     pub(super) fn attempt_ended(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<i64> {
-        let answered = match signal {
+        let kind = match signal {
             ReceiverSignal::Nothing => return None,
             ReceiverSignal::Accepted => {
                 *self = Self::Healthy;
                 return None;
             }
-            ReceiverSignal::Rejected => true,
-            ReceiverSignal::NoResponse => false,
+            ReceiverSignal::PluginFailed => FailureKind::NotSent,
+            ReceiverSignal::Refused => FailureKind::Refused,
+            ReceiverSignal::Overloaded => FailureKind::Overloaded,
+            ReceiverSignal::NoResponse => FailureKind::NoResponse,
         };
-        match self {
-            Self::Failing(failures) => {
-                failures.count = failures.count.saturating_add(1);
-                failures.last = now;
-                failures.unanswered = if answered { 0 } else { failures.unanswered.saturating_add(1) };
-                Some(failures.since_ms)
-            }
-            Self::Unproven | Self::Suspected | Self::Healthy => {
-                let unanswered = u32::from(!answered);
-                *self = Self::Failing(Failures { count: 1, first: now, last: now, since_ms: now_ms, unanswered });
-                Some(now_ms)
-            }
+        let mut failures = match std::mem::replace(self, Self::Unproven) {
+            Self::Failing(failures) => failures,
+            Self::Unproven | Self::Suspected | Self::Healthy => Failures::new(now, now_ms),
+        };
+        failures.add(kind, now);
+        let since_ms = failures.since_ms;
+        *self = Self::Failing(failures);
+        Some(since_ms)
+    }
+
+    /// Records that a retry begins.
+    pub(super) fn retry_began(&mut self, now: Instant) {
+        if let Self::Failing(failures) = self {
+            failures.last_retry = Some(now);
         }
     }
 
@@ -116,16 +168,24 @@ impl ReceiverState {
         match self {
             Self::Unproven | Self::Healthy => false,
             Self::Suspected => true,
-            Self::Failing(failures) => failures.unanswered >= SILENT_AFTER,
+            Self::Failing(failures) => failures.is_silent(),
         }
     }
 
-    /// Returns when the next probe may begin; `None`: the receiver is not only probed.
-    pub(super) fn probe_at(&self) -> Option<Instant> {
+    /// Returns when the next attempt may begin, a retry or a first attempt; `None`: at any time.
+    pub(super) fn opens_at(&self, is_retry: bool) -> Option<Instant> {
         let Self::Failing(failures) = self else { return None };
-        let span = failures.last.duration_since(failures.first);
-        let probed = failures.count >= PROBED_AFTER && span >= PROBED_AFTER_SPAN;
-        probed.then(|| failures.last + (span / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+        let pause = failures.probe_pause()?;
+        match (failures.is_silent(), is_retry) {
+            (true, _) => Some(failures.last + pause),
+            (false, true) => failures.last_retry.map(|began| began + pause),
+            (false, false) => None,
+        }
+    }
+
+    /// Returns whether every attempt is a probe.
+    pub(super) fn is_only_probed(&self) -> bool {
+        matches!(self, Self::Failing(failures) if failures.is_silent() && failures.probe_pause().is_some())
     }
 }
 
@@ -198,9 +258,19 @@ impl ReceiverHealth {
         self.state.is_silent()
     }
 
-    /// See [`ReceiverState::probe_at`].
-    pub(super) fn probe_at(&self) -> Option<Instant> {
-        self.state.probe_at()
+    /// See [`ReceiverState::retry_began`].
+    pub(super) fn retry_began(&mut self, now: Instant) {
+        self.state.retry_began(now);
+    }
+
+    /// See [`ReceiverState::opens_at`].
+    pub(super) fn opens_at(&self, is_retry: bool) -> Option<Instant> {
+        self.state.opens_at(is_retry)
+    }
+
+    /// See [`ReceiverState::is_only_probed`].
+    pub(super) fn is_only_probed(&self) -> bool {
+        self.state.is_only_probed()
     }
 
     /// Returns whether nothing is worth remembering.

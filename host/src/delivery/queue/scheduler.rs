@@ -184,11 +184,11 @@ impl Scheduler {
             self.queues.remove(webhook_id);
             return;
         }
-        if !queue.is_ready() {
+        if !queue.is_ready(now) {
             queue.notes.servable_since = None;
             return;
         }
-        match queue.opens_at().filter(|at| *at > now) {
+        match queue.opens_at(now).filter(|at| *at > now) {
             Some(at) => {
                 queue.notes.servable_since = None;
                 if queue.notes.timer != Some(at) {

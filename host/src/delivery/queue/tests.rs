@@ -66,6 +66,12 @@ fn deliveries(webhook: &str, count: usize) -> Vec<QueuedDelivery> {
     deliveries_of("c", webhook, count)
 }
 
+/// Deliveries of the company `c` that have failed once, numbered from 0.
+fn retries(webhook: &str, count: usize) -> Vec<QueuedDelivery> {
+    let failed = |delivery| QueuedDelivery { attempt_count: 1, ..delivery };
+    deliveries(webhook, count).into_iter().map(failed).collect()
+}
+
 fn deliveries_of(company: &str, webhook: &str, count: usize) -> Vec<QueuedDelivery> {
     (0..count).map(|number| delivery(company, webhook, number)).collect()
 }

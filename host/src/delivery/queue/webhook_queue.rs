@@ -38,6 +38,23 @@ pub(super) enum Admission {
     Refused,
 }
 
+/// The part of a queue that a delivery waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Live,
+    Retries,
+    Replays,
+}
+
+/// The next delivery of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NextDelivery {
+    part: Part,
+    is_retry: bool,
+    /// When its attempt may begin, as far as its receiver is concerned; `None`: at any time.
+    opens_at: Option<Instant>,
+}
+
 /// The settings of a webhook that its queue depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct QueueSettings {
@@ -96,7 +113,11 @@ pub(super) struct SchedulerNotes {
 pub(super) struct WebhookQueue {
     pub(super) company: Arc<str>,
     pub(super) event_type: String,
+    /// First attempts, and those that a user asked for; in an ordered queue, retries as well.
     live: VecDeque<QueuedDelivery>,
+    /// Retries take turns with first attempts, so that neither holds up the other.
+    retries: VecDeque<QueuedDelivery>,
+    retries_are_next: bool,
     replays: VecDeque<QueuedDelivery>,
     reserved: Reserved,
     in_flight: u32,
@@ -122,6 +143,8 @@ impl WebhookQueue {
             company: webhook.company.as_str().into(),
             event_type: webhook.event_type.clone(),
             live: VecDeque::new(),
+            retries: VecDeque::new(),
+            retries_are_next: false,
             replays: VecDeque::new(),
             reserved: Reserved::default(),
             in_flight: 0,
@@ -163,7 +186,7 @@ impl WebhookQueue {
 
     /// Returns how many more live deliveries fit in if a queue may hold `limit`.
     pub(super) fn room(&self, limit: usize) -> usize {
-        limit.saturating_sub(self.live.len() + self.reserved.in_memory)
+        limit.saturating_sub(self.live.len() + self.retries.len() + self.reserved.in_memory)
     }
 
     /// Decides whether a delivery from the database may join. An ordered queue admits it before its turn is over, in place
@@ -198,6 +221,7 @@ impl WebhookQueue {
                 self.live.insert(at, delivery);
             }
             Position::Front => self.live.push_front(delivery),
+            Position::Back if delivery.is_retry() => self.retries.push_back(delivery),
             Position::Back => self.live.push_back(delivery),
         }
     }
@@ -207,11 +231,12 @@ impl WebhookQueue {
         let remove = |queue: &mut VecDeque<QueuedDelivery>| {
             queue.remove(queue.iter().position(|delivery| delivery.id == delivery_id)?)
         };
-        remove(&mut self.live).or_else(|| remove(&mut self.replays))
+        let parts = [&mut self.live, &mut self.retries, &mut self.replays];
+        parts.into_iter().find_map(remove)
     }
 
     fn take_all(&mut self) -> Vec<QueuedDelivery> {
-        self.live.drain(..).chain(self.replays.drain(..)).collect()
+        self.live.drain(..).chain(self.retries.drain(..)).chain(self.replays.drain(..)).collect()
     }
 
     /// Takes the next delivery for an attempt that begins now, if one may.
@@ -219,7 +244,16 @@ impl WebhookQueue {
         if !self.is_servable(now) {
             return None;
         }
-        let delivery = self.live.pop_front().or_else(|| self.replays.pop_front())?;
+        let next = self.next(now)?;
+        let delivery = match next.part {
+            Part::Live => self.live.pop_front(),
+            Part::Retries => self.retries.pop_front(),
+            Part::Replays => self.replays.pop_front(),
+        }?;
+        self.retries_are_next = next.part != Part::Retries;
+        if next.is_retry {
+            self.receiver.retry_began(now);
+        }
         self.in_flight += 1;
         self.notes.servable_since = None;
         self.pace.attempt_began(now);
@@ -266,36 +300,50 @@ impl WebhookQueue {
     }
 
     fn holds_nothing(&self) -> bool {
-        self.live.is_empty() && self.replays.is_empty()
+        self.live.is_empty() && self.retries.is_empty() && self.replays.is_empty()
     }
 
-    fn has_next(&self) -> bool {
-        match self.live.front() {
-            Some(first) => self.order.lets_pass(&first.id),
-            None => self.order.is_open() && !self.replays.is_empty(),
+    /// Returns the next delivery: the one that may be attempted first. Replays are behind all others.
+    fn next(&self, now: Instant) -> Option<NextDelivery> {
+        let next = |part, is_retry| {
+            let opens_at = self.receiver.opens_at(is_retry).filter(|at| *at > now);
+            NextDelivery { part, is_retry, opens_at }
+        };
+        let first = self.live.front().filter(|first| self.order.lets_pass(&first.id));
+        let live = first.map(|first| next(Part::Live, self.settings.ordered && first.is_retry()));
+        let retry = self.retries.front().map(|_| next(Part::Retries, true));
+        match (live, retry) {
+            (Some(live), Some(retry)) => {
+                let retry_first = (retry.opens_at, !self.retries_are_next) < (live.opens_at, self.retries_are_next);
+                Some(if retry_first { retry } else { live })
+            }
+            (None, None) if self.live.is_empty() && self.order.is_open() => {
+                self.replays.front().map(|_| next(Part::Replays, false))
+            }
+            (live, retry) => live.or(retry),
         }
     }
 
     fn slots(&self) -> u32 {
-        if self.settings.ordered || self.receiver.probe_at().is_some() {
+        if self.settings.ordered || self.receiver.is_only_probed() {
             return 1;
         }
         self.ownership.slots(self.settings.slots)
     }
 
     /// Returns whether a delivery and a slot for it are there, now or when [`WebhookQueue::opens_at`] has come.
-    pub(super) fn is_ready(&self) -> bool {
-        self.in_flight < self.slots() && self.may_serve() && self.has_next()
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.in_flight < self.slots() && self.may_serve() && self.next(now).is_some()
     }
 
     /// Returns the earliest attempt that the pace and the receiver's health allow; `None`: at any time.
-    pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.pace.next_at().max(self.receiver.probe_at())
+    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        self.pace.next_at().max(self.next(now).and_then(|next| next.opens_at))
     }
 
     /// Returns whether an attempt may begin now.
     fn is_servable(&self, now: Instant) -> bool {
-        self.is_ready() && self.opens_at().is_none_or(|at| at <= now)
+        self.is_ready(now) && self.opens_at(now).is_none_or(|at| at <= now)
     }
 
     /// Returns the class of its next attempt.

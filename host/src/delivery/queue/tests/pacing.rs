@@ -168,7 +168,7 @@ fn a_queue_waits_for_the_later_of_its_pace_and_its_probe() {
         clock.advance(30 * SECOND);
         offer(&queues, &hook, vec![delivery("c", "a", 0), delivery("c", "a", 1)]);
         let taken = take(&queues).unwrap();
-        judge(&queues, &taken, ReceiverSignal::Rejected);
+        judge(&queues, &taken, ReceiverSignal::NoResponse);
         end(&queues, &taken, true);
         assert!(queues.take().is_none());
         let wait = if failures < 16 { SECOND } else { 30 * SECOND };

@@ -23,6 +23,7 @@ impl WebhookQueue {
         }
         if self.order.set_ordered(settings.ordered) {
             self.spilled();
+            self.live.append(&mut self.retries);
             self.live.make_contiguous().sort_by(|a, b| a.id.cmp(&b.id));
         }
     }

@@ -98,9 +98,9 @@ fn retry_after_lengthens_the_wait_with_its_own_spread_and_never_shortens_it() {
 
 #[test]
 fn failing_plugin_is_retried_and_a_plugin_that_cannot_run_says_nothing_about_the_receiver() {
-    let failed = AttemptReport::rejected("plugin `mask`: it trapped".into());
+    let failed = AttemptReport { plugin_failed: true, ..AttemptReport::rejected("plugin `mask`: it trapped".into()) };
     assert_eq!(step(&failed.outcome, 1), due_after(10.0));
-    assert_eq!(failed.receiver_signal(), ReceiverSignal::Rejected);
+    assert_eq!(failed.receiver_signal(), ReceiverSignal::PluginFailed);
     let host = AttemptReport::host_error("plugin `mask`: it has no active version".into());
     assert_eq!(step(&host.outcome, 1), due_after(10.0));
     assert_eq!(host.receiver_signal(), ReceiverSignal::Nothing);

@@ -8,14 +8,14 @@ use super::check;
 use crate::delivery::queue::ReceiverSignal;
 use crate::delivery::queue::receiver_health::{Failures, ReceiverState};
 
-/// The value of a failing receiver is the number of failures, of those without a response at the end, and the seconds that
-/// they span. `!`: the input is a failure, and returns the time of the first one.
+/// The value of a failing receiver is the number of failures that count towards probing, of those without a response at the
+/// end, and the seconds that they span. `!`: the input is a failure, and returns the time of the first one.
 const TABLE: &str = "
-                   | accepted | rejected              | no response           | nothing sent | webhook changed | attempt requested
-Unproven           | Healthy  | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | .               | .
-Suspected          | Healthy  | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | Unproven        | .
-Healthy            | .        | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | Unproven        | .
-Failing 7, 2 in 3 s | Healthy | Failing 8, 0 in 60 s! | Failing 8, 3 in 60 s! | .            | Unproven        | Failing 0, 2 in 3 s
+                   | accepted | refused              | plugin failed        | overloaded            | no response           | nothing sent | webhook changed | attempt requested
+Unproven           | Healthy  | Failing 0, 0 in 0 s! | Failing 0, 0 in 0 s! | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | .               | .
+Suspected          | Healthy  | Failing 0, 0 in 0 s! | Failing 0, 0 in 0 s! | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | Unproven        | .
+Healthy            | .        | Failing 0, 0 in 0 s! | Failing 0, 0 in 0 s! | Failing 1, 0 in 0 s!  | Failing 1, 1 in 0 s!  | .            | Unproven        | .
+Failing 7, 2 in 3 s | Healthy | Failing 0, 0 in 0 s! | Failing 7, 2 in 60 s! | Failing 8, 0 in 60 s! | Failing 8, 3 in 60 s! | .            | Unproven        | Failing 0, 2 in 3 s
 ";
 
 fn render(state: &ReceiverState) -> String {
@@ -24,7 +24,7 @@ fn render(state: &ReceiverState) -> String {
         ReceiverState::Suspected => "Suspected".into(),
         ReceiverState::Healthy => "Healthy".into(),
         ReceiverState::Failing(failures) => {
-            let span = failures.last - failures.first;
+            let span = failures.first.map_or(Duration::ZERO, |first| failures.last - first);
             format!("Failing {}, {} in {} s", failures.count, failures.unanswered, span.as_secs())
         }
     }
@@ -32,13 +32,14 @@ fn render(state: &ReceiverState) -> String {
 
 fn failing(first: Instant) -> ReceiverState {
     let last = first + Duration::from_secs(3);
-    ReceiverState::Failing(Failures { count: 7, first, last, since_ms: 12, unanswered: 2 })
+    let (first, last_retry) = (Some(first), None);
+    ReceiverState::Failing(Failures { count: 7, first, last, since_ms: 12, unanswered: 2, last_retry })
 }
 
 /// Ends an attempt a minute after the first failure.
 fn ended(state: &mut ReceiverState, signal: ReceiverSignal) -> bool {
     let (now, since_ms) = match state {
-        ReceiverState::Failing(failures) => (failures.first + Duration::from_secs(60), failures.since_ms),
+        ReceiverState::Failing(failures) => (failures.last + Duration::from_secs(57), failures.since_ms),
         ReceiverState::Unproven | ReceiverState::Suspected | ReceiverState::Healthy => (Instant::now(), 60_012),
     };
     let answer = state.attempt_ended(signal, now, 60_012);
@@ -59,7 +60,9 @@ fn receiver_transitions_are_those_of_the_table_and_the_diagram() {
         &[ReceiverState::Unproven, ReceiverState::Suspected, ReceiverState::Healthy, failing(Instant::now())],
         &[
             ("accepted", |state| ended(state, ReceiverSignal::Accepted)),
-            ("rejected", |state| ended(state, ReceiverSignal::Rejected)),
+            ("refused", |state| ended(state, ReceiverSignal::Refused)),
+            ("plugin failed", |state| ended(state, ReceiverSignal::PluginFailed)),
+            ("overloaded", |state| ended(state, ReceiverSignal::Overloaded)),
             ("no response", |state| ended(state, ReceiverSignal::NoResponse)),
             ("nothing sent", |state| ended(state, ReceiverSignal::Nothing)),
             ("webhook changed", |state| change(state, ReceiverState::webhook_changed)),
