@@ -12,14 +12,19 @@ pub(crate) async fn event_id_is_stored_once_per_company(case: Case) {
     let (first, second) = (id(NOW, 1), id(NOW, 2));
     let again = with(row(&second), |event| event.id = first.clone());
     assert_eq!(case.stored(row(&first)).await, Published::Stored);
-    assert_eq!(case.stored(again.clone()).await, Published::Before(Some(first.clone())));
+    assert_eq!(case.stored(again.clone()).await, Published::Duplicate(Some(first.clone())));
+    let other_data = with(again.clone(), |event| event.data = b"\"other\"".as_slice().into());
+    let other_type = with(again.clone(), |event| event.event_type = "other".into());
+    for other in [other_data, other_type] {
+        assert_eq!(case.stored(other).await, Published::IdTaken);
+    }
     let elsewhere = with(again, |event| event.company = "other".into());
     assert_eq!(case.stored(elsewhere).await, Published::Stored);
     // An event without a webhook has no delivery, even if the company adds a webhook later.
     let third = id(NOW, 3);
     assert_eq!(case.stored(NewDelivery { webhook: None, ..row(&third) }).await, Published::Stored);
     let later = with(row(&id(NOW, 4)), |event| event.id = third.clone());
-    assert_eq!(case.stored(later).await, Published::Before(None));
+    assert_eq!(case.stored(later).await, Published::Duplicate(None));
     assert!(case.delivery("acme", &third).await.unwrap().is_none());
 }
 
@@ -28,7 +33,7 @@ pub(crate) async fn many_concurrent_events_are_stored(case: Case) {
     let rows = (0..150).map(|number| with(row(&id(NOW, number)), |event| event.id = format!("e{}", number.max(1))));
     let published = join_all(rows.map(|row| case.stored(row))).await;
     assert_eq!(published.iter().filter(|answer| **answer == Published::Stored).count(), 149);
-    assert_eq!(published[1], Published::Before(Some(id(NOW, 0))));
+    assert_eq!(published[1], Published::Duplicate(Some(id(NOW, 0))));
     assert_eq!(case.waiting(NOW).await.unwrap().leased, 149);
     assert_eq!(case.writer_queue(), 0);
 }

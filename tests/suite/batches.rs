@@ -124,19 +124,20 @@ async fn bad_line_of_a_batch_fails_alone() {
     assert_eq!(answer["accepted"], 4);
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results.len(), lines.len());
-    for ((line, status, part), result) in lines.iter().zip(results) {
+    for (number, ((line, status, part), result)) in (1..).zip(lines.iter().zip(results)) {
         let line = String::from_utf8_lossy(line);
         if *status == 202 {
             assert!(result["id"].is_string() && result.get("error").is_none(), "{line}: {result}");
             continue;
         }
+        assert_eq!((&result["status"], &result["line"]), (&json!("rejected"), &json!(number)), "{line}");
         let error = &result["error"];
         assert_eq!(error["status"], *status, "{line}: {error}");
         assert!(error["type"].is_string() && error["title"].is_string() && result.get("id").is_none(), "{error}");
         assert!(error.to_string().contains(part), "{line}: {error}");
     }
     assert_eq!(results[6]["error"]["errors"][0]["pointer"], "/type");
-    assert_eq!(results[16], json!({"id": "e-1", "delivery_id": null}));
+    assert_eq!(results[16], json!({"status": "accepted", "id": "e-1", "delivery_id": null}));
     assert_eq!(arrived(&receiver, 3).await, [r#""first""#, "null", r#""last""#]);
 }
 
@@ -147,7 +148,10 @@ async fn blank_lines_are_skipped() {
     assert_eq!(batch(&host, body).await.expect(202)["results"].as_array().unwrap().len(), 2);
     assert_eq!(arrived(&receiver, 2).await, ["1", "2"]);
     for body in ["", "\n", "\r\n \n"] {
-        assert_eq!(batch(&host, body).await.expect(202), json!({"accepted": 0, "results": []}));
+        assert_eq!(
+            batch(&host, body).await.expect(202),
+            json!({"accepted": 0, "duplicates": 0, "rejected": 0, "results": []})
+        );
     }
 }
 
@@ -226,14 +230,21 @@ async fn repeated_id_in_a_batch_makes_one_delivery() {
     let (host, receiver) = subscribed().await;
     let line = r#"{"type":"t","data":"once","id":"same"}"#;
     let answer = batch(&host, format!("{line}\n{line}\n{}", numbered(1, "t"))).await.expect(202);
-    assert_eq!(answer["accepted"], 3);
-    assert_eq!(answer["results"][0], answer["results"][1]);
+    assert_eq!([&answer["accepted"], &answer["duplicates"], &answer["rejected"]], [2, 1, 0]);
     let delivery = answer["results"][0]["delivery_id"].as_str().unwrap();
+    assert_eq!(answer["results"][0], json!({"status": "accepted", "id": "same", "delivery_id": delivery}));
+    let duplicate = json!({"status": "duplicate", "id": "same", "delivery_id": delivery, "duplicate": true});
+    assert_eq!(answer["results"][1], duplicate);
     host.delivery(delivery, "delivered").await;
-    let again = batch(&host, line).await.expect(202);
-    assert_eq!(again["results"][0], answer["results"][0]);
+    let other = r#"{"type":"t","data":"other","id":"same"}"#;
+    let again = batch(&host, format!("{line}\n\n{other}")).await.expect(202);
+    assert_eq!([&again["accepted"], &again["duplicates"], &again["rejected"]], [0, 1, 1]);
+    assert_eq!(again["results"][0], duplicate);
+    let rejected = &again["results"][1];
+    assert_eq!((&rejected["status"], &rejected["line"]), (&json!("rejected"), &json!(3)));
+    assert_eq!(rejected["error"]["status"], 409);
     let alone = host.call(Method::POST, "/events", &[], line).await.expect(202);
-    assert_eq!(alone, answer["results"][0]);
+    assert_eq!(alone, json!({"id": "same", "delivery_id": delivery, "duplicate": true}));
     host.publish("t", &json!("marker")).await;
     assert_eq!(arrived(&receiver, 3).await, [r#""once""#, "0", r#""marker""#]);
 }

@@ -48,15 +48,18 @@ pub(super) struct AcceptedView {
     id: String,
     /// Null if nobody subscribes to the event's type.
     delivery_id: Option<String>,
+    /// There if the same event had been published before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
 }
 
 impl From<AcceptedEvent> for AcceptedView {
     fn from(accepted: AcceptedEvent) -> Self {
-        Self { id: accepted.id, delivery_id: accepted.delivery_id }
+        Self { id: accepted.id, delivery_id: accepted.delivery_id, duplicate: accepted.is_duplicate }
     }
 }
 
-/// `POST /events`: 202 once the event is on disk.
+/// `POST /events`: 202 once the event is on disk; 409 if another event of the company has its id.
 pub(super) async fn publish(
     State(api): State<Arc<ApiState>>,
     publisher: EventPublisher,

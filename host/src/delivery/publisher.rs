@@ -39,6 +39,8 @@ pub struct AcceptedEvent {
     pub id: String,
     /// Its delivery; `None`: the company has no webhook for the type.
     pub delivery_id: Option<String>,
+    /// The company had published the same event before: nothing new was stored.
+    pub is_duplicate: bool,
 }
 
 /// An event in the writer's queue, behind those that were submitted before.
@@ -53,11 +55,16 @@ impl SubmittedEvent {
     /// Waits until the event is on disk.
     ///
     /// # Errors
-    /// The store's: the event is not stored.
+    /// [`StoreError::InUse`]: another event has this id. The store's. The event is not stored.
     pub async fn accepted(self) -> Result<AcceptedEvent, StoreError> {
+        let id = self.id;
         match self.stored.await.unwrap_or(Err(StoreError::NotCommitted))? {
-            Published::Stored => Ok(AcceptedEvent { id: self.id, delivery_id: self.delivery_id }),
-            Published::Before(delivery_id) => Ok(AcceptedEvent { id: self.id, delivery_id }),
+            Published::Stored => Ok(AcceptedEvent { id, delivery_id: self.delivery_id, is_duplicate: false }),
+            Published::Duplicate(delivery_id) => Ok(AcceptedEvent { id, delivery_id, is_duplicate: true }),
+            Published::IdTaken => Err(StoreError::InUse(format!(
+                "the event id `{id}` was used before, for another type or other data; nothing was stored: publish a new \
+                 event under a new id"
+            ))),
         }
     }
 }
@@ -78,7 +85,7 @@ impl Publisher {
     /// earlier, the event is delivered all the same once it is stored.
     ///
     /// # Errors
-    /// The store's: the event is not stored.
+    /// As [`SubmittedEvent::accepted`]: the event is not stored.
     pub async fn publish(&self, new: NewEvent) -> Result<AcceptedEvent, StoreError> {
         self.submit(new).await?.accepted().await
     }
@@ -219,8 +226,10 @@ mod tests {
         };
         let stored = answer(Ok(Published::Stored)).await.unwrap();
         assert_eq!(stored.delivery_id.as_deref(), Some("dlv_2"));
-        let before = answer(Ok(Published::Before(Some("dlv_1".into())))).await.unwrap();
-        assert_eq!(before, AcceptedEvent { id: "e".into(), delivery_id: Some("dlv_1".into()) });
+        assert!(!stored.is_duplicate);
+        let again = answer(Ok(Published::Duplicate(Some("dlv_1".into())))).await.unwrap();
+        assert_eq!(again, AcceptedEvent { id: "e".into(), delivery_id: Some("dlv_1".into()), is_duplicate: true });
+        assert!(matches!(answer(Ok(Published::IdTaken)).await, Err(StoreError::InUse(_))));
         assert!(matches!(answer(Err(StoreError::Full)).await, Err(StoreError::Full)));
     }
 }

@@ -60,6 +60,27 @@ pub fn check_id(id: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Returns whether two JSON texts are the same but for insignificant whitespace (RFC 8259 §2): a producer that publishes an
+/// event again may format it anew. Both have to be valid JSON.
+pub fn same_json(a: &[u8], b: &[u8]) -> bool {
+    a == b || significant(a).eq(significant(b))
+}
+
+/// The bytes of a JSON text that are not whitespace between its tokens.
+fn significant(json: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let (mut in_string, mut escaped) = (false, false);
+    json.iter().copied().filter(move |byte| {
+        let keep = in_string || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ => (),
+        }
+        keep
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +99,16 @@ mod tests {
     fn event_ids_have_1_to_128_allowed_characters() {
         assert_eq!(check_id("evt-1_A"), Ok(()));
         assert!(check_id("a.b").is_err() && check_id("").is_err() && check_id(&"a".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn whitespace_between_tokens_makes_no_other_event() {
+        let event = br#"{"a": [1, "b \" c"], "d":null}"#;
+        assert!(same_json(event, b"{\r\n\t\"a\":[1,\"b \\\" c\"],\"d\":null }"));
+        for other in [&br#"{"a": [1, "b \"c"], "d":null}"#[..], br#"{"d":null, "a": [1, "b \" c"]}"#, b"{}", b""] {
+            assert!(!same_json(event, other), "{}", String::from_utf8_lossy(other));
+        }
+        assert!(!same_json(b"1 ", b"10") && same_json(b" 1", b"1") && !same_json(br#""a ""#, br#""a""#));
+        assert!(!same_json(br#"["\\", " "]"#, br#"["\\", ""]"#));
     }
 }

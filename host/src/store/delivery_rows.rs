@@ -32,8 +32,10 @@ pub struct NewDelivery {
 pub enum Published {
     /// The event is stored.
     Stored,
-    /// The company has used the event's id before; holds the id of that delivery, if there was one.
-    Before(Option<String>),
+    /// The company has stored the same event before; holds the id of that delivery, if there was one.
+    Duplicate(Option<String>),
+    /// The company has used the event's id before, for other data or another type. Nothing is stored.
+    IdTaken,
 }
 
 /// The result of an attempt, to be written into its delivery.

@@ -8,6 +8,7 @@ use super::db::{self, DatabaseConnection};
 use super::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use super::multi_row::MultiRowStatement;
 use crate::domain::delivery::{Attempt, Status};
+use crate::domain::event::same_json;
 
 static INSERT: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
@@ -84,13 +85,20 @@ pub(super) async fn insert(
 
 /// Returns whether the row was stored just now, or an earlier one with the same event id.
 async fn stored_before(connection: &mut DatabaseConnection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
-    let sql = "SELECT id, CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed \
+    let sql = "SELECT id, event_type, data, CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed \
                FROM deliveries WHERE company = $1 AND event_id = $2";
     let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
     let id: String = found.try_get("id")?;
+    if id == row.id {
+        return Ok(Published::Stored);
+    }
+    let (event_type, data): (String, Vec<u8>) = (found.try_get("event_type")?, found.try_get("data")?);
+    if event_type != row.event.event_type || !same_json(&data, &row.event.data) {
+        return Ok(Published::IdTaken);
+    }
     let routed: i64 = found.try_get("routed")?;
-    Ok(if id == row.id { Published::Stored } else { Published::Before((routed == 1).then_some(id)) })
+    Ok(Published::Duplicate((routed == 1).then_some(id)))
 }
 
 /// Writes the results of deliveries and their attempts. A delivery that another node has claimed meanwhile stays unchanged.

@@ -38,14 +38,46 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Serialize)]
 pub(in crate::api) struct BatchView {
     accepted: usize,
+    duplicates: usize,
+    rejected: usize,
     results: Vec<LineView>,
 }
 
+impl BatchView {
+    fn new(results: Vec<LineView>) -> Self {
+        let count = |of: fn(&LineView) -> bool| results.iter().filter(|result| of(result)).count();
+        Self {
+            accepted: count(|result| matches!(result, LineView::Accepted(_))),
+            duplicates: count(|result| matches!(result, LineView::Duplicate(_))),
+            rejected: count(|result| matches!(result, LineView::Rejected { .. })),
+            results,
+        }
+    }
+}
+
 #[derive(Serialize)]
-#[serde(untagged)]
+#[serde(tag = "status", rename_all = "lowercase")]
 enum LineView {
     Accepted(AcceptedView),
-    Refused { error: Value },
+    Duplicate(AcceptedView),
+    Rejected {
+        /// The number of the line in the body, the first being 1.
+        line: usize,
+        error: Value,
+    },
+}
+
+/// A line that is not blank.
+struct Line {
+    /// The first line of the body has number 1.
+    number: usize,
+    bytes: Bytes,
+}
+
+/// The result of one line.
+struct PublishedLine {
+    number: usize,
+    result: Result<AcceptedEvent, Problem>,
 }
 
 /// `POST /events/batch`: 202 with one result a line, once all events that could be accepted are on disk.
@@ -60,15 +92,15 @@ pub(in crate::api) async fn batch(
     let _permit = permit(request.headers(), max_event_bytes).await?;
     let bytes = body::read(request, MAX_BYTES.max(max_event_bytes)).await?;
     let done = publish_lines(&api, &publisher, lines(&bytes)?).await;
-    let accepted = done.iter().filter(|result| result.is_ok()).count();
-    let results = done.into_iter().map(|result| match result {
-        Ok(accepted) => LineView::Accepted(accepted.into()),
+    let results = done.into_iter().map(|PublishedLine { number, result }| match result {
+        Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
+        Ok(event) => LineView::Accepted(event.into()),
         Err(problem) => {
             api.metrics.event_refused(problem.reason());
-            LineView::Refused { error: problem.object() }
+            LineView::Rejected { line: number, error: problem.object() }
         }
     });
-    Ok((StatusCode::ACCEPTED, Json(BatchView { accepted, results: results.collect() })))
+    Ok((StatusCode::ACCEPTED, Json(BatchView::new(results.collect()))))
 }
 
 /// An event that was handed to the writer and is not stored yet.
@@ -92,26 +124,24 @@ impl PendingLine {
 }
 
 /// Publishes the lines in their order; returns one result for each.
-async fn publish_lines(
-    api: &ApiState,
-    publisher: &EventPublisher,
-    lines: Vec<Bytes>,
-) -> Vec<Result<AcceptedEvent, Problem>> {
+async fn publish_lines(api: &ApiState, publisher: &EventPublisher, lines: Vec<Line>) -> Vec<PublishedLine> {
     let mut pending = Vec::with_capacity(lines.len());
-    for line in lines {
+    for Line { number, bytes } in lines {
         // Reading a thousand lines takes long: other tasks run in between.
         consume_budget().await;
-        pending.push(match read_line(api, publisher, line) {
+        let submitted = match read_line(api, publisher, bytes) {
             Ok(event) => PendingLine::submit(api, event).await,
             Err(problem) => Err(problem),
-        });
+        };
+        pending.push((number, submitted));
     }
     let mut done = Vec::with_capacity(pending.len());
-    for line in pending {
-        done.push(match line {
+    for (number, submitted) in pending {
+        let result = match submitted {
             Ok(line) => line.accepted().await,
             Err(problem) => Err(problem),
-        });
+        };
+        done.push(PublishedLine { number, result });
     }
     done
 }
@@ -142,9 +172,10 @@ async fn permit(headers: &HeaderMap, max_event_bytes: usize) -> Result<Option<Se
 }
 
 /// Splits the body into the lines that are not blank.
-fn lines(bytes: &Bytes) -> Result<Vec<Bytes>, Problem> {
-    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    let lines: Vec<_> = lines.take(MAX_LINES + 1).map(|line| bytes.slice_ref(line)).collect();
+fn lines(bytes: &Bytes) -> Result<Vec<Line>, Problem> {
+    let numbered = (1..).zip(bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii));
+    let lines = numbered.filter(|(_, line)| !line.is_empty()).take(MAX_LINES + 1);
+    let lines: Vec<_> = lines.map(|(number, line)| Line { number, bytes: bytes.slice_ref(line) }).collect();
     if lines.len() > MAX_LINES {
         let detail = format!("a batch has at most {MAX_LINES} lines; nothing was stored, send it in parts");
         return Err(Invalid::at("", detail).into());
@@ -176,6 +207,8 @@ mod tests {
     fn blank_lines_do_not_count() {
         let split = |text: &str| lines(&Bytes::copy_from_slice(text.as_bytes())).map(|lines| lines.len());
         assert_eq!(split("a\r\n\r\n \t\n b \n").unwrap(), 2);
+        let numbers = lines(&Bytes::from_static(b"\na\r\n\r\n b")).unwrap();
+        assert_eq!(numbers.iter().map(|line| line.number).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(split("").unwrap(), 0);
         assert_eq!(split(&"x\n\n".repeat(MAX_LINES)).unwrap(), MAX_LINES);
         assert_eq!(split(&"x\n".repeat(MAX_LINES + 1)).unwrap_err().kind(), ProblemKind::Rule);

@@ -173,7 +173,7 @@ mod tests {
         let publishes = [("b", "2"), ("b", "1"), ("a", "3")].map(|(company, id)| publish(company, id, &answered));
         let OrderedPublishes { rows, callbacks } = OrderedPublishes::new(kind, publishes.into());
         let written: Vec<_> = rows.into_iter().map(|row| row.id).collect();
-        let published = written.iter().map(|id| Published::Before(Some(id.clone()))).collect();
+        let published = written.iter().map(|id| Published::Duplicate(Some(id.clone()))).collect();
         answer_published(callbacks, published);
         let answered = answered.lock().unwrap().clone();
         (written, answered)
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn events_are_written_in_one_order_on_all_nodes_and_answered_as_handed_in() {
-        let answers = ["b/2", "b/1", "a/3"].map(|name| format!("{name} Before(Some(\"{name}\"))"));
+        let answers = ["b/2", "b/1", "a/3"].map(|name| format!("{name} Duplicate(Some(\"{name}\"))"));
         assert_eq!(
             orders(DatabaseKind::Postgres),
             (["a/3", "b/1", "b/2"].map(str::to_owned).into(), answers.clone().into())
