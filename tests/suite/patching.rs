@@ -2,7 +2,7 @@
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Answer, Client, Host, Receiver, shipped, until};
+use posthaste_tests::{Answer, Client, Host, Receiver, guest, shipped, until};
 use serde_json::{Value, json};
 
 async fn patch(client: &Client, id: &str, body: &Value) -> Answer {
@@ -65,14 +65,19 @@ async fn null_resets_a_field_to_its_default() {
         ("name", Value::Null),
         ("enabled", json!(true)),
         ("plugin", Value::Null),
-        ("config", Value::Null),
         ("on_error", json!("retry")),
         ("headers", json!({})),
         ("max_in_flight", json!(32)),
         ("rate_limit", Value::Null),
         ("ordered", json!(false)),
     ] {
-        let changed = patch(&host, &id, &json!({ field: null })).await.expect(200);
+        let mut body = json!({ field: null });
+        if field == "plugin" {
+            // Alone it would leave a config without a plugin.
+            body["config"] = Value::Null;
+            expected["config"] = Value::Null;
+        }
+        let changed = patch(&host, &id, &body).await.expect(200);
         expected[field] = default;
         assert_eq!(without_time(changed), without_time(expected.clone()), "{field}");
     }
@@ -142,17 +147,21 @@ async fn plugin_checks_the_config_when_either_changes() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let digest = host.upload("mask", &shipped("mask")).await.expect(201)["digest"].as_str().unwrap().to_owned();
     let (bad, good) = (json!({"fields": 1}), json!({"fields": ["/a"]}));
-    let hook = json!({"type": "t", "target_url": receiver.url("/"), "config": bad});
-    let id = host.post("/webhooks", &hook).await.expect(201)["id"].as_str().unwrap().to_owned();
-    assert!(patch(&host, &id, &json!({"plugin": "mask"})).await.problem(422).contains("[/config]"));
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "config": good});
+    let alone = host.post("/webhooks", &hook).await.problem(422);
+    assert!(alone.contains("[/config]") && alone.contains("no effect without a plugin"), "{alone}");
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    assert!(patch(&host, &id, &json!({"config": good})).await.problem(422).contains("[/config]"));
+    assert!(patch(&host, &id, &json!({"plugin": "mask", "config": bad})).await.problem(422).contains("[/config]"));
     let both = json!({"plugin": format!("mask@{}", &digest[..8]), "config": good});
     let changed = patch(&host, &id, &both).await.expect(200);
     assert_eq!(changed["plugin"], json!({"name": "mask", "digest": digest}));
     assert!(patch(&host, &id, &json!({"config": bad})).await.problem(422).contains("[/config]"));
     let kept = patch(&host, &id, &json!({"name": "kept"})).await.expect(200);
     assert_eq!((&kept["plugin"], &kept["config"]), (&changed["plugin"], &good));
-    let removed = patch(&host, &id, &json!({"plugin": null, "config": bad})).await.expect(200);
-    assert_eq!((&removed["plugin"], &removed["config"]), (&Value::Null, &bad));
+    assert!(patch(&host, &id, &json!({"plugin": null})).await.problem(422).contains("[/config]"));
+    let removed = patch(&host, &id, &json!({"plugin": null, "config": null})).await.expect(200);
+    assert_eq!((&removed["plugin"], &removed["config"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,9 +197,13 @@ async fn concurrent_patches_all_take_effect() {
 async fn concurrent_changes_of_plugin_and_config_end_compatible() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     host.upload("mask", &shipped("mask")).await.expect(201);
+    host.upload("any", &guest("pass")).await.expect(201);
     for _ in 0..5 {
-        let hook = json!({"type": "t", "target_url": receiver.url("/"), "config": {"fields": ["/a"]}});
+        let hook = json!({
+            "type": "t", "target_url": receiver.url("/"), "plugin": "any", "config": {"fields": ["/a"]},
+        });
         let id = host.post("/webhooks", &hook).await.json()["id"].as_str().unwrap().to_owned();
+        // Either is fine alone.
         let (plugin, config) = (json!({"plugin": "mask"}), json!({"config": {"fields": 1}}));
         let (one, other) = tokio::join!(patch(&host, &id, &plugin), patch(&host, &id, &config));
         let mut statuses = [one.status, other.status];

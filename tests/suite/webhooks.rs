@@ -40,7 +40,8 @@ async fn webhook_shows_every_field_with_its_default() {
 async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let whole = json!({
-        "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "config": {"a": 1},
+        "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "plugin": "std-mask",
+        "config": {"fields": ["/a"]},
         "on_error": "drop", "headers": {"x-a": "1"}, "max_in_flight": 3, "rate_limit": 5, "ordered": true,
     });
     let first = host.post("/webhooks", &whole).await.expect(201);
@@ -50,6 +51,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
     for (field, default) in [
         ("challenge", Value::Null),
         ("name", Value::Null),
+        ("plugin", Value::Null),
         ("config", Value::Null),
         ("on_error", json!("retry")),
         ("headers", json!({})),
@@ -289,7 +291,9 @@ async fn fields_are_bounded() {
         ("headers", json!({"x-a": "v".repeat(8000)}), json!({"x-a": "v".repeat(8192)})),
         ("headers", json!({"content-type": "text/plain"}), json!({"content-encoding": "gzip"})),
         ("headers", json!({}), json!({"X-Factorial-Other": "x"})),
-        ("headers", twins, json!(many)),
+        ("headers", json!({"API_key.v2": "1"}), twins),
+        ("headers", json!({}), json!(many)),
+        ("type", json!("t"), json!("employees/*")),
         ("ordered", json!(true), json!("true")),
         ("type", json!("Employees::Events::EmployeeUpdated"), json!("x".repeat(129))),
         ("target_url", json!(receiver.url("/?a=b#c")), json!("ftp://127.0.0.1/")),

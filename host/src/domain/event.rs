@@ -39,6 +39,15 @@ pub fn check_type(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the type of a subscription.
+pub fn check_subscribed_type(text: &str) -> Result<(), String> {
+    check_type(text)?;
+    if text.contains('*') {
+        return Err("a subscription is for one event type: `*` has no meaning in it yet".into());
+    }
+    Ok(())
+}
+
 /// Checks the type of an event that a producer publishes: `ping` and `posthaste.*` are reserved for the service.
 pub fn check_published_type(text: &str) -> Result<(), Invalid> {
     check_type(text).map_err(|detail| Invalid::at("/type", detail))?;

@@ -37,9 +37,11 @@ const RESERVED: [&str; 17] = [
 pub fn check(name: &str, value: &str, challenge_header: &str) -> Result<(), String> {
     let shown: String = name.chars().take(MAX_NAME_BYTES).flat_map(char::escape_default).collect();
     let lower = name.to_ascii_lowercase();
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
     if lower.is_empty() || lower.len() > MAX_NAME_BYTES || !lower.bytes().all(allowed) {
-        return Err(format!("header `{shown}`: a name must be 1 to {MAX_NAME_BYTES} letters, digits and hyphens"));
+        return Err(format!(
+            "header `{shown}`: a name must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`"
+        ));
     }
     if is_reserved(&lower, challenge_header) {
         return Err(format!("header `{shown}` is set by the host and cannot be set or removed"));
@@ -73,6 +75,19 @@ pub fn check_all(headers: &[(String, String)], challenge_header: &str) -> Result
     }
     for (index, (name, value)) in headers.iter().enumerate() {
         check(name, value, challenge_header).map_err(|detail| (Some(index), detail))?;
+    }
+    Ok(())
+}
+
+/// Checks that no name occurs twice, in two spellings: which of the two values is sent would be a matter of chance.
+///
+/// # Errors
+/// The index of the second one, and a text that names both.
+pub fn check_spelling(headers: &[(String, String)]) -> Result<(), (Option<usize>, String)> {
+    for (index, (name, _)) in headers.iter().enumerate() {
+        if let Some((earlier, _)) = headers.iter().take(index).find(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+            return Err((Some(index), format!("header `{name}` is the same as `{earlier}`: send only one of the two")));
+        }
     }
     Ok(())
 }
@@ -129,7 +144,10 @@ mod tests {
         assert!(check(&"a".repeat(65), "x", "c").unwrap_err().contains("1 to 64"));
         assert_eq!(check("a", &"x".repeat(8192), "c"), Ok(()));
         assert!(check("a", &"x".repeat(8193), "c").unwrap_err().contains("at most 8192"));
-        assert_eq!(check("a-1", "", "c"), Ok(()));
+        assert_eq!(
+            (check("a-1", "", "c"), check("API_KEY", "x", "c"), check("x.y", "x", "c")),
+            (Ok(()), Ok(()), Ok(()))
+        );
     }
 
     #[test]
@@ -146,7 +164,7 @@ mod tests {
             ("", "x"),
             (":path", "/"),
             ("a b", "c"),
-            ("a_b", "c"),
+            ("a/b", "c"),
             ("é", "c"),
             ("a", "é"),
             ("a", " b"),
@@ -170,6 +188,13 @@ mod tests {
         let halves = [pair("a", &"x".repeat(4095)), pair("b", &"x".repeat(4096))];
         assert!(check_all(&halves, "c").is_err() && check_all(&halves[..1], "c").is_ok());
         assert_eq!(check_all(&[pair("a", "1"), pair("host", "x")], "c").map_err(|(index, _)| index), Err(Some(1)));
+    }
+
+    #[test]
+    fn two_spellings_of_one_name_are_refused() {
+        assert_eq!(check_spelling(&[pair("x-a", "1"), pair("x-b", "1")]), Ok(()));
+        let (index, detail) = check_spelling(&[pair("X-A", "1"), pair("x-b", "1"), pair("x-a", "2")]).unwrap_err();
+        assert_eq!((index, &*detail), (Some(2), "header `x-a` is the same as `X-A`: send only one of the two"));
     }
 
     #[test]

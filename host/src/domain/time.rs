@@ -1,6 +1,11 @@
 //! Conversion of instants: milliseconds since 1970 in the code, RFC 3339 in UTC in the API.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, date};
+use jiff::fmt::temporal::Pieces;
+
+// Not `jiff::Timestamp`: its last instant is 26 hours before the end of the year 9999, which people write for "never".
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 /// The error text for an instant in another format.
 pub const HOW_WRITTEN: &str = "an instant must be in RFC 3339 format, for example 2026-11-20T16:03:09Z";
@@ -8,13 +13,18 @@ pub const HOW_WRITTEN: &str = "an instant must be in RFC 3339 format, for exampl
 /// Formats an instant as `2026-11-24T01:46:00.000Z`. Instants outside the years −9999 to 9999 become the nearest one
 /// inside.
 pub fn rfc3339(ms: i64) -> String {
-    let stamp = Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
-    stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    let instant = EPOCH.checked_add(SignedDuration::from_millis(ms));
+    let instant = instant.unwrap_or(if ms < 0 { DateTime::MIN } else { DateTime::MAX });
+    instant.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// Parses an RFC 3339 instant with any offset to milliseconds since 1970.
+/// Parses an RFC 3339 instant with any offset to milliseconds since 1970. A space may stand for the `T` (RFC 3339 §5.6).
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+    let pieces = Pieces::parse(text).ok().filter(|pieces| pieces.time_zone_annotation().is_none())?;
+    let offset = pieces.to_numeric_offset()?;
+    let since_epoch = DateTime::from_parts(pieces.date(), pieces.time()?).duration_since(EPOCH);
+    let ms = since_epoch.checked_sub(SignedDuration::from_secs(offset.seconds().into()))?.as_millis();
+    i64::try_from(ms).ok()
 }
 
 #[cfg(test)]
@@ -25,7 +35,13 @@ mod tests {
     fn instants_are_formatted_and_parsed() {
         assert_eq!(rfc3339(1_700_000_000_007), "2023-11-14T22:13:20.007Z");
         assert_eq!(parse_rfc3339("2023-11-14T23:13:20.007+01:00"), Some(1_700_000_000_007));
-        assert_eq!(parse_rfc3339("yesterday"), None);
+        assert_eq!(parse_rfc3339("2023-11-14 23:13:20.007+01:00"), Some(1_700_000_000_007));
+        for text in ["9999-12-31T23:59:59.999Z", "1583-01-01T00:00:00.000Z", "0000-01-01T00:00:00.000Z"] {
+            assert_eq!(rfc3339(parse_rfc3339(text).unwrap()), text);
+        }
+        for bad in ["yesterday", "2023-11-14", "2023-11-14T22:13:20", "2023-02-30T00:00:00Z", "22:13:20Z", ""] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
+        }
         assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
     }
 

@@ -147,7 +147,7 @@ impl WebhookFields {
             errors.extend(result.and_then(Result::err).map(|detail| Invalid::at(pointer, detail)));
         };
         let event_type = self.event_type();
-        rule(event_type.pointer, event_type.sent.value().map(|text| event::check_type(text)));
+        rule(event_type.pointer, event_type.sent.value().map(|text| event::check_subscribed_type(text)));
         if self.r#type.is_sent() && self.subscription_type.is_sent() {
             rule("/subscription_type", Some(Err("this is another name for `type`: send only one of the two".into())));
         }

@@ -6,13 +6,19 @@ use crate::domain::Invalid;
 use crate::domain::plugin::{Digest, is_standard, owner};
 use crate::domain::webhook::Webhook;
 
+const CONFIG_ALONE: &str = "a config has no effect without a plugin: name one in `plugin`, or set `config` to null";
+
 /// Finds the version that the webhook's plugin names, lets it check the config, and puts its digest into the webhook.
 ///
 /// # Errors
-/// 422 if there is no such version, or if it refuses the config.
+/// 422 if there is no such version, if it refuses the config, or if there is a config without a plugin: a mask that is not
+/// applied must not look applied.
 pub(super) async fn resolve_plugin(api: &ApiState, webhook: &mut Webhook) -> Result<(), Problem> {
     let Some(reference) = &mut webhook.plugin else {
-        return Ok(());
+        return match &*webhook.config {
+            "null" => Ok(()),
+            _ => Err(Invalid::at("/config", CONFIG_ALONE).into()),
+        };
     };
     let digest = match &mut reference.digest_prefix {
         None => active(api, &webhook.company, &reference.name).await?,
