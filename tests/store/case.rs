@@ -164,7 +164,9 @@ pub(crate) fn attempt(number: u32) -> Attempt {
         status_code: Some(503),
         error: Some("the receiver answered 503".into()),
         response_body: Some("nö\u{1f980}\0".into()),
+        url: Some("https://hook.test/?a=b".into()),
         request_headers: json(r#"{"a":"\u0000"}"#),
+        response_headers: json(r#"{"server": "x"}"#),
         plugin: json(r#"{"name": "p"}"#),
     }
 }

@@ -1,6 +1,6 @@
 //! The log: lists, look-ups and retention.
 
-use posthaste::domain::delivery::Status;
+use posthaste::domain::delivery::{Status, StatusFilter};
 use posthaste::domain::plugin::Digest;
 use posthaste::store::{DeliveryFilter, DeliveryUpdate, NewDelivery, PageRequest, PastEvents};
 
@@ -26,8 +26,14 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     assert_eq!(list(any(), 4, None).await, (vec![5, 4, 3, 2], true));
     assert_eq!(list(any(), 4, Some(&all[2])).await, (vec![1, 0], false));
     assert_eq!(list(DeliveryFilter { event_type: Some("u".into()), ..any() }, 9, None).await, (vec![5, 4], false));
-    assert_eq!(list(DeliveryFilter { status: Some(Status::Failed), ..any() }, 9, None).await, (vec![0], false));
-    assert_eq!(list(DeliveryFilter { status: Some(Status::Pending), ..any() }, 9, None).await, (vec![], false));
+    assert_eq!(
+        list(DeliveryFilter { status: Some(StatusFilter::Is(Status::Failed)), ..any() }, 9, None).await,
+        (vec![0], false)
+    );
+    assert_eq!(
+        list(DeliveryFilter { status: Some(StatusFilter::Is(Status::Pending)), ..any() }, 9, None).await,
+        (vec![], false)
+    );
     assert_eq!(list(DeliveryFilter { webhook: Some("wh_1".into()), ..any() }, 9, None).await, (vec![5, 3, 1], false));
     let between = DeliveryFilter { since: Some(NOW + 1), until: Some(NOW + 3), ..any() };
     assert_eq!(list(between, 9, None).await, (vec![2, 1], false));

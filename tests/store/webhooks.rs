@@ -129,3 +129,18 @@ pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
     assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
     assert!(!case.put_webhook(webhook("wh_x", "t5")).await.unwrap().0);
 }
+
+pub(crate) async fn headers_in_clear_are_read_and_encrypted(case: Case) {
+    let headers = vec![("x-api-key".to_owned(), "k y \"1\"".to_owned())];
+    let (_, stored) = case.put_webhook(Webhook { headers: headers.clone(), ..webhook("wh_1", "t") }).await.unwrap();
+    assert_eq!(stored.headers, headers);
+    let clear = "SELECT COUNT(*) FROM webhooks WHERE headers <> '[]' OR sealed_headers IS NULL";
+    assert_eq!(case.home.value::<i64>(clear).await, 0);
+    let earlier = r#"UPDATE webhooks SET sealed_headers = NULL, headers = '[["x-a","1"]]'"#;
+    case.home.sql(earlier).await;
+    let read = async || case.webhook("acme", "wh_1").await.unwrap().unwrap().headers;
+    let expected = [("x-a".to_owned(), "1".to_owned())];
+    assert_eq!((read().await.as_slice(), case.home.value::<i64>(clear).await), (&expected[..], 1));
+    assert!(!case.seal_plain_headers().await.unwrap());
+    assert_eq!((read().await.as_slice(), case.home.value::<i64>(clear).await), (&expected[..], 0));
+}

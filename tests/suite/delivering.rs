@@ -179,3 +179,85 @@ async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
     bodies.dedup();
     assert_eq!((bodies.len(), receiver.arrivals().len()), (COUNT, COUNT));
 }
+
+#[tokio::test]
+async fn list_shows_the_last_attempt_and_selects_what_is_retried() {
+    let (host, receiver) = subscribed(&["--retry-schedule=1h"]).await;
+    host.publish("t", &json!("good")).await;
+    receiver.first().await;
+    receiver.answer(|_, _| StatusCode::BAD_GATEWAY.into_response());
+    let bad = host.publish("t", &json!("bad")).await;
+    host.delivery_when(&bad, "tried once", |delivery| delivery["attempt_count"] == 1).await;
+    let list = host.get("/deliveries").await.expect(200);
+    let (failing, good) = (&list["data"][0], &list["data"][1]);
+    assert_eq!(
+        (&failing["last_status_code"], &failing["last_error"]),
+        (&json!(502), &json!("the receiver answered 502"))
+    );
+    assert_eq!((&good["last_status_code"], &good["last_error"]), (&json!(200), &Value::Null));
+    let detail = host.get(&format!("/deliveries/{bad}")).await.expect(200);
+    assert_eq!(failing["last_attempt_at"], detail["attempts"][0]["started_at"]);
+    assert_eq!(failing["last_attempt_at"], detail["last_attempt_at"]);
+    let retrying = host.get("/deliveries?status=retrying").await.expect(200);
+    assert_eq!(retrying["data"].as_array().unwrap().len(), 1);
+    assert_eq!(retrying["data"][0]["id"], bad);
+    let problem = host.get("/deliveries?status=lost").await.problem(422);
+    assert!(problem.contains("retrying"), "{problem}");
+}
+
+#[tokio::test]
+async fn attempt_shows_where_it_went_and_the_headers_that_came_back() {
+    let (host, receiver) = subscribed(&[]).await;
+    receiver.answer(|_, _| {
+        let many = (0..40).map(|number| (format!("x-{number:02}"), "v".repeat(number)));
+        let mut response = "thanks".into_response();
+        for (name, value) in many.chain([("x-request-id".into(), "4711".into())]) {
+            response.headers_mut().insert(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        response
+    });
+    let id = host.publish("t", &json!(1)).await;
+    let attempt = host.delivery(&id, "delivered").await["attempts"][0].clone();
+    assert_eq!(attempt["url"], receiver.url("/"));
+    let headers = attempt["response_headers"].as_object().unwrap();
+    assert_eq!((headers.len(), &headers["x-07"]), (32, &json!("v".repeat(7))));
+}
+
+#[tokio::test]
+async fn credentials_in_headers_are_encrypted_and_shown_to_nobody() {
+    let (mut host, receiver) = (Host::start().await, Receiver::start().await);
+    let headers = json!({"Authorization": "Bearer s3cret", "x_api_key": "s3cret", "x-tenant": "55"});
+    let shown = json!({"Authorization": "***", "x_api_key": "***", "x-tenant": "55"});
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "headers": headers});
+    let created = host.post("/webhooks", &hook).await.expect(201);
+    let path = format!("/webhooks/{}", created["id"].as_str().unwrap());
+    for webhook in [created, host.get(&path).await.expect(200), host.get("/webhooks").await.expect(200)[0].clone()] {
+        assert_eq!(webhook["headers"], shown);
+    }
+    let id = host.publish("t", &json!(1)).await;
+    let attempt = host.delivery(&id, "delivered").await["attempts"][0].clone();
+    let arrival = receiver.first().await;
+    assert_eq!((arrival.header("authorization"), arrival.header("x_api_key")), ("Bearer s3cret", "s3cret"));
+    let sent = &attempt["request_headers"];
+    assert_eq!(
+        (&sent["authorization"], &sent["x_api_key"], &sent["x-tenant"]),
+        (&json!("***"), &json!("***"), &json!("55"))
+    );
+    let clear = "SELECT COUNT(*) FROM webhooks WHERE headers <> '[]' OR sealed_headers IS NULL";
+    assert_eq!(host.home().value::<i64>(clear).await, 0);
+    // A client that sends back what it has read does not replace the credential by asterisks.
+    let problem = host.patch(&path, &json!({"headers": shown})).await.problem(422);
+    assert!(problem.contains("[/headers/Authorization]"), "{problem}");
+    // Headers that an earlier version stored in clear are sent as before, and encrypted.
+    host.stop().await;
+    let earlier = r#"[["x-api-key","earlier"]]"#;
+    host.home().sql(&format!("UPDATE webhooks SET sealed_headers = NULL, headers = '{earlier}'")).await;
+    host.restart().await;
+    let id = host.publish("t", &json!(2)).await;
+    host.delivery(&id, "delivered").await;
+    assert_eq!(receiver.wait_for(2).await[1].header("x-api-key"), "earlier");
+    until("the headers are encrypted", async || (host.home().value::<i64>(clear).await == 0).then_some(())).await;
+    let id = host.publish("t", &json!(3)).await;
+    host.delivery(&id, "delivered").await;
+    assert_eq!(receiver.wait_for(3).await[2].header("x-api-key"), "earlier");
+}

@@ -16,7 +16,7 @@ use super::auth::{Authorized, DeliveriesRead};
 use super::pagination::{ListPage, page_limit};
 use super::params::{NamesCompany, PathParams};
 use super::problem::{Problem, ProblemKind};
-use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status};
+use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status, StatusFilter};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
 use crate::store::{DeliveryFilter, PageRequest};
 
@@ -37,10 +37,14 @@ pub(super) struct DeliveryView {
     next_attempt_at: Option<String>,
     created_at: String,
     finished_at: Option<String>,
+    last_attempt_at: Option<String>,
+    last_status_code: Option<u16>,
+    last_error: Option<String>,
 }
 
 impl DeliveryView {
     fn new(api: &ApiState, delivery: DeliveryRecord) -> Self {
+        let last = delivery.last_attempt;
         Self {
             id: delivery.id,
             event_id: delivery.event_id,
@@ -52,6 +56,9 @@ impl DeliveryView {
             next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),
             created_at: rfc3339(delivery.created_at),
             finished_at: delivery.finished_at.map(rfc3339),
+            last_attempt_at: last.as_ref().map(|last| rfc3339(last.started_at)),
+            last_status_code: last.as_ref().and_then(|last| last.status_code),
+            last_error: last.and_then(|last| last.error),
         }
     }
 }
@@ -64,7 +71,9 @@ pub(super) struct AttemptView {
     status_code: Option<u16>,
     error: Option<String>,
     response_body: Option<String>,
+    url: Option<String>,
     request_headers: Option<Box<RawValue>>,
+    response_headers: Option<Box<RawValue>>,
     plugin: Option<Box<RawValue>>,
 }
 
@@ -77,7 +86,9 @@ impl From<Attempt> for AttemptView {
             status_code: attempt.status_code,
             error: attempt.error,
             response_body: attempt.response_body,
+            url: attempt.url,
             request_headers: attempt.request_headers,
+            response_headers: attempt.response_headers,
             plugin: attempt.plugin,
         }
     }
@@ -118,7 +129,7 @@ pub(super) async fn list(
 ) -> Result<Json<ListPage<DeliveryView>>, Problem> {
     let filter = DeliveryFilter {
         event_type: query.r#type,
-        status: query.status.as_deref().map(parse_status).transpose().map_err(in_query("status"))?,
+        status: query.status.as_deref().map(parse_status_filter).transpose().map_err(in_query("status"))?,
         webhook: query.webhook,
         since: query.since.as_deref().map(|text| instant("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| instant("until", text)).transpose()?,
@@ -128,6 +139,16 @@ pub(super) async fn list(
     let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
     let data = found.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
     Ok(Json(ListPage { data, next_cursor }))
+}
+
+fn parse_status_filter(name: &str) -> Result<StatusFilter, String> {
+    StatusFilter::named(name).ok_or_else(|| {
+        let names = STATUSES.map(Status::name).join(", ");
+        format!(
+            "`{name}` is not a status; the statuses are {names}, and {} for pending ones that have failed",
+            StatusFilter::RETRYING
+        )
+    })
 }
 
 fn parse_status(name: &str) -> Result<Status, String> {

@@ -51,7 +51,9 @@ pub(super) fn check_headers(headers: &[(String, String)], challenge_header: &str
 
 /// Returns the first header that is not allowed, with its pointer.
 pub(super) fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<Invalid> {
-    let checked = headers::check_all(headers, challenge_header).and_then(|()| headers::check_spelling(headers));
+    let checked = headers::check_all(headers, challenge_header)
+        .and_then(|()| headers::check_spelling(headers))
+        .and_then(|()| headers::check_hidden(headers));
     let (index, detail) = checked.err()?;
     let name = index.and_then(|index| headers.get(index)).map(|(name, _)| body::escape_key(name));
     Some(Invalid::at(name.map_or_else(|| "/headers".into(), |name| format!("/headers/{name}")), detail))

@@ -139,6 +139,8 @@ mod tests {
             status_code: None,
             error: None,
             response_body: None,
+            url: None,
+            response_headers: None,
             request_headers: sent.then(|| to_raw_value(&json!({"content-type": "text/csv"})).unwrap()),
             plugin: plugin.map(|plugin| to_raw_value(&plugin).unwrap()),
         }

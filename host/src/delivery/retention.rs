@@ -1,4 +1,4 @@
-//! Removes events, deliveries and plugin versions that retention no longer keeps.
+//! Removes what is no longer to be kept: events, deliveries and plugin versions after retention, headers in clear.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,12 @@ impl Retention {
                 }
             }
             last = company;
+        }
+        // While nodes are upgraded one after the other, those of the version before read the headers in clear.
+        while self.store.seal_plain_headers().await? {
+            if self.stops_during_pause().await {
+                return Ok(());
+            }
         }
         // After the attempts that may name them.
         while self.store.delete_removed_versions(before).await? {

@@ -85,6 +85,46 @@ pub struct DeliveryRecord {
     pub created_at: i64,
     /// Time at which a final status was reached, in milliseconds since 1970.
     pub finished_at: Option<i64>,
+    /// The last attempt, if one was made.
+    pub last_attempt: Option<LastAttempt>,
+}
+
+/// The last attempt of a delivery, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastAttempt {
+    /// Start time, in milliseconds since 1970.
+    pub started_at: i64,
+    /// As [`Attempt::status_code`].
+    pub status_code: Option<u16>,
+    /// As [`Attempt::error`].
+    pub error: Option<String>,
+}
+
+/// The deliveries that a list selects by their status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// Those with this status.
+    Is(Status),
+    /// Pending ones that have failed at least once.
+    Retrying,
+}
+
+impl StatusFilter {
+    /// The name of [`StatusFilter::Retrying`] in the API.
+    pub const RETRYING: &str = "retrying";
+
+    /// Returns the filter with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == Self::RETRYING { Some(Self::Retrying) } else { Status::named(name).map(Self::Is) }
+    }
+
+    /// Returns the status of the deliveries that it selects.
+    pub fn status(self) -> Status {
+        match self {
+            Self::Is(status) => status,
+            Self::Retrying => Status::Pending,
+        }
+    }
 }
 
 /// One attempt of a delivery: a POST, or the reason why none was made.
@@ -102,8 +142,12 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The first 16 KiB of the answer's body as text, if the receiver answered.
     pub response_body: Option<String>,
-    /// The headers that were sent, as a JSON object; `None` if nothing was sent.
+    /// The URL that it went to; `None` if nothing was sent.
+    pub url: Option<String>,
+    /// The headers that were sent, as a JSON object without credentials; `None` if nothing was sent.
     pub request_headers: Option<Box<RawValue>>,
+    /// The headers of the answer, as a JSON object.
+    pub response_headers: Option<Box<RawValue>>,
     /// The plugin's result, as the JSON object of the API.
     pub plugin: Option<Box<RawValue>>,
 }

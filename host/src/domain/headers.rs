@@ -92,6 +92,36 @@ pub fn check_spelling(headers: &[(String, String)]) -> Result<(), (Option<usize>
     Ok(())
 }
 
+/// Stands for a value that is not shown.
+pub const HIDDEN: &str = "***";
+
+/// Returns whether a header of this name carries a credential, which only the receiver may see.
+pub fn is_credential(name: &str) -> bool {
+    const NAMES: [&str; 7] =
+        ["authorization", "proxy-authorization", "cookie", "set-cookie", "token", "secret", "x-api-key"];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&name.as_str()) || ["-token", "-secret", "-key"].iter().any(|end| name.ends_with(end))
+}
+
+/// Returns the value of a header as it is shown: [`HIDDEN`] if it is a credential.
+pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+    if is_credential(name) { HIDDEN } else { value }
+}
+
+/// Refuses a credential that somebody has read as [`HIDDEN`] and sends back: it would replace the real one.
+///
+/// # Errors
+/// The index of the header, and a text that says what to do.
+pub fn check_hidden(headers: &[(String, String)]) -> Result<(), (Option<usize>, String)> {
+    let hidden = headers.iter().position(|(name, value)| value == HIDDEN && is_credential(name));
+    hidden.map_or(Ok(()), |index| {
+        Err((
+            Some(index),
+            "`***` stands for the value, which is not shown; send the value itself, or no `headers`".into(),
+        ))
+    })
+}
+
 /// Merges header lists in ascending precedence. Each name occurs once, in lower case, in the order of first appearance.
 pub fn merge<'a>(lists: impl IntoIterator<Item = &'a [(String, String)]>) -> Vec<(String, String)> {
     let mut merged: Vec<(String, String)> = Vec::new();
@@ -188,6 +218,18 @@ mod tests {
         let halves = [pair("a", &"x".repeat(4095)), pair("b", &"x".repeat(4096))];
         assert!(check_all(&halves, "c").is_err() && check_all(&halves[..1], "c").is_ok());
         assert_eq!(check_all(&[pair("a", "1"), pair("host", "x")], "c").map_err(|(index, _)| index), Err(Some(1)));
+    }
+
+    #[test]
+    fn values_of_credentials_are_hidden() {
+        for name in
+            ["Authorization", "x-api-key", "X_API_KEY", "cookie", "my-token", "x-hub-secret", "Proxy-Authorization"]
+        {
+            assert_eq!(shown(name, "s3cret"), HIDDEN, "{name}");
+        }
+        for name in ["x-tenant", "tokenizer", "x-key-id", "webhook-signature", "content-type"] {
+            assert_eq!(shown(name, "v"), "v", "{name}");
+        }
     }
 
     #[test]

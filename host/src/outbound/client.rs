@@ -21,6 +21,10 @@ use super::tls;
 
 /// Bounds the part of an answer's body that is read and kept, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
+/// Most headers of an answer that are kept.
+const MAX_ANSWER_HEADERS: usize = 32;
+/// Bounds the names and values of these, in bytes.
+const MAX_ANSWER_HEADER_BYTES: usize = 8 * 1024;
 /// Bounds the `Retry-After` value that is kept, in bytes: an HTTP date has 29.
 const MAX_RETRY_AFTER_BYTES: usize = 64;
 /// Bounds the configured attempt timeout: above every useful value, and low enough that adding it to an instant cannot
@@ -57,6 +61,8 @@ pub struct PostResult {
     pub error: Option<String>,
     /// The first [`MAX_ANSWER_BYTES`] of the answer's body, or the part of them that arrived in time.
     pub body: Vec<u8>,
+    /// The first headers of the answer: at most 32, with at most 8 KiB.
+    pub headers: HeaderMap,
     /// The answer's `Retry-After` header, unparsed.
     pub retry_after: Option<String>,
     /// Time from the call to the end of the answer.
@@ -128,13 +134,20 @@ impl Outbound {
     /// The request is sent a second time only if the idle connection turns out to have been closed by the receiver.
     pub async fn post(&self, post: PostRequest<'_>) -> PostResult {
         let started = Instant::now();
-        let mut result =
-            PostResult { status: None, error: None, body: Vec::new(), retry_after: None, duration: Duration::ZERO };
+        let mut result = PostResult {
+            status: None,
+            error: None,
+            body: Vec::new(),
+            headers: HeaderMap::new(),
+            retry_after: None,
+            duration: Duration::ZERO,
+        };
         let deadline = started + self.attempt_timeout;
         match self.send(&post, deadline).await {
             Ok(Exchange { mut response, mut connection }) => {
                 result.status = Some(response.status().as_u16());
                 result.retry_after = retry_after(response.headers());
+                result.headers = first_headers(response.headers());
                 let body_deadline = deadline.min(Instant::now() + BODY_TIMEOUT);
                 let read = timeout_at(body_deadline, read_body(response.body_mut(), &mut result.body)).await;
                 result.duration = started.elapsed();
@@ -210,6 +223,19 @@ async fn read_body(body: &mut Incoming, kept: &mut Vec<u8>) -> bool {
         }
     }
     true
+}
+
+fn first_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut bytes = 0;
+    let fit = headers.iter().take(MAX_ANSWER_HEADERS).take_while(|(name, value)| {
+        bytes += name.as_str().len() + value.len();
+        bytes <= MAX_ANSWER_HEADER_BYTES
+    });
+    let mut first = HeaderMap::new();
+    for (name, value) in fit {
+        first.append(name, value.clone());
+    }
+    first
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<String> {

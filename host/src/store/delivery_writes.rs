@@ -34,8 +34,8 @@ static COMPLETE: LazyLock<MultiRowStatement> = LazyLock::new(|| {
 static INSERT_ATTEMPTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
         "INSERT INTO attempts (delivery_id, number, started_at, duration_ms, status_code, error, response_body, \
-         request_headers, plugin) VALUES",
-        "?, ?, ?, ?, ?, ?, ?, ?, ?",
+         request_headers, plugin, url, response_headers) VALUES",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
         "ON CONFLICT (delivery_id, number) DO NOTHING",
     )
 });
@@ -151,7 +151,9 @@ async fn insert_attempts(
                 .bind(attempt.error.as_deref())
                 .bind(attempt.response_body.as_deref())
                 .bind(attempt.request_headers.as_ref().map(|raw| raw.get()))
-                .bind(attempt.plugin.as_ref().map(|raw| raw.get()));
+                .bind(attempt.plugin.as_ref().map(|raw| raw.get()))
+                .bind(attempt.url.as_deref())
+                .bind(attempt.response_headers.as_ref().map(|raw| raw.get()));
         }
         query.execute(&mut *connection).await?;
     }

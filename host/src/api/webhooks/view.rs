@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::domain::headers;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
 use crate::outbound::sign;
@@ -39,6 +40,12 @@ pub(in crate::api) struct WebhookView {
     signing_secret: Option<String>,
 }
 
+/// Hides the values of credentials: a key that may only read must not learn them.
+fn shown_header((name, value): (String, String)) -> (String, String) {
+    let value = headers::shown(&name, &value).to_owned();
+    (name, value)
+}
+
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
         let digest = webhook.plugin_digest.map(|digest| digest.to_string());
@@ -54,7 +61,7 @@ impl From<Webhook> for WebhookView {
             plugin: webhook.plugin.map(|plugin| PluginReferenceView { name: plugin.name, digest }),
             config: RawValue::from_string(webhook.config.to_string()).ok(),
             on_error: webhook.on_error.name(),
-            headers: webhook.headers.into_iter().collect(),
+            headers: webhook.headers.into_iter().map(shown_header).collect(),
             max_in_flight: webhook.max_in_flight,
             rate_limit: webhook.rate_limit,
             ordered: webhook.ordered,

@@ -40,7 +40,9 @@ pub(in crate::delivery) struct AttemptReport {
     /// The plugin failed or could not be loaded, so that nothing was sent.
     pub(in crate::delivery) plugin_failed: bool,
     pub(in crate::delivery) response_body: Option<String>,
+    pub(in crate::delivery) url: Option<String>,
     pub(in crate::delivery) request_headers: Option<Box<RawValue>>,
+    pub(in crate::delivery) response_headers: Option<Box<RawValue>>,
     /// The contract's `plugin` object.
     pub(in crate::delivery) plugin: Option<Box<RawValue>>,
 }
@@ -55,7 +57,9 @@ impl AttemptReport {
             error: None,
             plugin_failed: false,
             response_body: None,
+            url: None,
             request_headers: None,
+            response_headers: None,
             plugin: None,
         }
     }
@@ -104,7 +108,9 @@ impl AttemptReport {
             status_code: self.status_code,
             error: self.error,
             response_body: self.response_body,
+            url: self.url,
             request_headers: self.request_headers,
+            response_headers: self.response_headers,
             plugin: self.plugin,
         }
     }

@@ -1,5 +1,6 @@
 //! The POST: headers, signature, and the outcome that the answer stands for.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,6 +8,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lru::LruCache;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use super::report::{AttemptOutcome, AttemptReport};
 use super::transform::Outgoing;
@@ -70,7 +72,7 @@ impl Sender {
             Ok(headers) => headers,
             Err(error) => return AttemptReport::rejected(error),
         };
-        let request_headers = headers_json(&headers);
+        let request_headers = sent_headers_json(&headers);
         let sent = self
             .outbound
             .post(PostRequest { company: &event.company, target: &target, headers, body: outgoing.body })
@@ -92,10 +94,17 @@ impl Sender {
             error,
             // PostgreSQL's TEXT has no NUL.
             response_body: sent.status.map(|_| String::from_utf8_lossy(&sent.body).replace('\0', "\u{fffd}")),
+            url: Some(webhook.target_url.clone()),
             request_headers,
+            response_headers: sent.status.and_then(|_| headers_json(answer_headers(&sent.headers))),
             ..AttemptReport::new(outcome)
         }
     }
+}
+
+/// The headers of an answer, as text. PostgreSQL's TEXT has no NUL, and neither has a header.
+fn answer_headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
 }
 
 /// All headers of one POST: the host's own, and those that webhook, event and plugin set, in rising precedence.
@@ -131,14 +140,32 @@ fn request_headers(
     Ok(map)
 }
 
-/// The headers as a JSON object, for the log.
-fn headers_json(headers: &HeaderMap) -> Option<Box<RawValue>> {
-    struct HeaderObject<'h>(&'h HeaderMap);
-    impl serde::Serialize for HeaderObject<'_> {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer
-                .collect_map(self.0.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())))
+/// The headers as a JSON object, for the log: values that are credentials are not shown, and of a name that occurs twice
+/// the values are joined (RFC 9110 §5.3).
+fn headers_json<'h>(headers: impl IntoIterator<Item = (&'h str, Cow<'h, str>)>) -> Option<Box<RawValue>> {
+    let mut shown: Map<String, Value> = Map::new();
+    for (name, value) in headers {
+        let value = headers::shown(name, &value);
+        match shown.get_mut(name) {
+            Some(Value::String(earlier)) => *earlier = format!("{earlier}, {value}"),
+            _ => drop(shown.insert(name.to_owned(), value.into())),
         }
     }
-    to_raw_value(&HeaderObject(headers)).ok()
+    to_raw_value(&shown).ok()
+}
+
+fn sent_headers_json(headers: &HeaderMap) -> Option<Box<RawValue>> {
+    headers_json(headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default().into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_shows_no_credentials_and_joins_repeated_names() {
+        let headers = [("x-a", "1"), ("authorization", "Bearer s3cret"), ("x-a", "2"), ("my-token", "s3cret")];
+        let shown = headers_json(headers.map(|(name, value)| (name, value.into()))).unwrap();
+        assert_eq!(shown.get(), r#"{"authorization":"***","my-token":"***","x-a":"1, 2"}"#);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
-use crate::domain::delivery::{Attempt, DeliveryRecord, Status};
+use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
 use crate::domain::event::Event;
 use crate::store::db::{self, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
@@ -16,7 +16,7 @@ pub struct DeliveryFilter {
     /// The event type.
     pub event_type: Option<String>,
     /// The status.
-    pub status: Option<Status>,
+    pub status: Option<StatusFilter>,
     /// The webhook's id.
     pub webhook: Option<String>,
     /// Selects deliveries created at this instant or later: milliseconds since 1970.
@@ -37,17 +37,31 @@ pub struct PageRequest {
 const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
                      finished_at";
 
-/// Binds: the company, the id before which the list begins, the least id, the type, the status, the webhook, the number of
-/// rows.
-pub(super) fn list_sql(status: Option<Status>) -> String {
-    // As a literal: SQLite does not use the partial index of failed deliveries, which are few in a long log, for a bound
-    // status.
-    let failed = if status == Some(Status::Failed) { "AND status = 'failed'" } else { "" };
+/// Returns the statement of a list; its rows come in no particular order. Binds: the company, the id before which the list
+/// begins, the least id, the type, the status, the webhook, the number of rows.
+pub(super) fn list_sql(status: Option<StatusFilter>) -> String {
+    let condition = match status {
+        // As a literal: SQLite does not use the partial index of failed deliveries, which are few in a long log, for a bound
+        // status.
+        Some(StatusFilter::Is(Status::Failed)) => "AND status = 'failed'",
+        Some(StatusFilter::Retrying) => "AND attempt_count > attempt_base",
+        Some(StatusFilter::Is(_)) | None => "",
+    };
+    // The last attempts are looked up for the rows of the page alone.
     format!(
-        "SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 {failed} \
-         AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
-         AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7"
+        "SELECT d.*, a.started_at AS last_attempt_at, a.status_code AS last_status_code, a.error AS last_error FROM \
+         (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
+         {condition} AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
+         AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7) AS d \
+         LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count"
     )
+}
+
+fn last_attempt_from_row(row: &DatabaseRow) -> Result<Option<LastAttempt>, sqlx::Error> {
+    let Some(started_at) = row.try_get::<Option<i64>>("last_attempt_at")? else { return Ok(None) };
+    let status_code: Option<i64> = row.try_get("last_status_code")?;
+    let status_code = status_code.and_then(|code| u16::try_from(code).ok());
+    Ok(Some(LastAttempt { started_at, status_code, error: row.try_get("last_error")? }))
 }
 
 fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sqlx::Error> {
@@ -67,6 +81,7 @@ fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sqlx::Error> {
         next_attempt_at: due.filter(|_| lease.is_none()),
         created_at: row.try_get("created_at")?,
         finished_at: row.try_get("finished_at")?,
+        last_attempt: None,
     })
 }
 
@@ -84,7 +99,9 @@ fn attempt_from_row(row: &DatabaseRow) -> Result<Attempt, sqlx::Error> {
         status_code: status_code.and_then(|code| u16::try_from(code).ok()),
         error: row.try_get("error")?,
         response_body: row.try_get("response_body")?,
+        url: row.try_get("url")?,
         request_headers: raw("request_headers")?,
+        response_headers: raw("response_headers")?,
         plugin: raw("plugin")?,
     })
 }
@@ -107,12 +124,16 @@ impl Store {
             .bind(before)
             .bind(first_id(filter.since.unwrap_or(0)))
             .bind(filter.event_type.as_deref())
-            .bind(filter.status.map(Status::name))
+            .bind(filter.status.map(|filter| filter.status().name()))
             .bind(filter.webhook.as_deref())
             .bind(i64::from(page.limit) + 1)
             .fetch_all(&self.readers)
             .await?;
-        let mut found = rows.iter().map(delivery_from_row).collect::<Result<Vec<_>, _>>()?;
+        let entry = |row| -> Result<_, sqlx::Error> {
+            Ok(DeliveryRecord { last_attempt: last_attempt_from_row(row)?, ..delivery_from_row(row)? })
+        };
+        let mut found = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
         let more = found.len() > page.limit as usize;
         found.truncate(page.limit as usize);
         Ok((found, more))
@@ -135,10 +156,16 @@ impl Store {
         let Some(row) = query.fetch_optional(&self.readers).await? else {
             return Ok(None);
         };
-        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, request_headers, plugin \
-                   FROM attempts WHERE delivery_id = $1 ORDER BY number";
+        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
+                   response_headers, plugin FROM attempts WHERE delivery_id = $1 ORDER BY number";
         let attempts = db::query(sql).bind(id).fetch_all(&self.readers).await?;
         let attempts = attempts.iter().map(attempt_from_row).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some((delivery_from_row(&row)?, event_from_row(&row)?, attempts)))
+        let last_attempt = attempts.last().map(|last: &Attempt| LastAttempt {
+            started_at: last.started_at,
+            status_code: last.status_code,
+            error: last.error.clone(),
+        });
+        let delivery = DeliveryRecord { last_attempt, ..delivery_from_row(&row)? };
+        Ok(Some((delivery, event_from_row(&row)?, attempts)))
     }
 }

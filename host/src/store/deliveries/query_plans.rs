@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, next_due_sql};
 use super::log::list_sql;
-use crate::domain::delivery::Status;
+use crate::domain::delivery::{Status, StatusFilter};
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 
@@ -45,9 +45,10 @@ async fn backlog_of_a_webhook_is_found_by_its_partial_index_in_its_order() {
 #[tokio::test]
 async fn failed_deliveries_are_found_by_their_partial_index_and_all_others_by_the_primary_key() {
     let (_folder, mut connection) = database().await;
-    let failed = plan(&mut connection, &list_sql(Some(Status::Failed))).await;
+    let failed = plan(&mut connection, &list_sql(Some(StatusFilter::Is(Status::Failed)))).await;
     assert!(failed.contains("USING INDEX deliveries_failed (company=? AND id>? AND id<?)"), "{failed}");
     let any = plan(&mut connection, &list_sql(None)).await;
     assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
+    assert!(any.contains("SEARCH a USING") && any.contains("(delivery_id=? AND number=?)"), "{any}");
     assert!(!failed.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{failed}{any}");
 }

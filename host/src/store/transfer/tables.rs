@@ -101,6 +101,7 @@ const WEBHOOKS: TransferTable = table(
         ("previous_until", Number),
         ("failing_since", Number),
         ("proven", Number),
+        ("sealed_headers", Bytes),
     ],
 );
 
@@ -154,6 +155,8 @@ const ATTEMPTS: TransferTable = table(
         ("response_body", Text),
         ("request_headers", Text),
         ("plugin", Text),
+        ("url", Text),
+        ("response_headers", Text),
     ],
 );
 

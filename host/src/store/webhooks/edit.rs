@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rows::{WebhookKey, find, write};
+use super::rows::{WebhookKey, find, seal_plain_headers, write};
 use crate::domain::webhook::Webhook;
 use crate::store::cache::WebhookCache;
 use crate::store::changes::{Change, notify};
@@ -107,6 +107,22 @@ impl Store {
             })
         });
         self.writer.run(work, move |stored| invalidate(&cache, stored.as_ref())).await
+    }
+
+    /// Encrypts the headers of webhooks that an earlier version stored in clear, a few in one transaction. Returns whether
+    /// there may be more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn seal_plain_headers(&self) -> Result<bool, StoreError> {
+        let sealer = self.sealer.clone();
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                connection.lock_exclusively().await?;
+                seal_plain_headers(connection, &sealer).await
+            })
+        });
+        self.writer.run(work, |_| ()).await
     }
 
     /// Removes a webhook. Returns false if it did not exist. Its pending deliveries are left to [`Store::cancel_waiting`].

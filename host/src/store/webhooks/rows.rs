@@ -19,18 +19,22 @@ pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_dig
 // An overwritten webhook starts without failures. A previous secret that no longer signs is removed with the next change.
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
-    signing_secret, created_at, updated_at, config_digest) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18) \
+    signing_secret, created_at, updated_at, config_digest, sealed_headers) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
     plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
-    on_error = excluded.on_error, headers = excluded.headers, max_in_flight = excluded.max_in_flight, \
+    on_error = excluded.on_error, headers = excluded.headers, sealed_headers = excluded.sealed_headers, \
+    max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
     config_digest = excluded.config_digest, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
+
+/// Most webhooks whose headers are encrypted in one transaction.
+const SEAL_STEP: i64 = 256;
 
 /// The primary key of a webhook, with its company, so that a company finds only its own webhooks.
 #[derive(Debug, Clone, Copy)]
@@ -48,10 +52,24 @@ fn open_secret(sealer: &Sealer, sealed: &[u8]) -> Result<Arc<[u8]>, StoreError> 
     Ok(secret.into())
 }
 
+/// Reads the headers of a webhook. Rows from before they were encrypted have them in clear.
+fn headers_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Vec<(String, String)>, StoreError> {
+    let json = match row.try_get::<Option<Vec<u8>>>("sealed_headers")? {
+        Some(sealed) => open_secret(sealer, &sealed)?.to_vec(),
+        None => row.try_get::<String>("headers")?.into_bytes(),
+    };
+    Ok(serde_json::from_slice(&json).map_err(|error| sqlx::Error::Decode(error.into()))?)
+}
+
+/// Encrypts the headers of a webhook.
+fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Vec<u8>, StoreError> {
+    let json = serde_json::to_vec(headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sealer.seal(&json)
+}
+
 /// Reads a row of [`SELECT`].
 pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
     let on_error: String = row.try_get("on_error")?;
-    let headers: String = row.try_get("headers")?;
     let config: String = row.try_get("config")?;
     let sealed: Vec<u8> = row.try_get("signing_secret")?;
     let plugin: Option<String> = row.try_get("plugin_name")?;
@@ -81,7 +99,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         config_digest: Digest::of(config.as_bytes()),
         config: config.into(),
         on_error: OnError::named(&on_error).unwrap_or_default(),
-        headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        headers: headers_from_row(sealer, row)?,
         max_in_flight: number("max_in_flight")?,
         rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
         ordered: number("ordered")? == 1,
@@ -121,11 +139,7 @@ pub(super) async fn write(
         .bind(&*webhook.config)
         .execute(&mut *connection)
         .await?;
-    upsert(connection, webhook, sealer.seal(&webhook.signing_secret)?).await
-}
-
-async fn upsert(connection: &mut DatabaseConnection, webhook: &Webhook, sealed: Vec<u8>) -> Result<String, StoreError> {
-    let headers = serde_json::to_string(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let (secret, headers) = (sealer.seal(&webhook.signing_secret)?, seal_headers(sealer, &webhook.headers)?);
     db::query(UPSERT)
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
@@ -138,15 +152,31 @@ async fn upsert(connection: &mut DatabaseConnection, webhook: &Webhook, sealed: 
         .bind(webhook.plugin.as_ref().and_then(|plugin| plugin.digest_prefix.as_deref()))
         .bind(&*webhook.config)
         .bind(webhook.on_error.name())
-        .bind(headers)
         .bind(i64::from(webhook.max_in_flight))
         .bind(webhook.rate_limit.map(i64::from))
         .bind(i64::from(webhook.ordered))
-        .bind(sealed)
+        .bind(secret)
         .bind(webhook.updated_at)
         .bind(webhook.config_digest.as_str())
+        .bind(headers)
         .bind(webhook.disabled_reason.as_deref())
         .value(connection)
         .await
         .map_err(Into::into)
+}
+
+/// Encrypts the headers of a few webhooks that have them in clear. Returns whether there may be more.
+pub(super) async fn seal_plain_headers(
+    connection: &mut DatabaseConnection,
+    sealer: &Sealer,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT id, headers FROM webhooks WHERE sealed_headers IS NULL ORDER BY id LIMIT $1";
+    let rows = db::query(sql).bind(SEAL_STEP).fetch_all(&mut *connection).await?;
+    for row in &rows {
+        let (id, headers): (String, String) = (row.try_get("id")?, row.try_get("headers")?);
+        let sql = "UPDATE webhooks SET sealed_headers = $3, headers = '[]' WHERE id = $1 AND headers = $2";
+        let query = db::query(sql).bind(id).bind(headers.as_str()).bind(sealer.seal(headers.as_bytes())?);
+        query.execute(&mut *connection).await?;
+    }
+    Ok(i64::try_from(rows.len()).is_ok_and(|count| count == SEAL_STEP))
 }
