@@ -6,3 +6,6 @@ ALTER TABLE webhooks ADD COLUMN sealed_headers BYTEA;
 
 ALTER TABLE attempts ADD COLUMN url TEXT;
 ALTER TABLE attempts ADD COLUMN response_headers TEXT;      -- JSON object
+
+-- Events for whose type nobody subscribes, which have no delivery.
+CREATE INDEX deliveries_unmatched ON deliveries (company, id) WHERE webhook_id IS NULL;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 use crate::clock::Clock;
@@ -65,8 +65,9 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/webhooks/{id}", get(webhooks::show).patch(webhooks::patch).delete(webhooks::delete_by_id))
         .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
         .route("/webhooks/{id}/test", post(webhooks::ping))
-        .route("/events", post(events::publish))
+        .route("/events", get(events::list).post(events::publish))
         .route("/events/batch", post(events::batch))
+        .route("/events/{id}", get(events::show))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/replay", post(deliveries::replay))
         .route("/deliveries/{id}", get(deliveries::show))
@@ -88,7 +89,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
             Problem::new(ProblemKind::Method, "this path does not support this method")
         })
         .layer(from_fn_with_state(api.clone(), request_metrics::count_request))
-        .layer(from_fn(spans::trace_request))
+        .layer(from_fn_with_state(api.clone(), spans::trace_request))
         .with_state(api)
 }
 

@@ -29,8 +29,8 @@ mod writer;
 
 pub use changes::Change;
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, PageRequest, PastEvents, Replay, ReplayStep,
-    RetryMode, RetryRequest,
+    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, EventDetail, EventFilter, EventRecord,
+    PageRequest, PastEvents, Replay, ReplayStep, RetryMode, RetryRequest,
 };
 pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published};
 pub use delivery_writes::LeaseHorizon;

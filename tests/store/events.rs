@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use posthaste::domain::delivery::{Attempt, Status};
-use posthaste::store::{DeliveryUpdate, NewDelivery, Published};
+use posthaste::store::{DeliveryUpdate, EventFilter, NewDelivery, PageRequest, Published};
 
 use crate::case::{Case, NOW, attempt, id, row, spilled, with};
 
@@ -114,4 +114,33 @@ pub(crate) async fn finished_delivery_is_stored_with_its_attempt(case: Case) {
     case.finished(NewDelivery { event: Arc::clone(&row(&id).event), ..spilled(&id) }, completion).await;
     let (delivery, _, attempts) = case.delivery("acme", &id).await.unwrap().unwrap();
     assert_eq!((delivery.status, delivery.attempt_count, attempts.len()), (Status::Delivered, 1, 1));
+}
+
+pub(crate) async fn events_are_listed_and_found_by_their_own_id(case: Case) {
+    let all: Vec<_> = (0..4).map(|number| id(NOW + i64::from(number), number)).collect();
+    for (number, id) in all.iter().enumerate() {
+        let webhook = (number % 2 == 0).then(|| "wh_1".to_owned());
+        let row = NewDelivery { webhook, ..spilled(id) };
+        case.stored(with(row, |event| event.id = format!("e{number}"))).await;
+    }
+    let list = async |filter: EventFilter, limit| {
+        let (found, more) = case.events("acme", &filter, &PageRequest { limit, after: None }).await.unwrap();
+        let found = found.into_iter().map(|event| (event.id, event.delivery_id.is_some())).collect::<Vec<_>>();
+        (found, more)
+    };
+    let named = |names: &[(&str, bool)]| names.iter().map(|(name, routed)| ((*name).to_owned(), *routed)).collect();
+    let any = EventFilter::default;
+    assert_eq!(list(any(), 3).await, (named(&[("e3", false), ("e2", true), ("e1", false)]), true));
+    assert_eq!(
+        list(EventFilter { unmatched: true, ..any() }, 9).await,
+        (named(&[("e3", false), ("e1", false)]), false)
+    );
+    let between = EventFilter { since: Some(NOW + 1), until: Some(NOW + 2), ..any() };
+    assert_eq!(list(between, 9).await, (named(&[("e1", false)]), false));
+    assert_eq!(list(EventFilter { event_type: Some("other".into()), ..any() }, 9).await, (Vec::new(), false));
+    let found = case.event("acme", "e2").await.unwrap().unwrap();
+    assert_eq!((found.event.id.as_str(), found.created_at), ("e2", NOW));
+    assert_eq!(found.delivery.unwrap().id, all[2]);
+    assert!(case.event("acme", "e1").await.unwrap().unwrap().delivery.is_none());
+    assert!(case.event("other", "e2").await.unwrap().is_none());
 }

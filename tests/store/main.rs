@@ -55,6 +55,7 @@ on_both! {
         company_has_at_most_ten_replays_in_progress;
     events:
         event_id_is_stored_once_per_company
+        events_are_listed_and_found_by_their_own_id
         many_concurrent_events_are_stored
         event_is_read_as_published
         completion_ends_a_delivery_once_and_stores_its_attempt

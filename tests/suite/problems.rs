@@ -35,7 +35,7 @@ async fn unsupported_method_lists_the_allowed_ones() {
         ("/webhooks", Method::OPTIONS, "GET,HEAD,POST,DELETE"),
         ("/webhooks/wh_1", Method::POST, "GET,HEAD,PATCH,DELETE"),
         ("/webhooks/wh_1/secret/rotate", Method::GET, "POST"),
-        ("/events", Method::GET, "POST"),
+        ("/events", Method::DELETE, "GET,HEAD,POST"),
         ("/events/batch", Method::PUT, "POST"),
     ] {
         let answer = host.call(method.clone(), path, &[], "").await;

@@ -1,7 +1,9 @@
-//! The delivery log: lists, filters, growth and retention.
+//! The delivery log and the events: lists, filters, growth and retention.
 
+use http::Method;
+use posthaste::domain::credential::Scopes;
 use posthaste_tests::{Host, Receiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn deliveries_are_listed_newest_first_in_pages_and_filtered() {
@@ -67,9 +69,11 @@ async fn invalid_limits_cursors_and_instants_are_refused() {
     let count = async |query: &str| {
         host.get(&format!("/deliveries?{query}")).await.expect(200)["data"].as_array().unwrap().len()
     };
-    for cursor in ["", "zzz", "%00", "%27%20OR%201=1--", "%F0%9F%90%8E", "dlv_", "dlv_0", "dlv_~~", &"x".repeat(4000)] {
-        assert!(count(&format!("cursor={cursor}")).await <= 1, "{cursor}");
+    for cursor in ["zzz", "%00", "%27%20OR%201=1--", "%F0%9F%90%8E", "dlv_", "dlv_0", "dlv_~~", &"x".repeat(4000)] {
+        let text = host.get(&format!("/deliveries?cursor={cursor}")).await.problem(422);
+        assert!(text.contains("cursor"), "{cursor}: {text}");
     }
+    assert_eq!(count("cursor=").await, 1);
     assert_eq!((count(&format!("cursor={id}")).await, count("limit=1").await, count("limit=100").await), (0, 1, 1));
     // `since` includes its instant, `until` does not.
     let [since, until] = ["since", "until"].map(|field| format!("{field}={at}"));
@@ -116,4 +120,79 @@ async fn retention_removes_old_deliveries() {
         (host.get(&format!("/deliveries/{id}")).await.status == 404).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn events_are_found_whether_or_not_somebody_subscribed() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    host.subscribe(&json!({"type": "routed", "target_url": receiver.url("/")})).await;
+    let delivery = host.publish("routed", &json!({"a": 1})).await;
+    host.delivery(&delivery, "delivered").await;
+    for number in 0..3 {
+        let event = json!({"type": "nobody", "data": number, "id": format!("lost-{number}")});
+        assert_eq!(host.post("/events", &event).await.expect(202)["delivery_id"], Value::Null);
+    }
+    let ids = async |path: &str| {
+        let list = host.get(path).await.expect(200);
+        let ids = list["data"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned());
+        (ids.collect::<Vec<_>>(), list["next_cursor"].as_str().map(ToOwned::to_owned))
+    };
+    assert_eq!(ids("/events?unmatched=true").await, (["lost-2", "lost-1", "lost-0"].map(Into::into).into(), None));
+    assert_eq!(ids("/events?unmatched=true&type=other").await.0.len(), 0);
+    assert_eq!(ids("/events").await.0.len(), 4);
+    let (first, cursor) = ids("/events?limit=3&cursor=").await;
+    assert_eq!(first, ["lost-2", "lost-1", "lost-0"]);
+    let (second, end) = ids(&format!("/events?limit=3&cursor={}", cursor.unwrap())).await;
+    assert_eq!((second.len(), end), (1, None));
+    let found = host.get(&format!("/events/{}", second[0])).await.expect(200);
+    assert_eq!(
+        (&found["payload"], &found["delivery_id"], &found["type"]),
+        (&json!({"a": 1}), &json!(delivery), &json!("routed"))
+    );
+    let deliveries = found["deliveries"].as_array().unwrap();
+    assert_eq!(
+        (deliveries.len(), &deliveries[0]["id"], &deliveries[0]["status"]),
+        (1, &json!(delivery), &json!("delivered"))
+    );
+    assert_eq!(deliveries[0]["last_status_code"], 200);
+    let lost = host.get("/events/lost-1").await.expect(200);
+    assert_eq!((&lost["payload"], &lost["deliveries"], &lost["delivery_id"]), (&json!(1), &json!([]), &Value::Null));
+    host.company("other").await.get("/events/lost-1").await.problem(404);
+    let publisher = host.with_key(host.new_key(Some("acme"), Scopes::parse("deliveries").unwrap()).await);
+    publisher.get("/events").await.problem(403);
+    let metrics = String::from_utf8(host.get("!/metrics").await.bytes).unwrap();
+    assert!(metrics.contains("posthaste_events_unmatched_total 3\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn cursor_and_range_of_a_list_are_checked() {
+    let host = Host::start().await;
+    for path in ["/deliveries", "/events", "/plugins"] {
+        host.get(&format!("{path}?cursor=")).await.expect(200);
+        let problem = host.get(&format!("{path}?cursor=wrong")).await.problem(422);
+        assert!(problem.contains("cursor"), "{path}: {problem}");
+    }
+    for path in ["/deliveries", "/events"] {
+        let later = "since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z";
+        let problem = host.get(&format!("{path}?{later}")).await.problem(422);
+        assert!(problem.contains("before `since`"), "{path}: {problem}");
+        host.get(&format!("{path}?since=2026-01-01%2000:00:00Z&until=9999-12-31T23:59:59Z")).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let host = Host::start().await;
+    for (path, status) in
+        [("/webhooks", 200), ("/webhooks/none", 404), ("!/nothing", 404), ("!/healthz", 200), ("!/metrics", 200)]
+    {
+        let (one, other) = (host.get(path).await, host.get(path).await);
+        assert_eq!(one.status, status, "{path}");
+        assert!(one.header("x-request-id").starts_with("req_"), "{path}");
+        assert_ne!(one.header("x-request-id"), other.header("x-request-id"), "{path}");
+        let given = host.call(Method::GET, path, &[("x-request-id", "a-7")], "").await;
+        assert_eq!(given.header("x-request-id"), "a-7", "{path}");
+        let unfit = host.call(Method::GET, path, &[("x-request-id", "a b")], "").await;
+        assert!(unfit.header("x-request-id").starts_with("req_"), "{path}");
+    }
 }

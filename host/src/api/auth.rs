@@ -25,7 +25,8 @@ use scopes::{EVENTS_WRITE, RequiredScope, ScopeSet};
 
 pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
 pub(super) use scopes::{
-    DeliveriesRead, DeliveriesWrite, PluginComparison, PluginsRead, PluginsWrite, WebhooksRead, WebhooksWrite,
+    DeliveriesRead, DeliveriesWrite, EventsRead, PluginComparison, PluginsRead, PluginsWrite, WebhooksRead,
+    WebhooksWrite,
 };
 
 /// A request whose caller has the scopes `S` for the company that the request concerns. `Q` is the call's query.

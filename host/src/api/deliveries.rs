@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 
 use super::ApiState;
 use super::auth::{Authorized, DeliveriesRead};
-use super::pagination::{ListPage, page_limit};
-use super::params::{NamesCompany, PathParams};
+use super::pagination::{ListPage, delivery_page};
+use super::params::{NamesCompany, PathParams, in_query, instant, range};
 use super::problem::{Problem, ProblemKind};
 use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status, StatusFilter};
-use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
-use crate::store::{DeliveryFilter, PageRequest};
+use crate::domain::time::rfc3339;
+use crate::store::DeliveryFilter;
 
 pub(super) use replay::replay;
 pub(super) use retry::retry;
@@ -43,7 +43,7 @@ pub(super) struct DeliveryView {
 }
 
 impl DeliveryView {
-    fn new(api: &ApiState, delivery: DeliveryRecord) -> Self {
+    pub(super) fn new(api: &ApiState, delivery: DeliveryRecord) -> Self {
         let last = delivery.last_attempt;
         Self {
             id: delivery.id,
@@ -127,14 +127,17 @@ pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Authorized { company, query, .. }: Authorized<DeliveriesRead, DeliveryListQuery>,
 ) -> Result<Json<ListPage<DeliveryView>>, Problem> {
+    let since = query.since.as_deref().map(|text| instant("since", text)).transpose()?;
+    let until = query.until.as_deref().map(|text| instant("until", text)).transpose()?;
+    range(since, until)?;
     let filter = DeliveryFilter {
         event_type: query.r#type,
         status: query.status.as_deref().map(parse_status_filter).transpose().map_err(in_query("status"))?,
         webhook: query.webhook,
-        since: query.since.as_deref().map(|text| instant("since", text)).transpose()?,
-        until: query.until.as_deref().map(|text| instant("until", text)).transpose()?,
+        since,
+        until,
     };
-    let page = PageRequest { limit: page_limit(query.limit)?, after: query.cursor };
+    let page = delivery_page(query.limit, query.cursor.as_deref())?;
     let (found, more) = api.store.deliveries(&company, &filter, &page).await?;
     let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
     let data = found.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
@@ -158,18 +161,8 @@ fn parse_status(name: &str) -> Result<Status, String> {
     })
 }
 
-/// Turns an error's text into a problem that names the query parameter.
-fn in_query(parameter: &str) -> impl Fn(String) -> Problem {
-    move |detail| Problem::new(ProblemKind::Rule, format!("{parameter}: {detail}"))
-}
-
 fn not_found() -> Problem {
     Problem::new(ProblemKind::NotFound, "this company has no delivery with that id")
-}
-
-fn instant(parameter: &str, text: &str) -> Result<i64, Problem> {
-    // In a query, the `+` of an offset arrives as a space unless it is encoded.
-    parse_rfc3339(&text.replace(' ', "+")).ok_or_else(|| in_query(parameter)(HOW_WRITTEN.into()))
 }
 
 /// `GET /deliveries/{id}`.

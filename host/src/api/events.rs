@@ -1,6 +1,7 @@
-//! Publishes one event; [`batch`] publishes many at once.
+//! Publishes one event; [`batch`] publishes many at once, `log` looks them up.
 
 mod batch;
+mod log;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::delivery::{AcceptedEvent, NewEvent};
 use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
+pub(super) use log::{list, show};
 
 /// Room for all of a request but the event's data, in bytes.
 const OVERHEAD_BYTES: usize = 64 * 1024;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::problem::{Problem, ProblemKind};
+use crate::domain::id;
+use crate::store::PageRequest;
 
 /// One page of a list; every list but `GET /webhooks` answers with one.
 #[derive(Serialize)]
@@ -27,9 +29,40 @@ pub(super) fn page_limit(given: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
+/// Reads `?cursor=`, the `next_cursor` of the previous page; an empty one is the first page's.
+///
+/// # Errors
+/// 422 for a text that `parse` does not understand.
+pub(super) fn cursor<T>(given: Option<&str>, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+    let Some(text) = given.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let unknown = || Problem::new(ProblemKind::Rule, "cursor: use the `next_cursor` of the previous page");
+    parse(text).map(Some).ok_or_else(unknown)
+}
+
+/// Reads a page of deliveries, or of events: their cursor is the id of a delivery.
+///
+/// # Errors
+/// As [`page_limit`] and [`cursor`].
+pub(super) fn delivery_page(limit: Option<u32>, given: Option<&str>) -> Result<PageRequest, Problem> {
+    let parse = |text: &str| id::is_delivery(text).then(|| text.to_owned());
+    Ok(PageRequest { limit: page_limit(limit)?, after: cursor(given, parse)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cursor_is_empty_or_the_id_of_a_delivery() {
+        let after = |given| delivery_page(None, given).map(|page| page.after);
+        let id = id::Ids::default().next("dlv", 1_700_000_000_000);
+        assert_eq!((after(None).unwrap(), after(Some("")).unwrap()), (None, None));
+        assert_eq!(after(Some(&id)).unwrap().as_ref(), Some(&id));
+        for bad in ["x", "dlv_", "evt_018bcfe568007000800000000000000a", "dlv_018bcfe56800700080000000000000", "dlv_é"]
+        {
+            assert_eq!(after(Some(bad)).unwrap_err().kind(), ProblemKind::Rule, "{bad}");
+        }
+    }
 
     #[test]
     fn a_page_has_1_to_100_rows() {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, ProblemKind};
+use crate::domain::time::{HOW_WRITTEN, parse_rfc3339};
 
 /// The variable parts of the path.
 ///
@@ -41,6 +42,26 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for QueryParams<T> {
     }
 }
 
+/// Turns an error's text into a problem that names the query parameter.
+pub(super) fn in_query(parameter: &str) -> impl Fn(String) -> Problem {
+    move |detail| Problem::new(ProblemKind::Rule, format!("{parameter}: {detail}"))
+}
+
+/// Reads an instant in the query, as milliseconds since 1970.
+pub(super) fn instant(parameter: &str, text: &str) -> Result<i64, Problem> {
+    // The `+` of an offset arrives as a space unless it is encoded.
+    let parsed = parse_rfc3339(text).or_else(|| parse_rfc3339(&text.replace(' ', "+")));
+    parsed.ok_or_else(|| in_query(parameter)(HOW_WRITTEN.into()))
+}
+
+/// Checks that a range of instants is not the wrong way round.
+pub(super) fn range(since: Option<i64>, until: Option<i64>) -> Result<(), Problem> {
+    match since.zip(until) {
+        Some((since, until)) if until < since => Err(in_query("until")("it is before `since`".into())),
+        _ => Ok(()),
+    }
+}
+
 /// A query that may name the company.
 pub(super) trait NamesCompany {
     /// Returns the value of `company`, if it is given.
@@ -57,5 +78,26 @@ pub(super) struct CompanyQuery {
 impl NamesCompany for CompanyQuery {
     fn company(&self) -> Option<&str> {
         self.company.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plus_of_an_offset_may_arrive_as_a_space() {
+        for text in ["2023-11-14T23:13:20+01:00", "2023-11-14T23:13:20 01:00", "2023-11-14 22:13:20Z"] {
+            assert_eq!(instant("since", text).ok(), Some(1_700_000_000_000), "{text}");
+        }
+        assert!(instant("since", "noon").is_err());
+    }
+
+    #[test]
+    fn range_is_refused_only_the_wrong_way_round() {
+        assert!(range(Some(2), Some(1)).is_err());
+        for (since, until) in [(Some(1), Some(1)), (Some(1), Some(2)), (None, Some(1)), (Some(1), None), (None, None)] {
+            assert!(range(since, until).is_ok());
+        }
     }
 }

@@ -109,8 +109,9 @@ impl Publisher {
         let done = move |result: Result<Published, StoreError>| {
             if let Ok(Published::Stored) = &result {
                 metrics.event_accepted();
-                if let Some(handover) = handover {
-                    handover.complete(&queues, &effects);
+                match handover {
+                    Some(handover) => handover.complete(&queues, &effects),
+                    None => metrics.event_unmatched(),
                 }
             }
             let _ = sender.send(result);

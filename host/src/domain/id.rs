@@ -34,6 +34,12 @@ pub fn made_at(id: &str) -> Option<i64> {
     i64::from_str_radix(uuid.get(..12)?, 16).ok()
 }
 
+/// Returns whether the text has the form of a delivery's identifier.
+pub fn is_delivery(text: &str) -> bool {
+    let uuid = text.strip_prefix("dlv_").unwrap_or_default();
+    uuid.len() == 32 && uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,7 @@ impl AttemptResult {
 #[derive(Debug)]
 pub(super) struct DeliveryMetrics {
     accepted: Counter,
+    unmatched: Counter,
     refused: Family<Labels<1>, Counter>,
     ended: LabelledCounters<Status>,
     attempts: LabelledCounters<AttemptResult>,
@@ -88,6 +89,7 @@ impl DeliveryMetrics {
         let within = "First deliveries that ended within 300 s of the event's acceptance";
         Self {
             accepted: add(to, "events_accepted", "Events stored, each id once", Counter::default()),
+            unmatched: add(to, "events_unmatched", "Events stored for which nobody subscribed", Counter::default()),
             refused: add(to, "events_refused", "Events that were not stored, by reason", Family::default()),
             ended: LabelledCounters::register(to, outcomes, final_statuses, |status| [("outcome", status.name())]),
             attempts: LabelledCounters::register(to, results, RESULTS, |result| [("result", result.name())]),
@@ -105,6 +107,11 @@ impl Metrics {
     /// Counts an event that was stored for the first time under its id.
     pub fn event_accepted(&self) {
         self.delivering.accepted.inc();
+    }
+
+    /// Counts an event that was stored, though nobody subscribes to its type.
+    pub fn event_unmatched(&self) {
+        self.delivering.unmatched.inc();
     }
 
     /// Counts an event that was not stored; `reason` comes from a fixed table of problem types.

@@ -15,6 +15,7 @@ use super::writer::{Publish, transaction};
 mod backlog;
 mod claim;
 mod counts;
+mod events;
 mod log;
 mod past_events;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod retry;
 
 pub use backlog::BackloggedWebhook;
 pub use claim::BacklogSelection;
+pub use events::{EventDetail, EventFilter, EventRecord};
 pub use log::{DeliveryFilter, PageRequest};
 pub use past_events::PastEvents;
 pub use replay::{Replay, ReplayStep};

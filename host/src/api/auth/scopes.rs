@@ -45,6 +45,8 @@ pub(in crate::api) enum WebhooksWrite {}
 pub(in crate::api) enum PluginsRead {}
 /// Changing plugins.
 pub(in crate::api) enum PluginsWrite {}
+/// Looking at events.
+pub(in crate::api) enum EventsRead {}
 /// Looking at deliveries.
 pub(in crate::api) enum DeliveriesRead {}
 /// Changing deliveries.
@@ -66,6 +68,10 @@ impl ScopeSet for PluginsRead {
 
 impl ScopeSet for PluginsWrite {
     const FIRST: RequiredScope = RequiredScope::write(Area::Plugins);
+}
+
+impl ScopeSet for EventsRead {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Events);
 }
 
 impl ScopeSet for DeliveriesRead {

@@ -34,8 +34,16 @@ pub struct PageRequest {
     pub after: Option<String>,
 }
 
-const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
+pub(super) const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
                      finished_at";
+
+pub(super) const LAST_ATTEMPT_COLUMNS: &str =
+    "a.started_at AS last_attempt_at, a.status_code AS last_status_code, a.error AS last_error";
+/// Joins a subquery `d` of deliveries.
+pub(super) const LAST_ATTEMPT_JOIN: &str =
+    "LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count";
+/// Most attempts of one delivery that are shown: the last ones.
+const SHOWN_ATTEMPTS: i64 = 100;
 
 /// Returns the statement of a list; its rows come in no particular order. Binds: the company, the id before which the list
 /// begins, the least id, the type, the status, the webhook, the number of rows.
@@ -49,22 +57,21 @@ pub(super) fn list_sql(status: Option<StatusFilter>) -> String {
     };
     // The last attempts are looked up for the rows of the page alone.
     format!(
-        "SELECT d.*, a.started_at AS last_attempt_at, a.status_code AS last_status_code, a.error AS last_error FROM \
-         (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
+        "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
          {condition} AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
          AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7) AS d \
-         LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count"
+         {LAST_ATTEMPT_JOIN}"
     )
 }
 
-fn last_attempt_from_row(row: &DatabaseRow) -> Result<Option<LastAttempt>, sqlx::Error> {
+pub(super) fn last_attempt_from_row(row: &DatabaseRow) -> Result<Option<LastAttempt>, sqlx::Error> {
     let Some(started_at) = row.try_get::<Option<i64>>("last_attempt_at")? else { return Ok(None) };
     let status_code: Option<i64> = row.try_get("last_status_code")?;
     let status_code = status_code.and_then(|code| u16::try_from(code).ok());
     Ok(Some(LastAttempt { started_at, status_code, error: row.try_get("last_error")? }))
 }
 
-fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sqlx::Error> {
+pub(super) fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sqlx::Error> {
     let status: String = row.try_get("status")?;
     let attempts: i64 = row.try_get("attempt_count")?;
     let lease: Option<String> = row.try_get("lease")?;
@@ -139,7 +146,8 @@ impl Store {
         Ok((found, more))
     }
 
-    /// Returns one delivery with its event, and its attempts, oldest first.
+    /// Returns one delivery with its event, and its last 100 attempts, oldest first. An attempt that ended after the delivery
+    /// was read is not among them.
     ///
     /// # Errors
     /// The database's.
@@ -157,9 +165,11 @@ impl Store {
             return Ok(None);
         };
         let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
-                   response_headers, plugin FROM attempts WHERE delivery_id = $1 ORDER BY number";
-        let attempts = db::query(sql).bind(id).fetch_all(&self.readers).await?;
-        let attempts = attempts.iter().map(attempt_from_row).collect::<Result<Vec<_>, _>>()?;
+                   response_headers, plugin FROM attempts WHERE delivery_id = $1 AND number <= $2 \
+                   ORDER BY number DESC LIMIT $3";
+        let query = db::query(sql).bind(id).bind(row.try_get::<i64>("attempt_count")?).bind(SHOWN_ATTEMPTS);
+        let attempts = query.fetch_all(&self.readers).await?;
+        let attempts = attempts.iter().rev().map(attempt_from_row).collect::<Result<Vec<_>, _>>()?;
         let last_attempt = attempts.last().map(|last: &Attempt| LastAttempt {
             started_at: last.started_at,
             status_code: last.status_code,

@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, next_due_sql};
+use super::events::events_sql;
 use super::log::list_sql;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::store::backend::Backend;
@@ -51,4 +52,14 @@ async fn failed_deliveries_are_found_by_their_partial_index_and_all_others_by_th
     assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
     assert!(any.contains("SEARCH a USING") && any.contains("(delivery_id=? AND number=?)"), "{any}");
     assert!(!failed.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{failed}{any}");
+}
+
+#[tokio::test]
+async fn unmatched_events_are_found_by_their_partial_index_and_all_others_by_the_primary_key() {
+    let (_folder, mut connection) = database().await;
+    let unmatched = plan(&mut connection, &events_sql(true)).await;
+    assert!(unmatched.contains("USING INDEX deliveries_unmatched (company=? AND id>? AND id<?)"), "{unmatched}");
+    let any = plan(&mut connection, &events_sql(false)).await;
+    assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
+    assert!(!unmatched.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{unmatched}{any}");
 }

@@ -1,0 +1,129 @@
+//! Events, with or without a delivery, as the API shows them.
+
+use sqlx::AssertSqlSafe;
+
+use super::log::{
+    LAST_ATTEMPT_COLUMNS, LAST_ATTEMPT_JOIN, LOG_COLUMNS, PageRequest, delivery_from_row, last_attempt_from_row,
+};
+use crate::domain::delivery::DeliveryRecord;
+use crate::domain::event::Event;
+use crate::store::db::{self, DatabaseRow};
+use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+
+/// Selects the events of a list. `None` does not filter.
+#[derive(Debug, Default, Clone)]
+pub struct EventFilter {
+    /// The event type.
+    pub event_type: Option<String>,
+    /// Selects events accepted at this instant or later: milliseconds since 1970.
+    pub since: Option<i64>,
+    /// Selects events accepted before this instant: milliseconds since 1970.
+    pub until: Option<i64>,
+    /// Selects only events for whose type nobody subscribed.
+    pub unmatched: bool,
+}
+
+/// An event in a list.
+#[derive(Debug, Clone)]
+pub struct EventRecord {
+    /// The id of its row, which is its place in the list.
+    pub row_id: String,
+    /// The event's id.
+    pub id: String,
+    /// The company.
+    pub company: String,
+    /// The type.
+    pub event_type: String,
+    /// When it happened, milliseconds since 1970.
+    pub occurred_at: i64,
+    /// When it was accepted, milliseconds since 1970.
+    pub created_at: i64,
+    /// Its delivery; `None`: nobody subscribed.
+    pub delivery_id: Option<String>,
+}
+
+/// One event, and its delivery if somebody subscribed.
+#[derive(Debug, Clone)]
+pub struct EventDetail {
+    /// The event.
+    pub event: Event,
+    /// When it was accepted, milliseconds since 1970.
+    pub created_at: i64,
+    /// Its delivery.
+    pub delivery: Option<DeliveryRecord>,
+}
+
+const EVENT_COLUMNS: &str = "id, company, event_id, event_type, occurred_at, created_at, \
+                             CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed";
+
+/// Binds: the company, the id before which the list begins, the least id, the type, the number of rows.
+pub(super) fn events_sql(unmatched: bool) -> String {
+    let condition = if unmatched { "AND webhook_id IS NULL" } else { "" };
+    format!(
+        "SELECT {EVENT_COLUMNS} FROM deliveries WHERE company = $1 AND id < $2 AND id >= $3 {condition} \
+         AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) ORDER BY id DESC LIMIT $5"
+    )
+}
+
+fn record_from_row(row: &DatabaseRow) -> Result<EventRecord, sqlx::Error> {
+    let (row_id, routed): (String, i64) = (row.try_get("id")?, row.try_get("routed")?);
+    Ok(EventRecord {
+        id: row.try_get("event_id")?,
+        company: row.try_get("company")?,
+        event_type: row.try_get("event_type")?,
+        occurred_at: row.try_get("occurred_at")?,
+        created_at: row.try_get("created_at")?,
+        delivery_id: (routed == 1).then(|| row_id.clone()),
+        row_id,
+    })
+}
+
+impl Store {
+    /// Returns a page of a company's events, newest first, and whether there are more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn events(
+        &self,
+        company: &str,
+        filter: &EventFilter,
+        page: &PageRequest,
+    ) -> Result<(Vec<EventRecord>, bool), StoreError> {
+        let until = filter.until.map_or_else(|| ID_END.into(), first_id);
+        let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
+        let rows = db::query(AssertSqlSafe(events_sql(filter.unmatched)))
+            .bind(company)
+            .bind(before)
+            .bind(first_id(filter.since.unwrap_or(0)))
+            .bind(filter.event_type.as_deref())
+            .bind(i64::from(page.limit) + 1)
+            .fetch_all(&self.readers)
+            .await?;
+        let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
+        let more = found.len() > page.limit as usize;
+        found.truncate(page.limit as usize);
+        Ok((found, more))
+    }
+
+    /// Returns one event by its own id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn event(&self, company: &str, event_id: &str) -> Result<Option<EventDetail>, StoreError> {
+        let sql = format!(
+            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS}, occurred_at, headers, data FROM deliveries \
+             WHERE company = $1 AND event_id = $2) AS d {LAST_ATTEMPT_JOIN}"
+        );
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id);
+        let Some(row) = query.fetch_optional(&self.readers).await? else {
+            return Ok(None);
+        };
+        let delivery = match row.try_get::<Option<String>>("webhook_id")? {
+            Some(_) => Some(DeliveryRecord { last_attempt: last_attempt_from_row(&row)?, ..delivery_from_row(&row)? }),
+            None => None,
+        };
+        Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, delivery }))
+    }
+}
