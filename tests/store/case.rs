@@ -85,6 +85,7 @@ impl Case {
             lease: row.lease.as_ref().map(|lease| lease.node.clone()),
             status: Status::Delivered,
             attempt_count: 1,
+            attempt_base: 0,
             due: None,
             finished_at: Some(NOW + 5),
             attempt: None,

@@ -134,6 +134,7 @@ pub(crate) async fn completion_under_another_lease_changes_nothing(case: Case) {
         lease: Some("me".into()),
         status: Status::Delivered,
         attempt_count: 1,
+        attempt_base: 0,
         due: None,
         finished_at: Some(NOW + 5),
         attempt: Some(attempt(1)),

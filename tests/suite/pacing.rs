@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use axum::response::IntoResponse;
+use http::{Method, StatusCode};
 use posthaste_tests::{Arrival, Client, Host, Receiver};
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ async fn rate_limit_paces_each_burst_and_leaves_other_webhooks_alone() {
 
 #[tokio::test]
 async fn rate_limit_covers_retries_by_hand_and_by_schedule() {
-    let (host, receiver) = (Host::with(&["--retry-schedule=1ms"]).await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=3s,1m"]).await, Receiver::start().await);
     let hook = |rate: Option<u32>| json!({"type": "t", "target_url": receiver.url("/"), "rate_limit": rate});
     host.subscribe(&hook(None)).await;
     let mut ids = Vec::new();
@@ -130,4 +131,25 @@ async fn max_in_flight_is_reached_never_passed_and_a_change_takes_effect_at_once
     assert_eq!(receiver.most_unanswered(), 12);
     receiver.open();
     receiver.wait_for(40).await;
+}
+
+#[tokio::test]
+async fn receiver_that_asks_for_a_pause_gets_no_event_before_its_end() {
+    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+        let (host, receiver) = (Host::with(&["--retry-schedule=3s,1m"]).await, Receiver::start().await);
+        receiver.answer(move |before, _| match before {
+            0 | 1 => (status, [("retry-after", "2")]).into_response(),
+            _ => StatusCode::OK.into_response(),
+        });
+        host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+        let first = host.publish("t", &json!("first")).await;
+        host.delivery_when(&first, "tried once", |delivery| delivery["attempt_count"] == 1).await;
+        publish_all(&host, "t", 5).await;
+        let arrivals = receiver.wait_for(8).await;
+        let pauses = arrivals.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
+        let pauses: Vec<_> = pauses.map(|pause| pause >= Duration::from_millis(1_990)).collect();
+        assert_eq!(pauses[..2], [true, true], "one attempt after each pause: {pauses:?}");
+        host.delivery(&first, "delivered").await;
+        assert_eq!(arrivals.len(), 8);
+    }
 }

@@ -12,7 +12,7 @@ use super::delivery_clock::DeliveryClock;
 use super::queue::QueuedDelivery;
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
-pub(super) use report::{AttemptOutcome, AttemptReport, whole_ms};
+pub(super) use report::{AttemptOutcome, AttemptReport, Rejection, whole_ms};
 pub(super) use send::Sender;
 pub use transform::Transformer;
 pub(super) use transform::{Outgoing, Prepared};

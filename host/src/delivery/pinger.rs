@@ -87,6 +87,7 @@ impl Pinger {
             lease: None,
             status,
             attempt_count: 1,
+            attempt_base: 0,
             due: None,
             finished_at: Some(self.clock.wall_ms()),
             attempt: Some(attempt.clone()),

@@ -32,6 +32,7 @@ mod rounds;
 mod scheduler;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod timers;
 mod webhook_queue;
 
@@ -127,7 +128,7 @@ impl WebhookQueues {
             if !state.held.contains(&delivery.id) {
                 let limit = state.queue_limit();
                 let queue = state.queue(webhook);
-                queue.attempt_requested();
+                queue.attempt_requested(now);
                 // As many again as are queued without a request.
                 if queue.room(2 * limit) == 0 || !queue.may_serve() {
                     let wake_fetcher = queue.wants_fetch(limit);
@@ -145,7 +146,7 @@ impl WebhookQueues {
         self.change(|state, now| {
             let queue = state.queue(webhook);
             if let Some(delivery) = queue.remove(delivery_id) {
-                queue.attempt_requested();
+                queue.attempt_requested(now);
                 queue.push(delivery, Position::Front);
             }
             state.settle(&webhook.id, now);

@@ -83,6 +83,7 @@ impl Recorder {
             lease: delivery.lease.clone(),
             status: next.status,
             attempt_count: number,
+            attempt_base: next.attempt_base,
             due: next.due,
             finished_at: (next.status != Status::Pending).then(|| self.clock.wall_ms()),
             attempt: Some(report.into_attempt(number)),

@@ -12,6 +12,7 @@ pub(super) fn spilled(delivery: &QueuedDelivery) -> DeliveryUpdate {
         lease: delivery.lease.clone(),
         status: Status::Pending,
         attempt_count: delivery.attempt_count,
+        attempt_base: delivery.attempt_base,
         due: None,
         finished_at: None,
         attempt: None,

@@ -36,6 +36,11 @@ impl Schedule {
         self.0.get(index).map(|wait| wait.mul_f64(factor))
     }
 
+    /// Returns the sum of the waits, without jitter.
+    pub fn total(&self) -> Duration {
+        self.0.iter().sum()
+    }
+
     /// Returns the number of attempts of a delivery.
     pub fn attempts(&self) -> usize {
         self.0.len() + 1

@@ -51,6 +51,8 @@ pub struct DeliveryUpdate {
     pub status: Status,
     /// The number of attempts so far.
     pub attempt_count: u32,
+    /// The number of these that the retry schedule does not count.
+    pub attempt_base: u32,
     /// For [`Status::Pending`], when the next attempt is due, in milliseconds since 1970; `None` puts the delivery into the
     /// backlog.
     pub due: Option<i64>,

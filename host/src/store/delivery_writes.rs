@@ -23,9 +23,9 @@ static INSERT: LazyLock<MultiRowStatement> = LazyLock::new(|| {
 static COMPLETE: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
         "UPDATE deliveries SET status = v.column3, attempt_count = v.column4, due = v.column5, \
-         parked = v.column6, finished_at = v.column7, lease = NULL FROM (VALUES",
+         parked = v.column6, finished_at = v.column7, attempt_base = v.column9, lease = NULL FROM (VALUES",
         "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), \
-         CAST(? AS BIGINT), CAST(? AS TEXT)",
+         CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT)",
         ") AS v WHERE deliveries.company = v.column1 AND deliveries.id = v.column2 AND deliveries.status = 'pending' \
          AND deliveries.lease IS NOT DISTINCT FROM v.column8",
     )
@@ -116,7 +116,8 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
                 .bind(row.due)
                 .bind(i64::from(parked))
                 .bind(row.finished_at)
-                .bind(row.lease.as_deref());
+                .bind(row.lease.as_deref())
+                .bind(i64::from(row.attempt_base));
         }
         let all = query.execute(&mut *connection).await? == rows.len() as u64;
         for row in rows {

@@ -24,7 +24,8 @@ async fn transformed_equals_the_body_that_arrived_after_plugin_changes() {
     }
     host.upload("mask", &shipped("mask")).await.expect(201);
     let hook = |plugin: Value, fields: &str, on_error: &str| {
-        json!({"type": "t", "target_url": receiver.url("/"), "plugin": plugin, "config": {"fields": [fields]},
+        let config = if plugin.is_null() { Value::Null } else { json!({"fields": [fields]}) };
+        json!({"type": "t", "target_url": receiver.url("/"), "plugin": plugin, "config": config,
             "on_error": on_error, "headers": {"x-kind": "a"}})
     };
     let mut ids = Vec::new();

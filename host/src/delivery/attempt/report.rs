@@ -17,8 +17,8 @@ pub(in crate::delivery) enum AttemptOutcome {
     Filtered,
     /// The receiver answered another status, or the plugin failed.
     Rejected {
-        /// The receiver wants no further event, ever (410).
-        gone: bool,
+        /// What the answer means for other events.
+        rejection: Rejection,
         /// The shortest wait that it asked for.
         retry_after: Option<Duration>,
     },
@@ -26,6 +26,32 @@ pub(in crate::delivery) enum AttemptOutcome {
     NoResponse,
     /// The host could not make the attempt.
     HostError,
+}
+
+/// What an answer other than 2xx means for other events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::delivery) enum Rejection {
+    /// The receiver wants no further event, ever (410).
+    Gone,
+    /// The receiver accepts no event for a while (429, or 503 with `Retry-After`).
+    Throttled,
+    /// The receiver accepts no event (5xx).
+    Overloaded,
+    /// It concerns this event only.
+    Refused,
+}
+
+impl Rejection {
+    /// Returns the meaning of a status.
+    pub(in crate::delivery) fn of(status: u16, names_wait: bool) -> Self {
+        match status {
+            410 => Self::Gone,
+            429 => Self::Throttled,
+            503 if names_wait => Self::Throttled,
+            500..=599 => Self::Overloaded,
+            _ => Self::Refused,
+        }
+    }
 }
 
 /// The result of one attempt, as the recorder and the log need it.
@@ -66,7 +92,10 @@ impl AttemptReport {
 
     /// A failed attempt that counts against the webhook.
     pub(in crate::delivery) fn rejected(error: String) -> Self {
-        Self { error: Some(error), ..Self::new(AttemptOutcome::Rejected { gone: false, retry_after: None }) }
+        Self {
+            error: Some(error),
+            ..Self::new(AttemptOutcome::Rejected { rejection: Rejection::Refused, retry_after: None })
+        }
     }
 
     /// A failed attempt that says nothing about the receiver.
@@ -79,10 +108,11 @@ impl AttemptReport {
         match self.outcome {
             AttemptOutcome::Delivered => ReceiverSignal::Accepted,
             AttemptOutcome::Rejected { .. } if self.plugin_failed => ReceiverSignal::PluginFailed,
-            AttemptOutcome::Rejected { .. } if matches!(self.status_code, Some(429 | 500..=599)) => {
-                ReceiverSignal::Overloaded
-            }
-            AttemptOutcome::Rejected { .. } => ReceiverSignal::Refused,
+            AttemptOutcome::Rejected { rejection, retry_after } => match rejection {
+                Rejection::Throttled => ReceiverSignal::Throttled(retry_after),
+                Rejection::Overloaded => ReceiverSignal::Overloaded,
+                Rejection::Refused | Rejection::Gone => ReceiverSignal::Refused,
+            },
             AttemptOutcome::NoResponse => ReceiverSignal::NoResponse,
             AttemptOutcome::Filtered | AttemptOutcome::HostError => ReceiverSignal::Nothing,
         }
@@ -131,17 +161,32 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_metric_label_and_its_receiver_signal() {
-        const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { gone: false, retry_after: None };
+        const WAIT: Option<Duration> = Some(Duration::from_secs(7));
+        let answered = |status| {
+            let rejection = Rejection::of(status, false);
+            report(AttemptOutcome::Rejected { rejection, retry_after: None }, Some(status), false)
+        };
+        let asked_to_wait = |status| {
+            let rejection = Rejection::of(status, true);
+            report(AttemptOutcome::Rejected { rejection, retry_after: WAIT }, Some(status), false)
+        };
+        let failed = AttemptReport::rejected(String::new());
+        let plugin_failed = AttemptReport { plugin_failed: true, ..AttemptReport::rejected(String::new()) };
         let table = [
             (report(AttemptOutcome::Delivered, Some(204), false), AttemptResult::Success, ReceiverSignal::Accepted),
             (report(AttemptOutcome::Filtered, None, false), AttemptResult::Filtered, ReceiverSignal::Nothing),
-            (report(REJECTED, Some(503), false), AttemptResult::HttpError, ReceiverSignal::Overloaded),
-            (report(REJECTED, Some(429), false), AttemptResult::HttpError, ReceiverSignal::Overloaded),
-            (report(REJECTED, Some(428), false), AttemptResult::HttpError, ReceiverSignal::Refused),
-            (report(REJECTED, Some(302), false), AttemptResult::HttpError, ReceiverSignal::Refused),
-            (report(REJECTED, Some(600), false), AttemptResult::HttpError, ReceiverSignal::Refused),
-            (report(REJECTED, None, true), AttemptResult::PluginError, ReceiverSignal::PluginFailed),
-            (report(REJECTED, None, false), AttemptResult::NoAnswer, ReceiverSignal::Refused),
+            (answered(500), AttemptResult::HttpError, ReceiverSignal::Overloaded),
+            (answered(503), AttemptResult::HttpError, ReceiverSignal::Overloaded),
+            (asked_to_wait(503), AttemptResult::HttpError, ReceiverSignal::Throttled(WAIT)),
+            (asked_to_wait(500), AttemptResult::HttpError, ReceiverSignal::Overloaded),
+            (answered(429), AttemptResult::HttpError, ReceiverSignal::Throttled(None)),
+            (asked_to_wait(429), AttemptResult::HttpError, ReceiverSignal::Throttled(WAIT)),
+            (answered(428), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (answered(410), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (answered(302), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (answered(600), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (plugin_failed, AttemptResult::PluginError, ReceiverSignal::PluginFailed),
+            (failed, AttemptResult::NoAnswer, ReceiverSignal::Refused),
             (report(AttemptOutcome::NoResponse, None, false), AttemptResult::NoAnswer, ReceiverSignal::NoResponse),
             (report(AttemptOutcome::HostError, None, true), AttemptResult::PluginError, ReceiverSignal::Nothing),
         ];

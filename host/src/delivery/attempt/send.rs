@@ -10,7 +10,7 @@ use lru::LruCache;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use super::report::{AttemptOutcome, AttemptReport};
+use super::report::{AttemptOutcome, AttemptReport, Rejection};
 use super::transform::Outgoing;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::domain::event::Event;
@@ -81,7 +81,10 @@ impl Sender {
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
         let outcome = match sent.status {
             Some(200..300) => AttemptOutcome::Delivered,
-            Some(status) => AttemptOutcome::Rejected { gone: status == 410, retry_after },
+            Some(status) => {
+                let rejection = Rejection::of(status, retry_after.is_some());
+                AttemptOutcome::Rejected { rejection, retry_after }
+            }
             None => AttemptOutcome::NoResponse,
         };
         let error = match (&outcome, sent.status) {

@@ -33,8 +33,10 @@ pub(in crate::delivery) enum ReceiverSignal {
     Refused,
     /// The plugin failed on the event, so that nothing was sent.
     PluginFailed,
-    /// It accepts no event for now (429, 5xx).
+    /// It accepts no event for now (5xx).
     Overloaded,
+    /// It accepts no event for this long (429, or 503 with `Retry-After`); `None`: it does not say how long.
+    Throttled(Option<Duration>),
     /// It did not respond: such an attempt may have held its slot for the whole time-out.
     NoResponse,
     /// Nothing was sent, or the failure was the host's.
@@ -131,7 +133,7 @@ impl ReceiverState {
             }
             ReceiverSignal::PluginFailed => FailureKind::NotSent,
             ReceiverSignal::Refused => FailureKind::Refused,
-            ReceiverSignal::Overloaded => FailureKind::Overloaded,
+            ReceiverSignal::Overloaded | ReceiverSignal::Throttled(_) => FailureKind::Overloaded,
             ReceiverSignal::NoResponse => FailureKind::NoResponse,
         };
         let mut failures = match std::mem::replace(self, Self::Unproven) {

@@ -11,6 +11,7 @@ mod pacing;
 mod receiver_health;
 mod retry_now;
 mod states;
+mod throttle;
 
 use std::sync::Arc;
 

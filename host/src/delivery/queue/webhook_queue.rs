@@ -13,6 +13,7 @@ use super::ordering::DeliveryOrder;
 use super::ownership::{NodeOwnership, Ownership};
 use super::pace::Pace;
 use super::receiver_health::{FailureStreak, ReceiverHealth};
+use super::throttle::Throttle;
 use super::{AttemptClass, QueuedDelivery, ReceiverSignal};
 use crate::domain::webhook::Webhook;
 
@@ -127,6 +128,7 @@ pub(super) struct WebhookQueue {
     ownership: Ownership,
     order: DeliveryOrder,
     receiver: ReceiverHealth,
+    throttle: Throttle,
     pace: Pace,
     backlog: Backlog,
     /// The number of its last fetch.
@@ -153,6 +155,7 @@ impl WebhookQueue {
             ownership: node.ownership_of(&webhook.id, settings.single_owner),
             order: DeliveryOrder::new(settings.ordered),
             receiver: ReceiverHealth::new(webhook),
+            throttle: Throttle::default(),
             pace: Pace::new(settings.rate_limit),
             backlog,
             last_fetch: 0,
@@ -257,11 +260,21 @@ impl WebhookQueue {
         self.in_flight += 1;
         self.notes.servable_since = None;
         self.pace.attempt_began(now);
+        self.throttle.attempt_began(now);
         Some(delivery)
     }
 
     /// Records the result of an attempt; see [`ReceiverHealth::attempt_ended`].
     pub(super) fn judge(&mut self, signal: ReceiverSignal, now: Instant, now_ms: i64) -> Option<FailureStreak> {
+        match signal {
+            ReceiverSignal::Throttled(wait) => self.throttle.throttled(wait, self.in_flight, now),
+            ReceiverSignal::Accepted => self.throttle.answered(true),
+            ReceiverSignal::Refused | ReceiverSignal::Overloaded | ReceiverSignal::NoResponse => {
+                self.throttle.answered(false);
+            }
+            // Nothing was sent: if it was to show whether a pause is over, the next one does.
+            ReceiverSignal::PluginFailed | ReceiverSignal::Nothing => self.throttle.answered(false),
+        }
         self.receiver.attempt_ended(signal, now, now_ms)
     }
 
@@ -328,7 +341,7 @@ impl WebhookQueue {
         if self.settings.ordered || self.receiver.is_only_probed() {
             return 1;
         }
-        self.ownership.slots(self.settings.slots)
+        self.throttle.slots(self.ownership.slots(self.settings.slots))
     }
 
     /// Returns whether a delivery and a slot for it are there, now or when [`WebhookQueue::opens_at`] has come.
@@ -336,9 +349,10 @@ impl WebhookQueue {
         self.in_flight < self.slots() && self.may_serve() && self.next(now).is_some()
     }
 
-    /// Returns the earliest attempt that the pace and the receiver's health allow; `None`: at any time.
+    /// Returns the earliest attempt that the pace, a pause and the receiver's health allow; `None`: at any time.
     pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
-        self.pace.next_at().max(self.next(now).and_then(|next| next.opens_at))
+        let receiver = self.next(now).and_then(|next| next.opens_at);
+        self.pace.next_at().max(self.throttle.opens_at()).max(receiver)
     }
 
     /// Returns whether an attempt may begin now.
@@ -366,5 +380,6 @@ impl WebhookQueue {
             && !knows_its_order
             && self.receiver.is_forgettable(now)
             && self.pace.allows(now)
+            && self.throttle.is_forgettable(now)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::delivery::attempt::{AttemptOutcome, whole_ms};
+use crate::delivery::attempt::{AttemptOutcome, Rejection, whole_ms};
 use crate::delivery::queue::QueuedDelivery;
 use crate::domain::delivery::Status;
+use crate::domain::id;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
 
@@ -22,6 +23,8 @@ pub(super) struct NextStep {
     pub(super) status: Status,
     /// When the next attempt is due, milliseconds since 1970. `None` with [`Status::Pending`]: when its webhook is enabled.
     pub(super) due: Option<i64>,
+    /// Attempts that the schedule does not count.
+    pub(super) attempt_base: u32,
 }
 
 /// The state of the delivery's webhook when its attempt has ended.
@@ -63,23 +66,34 @@ pub(super) fn next_step(
     rng: &dyn Fn() -> f64,
     now_due: i64,
 ) -> NextStep {
-    let ended = |status| NextStep { status, due: None };
-    let shortest = match outcome {
+    let ended = |status| NextStep { status, due: None, attempt_base: delivery.attempt_base };
+    let (shortest, throttled) = match outcome {
         AttemptOutcome::Delivered => return ended(Status::Delivered),
         AttemptOutcome::Filtered => return ended(Status::Filtered),
-        AttemptOutcome::Rejected { gone: true, .. } => return ended(Status::Failed),
-        AttemptOutcome::Rejected { retry_after, .. } => retry_after.unwrap_or_default(),
-        AttemptOutcome::NoResponse | AttemptOutcome::HostError => Duration::ZERO,
+        AttemptOutcome::Rejected { rejection: Rejection::Gone, .. } => return ended(Status::Failed),
+        AttemptOutcome::Rejected { rejection, retry_after } => {
+            (retry_after.unwrap_or_default(), *rejection == Rejection::Throttled)
+        }
+        AttemptOutcome::NoResponse | AttemptOutcome::HostError => (Duration::ZERO, false),
     };
     // A replay begins the schedule again.
     let counted = delivery.attempt_count.saturating_add(1).saturating_sub(delivery.attempt_base);
-    match schedule.wait_after(counted, rng()) {
+    // A receiver that asks to wait takes up the first step of the schedule and no further one, as long as the whole
+    // schedule would last.
+    let uncounted = throttled && counted > 1 && !is_older_than(delivery, schedule.total(), now_due);
+    let attempt_base = delivery.attempt_base.saturating_add(u32::from(uncounted));
+    match schedule.wait_after(if uncounted { 1 } else { counted }, rng()) {
         Some(wait) => {
             let wait = wait.max(shortest.mul_f64(1.0 + RETRY_AFTER_SPREAD * rng().clamp(0.0, 1.0)));
-            NextStep { status: Status::Pending, due: Some(now_due.saturating_add(whole_ms(wait))) }
+            NextStep { status: Status::Pending, due: Some(now_due.saturating_add(whole_ms(wait))), attempt_base }
         }
         None => ended(Status::Failed),
     }
+}
+
+/// Returns whether the delivery was created longer ago than `time`.
+fn is_older_than(delivery: &QueuedDelivery, time: Duration, now_ms: i64) -> bool {
+    id::made_at(&delivery.id).is_some_and(|made| now_ms.saturating_sub(made) > whole_ms(time))
 }
 
 /// A planned retry, given the webhook as it stands now: a removed webhook cancels it, a disabled one holds it back.
@@ -88,7 +102,7 @@ pub(super) fn for_webhook(planned: NextStep, now: WebhookNow) -> NextStep {
         // If the database did not answer, the worker that takes the delivery when it is due looks again.
         WebhookNow::Enabled | WebhookNow::Unknown => planned,
         WebhookNow::Disabled => NextStep { due: None, ..planned },
-        WebhookNow::Removed => NextStep { status: Status::Cancelled, due: None },
+        WebhookNow::Removed => NextStep { status: Status::Cancelled, due: None, ..planned },
     }
 }
 
@@ -99,7 +113,7 @@ pub(super) fn consequence(
     streak: Option<Streak>,
     error: &str,
 ) -> Consequence {
-    if matches!(outcome, AttemptOutcome::Rejected { gone: true, .. }) {
+    if matches!(outcome, AttemptOutcome::Rejected { rejection: Rejection::Gone, .. }) {
         return Consequence::Disable("the receiver answered 410 Gone".into());
     }
     let Some(Streak { since_ms, now_ms, rest_ms }) = streak else {

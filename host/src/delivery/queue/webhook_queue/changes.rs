@@ -1,9 +1,12 @@
 //! Changes of a queue's webhook, backlog, owner and order.
 
+use tokio::time::Instant;
+
 use super::{QueueSettings, WebhookQueue};
 use crate::delivery::queue::backlog::BacklogRows;
 use crate::delivery::queue::ordering::OrderAnswer;
 use crate::delivery::queue::ownership::NodeOwnership;
+use crate::delivery::queue::throttle::Throttle;
 use crate::delivery::queue::{BacklogKind, QueuedDelivery};
 use crate::domain::webhook::Webhook;
 
@@ -31,6 +34,7 @@ impl WebhookQueue {
     /// Records that the webhook was changed: the health of its receiver is unknown, and its whole backlog is wanted.
     pub(in crate::delivery::queue) fn webhook_changed(&mut self) {
         self.receiver.webhook_changed();
+        self.throttle = Throttle::default();
         self.pace.reset();
         self.backlog.written(BacklogRows::Both);
         self.order.invalidate();
@@ -43,9 +47,10 @@ impl WebhookQueue {
         self.take_all()
     }
 
-    /// Records that a user wants an attempt now: it waits for no probe, but keeps to the pace.
-    pub(in crate::delivery::queue) fn attempt_requested(&mut self) {
+    /// Records that a user wants an attempt now: it waits for no probe and no pause, but keeps to the pace.
+    pub(in crate::delivery::queue) fn attempt_requested(&mut self, now: Instant) {
         self.receiver.attempt_requested();
+        self.throttle.attempt_requested(now);
         self.ask_again();
     }
 

@@ -36,10 +36,11 @@ fn delivery(attempt_count: u32, attempt_base: u32) -> QueuedDelivery {
 }
 
 fn rejected(retry_after_s: Option<u64>) -> AttemptOutcome {
-    AttemptOutcome::Rejected { gone: false, retry_after: retry_after_s.map(Duration::from_secs) }
+    AttemptOutcome::Rejected { rejection: Rejection::Refused, retry_after: retry_after_s.map(Duration::from_secs) }
 }
 
-const GONE: AttemptOutcome = AttemptOutcome::Rejected { gone: true, retry_after: None };
+const GONE: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Gone, retry_after: None };
+const THROTTLED: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Throttled, retry_after: None };
 
 /// The step after attempt `number`, with the middle of the jitter.
 fn step(outcome: &AttemptOutcome, number: u32) -> NextStep {
@@ -47,11 +48,12 @@ fn step(outcome: &AttemptOutcome, number: u32) -> NextStep {
 }
 
 fn due_after(seconds: f64) -> NextStep {
-    NextStep { status: Status::Pending, due: Some(NOW + whole_ms(Duration::from_secs_f64(seconds))) }
+    let due = Some(NOW + whole_ms(Duration::from_secs_f64(seconds)));
+    NextStep { status: Status::Pending, due, attempt_base: 0 }
 }
 
 fn ended(status: Status) -> NextStep {
-    NextStep { status, due: None }
+    NextStep { status, due: None, attempt_base: 0 }
 }
 
 #[test]
@@ -81,8 +83,9 @@ fn twentieth_failure_of_the_default_schedule_is_the_last() {
 #[test]
 fn replay_begins_the_schedule_again() {
     let step = |count, base| next_step(&schedule(), &delivery(count, base), &rejected(None), &|| 0.5, NOW);
-    assert_eq!(step(20, 20), due_after(10.0));
-    assert_eq!(step(22, 20), ended(Status::Failed));
+    let later = |step| NextStep { attempt_base: 20, ..step };
+    assert_eq!(step(20, 20), later(due_after(10.0)));
+    assert_eq!(step(22, 20), later(ended(Status::Failed)));
 }
 
 #[test]
@@ -172,4 +175,26 @@ fn what_says_nothing_about_the_receiver_has_no_consequence() {
     for outcome in [AttemptOutcome::Filtered, AttemptOutcome::HostError] {
         assert_eq!(consequence(&Webhook::sample("acme", "wh_1"), &outcome, None, ""), Consequence::None);
     }
+}
+
+#[test]
+fn receiver_that_asks_to_wait_uses_up_the_first_step_of_the_schedule_only() {
+    let throttled = |count, base| next_step(&schedule(), &delivery(count, base), &THROTTLED, &|| 0.5, NOW);
+    assert_eq!(throttled(0, 0), due_after(10.0));
+    for (count, base, expected) in [(1, 0, 1), (2, 1, 2), (5, 4, 5), (2, 0, 1)] {
+        assert_eq!(throttled(count, base), NextStep { attempt_base: expected, ..due_after(10.0) }, "{count} {base}");
+    }
+    // Any other failure goes on after the first step.
+    let other = next_step(&schedule(), &delivery(6, 5), &rejected(None), &|| 0.5, NOW);
+    assert_eq!(other, NextStep { attempt_base: 5, ..due_after(100.0) });
+}
+
+#[test]
+fn receiver_that_asks_to_wait_for_longer_than_the_schedule_lasts_uses_it_up() {
+    let step = |age_ms| {
+        let id = id::Ids::default().next("dlv", NOW - age_ms);
+        next_step(&schedule(), &QueuedDelivery { id, ..delivery(2, 0) }, &THROTTLED, &|| 0.5, NOW)
+    };
+    assert_eq!(step(110_000).status, Status::Pending);
+    assert_eq!(step(110_001), ended(Status::Failed));
 }

@@ -21,6 +21,7 @@ fn completion(number: usize) -> DeliveryUpdate {
         id: number.to_string(),
         lease: None,
         status: Status::Delivered,
+        attempt_base: 0,
         attempt_count: 1,
         due: None,
         finished_at: Some(1),
