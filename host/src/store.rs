@@ -41,5 +41,5 @@ pub use nodes::{Node, OwnershipRequest};
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
 pub use seal::Sealer;
 pub use transfer::{TransferProgress, transfer};
-pub use webhooks::{DisableReason, Rotation, WebhookKey};
+pub use webhooks::{DisableReason, Rotation, StoredWebhook, WebhookKey};
 pub use writer::Publish;

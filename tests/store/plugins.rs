@@ -114,7 +114,7 @@ pub(crate) async fn version_in_use_is_not_removed_and_a_removed_one_stays_for_th
     let (one, two) = (version("acme", "p", "one"), version("acme", "p", "two"));
     active(&case, &one).await;
     case.put_plugin(two.clone(), None).await.unwrap();
-    let (_, user) = case.put_webhook(running(webhook("wh_1", "t"), "p", &two.digest, true)).await.unwrap();
+    let user = case.put_webhook(running(webhook("wh_1", "t"), "p", &two.digest, true)).await.unwrap().webhook;
     let remove = |digest: &Digest| case.remove_version(plugin_version(digest), NOW + 2);
     let Err(StoreError::InUse(why)) = remove(&one.digest).await else { panic!("the active one") };
     assert!(why.contains("active"), "{why}");

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use posthaste::domain::webhook::{OnError, Webhook};
-use posthaste::store::{DisableReason, Rotation, StoreError, WebhookKey};
+use posthaste::store::{DisableReason, Rotation, StoreError, StoredWebhook, WebhookKey};
 
 use crate::case::{Case, NOW, id, row, webhook};
 
 pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case) {
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
     let first = webhook("wh_1", "t");
-    let (created, stored) = case.put_webhook(first.clone()).await.unwrap();
+    let StoredWebhook { webhook: stored, before } = case.put_webhook(first.clone()).await.unwrap();
+    let created = before.is_none();
     assert!(created && stored == first);
     assert!(*case.webhook_for("acme", "t").await.unwrap().unwrap() == first);
     case.put_webhook(Webhook { company: "other".into(), ..webhook("wh_9", "t") }).await.unwrap();
@@ -32,7 +33,8 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
         signing_secret: [9].as_slice().into(),
         ..webhook("wh_2", "t")
     };
-    let (created, stored) = case.put_webhook(second.clone()).await.unwrap();
+    let StoredWebhook { webhook: stored, before } = case.put_webhook(second.clone()).await.unwrap();
+    let created = before.is_none();
     let (kept, config_digest) = (first.clone(), stored.config_digest.clone());
     let expected = Webhook {
         id: kept.id,
@@ -90,7 +92,7 @@ pub(crate) async fn signing_secret_is_rotated(case: Case) {
 }
 
 pub(crate) async fn failing_webhook_is_recorded_and_disabled(case: Case) {
-    let (_, webhook) = case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let webhook = case.put_webhook(webhook("wh_1", "t")).await.unwrap().webhook;
     let noted = async || {
         let webhook = case.webhook_for("acme", "t").await.unwrap().unwrap();
         (webhook.failing_since, webhook.proven)
@@ -127,12 +129,13 @@ pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
     let Err(StoreError::Limit(why)) = case.put_webhook(webhook("wh_x", "x")).await else { panic!("one more") };
     assert!(why.contains("1000 webhooks"), "{why}");
     assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
-    assert!(!case.put_webhook(webhook("wh_x", "t5")).await.unwrap().0);
+    assert!(case.put_webhook(webhook("wh_x", "t5")).await.unwrap().before.is_some());
 }
 
 pub(crate) async fn headers_in_clear_are_read_and_encrypted(case: Case) {
     let headers = vec![("x-api-key".to_owned(), "k y \"1\"".to_owned())];
-    let (_, stored) = case.put_webhook(Webhook { headers: headers.clone(), ..webhook("wh_1", "t") }).await.unwrap();
+    let new = Webhook { headers: headers.clone(), ..webhook("wh_1", "t") };
+    let stored = case.put_webhook(new).await.unwrap().webhook;
     assert_eq!(stored.headers, headers);
     let clear = "SELECT COUNT(*) FROM webhooks WHERE headers <> '[]' OR sealed_headers IS NULL";
     assert_eq!(case.home.value::<i64>(clear).await, 0);

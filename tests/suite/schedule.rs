@@ -89,3 +89,31 @@ async fn retry_after_is_a_minimum_that_jitter_only_extends() {
         assert_eq!((&failed["attempt_count"], &failed["next_attempt_at"]), (&json!(7), &Value::Null));
     }
 }
+
+#[tokio::test]
+async fn corrected_webhook_attempts_at_once_what_waits_for_a_retry() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h,1h,1h"]).await, Receiver::start().await);
+    receiver.answer(|_, arrival| match arrival.path.as_str() {
+        "/right" => StatusCode::OK.into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    });
+    let hook = |path: &str| json!({"type": "t", "target_url": receiver.url(path), "max_in_flight": 2});
+    let id = host.subscribe(&hook("/wrong")).await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        let delivery = host.publish("t", &json!(number)).await;
+        host.delivery_when(&delivery, "tried once", |one| one["attempt_count"] == 1).await;
+        ids.push(delivery);
+    }
+    // What is neither sent nor decides where does not use up an attempt, and neither does the same subscription again.
+    host.patch(&format!("/webhooks/{id}"), &json!({"name": "renamed"})).await.expect(200);
+    host.post("/webhooks", &hook("/wrong")).await.expect(200);
+    let marker = host.publish("t", &json!("marker")).await;
+    host.delivery_when(&marker, "tried once", |one| one["attempt_count"] == 1).await;
+    assert_eq!(receiver.arrivals().len(), 21);
+    host.patch(&format!("/webhooks/{id}"), &json!({"target_url": receiver.url("/right")})).await.expect(200);
+    for delivery in ids.iter().chain([&marker]) {
+        assert_eq!(host.delivery(delivery, "delivered").await["attempt_count"], 2);
+    }
+    assert!(receiver.most_unanswered() <= 2);
+}

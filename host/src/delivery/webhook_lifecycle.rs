@@ -50,6 +50,26 @@ impl WebhookLifecycle {
         });
     }
 
+    /// A user has edited a webhook. If attempts may have another result now, its deliveries that wait for a retry are attempted
+    /// at once, as many at a time as the webhook allows: the edit may mend what they failed of.
+    pub fn edited(&self, webhook: &Webhook, before: &Webhook) {
+        self.changed(webhook);
+        if !webhook.enabled || !webhook.sends_otherwise_than(before) {
+            return;
+        }
+        let (store, log, webhook) = (self.store.clone(), self.log.clone(), webhook.clone());
+        let (queues, effects) = (self.queues.clone(), self.effects.clone());
+        self.tasks.spawn(async move {
+            match store.spill_scheduled(&webhook.id).await {
+                Ok(()) => effects.apply(queues.spilled(&webhook)).await,
+                Err(error) => log.warn(
+                    "bringing the retries of an edited webhook forward failed; each is made when it is due",
+                    &error,
+                ),
+            }
+        });
+    }
+
     /// A webhook was removed: its waiting deliveries, in memory and in the database, are cancelled when this returns. Attempts
     /// in flight end by themselves.
     ///

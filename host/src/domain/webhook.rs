@@ -112,6 +112,16 @@ pub struct NewWebhook {
 }
 
 impl Webhook {
+    /// Returns whether an attempt may have another result under `other`, this webhook as it was before: what it sends, or
+    /// where, has changed.
+    pub fn sends_otherwise_than(&self, other: &Self) -> bool {
+        let sent = |webhook: &Self| {
+            let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
+            (webhook.target_url.clone(), webhook.challenge.clone(), webhook.headers.clone(), plugin)
+        };
+        sent(self) != sent(other)
+    }
+
     /// Makes a webhook with every other field at its default.
     pub fn new(new: NewWebhook) -> Self {
         Self {
@@ -228,5 +238,26 @@ mod tests {
         let keys = |timestamp_s| rotated.signing_secrets(timestamp_s).map(<[u8]>::to_vec).collect::<Vec<_>>();
         assert_eq!(keys(4), [vec![1], vec![2]]);
         assert_eq!(keys(5), [vec![1]]);
+    }
+
+    #[test]
+    fn only_what_is_sent_or_where_changes_the_result_of_an_attempt() {
+        let before = Webhook::sample("acme", "wh_1");
+        type Edit = fn(&mut Webhook);
+        let changes: [(Edit, bool); 8] = [
+            (|webhook| webhook.target_url = "https://b.test/".into(), true),
+            (|webhook| webhook.challenge = Some("c".into()), true),
+            (|webhook| webhook.headers = vec![("x-a".into(), "1".into())], true),
+            (|webhook| webhook.plugin_digest = Some(Digest::of(b"p")), true),
+            (|webhook| webhook.config_digest = Digest::of(b"{}"), true),
+            (|webhook| webhook.on_error = OnError::Drop, true),
+            (|webhook| webhook.name = Some("n".into()), false),
+            (|webhook| (webhook.max_in_flight, webhook.updated_at, webhook.ordered) = (1, 9, true), false),
+        ];
+        for (number, (change, expected)) in changes.into_iter().enumerate() {
+            let mut after = before.clone();
+            change(&mut after);
+            assert_eq!(after.sends_otherwise_than(&before), expected, "{number}");
+        }
     }
 }

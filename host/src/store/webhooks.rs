@@ -19,7 +19,7 @@ use crate::domain::plugin::{Digest, PluginVersion};
 use crate::domain::webhook::Webhook;
 use rows::{SELECT, find, webhook_from_row};
 
-pub use edit::Rotation;
+pub use edit::{Rotation, StoredWebhook};
 pub use failure::DisableReason;
 pub use rows::WebhookKey;
 

@@ -16,7 +16,7 @@ use crate::api::body::{self, MAX_JSON_BYTES};
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::webhook::{NewWebhook, Webhook};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredWebhook};
 
 /// `POST /webhooks`: 201, or 200 if it overwrote a webhook.
 pub(in crate::api) async fn create(
@@ -38,17 +38,22 @@ pub(in crate::api) async fn create(
         created_at: now,
     });
     fields.apply(&mut webhook);
-    let (created, stored) = store(&api, webhook).await?;
-    api.engine.webhooks.changed(&stored);
-    Ok(match created {
-        true => (StatusCode::CREATED, Json(WebhookView::with_secret(stored))),
-        false => (StatusCode::OK, Json(stored.into())),
+    let StoredWebhook { webhook, before } = store(&api, webhook).await?;
+    Ok(match before {
+        None => {
+            api.engine.webhooks.changed(&webhook);
+            (StatusCode::CREATED, Json(WebhookView::with_secret(webhook)))
+        }
+        Some(before) => {
+            api.engine.webhooks.edited(&webhook, &before);
+            (StatusCode::OK, Json(webhook.into()))
+        }
     })
 }
 
 /// Stores the webhook once its plugin has checked its config; repeats the check if another version became active
-/// meanwhile. Returns whether the webhook is new.
-async fn store(api: &ApiState, webhook: Webhook) -> Result<(bool, Webhook), Problem> {
+/// meanwhile.
+async fn store(api: &ApiState, webhook: Webhook) -> Result<StoredWebhook, Problem> {
     let mut retries = 0;
     loop {
         let mut resolved = webhook.clone();

@@ -34,8 +34,8 @@ pub(in crate::api) async fn patch(
     if let Some(url) = fields.target_url() {
         check_target(&api, url).await?;
     }
-    let stored = change(&api, current, Arc::new(fields)).await?;
-    api.engine.webhooks.changed(&stored);
+    let stored = change(&api, current.clone(), Arc::new(fields)).await?;
+    api.engine.webhooks.edited(&stored, &current);
     Ok(Json(stored.into()))
 }
 

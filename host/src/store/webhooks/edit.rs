@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rows::{WebhookKey, find, seal_plain_headers, write};
+use super::rows::{WebhookKey, find, find_by_type, seal_plain_headers, write};
 use crate::domain::webhook::Webhook;
 use crate::store::cache::WebhookCache;
 use crate::store::changes::{Change, notify};
@@ -20,6 +20,15 @@ const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
     previous_until = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN CAST($5 AS BIGINT) END, \
     updated_at = $4 WHERE company = $1 AND id = $2";
 
+/// A webhook that was stored.
+#[derive(Clone)]
+pub struct StoredWebhook {
+    /// The webhook as it is stored.
+    pub webhook: Webhook,
+    /// The webhook that it overwrote; `None`: it is new.
+    pub before: Option<Webhook>,
+}
+
 /// A rotation to a new signing secret.
 pub struct Rotation {
     /// The new secret, as raw bytes.
@@ -32,26 +41,26 @@ pub struct Rotation {
 
 impl Store {
     /// Stores a webhook. If the company has one for its type, that is overwritten except for `id`, `created_at` and the
-    /// signing secret. Returns whether the webhook is new, and the webhook as it is stored.
+    /// signing secret.
     ///
     /// # Errors
     /// [`StoreError::Limit`]: the company has too many webhooks. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
-    pub async fn put_webhook(&self, webhook: Webhook) -> Result<(bool, Webhook), StoreError> {
+    pub async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let sealer = self.sealer.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
+                let before = find_by_type(&mut *connection, &sealer, &webhook.company, &webhook.event_type).await?;
                 let id = write(connection, &sealer, &webhook).await?;
                 notify(connection, &Change::webhook(&webhook.company, &webhook.event_type)).await?;
-                let created = id == webhook.id;
-                if created {
+                if before.is_none() {
                     check_count(connection, &webhook.company).await?;
                 }
                 // Read in the same transaction: right after it, another call may remove the webhook.
                 let stored = find(connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
-                Ok((created, stored.ok_or(sqlx::Error::RowNotFound)?))
+                Ok(StoredWebhook { webhook: stored.ok_or(sqlx::Error::RowNotFound)?, before })
             })
         });
         self.writer.run(work, move |_| cache.invalidate(&key)).await

@@ -123,6 +123,18 @@ pub(super) async fn find(
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
 
+/// Finds the webhook of a company for an event type.
+pub(super) async fn find_by_type(
+    database: impl Into<QueryTarget<'_>>,
+    sealer: &Sealer,
+    company: &str,
+    event_type: &str,
+) -> Result<Option<Webhook>, StoreError> {
+    let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
+    query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
+}
+
 /// Inserts the webhook, or overwrites every field but `id`, `created_at` and the secrets of the one for its company and
 /// type. Returns the id of the row.
 ///
