@@ -173,4 +173,23 @@ mod tests {
             assert_eq!(time.due_ms() - time.cautious_ms(), HOUR);
         }
     }
+
+    #[test]
+    fn wall_time_is_what_the_clock_says() {
+        let clock = Arc::new(Set::default());
+        let time = DeliveryClock::new(clock.clone(), 5_000);
+        clock.0.store(700, Ordering::Relaxed);
+        assert_eq!((time.wall_ms(), time.to_wall_ms(5_700)), (700, 700));
+    }
+
+    #[test]
+    fn many_small_jumps_are_one_jump() {
+        let clock = Arc::new(Set(AtomicI64::new(0), AtomicI64::new(10 * DRIFT_MS)));
+        let time = DeliveryClock::new(clock.clone(), 0);
+        for _ in 0..30 {
+            clock.0.fetch_add(DRIFT_MS / 10, Ordering::Relaxed);
+            time.due_ms();
+        }
+        assert!(time.cautious_ms() <= DRIFT_MS, "{}", time.cautious_ms());
+    }
 }
