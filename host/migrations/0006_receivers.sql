@@ -1,7 +1,7 @@
 -- What is sent to a receiver, and what comes back.
 
--- The webhook's headers, encrypted like the signing secret: they may carry credentials. `headers` then holds '[]'. NULL: the
--- row was last written before this column existed, and `headers` holds them in clear.
+-- The webhook's headers, encrypted like the signing secret: they may carry credentials. `headers` then holds '[]'. NULL: it has
+-- none, or the row was last written before this column existed, and `headers` holds them in clear.
 ALTER TABLE webhooks ADD COLUMN sealed_headers BYTEA;
 
 ALTER TABLE attempts ADD COLUMN url TEXT;

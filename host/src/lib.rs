@@ -135,7 +135,9 @@ impl Service {
     /// # Errors
     /// As [`Service::start`].
     pub async fn start_in(environment: Environment, config: Config, listener: TcpListener) -> Result<Self, StartError> {
-        let key = secret_key::load(&config).map_err(StartError::SecretKey)?;
+        let database = &config.database.database;
+        let key = secret_key::load(&config.secret_key, &config.data_dir, database).await;
+        let key = key.map_err(StartError::SecretKey)?;
         let tokens = Tokens::start(config.oauth, environment.clock.clone()).await.map_err(StartError::OAuth)?;
         let standard = standard_transforms::PLUGINS.iter().map(|(name, _)| *name);
         let metrics = Arc::new(Metrics::new(environment.clock.now_ms(), standard));

@@ -3,32 +3,68 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::{Config, parse_secret_key};
+use crate::config::{SecretKeySettings, parse_secret_key};
+use crate::store::holds_secrets;
 
 /// Name of the key file in the data directory.
 const FILE: &str = "posthaste.key";
 
-/// Returns the key that the settings name, or else the key in the data directory, which is generated if missing.
+/// The key that the settings name.
+pub(crate) enum SecretKey {
+    Found([u8; 32]),
+    /// None is named, and this file in the data directory does not exist.
+    Missing(PathBuf),
+}
+
+/// Finds the key that the settings name, or else the key in the data directory. Writes nothing.
 ///
 /// # Errors
-/// The key is invalid, or its file cannot be read or created.
-pub(crate) fn load(config: &Config) -> Result<[u8; 32], String> {
-    if let Some(text) = &config.secret_key.secret_key {
-        return parse_secret_key(text);
+/// The key is invalid, or its file cannot be read.
+pub(crate) fn find(settings: &SecretKeySettings, data_dir: &Path) -> Result<SecretKey, String> {
+    if let Some(text) = &settings.secret_key {
+        return parse_secret_key(text).map(SecretKey::Found);
     }
-    if let Some(file) = &config.secret_key.secret_key_file {
-        return read(file);
+    if let Some(file) = &settings.secret_key_file {
+        return read(file).map(SecretKey::Found);
     }
-    let file = config.data_dir.join(FILE);
-    fs::create_dir_all(&config.data_dir)
-        .map_err(|error| format!("--data-dir {}: {error}", config.data_dir.display()))?;
+    let file = data_dir.join(FILE);
+    if file.exists() { read(&file).map(SecretKey::Found) } else { Ok(SecretKey::Missing(file)) }
+}
+
+/// Finds the key as [`find`], and generates a missing one, unless the database holds secrets, which it could not decrypt.
+///
+/// # Errors
+/// As [`find`]; the file cannot be created; the database's key is lost.
+pub(crate) async fn load(settings: &SecretKeySettings, data_dir: &Path, database: &str) -> Result<[u8; 32], String> {
+    let file = match find(settings, data_dir)? {
+        SecretKey::Found(key) => return Ok(key),
+        SecretKey::Missing(file) => file,
+    };
+    if holds_secrets(database).await.map_err(|error| error.to_string())? {
+        return Err(format!(
+            "the secret key file {} is missing, and the signing secrets in the database are encrypted with its key; restore \
+             the file from a backup, pass the key with --secret-key or --secret-key-file, or give the secrets up with \
+             `posthaste keys reset-secrets`; nothing was written",
+            file.display()
+        ));
+    }
+    create_private_dir(data_dir)?;
     load_or_generate(&file)
+}
+
+/// Creates a data directory that only its owner can enter, if it is missing.
+///
+/// # Errors
+/// It cannot be created.
+pub(crate) fn create_private_dir(data_dir: &Path) -> Result<(), String> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    created.map_err(|error| format!("--data-dir {}: {error}", data_dir.display()))
 }
 
 /// Returns the key in `file`, which is generated if missing.

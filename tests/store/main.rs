@@ -83,6 +83,7 @@ on_both! {
         completion_under_another_lease_changes_nothing;
     setup:
         wrong_secret_key_is_refused
+        lost_secret_key_is_replaced
         stored_delivery_survives_a_restart;
     backlog:
         due_deliveries_are_claimed_once_and_oldest_first

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use posthaste::domain::webhook::Webhook;
 use posthaste::metrics::Metrics;
-use posthaste::store::{Published, Store, StoreError};
-use posthaste_tests::Kind;
+use posthaste::store::{Published, Store, StoreError, holds_secrets, reset_secrets};
+use posthaste_tests::{Home, Kind};
 
-use crate::case::{Case, NOW, id, row, sealer};
+use crate::case::{Case, NOW, id, row, sealer, webhook};
 
 pub(crate) async fn wrong_secret_key_is_refused(case: Case) {
     let home = case.end().await;
@@ -14,6 +15,28 @@ pub(crate) async fn wrong_secret_key_is_refused(case: Case) {
     let Err(StoreError::Setup(why)) = opened(8).await else { panic!("it opened") };
     assert!(why.contains("--secret-key"), "{why}");
     let (store, end) = opened(7).await.unwrap();
+    drop(store);
+    end.await.unwrap();
+}
+
+pub(crate) async fn lost_secret_key_is_replaced(case: Case) {
+    let headers = vec![("x-api-key".to_owned(), "s3cret".to_owned())];
+    let before = case.put_webhook(Webhook { headers, ..webhook("wh_1", "t") }).await.unwrap().webhook;
+    case.put_webhook(Webhook { headers: Vec::new(), ..webhook("wh_2", "u") }).await.unwrap();
+    let home = case.end().await;
+    assert!(holds_secrets(home.database()).await.unwrap());
+    let fresh = Home::of(home.kind()).await;
+    assert!(!holds_secrets(fresh.database()).await.unwrap());
+    let random = || Ok(vec![9; 32]);
+    let refused = reset_secrets(home.database(), &sealer(7), random).await;
+    assert!(matches!(refused, Err(StoreError::InUse(_))), "the key is the right one");
+    let reset = reset_secrets(home.database(), &sealer(8), random).await.unwrap();
+    assert_eq!(reset.webhooks, 2);
+    assert_eq!(reset.without_headers, ["acme  wh_1  t"]);
+    let (store, end) = Store::open(home.database(), sealer(8), Arc::new(Metrics::new(NOW, []))).await.unwrap();
+    let after = store.webhook("acme", "wh_1").await.unwrap().unwrap();
+    assert_eq!((&*after.signing_secret, after.headers.len()), (&[9_u8; 32][..], 0));
+    assert_eq!(after.created_at, before.created_at);
     drop(store);
     end.await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Every error response is a problem (RFC 9457).
 
 use http::Method;
-use posthaste_tests::{Home, Host, Process, sqlite_only};
+use posthaste_tests::{Home, Host, Process, Receiver, binary, sqlite_only, until};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -113,6 +113,72 @@ async fn database_sealed_under_another_key_is_not_served() {
     let args = ["serve", "--listen", "127.0.0.1:0", "--secret-key", &key, "--database", folder.database()];
     let (status, _, error) = Process::run(args).await;
     assert!(status == 1 && error.contains("--secret-key"), "{error}");
+}
+
+#[tokio::test]
+async fn lost_secret_key_is_reported_and_the_database_goes_on_with_new_secrets() {
+    let (home, receiver) = (Home::new().await, Receiver::start().await);
+    let first = Process::serve(&home, &[]).await;
+    let headers = json!({"x-api-key": "s3cret"});
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "headers": headers});
+    let created = first.client.post("/webhooks", &hook).await.expect(201);
+    let id = created["id"].as_str().unwrap();
+    let key_file = home.path().join("posthaste.key");
+    let data = home.path().display().to_string();
+    let reset = ["keys", "reset-secrets", "--data-dir", &data, "--database", home.database()];
+    // Beside a server, and with the right key, nothing is reset.
+    let (status, _, error) = Process::run(reset).await;
+    assert!(status == 1 && (error.contains("another posthaste") || error.contains("stop all nodes")), "{error}");
+    first.terminate().await;
+    let (status, _, error) = Process::run(reset).await;
+    assert!(status == 1 && error.contains("nothing needs to be reset"), "{error}");
+    std::fs::remove_file(&key_file).unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--database", home.database()];
+    let (status, _, error) = Process::run(serve).await;
+    assert!(status == 1 && error.contains("posthaste.key is missing") && error.contains("reset-secrets"), "{error}");
+    assert!(!key_file.exists(), "nothing is written");
+    let (status, lost, error) = Process::run(reset).await;
+    assert!(status == 0 && error.contains("1 webhooks have new signing secrets"), "{error}");
+    assert!(lost.contains(id) && error.contains("headers"), "{lost}{error}");
+    let again = Process::serve(&home, &[]).await;
+    let webhook = again.client.get(&format!("/webhooks/{id}")).await.expect(200);
+    assert_eq!(webhook["headers"], json!({}));
+    let rotated = again.client.post(&format!("/webhooks/{id}/secret/rotate"), &json!({})).await.expect(200);
+    let secret = posthaste::outbound::sign::parse_secret(rotated["signing_secret"].as_str().unwrap()).unwrap();
+    again.client.publish("t", &json!(1)).await;
+    let arrival = receiver.first().await;
+    let time = arrival.header("webhook-timestamp");
+    let signed = (arrival.header("webhook-id"), time, arrival.header("webhook-signature"));
+    posthaste_tests::verify(&secret, signed, &arrival.body, time.parse().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn files_of_a_new_database_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new().await;
+    let (folder, database) = (home.path().join("data"), home.path().join("private.db"));
+    let url = format!("sqlite://{}", database.display());
+    let (status, _, error) = Process::run(["keys", "create", "--company", "acme", "--database", &url]).await;
+    assert_eq!(status, 0, "{error}");
+    let data = folder.to_str().unwrap();
+    let mut command = tokio::process::Command::new(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database", &url, "--data-dir", data]).kill_on_drop(true);
+    let _running = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let named = |end: &str| home.path().join(format!("private.db{end}"));
+    until("the files", async || ["-wal", ".lock", ".reserve"].iter().all(|end| named(end).exists()).then_some(()))
+        .await;
+    until("the data directory", async || folder.exists().then_some(())).await;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(home.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("private.db") {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen}: the database, its log, its lock and its reserve");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use super::params::PathParams;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::webhook::Webhook;
 use crate::domain::{Invalid, headers};
+use crate::outbound::sign;
 use view::WebhookView;
 
 pub(super) use create::create;
@@ -30,15 +31,9 @@ pub(super) use patch::patch;
 pub(super) use ping::ping;
 pub(super) use rotate::rotate;
 
-/// Bytes of a signing secret (Standard Webhooks: 24 to 64).
-const SECRET_BYTES: usize = 32;
-
 /// Makes a signing secret.
 fn new_secret() -> Result<Arc<[u8]>, Problem> {
-    let mut secret = [0; SECRET_BYTES];
-    aws_lc_rs::rand::fill(&mut secret)
-        .map_err(|_| Problem::new(ProblemKind::Internal, "the system's random number generator failed"))?;
-    Ok(secret.into())
+    sign::new_secret().map_err(|error| Problem::new(ProblemKind::Internal, error))
 }
 
 /// Checks the headers that a webhook or an event sends along.

@@ -1,14 +1,18 @@
 //! `posthaste keys`
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::config::DatabaseSettings;
+use crate::config::{DatabaseSettings, SecretKeySettings};
 use crate::domain::credential::{Key, Owner, Scopes, check_company};
 use crate::domain::id::Ids;
 use crate::domain::time::rfc3339;
-use crate::store::KeyStore;
+use crate::outbound::sign;
+use crate::secret_key::{self, SecretKey};
+use crate::store::{KeyStore, Sealer, StoreError, holds_secrets, reset_secrets};
 
 /// The subcommands of `posthaste keys`. They work on the database directly, whether or not a server is running.
 #[derive(Subcommand)]
@@ -19,6 +23,9 @@ pub enum KeysCommand {
     List(ListArgs),
     /// Revoke a key; a running server refuses it within a second
     Revoke(RevokeArgs),
+    /// Go on after the secret key was lost: give every webhook a new signing secret, under a new secret key. No server
+    /// may be running
+    ResetSecrets(ResetSecretsArgs),
 }
 
 /// The arguments of `posthaste keys create`.
@@ -53,6 +60,18 @@ pub struct RevokeArgs {
     id: String,
 }
 
+/// The arguments of `posthaste keys reset-secrets`.
+#[derive(Args)]
+pub struct ResetSecretsArgs {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    secret_key: SecretKeySettings,
+    /// Directory of the secret key file
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
 impl KeysCommand {
     /// Runs the command.
     ///
@@ -63,6 +82,7 @@ impl KeysCommand {
             Self::Create(create) => create.run().await,
             Self::List(list) => list.run().await,
             Self::Revoke(revoke) => revoke.run().await,
+            Self::ResetSecrets(reset) => reset.run().await,
         }
     }
 }
@@ -116,4 +136,36 @@ impl RevokeArgs {
         eprintln!("revoked {id}");
         Ok(())
     }
+}
+
+impl ResetSecretsArgs {
+    async fn run(self) -> Result<(), Failure> {
+        let database = &self.database.database;
+        if !holds_secrets(database).await? {
+            return Err("this database holds no secrets yet, so nothing needs to be reset".into());
+        }
+        let key = match secret_key::find(&self.secret_key, &self.data_dir)? {
+            SecretKey::Found(key) => key,
+            SecretKey::Missing(file) => {
+                secret_key::create_private_dir(&self.data_dir)?;
+                secret_key::load_or_generate(&file)?
+            }
+        };
+        let reset = reset_secrets(database, &Sealer::new(&key)?, new_secret).await?;
+        eprintln!(
+            "{} webhooks have new signing secrets; each company gets its own with POST /webhooks/{{id}}/secret/rotate",
+            reset.webhooks
+        );
+        if !reset.without_headers.is_empty() {
+            eprintln!("the headers of these webhooks are lost; set them again with PATCH /webhooks/{{id}}:");
+            for webhook in &reset.without_headers {
+                println!("{webhook}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_secret() -> Result<Vec<u8>, StoreError> {
+    sign::new_secret().map(|secret| secret.to_vec()).map_err(StoreError::Setup)
 }

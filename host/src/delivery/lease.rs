@@ -42,3 +42,32 @@ impl LeaseHolder {
         LeaseHorizon { now_ms, latest_end_ms: now_ms + LEASES_END_MS }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    struct Stands;
+
+    impl Clock for Stands {
+        fn now_ms(&self) -> i64 {
+            5_000
+        }
+
+        fn steady_ms(&self) -> i64 {
+            0
+        }
+    }
+
+    #[test]
+    fn lease_has_the_current_name_and_ends_within_the_horizon() {
+        let holder = LeaseHolder::new("one".into(), Arc::new(DeliveryClock::new(Arc::new(Stands), 0)));
+        assert_eq!(holder.lease(), Lease { until_ms: 65_000, node: "one".into() });
+        holder.rename("two".into());
+        assert_eq!((&*holder.name(), holder.lease().node), ("two", "two".into()));
+        // A lease of a clock that was an hour ahead, at the most, has ended by then.
+        let horizon = holder.release_horizon();
+        assert_eq!((horizon.now_ms, horizon.latest_end_ms), (5_000, 5_000 + 3_660_000));
+    }
+}

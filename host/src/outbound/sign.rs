@@ -2,6 +2,7 @@
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key, Tag};
@@ -14,6 +15,19 @@ pub const TOLERANCE_S: u64 = 300;
 const SECRET_PREFIX: &str = "whsec_";
 /// The bounds of Standard Webhooks for a symmetric secret, in bytes.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Bytes of a new secret.
+const NEW_SECRET_BYTES: usize = 32;
+
+/// Makes a secret.
+///
+/// # Errors
+/// The system's random number generator failed.
+pub fn new_secret() -> Result<Arc<[u8]>, String> {
+    let mut secret = [0; NEW_SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| "the system's random number generator failed")?;
+    Ok(secret.into())
+}
 
 /// Returns the value of the header `webhook-signature`: `v1,` and the base64 of the HMAC. `id` is the value of
 /// `webhook-id`; `timestamp_s` is that of `webhook-timestamp`, in seconds since 1970.

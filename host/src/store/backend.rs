@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -141,9 +142,26 @@ pub(super) struct Backend {
 }
 
 impl Backend {
+    /// Opens a connection that only reads; `None` if the database is a file that does not exist.
+    pub(super) async fn connect_read_only(url: &str) -> Result<Option<DatabaseConnection>, StoreError> {
+        if is_missing(url)? {
+            return Ok(None);
+        }
+        let options = match DatabaseOptions::parse(url)? {
+            DatabaseOptions::Sqlite(options) => {
+                DatabaseOptions::Sqlite(options.create_if_missing(false).read_only(true))
+            }
+            postgres @ DatabaseOptions::Postgres(_) => postgres,
+        };
+        options.connect().await.map(Some).map_err(|error| open_error(url, &options, &error))
+    }
+
     /// Opens `sqlite://FILE`, creating it where needed, or `postgres://…`, and brings its schema up to date.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let options = DatabaseOptions::parse(url)?;
+        if let DatabaseOptions::Sqlite(sqlite) = &options {
+            create_private(sqlite.get_filename());
+        }
         let mut connection = options.connect().await.map_err(|error| open_error(url, &options, &error))?;
         let mut attempts = 1;
         loop {
@@ -171,7 +189,7 @@ impl Backend {
             return Ok(None);
         };
         let failed = |error: std::io::Error| StoreError::Setup(format!("{}: {error}", name.display()));
-        let file = File::options().create(true).append(true).open(&name).map_err(failed)?;
+        let file = File::options().create(true).append(true).mode(0o600).open(&name).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::Error(error)) => Err(failed(error)),
@@ -198,6 +216,12 @@ impl Backend {
     pub(super) async fn connect(&self) -> Result<DatabaseConnection, StoreError> {
         Ok(self.options.connect().await?)
     }
+}
+
+/// Creates a database file that only its owner can read, if it is missing; SQLite gives its companions the same mode. If it
+/// cannot be created, opening it says why.
+fn create_private(file: &Path) {
+    let _ = File::options().write(true).create_new(true).mode(0o600).open(file);
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {

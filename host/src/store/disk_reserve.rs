@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ impl DiskReserve {
         // The file of an earlier process counts as free space, and the new file is not smaller than that.
         let previous = fs::metadata(&self.path).map_or(0, |file| file.len());
         let _ = fs::remove_file(&self.path);
-        let file = File::create(&self.path)?;
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
         let space =
             statvfs(self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref()))?;
         let allocated = match reserve_size(space.f_bavail.saturating_mul(space.f_frsize), previous) {

@@ -129,18 +129,26 @@ impl Store {
     }
 }
 
+/// What a database keeps encrypted, to recognise the secret key.
+const PROOF: &[u8] = b"posthaste";
+
+/// Returns whether the database's secrets are encrypted under this key. `false` also if it has none yet.
+pub(super) async fn seals_this_database(pool: &ConnectionPool, sealer: &Sealer) -> Result<bool, StoreError> {
+    let query = db::query("SELECT value FROM meta WHERE name = 'secret_key_check'");
+    let sealed: Option<Vec<u8>> = query.value_if_any(pool).await?;
+    Ok(sealed.is_some_and(|sealed| sealer.open(&sealed).as_deref() == Some(PROOF)))
+}
+
 /// Refuses a secret key that does not open what the database holds: it would make every signature wrong.
-async fn check_secret_key(pool: &ConnectionPool, sealer: &Sealer) -> Result<(), StoreError> {
-    const PROOF: &[u8] = b"posthaste";
+pub(super) async fn check_secret_key(pool: &ConnectionPool, sealer: &Sealer) -> Result<(), StoreError> {
     let insert = "INSERT INTO meta (name, value) VALUES ('secret_key_check', $1) ON CONFLICT (name) DO NOTHING";
     db::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
-    let sealed: Vec<u8> = db::query("SELECT value FROM meta WHERE name = 'secret_key_check'").value(pool).await?;
-    match sealer.open(&sealed).as_deref() {
-        Some(PROOF) => Ok(()),
-        _ => Err(StoreError::Setup(
-            "the secret key is not the one that this database's signing secrets are encrypted with; pass the right \
-             one with --secret-key or --secret-key-file"
-                .into(),
-        )),
+    if seals_this_database(pool, sealer).await? {
+        return Ok(());
     }
+    Err(StoreError::Setup(
+        "the secret key is not the one that this database's signing secrets are encrypted with; pass the right one with \
+         --secret-key or --secret-key-file, or give them up with `posthaste keys reset-secrets`"
+            .into(),
+    ))
 }

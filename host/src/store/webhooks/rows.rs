@@ -61,10 +61,13 @@ fn headers_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Vec<(String, S
     Ok(serde_json::from_slice(&json).map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
 
-/// Encrypts the headers of a webhook.
-fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Vec<u8>, StoreError> {
+/// Encrypts the headers of a webhook, if it has any.
+fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Option<Vec<u8>>, StoreError> {
+    if headers.is_empty() {
+        return Ok(None);
+    }
     let json = serde_json::to_vec(headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sealer.seal(&json)
+    sealer.seal(&json).map(Some)
 }
 
 /// Reads a row of [`SELECT`].
@@ -182,7 +185,7 @@ pub(super) async fn seal_plain_headers(
     connection: &mut DatabaseConnection,
     sealer: &Sealer,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT id, headers FROM webhooks WHERE sealed_headers IS NULL ORDER BY id LIMIT $1";
+    let sql = "SELECT id, headers FROM webhooks WHERE sealed_headers IS NULL AND headers <> '[]' ORDER BY id LIMIT $1";
     let rows = db::query(sql).bind(SEAL_STEP).fetch_all(&mut *connection).await?;
     for row in &rows {
         let (id, headers): (String, String) = (row.try_get("id")?, row.try_get("headers")?);
