@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod pagination;
 mod params;
+mod plain_errors;
 mod plugins;
 mod problem;
 mod request_metrics;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
@@ -84,13 +86,25 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(request_metrics::scrape))
-        .fallback(|| async { Problem::new(ProblemKind::NotFound, "there is no resource at this path") })
+        .fallback(|uri: Uri| async move { Problem::new(ProblemKind::NotFound, nothing_at(uri.path())) })
         .method_not_allowed_fallback(|| async {
             Problem::new(ProblemKind::Method, "this path does not support this method")
         })
         .layer(from_fn_with_state(api.clone(), request_metrics::count_request))
         .layer(from_fn_with_state(api.clone(), spans::trace_request))
         .with_state(api)
+}
+
+/// Says that there is nothing at a path, and which path may be meant.
+fn nothing_at(path: &str) -> String {
+    const ROOTS: [&str; 4] = ["webhooks", "events", "deliveries", "plugins"];
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let hint = match path.strip_suffix('/') {
+        Some(without) if !without.is_empty() => "; leave out the `/` at its end",
+        _ if ROOTS.contains(&first) => "; the paths of the API begin with /api/v1/",
+        _ => "",
+    };
+    format!("there is no resource at this path{hint}")
 }
 
 /// How often a change is repeated if other changes invalidated its checks meanwhile

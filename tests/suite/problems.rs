@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 async fn unknown_paths_methods_and_parameters_are_problems() {
     let host = Host::start().await;
     host.get("!/nowhere").await.problem(404);
+    assert!(host.get("!/webhooks/wh_1").await.problem(404).contains("begin with /api/v1/"));
+    assert!(host.get("/webhooks/").await.problem(404).contains("leave out the `/`"));
     host.get("/nowhere").await.problem(404);
     host.get("/webhooks/wh_nobody").await.problem(404);
     host.get("/deliveries/dlv_nobody").await.problem(404);

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use super::plain_errors;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::Invalid;
 
@@ -118,7 +119,9 @@ async fn collect(body: Body, limit: usize, total: &AtomicUsize) -> Result<Bytes,
 /// # Errors
 /// 400 if it is not JSON, 422 with a pointer if it is not the object that `T` expects.
 pub(super) fn json<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Problem> {
-    let malformed = |error| Problem::new(ProblemKind::Malformed, format!("the body is not JSON: {error}"));
+    let malformed = |error: serde_json::Error| {
+        Problem::new(ProblemKind::Malformed, plain_errors::malformed_json(bytes, &error.to_string()))
+    };
     // serde would read an array as the fields in their order.
     let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
     match serde_json::from_slice(bytes) {
@@ -149,7 +152,8 @@ fn locate_error<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Invalid {
         }
     }
     let text = error.inner().to_string();
-    let detail = clip(text.rsplit_once(" at line ").map_or(&*text, |(detail, _)| detail), MAX_DETAIL_CHARS);
+    let detail = plain_errors::broken_rule(text.rsplit_once(" at line ").map_or(&*text, |(detail, _)| detail));
+    let detail = clip(&detail, MAX_DETAIL_CHARS);
     if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         pointer.push_str(&format!("/{field}"));
     }

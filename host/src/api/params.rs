@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::plain_errors;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::time::{HOW_WRITTEN, parse_rfc3339};
 
@@ -37,7 +38,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for QueryParams<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(error) => Err(Problem::new(ProblemKind::Rule, format!("the query: {}", error.body_text()))),
+            Err(error) => Err(Problem::new(ProblemKind::Rule, plain_errors::broken_query(&error.body_text()))),
         }
     }
 }

@@ -67,8 +67,8 @@ pub(super) struct WebhookFields {
     config: FieldUpdate<Box<RawValue>>,
     on_error: FieldUpdate<String>,
     headers: FieldUpdate<BTreeMap<String, String>>,
-    max_in_flight: FieldUpdate<u32>,
-    rate_limit: FieldUpdate<u32>,
+    max_in_flight: FieldUpdate<i64>,
+    rate_limit: FieldUpdate<i64>,
     ordered: FieldUpdate<bool>,
 }
 
@@ -181,8 +181,8 @@ impl WebhookFields {
         self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
         let pairs = |headers: &BTreeMap<String, String>| headers.clone().into_iter().collect();
         self.headers.set(&mut webhook.headers, Vec::new(), pairs);
-        self.max_in_flight.set(&mut webhook.max_in_flight, DEFAULT_MAX_IN_FLIGHT, |number| *number);
-        self.rate_limit.set(&mut webhook.rate_limit, None, |number| Some(*number));
+        self.max_in_flight.set(&mut webhook.max_in_flight, DEFAULT_MAX_IN_FLIGHT, |number| in_u32(*number));
+        self.rate_limit.set(&mut webhook.rate_limit, None, |number| Some(in_u32(*number)));
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
     }
 }
@@ -199,8 +199,13 @@ fn check_on_error(name: &str) -> Result<(), String> {
     known.ok_or_else(|| "the policies are retry, send_original and drop".into())
 }
 
-fn check_range(number: u32, max: u32) -> Result<(), String> {
-    if (1..=max).contains(&number) { Ok(()) } else { Err(format!("from 1 to {max}")) }
+/// A number that [`check_range`] has checked.
+fn in_u32(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(1)
+}
+
+fn check_range(number: i64, max: u32) -> Result<(), String> {
+    if (1..=i64::from(max)).contains(&number) { Ok(()) } else { Err(format!("from 1 to {max}")) }
 }
 
 #[cfg(test)]
@@ -277,7 +282,7 @@ mod tests {
     fn every_broken_rule_is_reported_at_its_place() {
         let bad = fields(json!({
             "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
-            "max_in_flight": 0, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
+            "max_in_flight": -1, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
         }));
         let found = pointers(bad.check_new(CHALLENGE_HEADER).map(drop));
         let expected = ["type", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
