@@ -8,7 +8,7 @@ use super::log::{
 use crate::domain::delivery::DeliveryRecord;
 use crate::domain::event::Event;
 use crate::store::db::{self, DatabaseRow};
-use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
+use crate::store::delivery_rows::{event_from_row, first_id};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -91,19 +91,16 @@ impl Store {
         filter: &EventFilter,
         page: &PageRequest,
     ) -> Result<(Vec<EventRecord>, bool), StoreError> {
-        let until = filter.until.map_or_else(|| ID_END.into(), first_id);
-        let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
         let rows = db::query(AssertSqlSafe(events_sql(filter.unmatched)))
             .bind(company)
-            .bind(before)
+            .bind(page.end(filter.until))
             .bind(first_id(filter.since.unwrap_or(0)))
             .bind(filter.event_type.as_deref())
             .bind(i64::from(page.limit) + 1)
             .fetch_all(&self.readers)
             .await?;
         let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = found.len() > page.limit as usize;
-        found.truncate(page.limit as usize);
+        let more = page.cut(&mut found);
         Ok((found, more))
     }
 

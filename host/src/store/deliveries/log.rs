@@ -34,6 +34,21 @@ pub struct PageRequest {
     pub after: Option<String>,
 }
 
+impl PageRequest {
+    /// Returns the id before which the page begins, in a list that ends before `until`, milliseconds since 1970.
+    pub(super) fn end(&self, until: Option<i64>) -> String {
+        let until = until.map_or_else(|| ID_END.into(), first_id);
+        self.after.clone().map_or(until.clone(), |after| after.min(until))
+    }
+
+    /// Removes the row that shows whether there are more. Returns whether there are.
+    pub(super) fn cut<T>(&self, rows: &mut Vec<T>) -> bool {
+        let more = rows.len() > self.limit as usize;
+        rows.truncate(self.limit as usize);
+        more
+    }
+}
+
 pub(super) const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
                      finished_at";
 
@@ -124,11 +139,9 @@ impl Store {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<(Vec<DeliveryRecord>, bool), StoreError> {
-        let until = filter.until.map_or_else(|| ID_END.into(), first_id);
-        let before = page.after.clone().map_or_else(|| until.clone(), |after| after.min(until.clone()));
         let rows = db::query(AssertSqlSafe(list_sql(filter.status)))
             .bind(company)
-            .bind(before)
+            .bind(page.end(filter.until))
             .bind(first_id(filter.since.unwrap_or(0)))
             .bind(filter.event_type.as_deref())
             .bind(filter.status.map(|filter| filter.status().name()))
@@ -141,8 +154,7 @@ impl Store {
         };
         let mut found = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
-        let more = found.len() > page.limit as usize;
-        found.truncate(page.limit as usize);
+        let more = page.cut(&mut found);
         Ok((found, more))
     }
 
