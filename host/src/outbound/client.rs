@@ -36,7 +36,7 @@ const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// end must not keep the webhook's slot.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bounds the time after an answer within which its connection can take the next request.
-const REUSE_TIMEOUT: Duration = Duration::from_millis(100);
+const REUSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One POST.
 #[derive(Debug)]
