@@ -251,24 +251,13 @@ async fn waiting_and_cancelled_deliveries_are_counted_by_state() {
 #[tokio::test]
 async fn attempts_in_flight_are_shown() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
-    let (open, gate) = tokio::sync::oneshot::channel::<()>();
-    let gate = std::sync::Mutex::new(Some(gate));
-    receiver.answer(move |_, _| {
-        let gate = gate.lock().unwrap().take();
-        axum::body::Body::from_stream(futures_util::stream::once(async move {
-            if let Some(gate) = gate {
-                let _ = gate.await;
-            }
-            Ok::<_, std::convert::Infallible>("late")
-        }))
-        .into_response()
-    });
+    receiver.hold();
     host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/")})).await.expect(201);
     let id = host.publish("t", &json!(1)).await;
     receiver.wait_for(1).await;
     assert_eq!(Scrape::of(&host.client).await.get("posthaste_attempts_in_flight"), 1.0);
     settled(&host.client, &[("posthaste_deliveries_waiting{state=\"leased\"}", 1.0)]).await;
-    open.send(()).unwrap();
+    receiver.open();
     host.delivery(&id, "delivered").await;
     settled(&host.client, &[("posthaste_attempts_in_flight", 0.0)]).await;
 }
