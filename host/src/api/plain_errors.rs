@@ -1,4 +1,4 @@
-//! The texts of libraries' errors, in words of the API: what is wrong with a request, and not with the types that read it.
+//! Translates the error texts of libraries into words of the API: they describe the request, not the Rust types that read it.
 
 /// Rust's number types, and the numbers that they hold.
 const NUMBERS: [(&str, &str); 9] = [
@@ -58,7 +58,7 @@ pub(super) fn broken_rule(text: &str) -> String {
     )
 }
 
-/// Says what is wrong with a query. `text` is the message of the extractor.
+/// Describes the error of a query. `text` is the message of the extractor.
 pub(super) fn broken_query(text: &str) -> String {
     let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
     let text = text.replace("unknown field", "there is no parameter").replace("missing field", "missing parameter");

@@ -1,4 +1,4 @@
-//! Removes what is no longer to be kept: events, deliveries and plugin versions after retention, headers in clear.
+//! Removes expired events, deliveries and plugin versions, and encrypts headers that an earlier version stored in clear.
 
 use std::sync::Arc;
 use std::time::Duration;

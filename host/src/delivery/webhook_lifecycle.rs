@@ -50,8 +50,8 @@ impl WebhookLifecycle {
         });
     }
 
-    /// A user has edited a webhook. If attempts may have another result now, its deliveries that wait for a retry are attempted
-    /// at once, as many at a time as the webhook allows: the edit may mend what they failed of.
+    /// A user has edited a webhook. If the edit changes the requests, its deliveries that wait for a retry are attempted at
+    /// once, within the limits of the webhook: the edit may correct the cause of their failures.
     pub fn edited(&self, webhook: &Webhook, before: &Webhook) {
         self.changed(webhook);
         if !webhook.enabled || !webhook.sends_otherwise_than(before) {

@@ -70,7 +70,7 @@ pub fn check_id(id: &str) -> Result<(), Invalid> {
 }
 
 /// Returns whether two JSON texts are the same but for insignificant whitespace (RFC 8259 §2): a producer that publishes an
-/// event again may format it anew. Both have to be valid JSON.
+/// event again may format it differently. Both texts must be valid JSON.
 pub fn same_json(a: &[u8], b: &[u8]) -> bool {
     a == b || significant(a).eq(significant(b))
 }
