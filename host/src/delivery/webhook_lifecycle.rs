@@ -42,30 +42,29 @@ impl WebhookLifecycle {
             return;
         }
         self.effects.apply_now(self.queues.webhook_disabled(&webhook.id));
-        let (store, log, id) = (self.store.clone(), self.log.clone(), webhook.id.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = store.spill_scheduled(&id).await {
-                log.warn("spilling the retries of a disabled webhook failed; each is spilled when it is due", &error);
-            }
-        });
+        self.spill_retries(webhook);
     }
 
     /// A user has edited a webhook. If the edit changes the requests, its deliveries that wait for a retry are attempted at
     /// once, within the limits of the webhook: the edit may correct the cause of their failures.
     pub fn edited(&self, webhook: &Webhook, before: &Webhook) {
         self.changed(webhook);
-        if !webhook.enabled || !webhook.sends_otherwise_than(before) {
-            return;
+        if webhook.enabled && webhook.sends_otherwise_than(before) {
+            self.spill_retries(webhook);
         }
+    }
+
+    /// Moves the retries of a webhook into its backlog, in the background. If it is enabled, they are fetched at once.
+    fn spill_retries(&self, webhook: &Webhook) {
         let (store, log, webhook) = (self.store.clone(), self.log.clone(), webhook.clone());
         let (queues, effects) = (self.queues.clone(), self.effects.clone());
         self.tasks.spawn(async move {
             match store.spill_scheduled(&webhook.id).await {
-                Ok(()) => effects.apply(queues.spilled(&webhook)).await,
-                Err(error) => log.warn(
-                    "bringing the retries of an edited webhook forward failed; each is made when it is due",
-                    &error,
-                ),
+                Ok(()) if webhook.enabled => effects.apply(queues.spilled(&webhook)).await,
+                Ok(()) => (),
+                Err(error) => {
+                    log.warn("spilling the retries of a changed webhook failed; each waits until it is due", &error);
+                }
             }
         });
     }
