@@ -75,6 +75,13 @@ impl Throttle {
         }
     }
 
+    /// Records that an attempt ended without a request: if it was to show whether the pause is over, the next one does.
+    pub(super) fn nothing_sent(&mut self, now: Instant) {
+        if self.phase == Phase::Probing {
+            self.phase = Phase::Paused(now);
+        }
+    }
+
     /// Records that an attempt begins.
     pub(super) fn attempt_began(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Paused(until) if until <= now) {
@@ -177,6 +184,23 @@ mod tests {
         throttle.answered(true);
         throttle.throttled(None, 1, now);
         assert_eq!(throttle.opens_at(), Some(now + SECOND));
+    }
+
+    #[test]
+    fn attempt_that_sent_nothing_does_not_show_that_the_pause_is_over() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        throttle.nothing_sent(now);
+        assert_eq!(throttle.slots(32), 32);
+        throttle.throttled(Some(60 * SECOND), 32, now);
+        throttle.nothing_sent(now);
+        assert_eq!(throttle.opens_at(), Some(now + 60 * SECOND));
+        let later = now + 60 * SECOND;
+        throttle.attempt_began(later);
+        throttle.nothing_sent(later);
+        assert_eq!((throttle.opens_at(), throttle.slots(32)), (Some(later), 1), "one more attempt, at once");
+        throttle.attempt_began(later);
+        throttle.answered(true);
+        assert_eq!(throttle.slots(32), 16);
     }
 
     #[test]

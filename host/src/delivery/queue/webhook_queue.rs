@@ -272,8 +272,7 @@ impl WebhookQueue {
             ReceiverSignal::Refused | ReceiverSignal::Overloaded | ReceiverSignal::NoResponse => {
                 self.throttle.answered(false);
             }
-            // Nothing was sent: if it was to show whether a pause is over, the next one does.
-            ReceiverSignal::PluginFailed | ReceiverSignal::Nothing => self.throttle.answered(false),
+            ReceiverSignal::PluginFailed | ReceiverSignal::Nothing => self.throttle.nothing_sent(now),
         }
         self.receiver.attempt_ended(signal, now, now_ms)
     }
