@@ -17,6 +17,7 @@ mod disk_reserve;
 mod error;
 mod handle;
 mod keys;
+mod log_turns;
 mod migrations;
 mod multi_row;
 mod nodes;
@@ -30,7 +31,7 @@ mod writer;
 
 pub use changes::Change;
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, EventDetail, EventFilter, EventRecord,
+    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, EventDetail, EventFilter, EventRecord, LogPage,
     PageRequest, PastEvents, Replay, ReplayStep, RetryMode, RetryRequest,
 };
 pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published};

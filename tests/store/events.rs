@@ -126,8 +126,9 @@ pub(crate) async fn events_are_listed_and_found_by_their_own_id(case: Case) {
         case.stored(with(row, |event| event.id = format!("e{number}"))).await;
     }
     let list = async |filter: EventFilter, limit| {
-        let (found, more) = case.events("acme", &filter, &PageRequest { limit, after: None }).await.unwrap();
-        let found = found.into_iter().map(|event| (event.id, event.delivery_id.is_some())).collect::<Vec<_>>();
+        let page = case.events("acme", &filter, &PageRequest { limit, after: None }).await.unwrap();
+        let more = page.next.is_some();
+        let found = page.entries.into_iter().map(|event| (event.id, event.delivery_id.is_some())).collect::<Vec<_>>();
         (found, more)
     };
     let named = |names: &[(&str, bool)]| names.iter().map(|(name, routed)| ((*name).to_owned(), *routed)).collect();

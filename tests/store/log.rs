@@ -2,9 +2,9 @@
 
 use posthaste::domain::delivery::{Status, StatusFilter};
 use posthaste::domain::plugin::Digest;
-use posthaste::store::{DeliveryFilter, DeliveryUpdate, NewDelivery, PageRequest, PastEvents};
+use posthaste::store::{DeliveryFilter, DeliveryUpdate, EventFilter, NewDelivery, PageRequest, PastEvents};
 
-use crate::case::{Case, NOW, attempt, id, row, running, spilled, webhook, with};
+use crate::case::{Case, NOW, attempt, id, retry, row, running, spilled, webhook, with};
 
 pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     let all: Vec<_> = (0..6).map(|number| id(NOW + i64::from(number), number)).collect();
@@ -18,8 +18,9 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     case.stored(unrouted).await;
     let list = async |filter: DeliveryFilter, limit, after: Option<&String>| {
         let page = PageRequest { limit, after: after.cloned() };
-        let (found, more) = case.deliveries("acme", &filter, &page).await.unwrap();
-        let found = found.iter().map(|one| all.iter().position(|id| *id == one.id).unwrap()).collect::<Vec<_>>();
+        let page = case.deliveries("acme", &filter, &page).await.unwrap();
+        let more = page.next.is_some();
+        let found = page.entries.iter().map(|one| all.iter().position(|id| *id == one.id).unwrap()).collect::<Vec<_>>();
         (found, more)
     };
     let any = DeliveryFilter::default;
@@ -39,7 +40,80 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     assert_eq!(list(between, 9, None).await, (vec![2, 1], false));
     // No stored text contains NUL, so a filter with NUL finds nothing.
     assert_eq!(list(DeliveryFilter { event_type: Some("\0".into()), ..any() }, 9, None).await, (vec![], false));
-    assert!(case.deliveries("other", &any(), &PageRequest { limit: 9, after: None }).await.unwrap().0.is_empty());
+    assert!(case.deliveries("other", &any(), &PageRequest { limit: 9, after: None }).await.unwrap().entries.is_empty());
+}
+
+pub(crate) async fn every_status_is_a_filter_wherever_its_rows_are(case: Case) {
+    let ids: Vec<_> = (0..9).map(|number| id(NOW + i64::from(number), number)).collect();
+    for (id, status) in ids.iter().zip([Status::Delivered, Status::Filtered, Status::Failed, Status::Cancelled]) {
+        case.finished(spilled(id), |completion| DeliveryUpdate { status, ..completion }).await;
+    }
+    // In memory for its first attempt, and for a later one; in the backlog; and waiting for a retry.
+    case.stored(row(&ids[4])).await;
+    case.stored(row(&ids[5])).await;
+    case.home.sql(&format!("UPDATE deliveries SET attempt_count = 1 WHERE id = '{}'", ids[5])).await;
+    case.stored(spilled(&ids[6])).await;
+    case.finished(spilled(&ids[7]), retry(NOW + 50)).await;
+    case.stored(NewDelivery { webhook: None, ..row(&ids[8]) }).await;
+    let list = async |filter: DeliveryFilter, limit| {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = case.deliveries("acme", &filter, &PageRequest { limit, after }).await.unwrap();
+            found.extend(page.entries.iter().map(|one| ids.iter().position(|id| *id == one.id).unwrap()));
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    };
+    let expected: [(StatusFilter, &[usize]); 6] = [
+        (StatusFilter::Is(Status::Delivered), &[0]),
+        (StatusFilter::Is(Status::Filtered), &[1]),
+        (StatusFilter::Is(Status::Failed), &[2]),
+        (StatusFilter::Is(Status::Cancelled), &[3]),
+        (StatusFilter::Is(Status::Pending), &[7, 6, 5, 4]),
+        (StatusFilter::Retrying, &[7, 5]),
+    ];
+    for (status, found) in expected {
+        for limit in [1, 9] {
+            let filter = DeliveryFilter { status: Some(status), ..DeliveryFilter::default() };
+            assert_eq!(list(filter.clone(), limit).await, found, "{status:?}");
+            let of_type = DeliveryFilter { event_type: Some("t".into()), ..filter.clone() };
+            assert_eq!(list(of_type, limit).await, found, "{status:?}");
+            let of_other = DeliveryFilter { event_type: Some("u".into()), ..filter.clone() };
+            assert_eq!(list(of_other, limit).await, [0; 0], "{status:?}");
+            let of_webhook = DeliveryFilter { webhook: Some("wh_1".into()), ..filter };
+            assert_eq!(list(of_webhook, limit).await, found, "{status:?}");
+        }
+    }
+}
+
+pub(crate) async fn one_request_examines_a_bounded_number_of_rows(case: Case) {
+    let oldest = id(NOW, 1);
+    case.finished(spilled(&oldest), |completion| completion).await;
+    // Events without a subscriber, which no list of deliveries shows, behind it.
+    case.home
+        .sql(&format!(
+            "INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
+             due, lease, parked, created_at, finished_at, occurred_at, headers, data) \
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
+             SELECT 'acme', '{}' || CAST(100000 + i AS TEXT), 'e' || CAST(i AS TEXT), 't', NULL, 'unrouted', 0, 0, \
+             NULL, NULL, 0, {NOW}, NULL, {NOW}, '[]', data FROM n, (SELECT data FROM deliveries) AS d",
+            &id(NOW + 1, 0)[..30]
+        ))
+        .await;
+    for filter in
+        [DeliveryFilter::default(), DeliveryFilter { event_type: Some("t".into()), ..DeliveryFilter::default() }]
+    {
+        let first = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
+        assert!(first.entries.is_empty() && first.next.is_some(), "{first:?}");
+        let second = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: first.next }).await.unwrap();
+        assert_eq!((&*second.entries[0].id, second.next), (&*oldest, None));
+    }
+    let events = EventFilter { event_type: Some("other".into()), unmatched: true, ..EventFilter::default() };
+    let page = case.events("acme", &events, &PageRequest { limit: 5, after: None }).await.unwrap();
+    assert!(page.entries.is_empty() && page.next.is_some());
 }
 
 pub(crate) async fn companies_are_ordered_byte_by_byte(case: Case) {
@@ -68,8 +142,8 @@ pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     case.stored(other).await;
     assert!(case.expire("acme".into(), NOW + 290).await.unwrap());
     assert!(!case.expire("acme".into(), NOW + 290).await.unwrap());
-    let (left, _) =
-        case.deliveries("acme", &DeliveryFilter::default(), &PageRequest { limit: 100, after: None }).await.unwrap();
+    let all = PageRequest { limit: 100, after: None };
+    let left = case.deliveries("acme", &DeliveryFilter::default(), &all).await.unwrap().entries;
     assert_eq!((left.len(), left.last().unwrap().id.as_str()), (10, &*id(NOW + 290, 290)));
     assert_eq!(case.home.value::<i64>("SELECT COUNT(*) FROM attempts").await, 10);
     assert!(case.delivery("other", &id(NOW, 1)).await.unwrap().is_some());

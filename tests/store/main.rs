@@ -65,6 +65,8 @@ on_both! {
         key_is_found_by_its_text_until_revoked;
     log:
         list_is_filtered_and_paged
+        every_status_is_a_filter_wherever_its_rows_are
+        one_request_examines_a_bounded_number_of_rows
         companies_are_ordered_byte_by_byte
         old_deliveries_are_removed_in_steps
         past_events_of_a_plugin_are_read_newest_first;

@@ -15,6 +15,8 @@ const POSTGRES_ONLY: [&str; 3] =
     ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock(", "SELECT COUNT(*) FROM pg_stat_activity"];
 /// The part of statements that only PostgreSQL gets.
 const LOCK: &str = "FOR UPDATE SKIP LOCKED";
+/// The part of statements that only SQLite gets, before the name of an index.
+const HINT: &str = "INDEXED BY ";
 
 /// Records the texts of the statements that run.
 #[derive(Clone, Default)]
@@ -31,7 +33,7 @@ impl<S: tracing::Subscriber> Layer<S> for Recorder {
 impl Visit for Recorder {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "sql" {
-            self.0.lock().unwrap().insert(numbered(&value.replace(LOCK, "")));
+            self.0.lock().unwrap().insert(numbered(&without_hints(&value.replace(LOCK, ""))));
         }
     }
 
@@ -43,6 +45,12 @@ fn numbered(sql: &str) -> String {
     let mut parts = sql.split('?');
     let first = parts.next().unwrap().to_owned();
     parts.enumerate().fold(first, |text, (before, part)| format!("{text}${}{part}", before + 1))
+}
+
+fn without_hints(sql: &str) -> String {
+    let mut parts = sql.split(HINT);
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(' ').unwrap().1)
 }
 
 /// Returns the statements that the whole conformance suite runs on this database. All of it, including its tasks, runs on
@@ -154,6 +162,7 @@ fn literals(source: &str) -> Vec<String> {
 fn literals_are_found() {
     let source = "let a = \"SELECT 1 \\\n    FROM t\"; // \"no\"\n let b = '\"'; f(\"x \\\"y\\\"\", &'a str, 'c');";
     assert_eq!(literals(source), ["SELECT 1 FROM t", "x \"y\""]);
+    assert_eq!(without_hints("SELECT a FROM t INDEXED BY i WHERE b"), "SELECT a FROM t WHERE b");
     assert!(fits("SELECT {COLUMNS} FROM t", "SELECT a, b FROM t WHERE c"));
     assert!(
         !fits("SELECT {COLUMNS} FROM t", "SELECT a, b FROM u") && !fits("SELECT 1 FROM t", "UPDATE SELECT 1 FROM t")

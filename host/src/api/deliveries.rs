@@ -18,7 +18,7 @@ use super::params::{NamesCompany, PathParams, in_query, instant, range};
 use super::problem::{Problem, ProblemKind};
 use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status, StatusFilter};
 use crate::domain::time::rfc3339;
-use crate::store::DeliveryFilter;
+use crate::store::{DeliveryFilter, LogPage};
 
 pub(super) use replay::replay;
 pub(super) use retry::retry;
@@ -138,9 +138,8 @@ pub(super) async fn list(
         until,
     };
     let page = delivery_page(query.limit, query.cursor.as_deref())?;
-    let (found, more) = api.store.deliveries(&company, &filter, &page).await?;
-    let next_cursor = found.last().filter(|_| more).map(|last| last.id.clone());
-    let data = found.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
+    let LogPage { entries, next: next_cursor } = api.store.deliveries(&company, &filter, &page).await?;
+    let data = entries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
     Ok(Json(ListPage { data, next_cursor }))
 }
 

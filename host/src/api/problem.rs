@@ -25,6 +25,8 @@ pub(super) enum ProblemKind {
     InvalidCredential,
     /// More failed authentications from one address than [`super::AuthFailureLimiter`] allows.
     AuthRateLimited,
+    /// The company does more of something at once than it may.
+    CompanyLimit,
     Scope,
     NotFound,
     Method,
@@ -61,6 +63,9 @@ impl ProblemKind {
             }
             Self::AuthRateLimited => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many failed authentications")
+            }
+            Self::CompanyLimit => {
+                (StatusCode::TOO_MANY_REQUESTS, "company-limit", "The company has reached one of its limits")
             }
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "The credential does not permit this"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
@@ -156,6 +161,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Limit(text) => Self::new(ProblemKind::Rule, text),
+            StoreError::Busy(text) => Self::new(ProblemKind::CompanyLimit, text),
             StoreError::InUse(text) => Self::new(ProblemKind::Conflict, text),
             StoreError::Changed(text) => {
                 Self::new(ProblemKind::Conflict, format!("{text}; nothing was changed, try again"))
@@ -193,7 +199,10 @@ impl IntoResponse for Problem {
             ProblemKind::InvalidCredential => {
                 headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
             }
-            ProblemKind::Unavailable | ProblemKind::DiskFull | ProblemKind::AuthRateLimited => {
+            ProblemKind::Unavailable
+            | ProblemKind::DiskFull
+            | ProblemKind::AuthRateLimited
+            | ProblemKind::CompanyLimit => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // The rest of the body is not read, so the connection cannot be used again.

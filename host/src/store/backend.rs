@@ -37,7 +37,7 @@ static POSTGRES_MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// Connections that only read; in SQLite they run beside the writer.
-const READERS: u32 = 4;
+pub(super) const READERS: u32 = 4;
 /// Size of a connection's page cache, in KiB; SQLite takes KiB as a negative number. The operating system caches the file as
 /// well, so readers need little.
 const WRITER_CACHE: &str = "-4096";

@@ -36,6 +36,15 @@ impl DatabaseKind {
             Self::Postgres => "FOR UPDATE SKIP LOCKED",
         }
     }
+
+    /// Returns what follows the table's name to make SQLite use this index. Without statistics, which it would have to keep up
+    /// to date, it takes the primary key instead. PostgreSQL knows no such hint, and has statistics.
+    pub(super) fn index_hint(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!("INDEXED BY {index} "),
+            Self::Postgres => String::new(),
+        }
+    }
 }
 
 /// One connection.

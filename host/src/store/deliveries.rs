@@ -17,6 +17,7 @@ mod claim;
 mod counts;
 mod events;
 mod log;
+mod log_walk;
 mod past_events;
 #[cfg(test)]
 mod query_plans;
@@ -27,6 +28,7 @@ pub use backlog::BackloggedWebhook;
 pub use claim::BacklogSelection;
 pub use events::{EventDetail, EventFilter, EventRecord};
 pub use log::{DeliveryFilter, PageRequest};
+pub use log_walk::LogPage;
 pub use past_events::PastEvents;
 pub use replay::{Replay, ReplayStep};
 pub use retry::{DeliveryKey, RetryMode, RetryRequest};

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// A limit of the store was reached: the text says which one.
     #[error("{0}")]
     Limit(String),
+    /// The company does too much of this at once: the text says of what, and how much is too much.
+    #[error("{0}")]
+    Busy(String),
     /// The object is in use: the text says by what.
     #[error("{0}")]
     InUse(String),

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::backend::{Backend, checkpoint_wal};
+use super::backend::{Backend, READERS, checkpoint_wal};
 use super::cache::{ReadCache, WebhookCache};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind};
 use super::error::StoreError;
+use super::log_turns::LogTurns;
 use super::seal::Sealer;
 use super::transfer_marks::check_marks;
 use super::writer::{Writer, transaction};
@@ -42,6 +43,7 @@ fn webhook_ttl(kind: DatabaseKind) -> Duration {
 /// The database, open at the newest schema.
 pub struct Store {
     pub(super) readers: ConnectionPool,
+    pub(super) log_turns: LogTurns,
     pub(super) writer: Writer,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sealer: Arc<Sealer>,
@@ -80,6 +82,8 @@ impl Store {
         }
         let store = Self {
             readers: backend.readers,
+            // One connection is left for keys and webhooks.
+            log_turns: LogTurns::new(READERS as usize - 1),
             writer,
             metrics,
             sealer: Arc::new(sealer),

@@ -14,7 +14,7 @@ use crate::api::pagination::{ListPage, delivery_page};
 use crate::api::params::{NamesCompany, PathParams, instant, range};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::domain::time::rfc3339;
-use crate::store::{EventDetail, EventFilter, EventRecord};
+use crate::store::{EventDetail, EventFilter, EventRecord, LogPage};
 
 #[derive(Serialize)]
 pub(in crate::api) struct EventView {
@@ -77,9 +77,8 @@ pub(in crate::api) async fn list(
     range(since, until)?;
     let filter = EventFilter { event_type: query.r#type, since, until, unmatched: query.unmatched.unwrap_or_default() };
     let page = delivery_page(query.limit, query.cursor.as_deref())?;
-    let (found, more) = api.store.events(&company, &filter, &page).await?;
-    let next_cursor = found.last().filter(|_| more).map(|last| last.row_id.clone());
-    Ok(Json(ListPage { data: found.into_iter().map(Into::into).collect(), next_cursor }))
+    let LogPage { entries, next: next_cursor } = api.store.events(&company, &filter, &page).await?;
+    Ok(Json(ListPage { data: entries.into_iter().map(Into::into).collect(), next_cursor }))
 }
 
 /// `GET /events/{id}`: the event's own id.

@@ -32,32 +32,53 @@ const BACKLOG: i64 = 1;
 /// The value of the column `parked` for deliveries of replays.
 const REPLAYED: i64 = 2;
 
-/// The rows that a node may claim: those without a lease, with its own, or with that of a node that no longer exists; but
-/// none of a webhook that another node owns. `{node}` is the parameter for the node's name, `{needs_single_owner}` the condition that
-/// the webhook `w` has an owner.
+/// The rows of webhooks that no other node owns. `{node}` is the parameter for the node's name, `{needs_single_owner}` the
+/// condition that the webhook `w` has an owner.
 ///
 /// The owner comes from a scalar subquery: PostgreSQL does not turn that into a join with all webhooks.
-const CLAIMABLE: &str = "(lease IS NULL OR lease = {node} OR lease NOT IN (SELECT id FROM nodes)) \
-    AND COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
+const SERVED: &str = "COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
     WHERE o.webhook_id = deliveries.webhook_id AND {needs_single_owner}), {node}) = {node}";
+
+/// The rows whose lease a node may take over: its own, and those of nodes that no longer exist.
+const LEASE_ENDS: &str = "lease IS NOT NULL AND (lease = {node} OR lease NOT IN (SELECT id FROM nodes))";
 
 /// Returns the condition of `Webhook::needs_single_owner` for the webhook `w`.
 pub(super) fn has_owner_sql() -> String {
     format!("(w.ordered = 1 OR w.rate_limit IS NOT NULL OR w.max_in_flight < {SINGLE_OWNER_BELOW})")
 }
 
-fn claimable_sql(node: &str) -> String {
-    CLAIMABLE.replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
+/// Scheduled rows that the node in parameter `node` may claim.
+fn scheduled_sql(node: &str) -> String {
+    format!("lease IS NULL AND {SERVED}").replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
+}
+
+/// Leased rows that the node in parameter `node` may claim when their lease has ended.
+fn leased_sql(node: &str) -> String {
+    format!("{LEASE_ENDS} AND {SERVED}").replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
 }
 
 /// Binds: the node.
 pub(super) fn next_due_sql() -> String {
-    format!("SELECT due FROM deliveries WHERE due IS NOT NULL AND {} ORDER BY due, id LIMIT 1", claimable_sql("$1"))
+    let first = |order: &str, condition: &str| {
+        format!(
+            "SELECT due FROM (SELECT due FROM deliveries WHERE due IS NOT NULL AND {condition} ORDER BY {order} LIMIT 1) AS first"
+        )
+    };
+    format!(
+        "SELECT MIN(due) FROM ({} UNION ALL {}) AS firsts",
+        first("due, id", &scheduled_sql("$1")),
+        first("due, company, id", &leased_sql("$1"))
+    )
 }
 
 /// Binds: the number of rows, the bytes, the end of the lease, the node, now.
 pub(super) fn claim_due_sql(kind: DatabaseKind) -> String {
-    claim_sql("due, id", &format!("due <= $5 AND {}", claimable_sql("$4")), kind)
+    claim_sql("due, id", &format!("due <= $5 AND {}", scheduled_sql("$4")), kind)
+}
+
+/// Binds as [`claim_due_sql`].
+pub(super) fn claim_lapsed_sql(kind: DatabaseKind) -> String {
+    claim_sql("due, company, id", &format!("due <= $5 AND {}", leased_sql("$4")), kind)
 }
 
 /// Binds: the number of rows, the bytes, the end of the lease, the node, the webhook, the value of `parked`, the id before
@@ -86,8 +107,10 @@ pub(super) const FIRST_SCHEDULED: &str = "SELECT MIN(id) FROM deliveries WHERE w
 
 /// The rows to claim.
 enum ClaimSelection {
-    /// Those due at this instant, in milliseconds since 1970.
+    /// The scheduled ones that are due at this instant, in milliseconds since 1970.
     Due { now_ms: i64 },
+    /// Those whose lease has ended at this instant, in milliseconds since 1970.
+    Lapsed { now_ms: i64 },
     /// Those of a webhook's backlog with this value of the column `parked`, before the id `end`.
     Backlog { webhook: String, parked: i64, end: String },
 }
@@ -106,8 +129,21 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn claim_due(&self, now: i64, lease: Lease, limit: u32) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let request = ClaimRequest { selection: ClaimSelection::Due { now_ms: now }, lease, limit };
-        let work = transaction(move |connection| Box::pin(claim(connection, request)));
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                // First, because they are few: scheduled rows can fill every claim for long.
+                let lapsed = ClaimSelection::Lapsed { now_ms: now };
+                let request = ClaimRequest { selection: lapsed, lease: lease.clone(), limit };
+                let mut claimed = claim(&mut *connection, request).await?;
+                let limit = limit.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
+                if limit > 0 {
+                    let request = ClaimRequest { selection: ClaimSelection::Due { now_ms: now }, lease, limit };
+                    claimed.extend(claim(connection, request).await?);
+                    claimed.sort_by(|a, b| a.id.cmp(&b.id));
+                }
+                Ok(claimed)
+            })
+        });
         self.writer.run(work, |_| ()).await
     }
 
@@ -158,7 +194,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn next_due(&self, node: &str) -> Result<Option<i64>, StoreError> {
-        Ok(db::query(AssertSqlSafe(next_due_sql())).bind(node).value_if_any(&self.readers).await?)
+        Ok(db::query(AssertSqlSafe(next_due_sql())).bind(node).value(&self.readers).await?)
     }
 }
 
@@ -166,12 +202,13 @@ async fn claim(connection: &mut DatabaseConnection, request: ClaimRequest) -> Re
     let ClaimRequest { selection, lease, limit } = request;
     let sql = match &selection {
         ClaimSelection::Due { .. } => claim_due_sql(connection.kind()),
+        ClaimSelection::Lapsed { .. } => claim_lapsed_sql(connection.kind()),
         ClaimSelection::Backlog { .. } => claim_backlog_sql(connection.kind()),
     };
     let query = db::query(AssertSqlSafe(sql)).bind(i64::from(limit)).bind(MAX_BYTES);
     let query = query.bind(lease.until_ms).bind(&*lease.node);
     let query = match selection {
-        ClaimSelection::Due { now_ms } => query.bind(now_ms),
+        ClaimSelection::Due { now_ms } | ClaimSelection::Lapsed { now_ms } => query.bind(now_ms),
         ClaimSelection::Backlog { webhook, parked, end } => query.bind(webhook).bind(parked).bind(end),
     };
     let rows = query.fetch_all(connection).await?;

@@ -2,13 +2,12 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::log::{
-    LAST_ATTEMPT_COLUMNS, LAST_ATTEMPT_JOIN, LOG_COLUMNS, PageRequest, delivery_from_row, last_attempt_from_row,
-};
+use super::log::{LAST_ATTEMPT_COLUMNS, LAST_ATTEMPT_JOIN, LOG_COLUMNS, PageRequest};
+use super::log_walk::{LogEntry, LogIndex, LogPage, LogSelection};
 use crate::domain::delivery::DeliveryRecord;
 use crate::domain::event::Event;
-use crate::store::db::{self, DatabaseRow};
-use crate::store::delivery_rows::{event_from_row, first_id};
+use crate::store::db::{self, DatabaseKind, DatabaseRow};
+use crate::store::delivery_rows::event_from_row;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -58,50 +57,56 @@ pub struct EventDetail {
 const EVENT_COLUMNS: &str = "id, company, event_id, event_type, occurred_at, created_at, \
                              CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed";
 
-/// Binds: the company, the id before which the list begins, the least id, the type, the number of rows.
-pub(super) fn events_sql(unmatched: bool) -> String {
-    let condition = if unmatched { "AND webhook_id IS NULL" } else { "" };
-    format!(
-        "SELECT {EVENT_COLUMNS} FROM deliveries WHERE company = $1 AND id < $2 AND id >= $3 {condition} \
-         AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) ORDER BY id DESC LIMIT $5"
-    )
+/// Binds: the type.
+const CONDITION: &str = "(CAST($6 AS TEXT) IS NULL OR event_type = $6)";
+
+/// Returns the statement of a page. Binds as [`LogIndex::rows_sql`], then as [`CONDITION`].
+pub(super) fn events_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+    index.rows_sql(kind, EVENT_COLUMNS, CONDITION)
 }
 
-fn record_from_row(row: &DatabaseRow) -> Result<EventRecord, sqlx::Error> {
-    let (row_id, routed): (String, i64) = (row.try_get("id")?, row.try_get("routed")?);
-    Ok(EventRecord {
-        id: row.try_get("event_id")?,
-        company: row.try_get("company")?,
-        event_type: row.try_get("event_type")?,
-        occurred_at: row.try_get("occurred_at")?,
-        created_at: row.try_get("created_at")?,
-        delivery_id: (routed == 1).then(|| row_id.clone()),
-        row_id,
-    })
+impl LogEntry for EventRecord {
+    fn from_row(row: &DatabaseRow) -> Result<Self, sqlx::Error> {
+        let (row_id, routed): (String, i64) = (row.try_get("id")?, row.try_get("routed")?);
+        Ok(Self {
+            id: row.try_get("event_id")?,
+            company: row.try_get("company")?,
+            event_type: row.try_get("event_type")?,
+            occurred_at: row.try_get("occurred_at")?,
+            created_at: row.try_get("created_at")?,
+            delivery_id: (routed == 1).then(|| row_id.clone()),
+            row_id,
+        })
+    }
+
+    fn row_id(&self) -> &str {
+        &self.row_id
+    }
 }
 
 impl Store {
-    /// Returns a page of a company's events, newest first, and whether there are more.
+    /// Returns a page of a company's events.
     ///
     /// # Errors
-    /// The database's.
+    /// [`StoreError::Busy`], and the database's.
     pub async fn events(
         &self,
         company: &str,
         filter: &EventFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<EventRecord>, bool), StoreError> {
-        let rows = db::query(AssertSqlSafe(events_sql(filter.unmatched)))
-            .bind(company)
-            .bind(page.end(filter.until))
-            .bind(first_id(filter.since.unwrap_or(0)))
-            .bind(filter.event_type.as_deref())
-            .bind(i64::from(page.limit) + 1)
-            .fetch_all(&self.readers)
-            .await?;
-        let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = page.cut(&mut found);
-        Ok((found, more))
+    ) -> Result<LogPage<EventRecord>, StoreError> {
+        let index = match &filter.event_type {
+            _ if filter.unmatched => LogIndex::Unmatched,
+            Some(name) => LogIndex::Type(name.clone()),
+            None => LogIndex::Everything,
+        };
+        let selection = LogSelection {
+            sql: events_sql(&index, self.readers.kind()),
+            index,
+            range: page.range(company, filter.since, filter.until),
+            parameters: vec![filter.event_type.clone()],
+        };
+        self.walk(selection, page.limit).await
     }
 
     /// Returns one event by its own id.
@@ -118,7 +123,7 @@ impl Store {
             return Ok(None);
         };
         let delivery = match row.try_get::<Option<String>>("webhook_id")? {
-            Some(_) => Some(DeliveryRecord { last_attempt: last_attempt_from_row(&row)?, ..delivery_from_row(&row)? }),
+            Some(_) => Some(DeliveryRecord::from_row(&row)?),
             None => None,
         };
         Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, delivery }))

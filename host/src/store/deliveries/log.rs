@@ -3,9 +3,10 @@
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
+use super::log_walk::{LogEntry, LogIndex, LogPage, LogRange, LogSelection};
 use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
 use crate::domain::event::Event;
-use crate::store::db::{self, DatabaseRow};
+use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -35,17 +36,11 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Returns the id before which the page begins, in a list that ends before `until`, milliseconds since 1970.
-    pub(super) fn end(&self, until: Option<i64>) -> String {
+    /// Returns the part of the log in which the page and those after it are: `since` to `until`, milliseconds since 1970.
+    pub(super) fn range<'c>(&self, company: &'c str, since: Option<i64>, until: Option<i64>) -> LogRange<'c> {
         let until = until.map_or_else(|| ID_END.into(), first_id);
-        self.after.clone().map_or(until.clone(), |after| after.min(until))
-    }
-
-    /// Removes the row that shows whether there are more. Returns whether there are.
-    pub(super) fn cut<T>(&self, rows: &mut Vec<T>) -> bool {
-        let more = rows.len() > self.limit as usize;
-        rows.truncate(self.limit as usize);
-        more
+        let before = self.after.clone().map_or(until.clone(), |after| after.min(until));
+        LogRange { company, before, least: first_id(since.unwrap_or(0)) }
     }
 }
 
@@ -60,23 +55,15 @@ pub(super) const LAST_ATTEMPT_JOIN: &str =
 /// Most attempts of one delivery that are shown: the last ones.
 const SHOWN_ATTEMPTS: i64 = 100;
 
-/// Returns the statement of a list; its rows come in no particular order. Binds: the company, the id before which the list
-/// begins, the least id, the type, the status, the webhook, the number of rows.
-pub(super) fn list_sql(status: Option<StatusFilter>) -> String {
-    let condition = match status {
-        // As a literal: SQLite does not use the partial index of failed deliveries, which are few in a long log, for a bound
-        // status.
-        Some(StatusFilter::Is(Status::Failed)) => "AND status = 'failed'",
-        Some(StatusFilter::Retrying) => "AND attempt_count > attempt_base",
-        Some(StatusFilter::Is(_)) | None => "",
-    };
-    // The last attempts are looked up for the rows of the page alone.
-    format!(
-        "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND webhook_id IS NOT NULL AND id < $2 AND id >= $3 \
-         {condition} AND (CAST($4 AS TEXT) IS NULL OR event_type = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) \
-         AND (CAST($6 AS TEXT) IS NULL OR webhook_id = $6) ORDER BY id DESC LIMIT $7) AS d \
-         {LAST_ATTEMPT_JOIN}"
-    )
+/// The deliveries of a page, whatever its index. Binds: the type, the status, the webhook.
+const CONDITION: &str = "webhook_id IS NOT NULL AND (CAST($6 AS TEXT) IS NULL OR event_type = $6) \
+    AND (CAST($7 AS TEXT) IS NULL OR status = $7) AND (CAST($8 AS TEXT) IS NULL OR webhook_id = $8)";
+
+/// Returns the statement of a page; the last attempts are looked up for its rows alone. Binds as [`LogIndex::rows_sql`], then
+/// as [`CONDITION`].
+pub(super) fn list_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+    let rows = index.rows_sql(kind, LOG_COLUMNS, CONDITION);
+    format!("SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM ({rows}) AS d {LAST_ATTEMPT_JOIN}")
 }
 
 pub(super) fn last_attempt_from_row(row: &DatabaseRow) -> Result<Option<LastAttempt>, sqlx::Error> {
@@ -107,6 +94,16 @@ pub(super) fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sql
     })
 }
 
+impl LogEntry for DeliveryRecord {
+    fn from_row(row: &DatabaseRow) -> Result<Self, sqlx::Error> {
+        Ok(Self { last_attempt: last_attempt_from_row(row)?, ..delivery_from_row(row)? })
+    }
+
+    fn row_id(&self) -> &str {
+        &self.id
+    }
+}
+
 fn attempt_from_row(row: &DatabaseRow) -> Result<Attempt, sqlx::Error> {
     let number: i64 = row.try_get("number")?;
     let status_code: Option<i64> = row.try_get("status_code")?;
@@ -129,33 +126,30 @@ fn attempt_from_row(row: &DatabaseRow) -> Result<Attempt, sqlx::Error> {
 }
 
 impl Store {
-    /// Returns a page of a company's deliveries, newest first, and whether there are more.
+    /// Returns a page of a company's deliveries.
     ///
     /// # Errors
-    /// The database's.
+    /// [`StoreError::Busy`], and the database's.
     pub async fn deliveries(
         &self,
         company: &str,
         filter: &DeliveryFilter,
         page: &PageRequest,
-    ) -> Result<(Vec<DeliveryRecord>, bool), StoreError> {
-        let rows = db::query(AssertSqlSafe(list_sql(filter.status)))
-            .bind(company)
-            .bind(page.end(filter.until))
-            .bind(first_id(filter.since.unwrap_or(0)))
-            .bind(filter.event_type.as_deref())
-            .bind(filter.status.map(|filter| filter.status().name()))
-            .bind(filter.webhook.as_deref())
-            .bind(i64::from(page.limit) + 1)
-            .fetch_all(&self.readers)
-            .await?;
-        let entry = |row| -> Result<_, sqlx::Error> {
-            Ok(DeliveryRecord { last_attempt: last_attempt_from_row(row)?, ..delivery_from_row(row)? })
+    ) -> Result<LogPage<DeliveryRecord>, StoreError> {
+        // A webhook has one type.
+        let of_webhook = match (&filter.event_type, &filter.webhook) {
+            (None, Some(id)) => self.webhook(company, id).await?.map(|webhook| webhook.event_type.clone()),
+            _ => None,
         };
-        let mut found = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
-        let more = page.cut(&mut found);
-        Ok((found, more))
+        let index = LogIndex::of(filter.status, filter.event_type.as_deref().or(of_webhook.as_deref()));
+        let status = filter.status.map(|filter| filter.status().name().to_owned());
+        let selection = LogSelection {
+            sql: list_sql(&index, self.readers.kind()),
+            index,
+            range: page.range(company, filter.since, filter.until),
+            parameters: vec![filter.event_type.clone(), status, filter.webhook.clone()],
+        };
+        self.walk(selection, page.limit).await
     }
 
     /// Returns one delivery with its event, and its last 100 attempts, oldest first. An attempt that ended after the delivery

@@ -2,12 +2,16 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, next_due_sql};
+use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::events::events_sql;
 use super::log::list_sql;
-use crate::domain::delivery::{Status, StatusFilter};
+use super::log_walk::LogIndex;
+use super::replay::{count_sql, mark_sql, step_end_sql};
+use crate::domain::delivery::Status;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
+
+const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
 async fn database() -> (tempfile::TempDir, DatabaseConnection) {
     let folder = tempfile::tempdir().unwrap();
@@ -22,13 +26,15 @@ async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
 }
 
 #[tokio::test]
-async fn due_deliveries_are_found_by_the_partial_index_in_its_order() {
+async fn due_deliveries_are_found_by_the_partial_indexes_in_their_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_due_sql(DatabaseKind::Sqlite)).await;
-    assert!(claim.contains("USING INDEX deliveries_due (due<?)"), "{claim}");
+    let due = plan(&mut connection, &claim_due_sql(KIND)).await;
+    assert!(due.contains("USING INDEX deliveries_scheduled (due<?)"), "{due}");
+    let lapsed = plan(&mut connection, &claim_lapsed_sql(KIND)).await;
+    assert!(lapsed.contains("USING INDEX deliveries_leased (due<?)"), "{lapsed}");
     let next = plan(&mut connection, &next_due_sql()).await;
-    assert!(next.contains("deliveries_due"), "{next}");
-    for plan in [claim, next] {
+    assert!(next.contains("deliveries_scheduled") && next.contains("deliveries_leased"), "{next}");
+    for plan in [due, lapsed, next] {
         assert!(!plan.contains("SCAN deliveries\n") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 }
@@ -36,30 +42,60 @@ async fn due_deliveries_are_found_by_the_partial_index_in_its_order() {
 #[tokio::test]
 async fn backlog_of_a_webhook_is_found_by_its_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let claim = plan(&mut connection, &claim_backlog_sql(DatabaseKind::Sqlite)).await;
+    let claim = plan(&mut connection, &claim_backlog_sql(KIND)).await;
     assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
     let first = plan(&mut connection, FIRST_SCHEDULED).await;
     assert!(first.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
 }
 
-#[tokio::test]
-async fn failed_deliveries_are_found_by_their_partial_index_and_all_others_by_the_primary_key() {
-    let (_folder, mut connection) = database().await;
-    let failed = plan(&mut connection, &list_sql(Some(StatusFilter::Is(Status::Failed)))).await;
-    assert!(failed.contains("USING INDEX deliveries_failed (company=? AND id>? AND id<?)"), "{failed}");
-    let any = plan(&mut connection, &list_sql(None)).await;
-    assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
-    assert!(any.contains("SEARCH a USING") && any.contains("(delivery_id=? AND number=?)"), "{any}");
-    assert!(!failed.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{failed}{any}");
+/// Each index, and the part of a plan that shows its use.
+fn log_indexes() -> Vec<(LogIndex, &'static str)> {
+    let ended = [Status::Failed, Status::Filtered, Status::Cancelled].map(LogIndex::Ended);
+    let mut all: Vec<_> =
+        ended.map(|index| (index, "deliveries_ended (company=? AND status=? AND id>? AND id<?)")).into();
+    all.extend([
+        (LogIndex::Everything, "deliveries_1 (company=? AND id>? AND id<?)"),
+        (LogIndex::Type("t".into()), "deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
+        (LogIndex::Pending, "deliveries_pending (company=? AND id>? AND id<?)"),
+        (LogIndex::Retrying, "deliveries_retrying (company=? AND id>? AND id<?)"),
+        (LogIndex::Unmatched, "deliveries_unmatched (company=? AND id>? AND id<?)"),
+    ]);
+    all
 }
 
 #[tokio::test]
-async fn unmatched_events_are_found_by_their_partial_index_and_all_others_by_the_primary_key() {
+async fn every_page_of_the_log_is_read_along_its_index_in_its_order() {
     let (_folder, mut connection) = database().await;
-    let unmatched = plan(&mut connection, &events_sql(true)).await;
-    assert!(unmatched.contains("USING INDEX deliveries_unmatched (company=? AND id>? AND id<?)"), "{unmatched}");
-    let any = plan(&mut connection, &events_sql(false)).await;
-    assert!(any.contains("deliveries_1 (company=? AND id>? AND id<?)"), "{any}");
-    assert!(!unmatched.contains("TEMP B-TREE") && !any.contains("TEMP B-TREE"), "{unmatched}{any}");
+    for (index, used) in log_indexes() {
+        for sql in [list_sql(&index, KIND), events_sql(&index, KIND), index.floor_sql(KIND), count_sql(&index, KIND)] {
+            let plan = plan(&mut connection, &sql).await;
+            assert!(plan.contains(used), "{index:?} {plan}");
+            // The rows in memory are sorted, because their index has another order; they are few.
+            let sorted = matches!(index, LogIndex::Pending | LogIndex::Retrying) && plan.contains("deliveries_leased");
+            assert!(sorted || !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
+        }
+        let list = plan(&mut connection, &list_sql(&index, KIND)).await;
+        assert!(list.contains("SEARCH a USING") && list.contains("(delivery_id=? AND number=?)"), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_pending_deliveries_read_the_leased_ones_from_their_index() {
+    let (_folder, mut connection) = database().await;
+    for index in [LogIndex::Pending, LogIndex::Retrying] {
+        let plan = plan(&mut connection, &list_sql(&index, KIND)).await;
+        assert!(plan.contains("deliveries_leased"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
+    let (_folder, mut connection) = database().await;
+    for (index, used) in log_indexes().into_iter().filter(|(index, _)| *index != LogIndex::Unmatched) {
+        for sql in [step_end_sql(&index, KIND), mark_sql(&index, KIND)] {
+            let plan = plan(&mut connection, &sql).await;
+            assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
+        }
+    }
 }

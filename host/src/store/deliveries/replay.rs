@@ -2,8 +2,9 @@
 
 use sqlx::AssertSqlSafe;
 
-use crate::domain::delivery::Status;
-use crate::store::db::{self, DatabaseConnection};
+use super::log_walk::{LogIndex, LogRange};
+use crate::domain::delivery::{Status, StatusFilter};
+use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::delivery_rows::first_id;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -11,6 +12,8 @@ use crate::store::writer::transaction;
 
 /// Most replays that one company may have in progress.
 const MAX_PER_COMPANY: i64 = 10;
+/// Deliveries that one statement examines to count those of a replay.
+const COUNT_STEP: i64 = 10_000;
 /// Deliveries that one step of a replay examines and marks.
 const STEP: i64 = 500;
 
@@ -42,12 +45,47 @@ pub struct ReplayStep {
     pub event_types: Vec<String>,
 }
 
-/// The deliveries that a replay selects within its range. Those in memory or in the backlog will be sent anyway. Binds: the
-/// company, the type, the status.
-const REPLAYABLE: &str = "company = $1 AND (CAST($2 AS TEXT) IS NULL OR event_type = $2) \
-    AND (CAST($3 AS TEXT) IS NULL OR status = $3) AND webhook_id IS NOT NULL \
-    AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) \
-    AND EXISTS (SELECT 1 FROM webhooks w WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type)";
+/// Returns the condition of the deliveries that a replay selects within its range, given the parameters for its type and its
+/// status. Those in memory or in the backlog will be sent anyway.
+fn replayable_sql(event_type: &str, status: &str) -> String {
+    format!(
+        "(CAST({event_type} AS TEXT) IS NULL OR event_type = {event_type}) \
+         AND (CAST({status} AS TEXT) IS NULL OR status = {status}) AND webhook_id IS NOT NULL \
+         AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND EXISTS (SELECT 1 FROM webhooks w \
+         WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type)"
+    )
+}
+
+/// Returns the statement that counts the deliveries of a replay in a range. Binds as [`LogIndex::rows_sql`], then the type and
+/// the status.
+pub(super) fn count_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+    format!("SELECT COUNT(*) FROM ({}) AS selected", index.rows_sql(kind, "id", &replayable_sql("$6", "$7")))
+}
+
+/// Returns the statement that finds the last row that a step examines, whether or not it marks it. Binds: the company, the id
+/// at which the step begins, the id at which the replay ends, the most rows, the key of the index.
+pub(super) fn step_end_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+    format!(
+        "SELECT MAX(id) FROM (SELECT id FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
+         ORDER BY id LIMIT $4) AS looked_at",
+        index.hint(kind),
+        index.condition("$5")
+    )
+}
+
+/// Returns the statement that marks the deliveries of a step. Binds: the company, the first and the last id, the key of the
+/// index, the type, the status.
+pub(super) fn mark_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+    format!(
+        "UPDATE deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
+         attempt_base = attempt_count, webhook_id = (SELECT w.id FROM webhooks w WHERE w.company = deliveries.company \
+         AND w.event_type = deliveries.event_type) WHERE company = $1 AND id >= $2 AND id <= $3 AND {} AND {} \
+         RETURNING event_type",
+        index.hint(kind),
+        index.condition("$4"),
+        replayable_sql("$5", "$6")
+    )
+}
 
 impl Store {
     /// Stores a replay, which [`Store::replay_step`] carries out. Returns how many deliveries it has; if there are none,
@@ -58,10 +96,7 @@ impl Store {
     pub async fn start_replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let (first, end) = (first_id(replay.since), first_id(replay.until));
         // Counted beside the writer, because the log may be long.
-        let sql = format!("SELECT COUNT(*) FROM deliveries WHERE {REPLAYABLE} AND id >= $4 AND id < $5");
-        let query = db::query(AssertSqlSafe(sql)).bind(replay.company.as_str());
-        let query = query.bind(replay.event_type.as_deref()).bind(replay.status.map(Status::name));
-        let count: i64 = query.bind(first.as_str()).bind(end.as_str()).value(&self.readers).await?;
+        let count = self.count_replayable(&replay).await?;
         if count == 0 {
             return Ok(0);
         }
@@ -86,6 +121,22 @@ impl Store {
             })
         });
         self.writer.run(work, |()| ()).await?;
+        Ok(count)
+    }
+
+    async fn count_replayable(&self, replay: &Replay) -> Result<u64, StoreError> {
+        let index = LogIndex::of(replay.status.map(StatusFilter::Is), replay.event_type.as_deref());
+        let (before, least) = (first_id(replay.until), first_id(replay.since));
+        let mut range = LogRange { company: &replay.company, before, least };
+        let (mut count, mut last) = (0, false);
+        while !last {
+            let _turn = self.log_turns.turn(&replay.company).await?;
+            let step;
+            (step, last) = range.split(&index, COUNT_STEP, &self.readers).await?;
+            let query = step.bind(count_sql(&index, self.readers.kind()), COUNT_STEP, &index);
+            let query = query.bind(replay.event_type.as_deref()).bind(replay.status.map(Status::name));
+            count += query.value::<i64>(&self.readers).await?;
+        }
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -130,22 +181,21 @@ async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayS
     let text = |column| replay.try_get::<String>(column);
     let filter = |column| replay.try_get::<Option<String>>(column);
     let (company, from, end) = (text("company")?, text("next_id")?, text("end_id")?);
-    // The last id that this step examines, whether or not it marks anything.
-    let sql = "SELECT MAX(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id >= $2 AND id < $3 \
-               ORDER BY id LIMIT $4) AS looked_at";
-    let query = db::query(sql).bind(company.as_str()).bind(from.as_str()).bind(end.as_str());
-    let Some(last): Option<String> = query.bind(STEP).value(&mut *connection).await? else {
+    let (event_type, status) = (filter("event_type")?, filter("status")?);
+    let named = status.as_deref().and_then(Status::named).map(StatusFilter::Is);
+    let index = LogIndex::of(named, event_type.as_deref());
+    let query =
+        db::query(AssertSqlSafe(step_end_sql(&index, connection.kind()))).bind(company.as_str()).bind(from.as_str());
+    let query = query.bind(end.as_str()).bind(STEP).bind(index.key());
+    let Some(last): Option<String> = query.value(&mut *connection).await? else {
         db::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(ReplayStep::default());
     };
-    let sql = format!(
-        "UPDATE deliveries SET status = 'pending', due = NULL, lease = NULL, parked = 2, \
-         finished_at = NULL, attempt_base = attempt_count, webhook_id = (SELECT w.id FROM webhooks w \
-         WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type) \
-         WHERE {REPLAYABLE} AND id >= $4 AND id <= $5 RETURNING event_type"
-    );
-    let query = db::query(AssertSqlSafe(sql)).bind(company.as_str());
-    let query = query.bind(filter("event_type")?).bind(filter("status")?).bind(from).bind(last.as_str());
+    let query = db::query(AssertSqlSafe(mark_sql(&index, connection.kind())))
+        .bind(company.as_str())
+        .bind(from)
+        .bind(last.as_str());
+    let query = query.bind(index.key()).bind(event_type).bind(status);
     let mut event_types: Vec<String> = query.values(&mut *connection).await?;
     event_types.sort();
     event_types.dedup();

@@ -1,0 +1,213 @@
+//! Walks over the delivery log, newest first, along the index that fits a filter best. A request examines a bounded number of
+//! rows, however few of them match.
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::delivery::{Status, StatusFilter};
+use crate::store::db::{self, ConnectionPool, DatabaseKind, DatabaseRow};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+
+/// Most rows that the steps of one request examine. The first is small because most requests fill their page from it.
+const STEPS: [i64; 3] = [500, 2_000, 7_500];
+
+/// The index along which a walk goes, with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LogIndex {
+    /// Every event.
+    Everything,
+    /// Those of one type.
+    Type(String),
+    /// The failed, filtered or cancelled deliveries.
+    Ended(Status),
+    /// The pending deliveries that are in no node's memory.
+    Pending,
+    /// Those of [`LogIndex::Pending`] that have failed at least once.
+    Retrying,
+    /// The events for whose type nobody subscribed.
+    Unmatched,
+}
+
+impl LogIndex {
+    /// Returns the index for deliveries of a status and of a type.
+    pub(super) fn of(status: Option<StatusFilter>, event_type: Option<&str>) -> Self {
+        match (status, event_type) {
+            (Some(StatusFilter::Retrying), _) => Self::Retrying,
+            (Some(StatusFilter::Is(Status::Pending)), _) => Self::Pending,
+            (Some(StatusFilter::Is(status @ (Status::Failed | Status::Filtered | Status::Cancelled))), _) => {
+                Self::Ended(status)
+            }
+            (Some(StatusFilter::Is(Status::Delivered)) | None, Some(name)) => Self::Type(name.into()),
+            (Some(StatusFilter::Is(Status::Delivered)) | None, None) => Self::Everything,
+        }
+    }
+
+    /// Returns the condition that selects this index; `key` is the parameter that holds its key.
+    ///
+    /// Statuses are literals, because SQLite uses a partial index only if it can see that its condition holds.
+    pub(super) fn condition(&self, key: &str) -> String {
+        let keyless = format!("CAST({key} AS TEXT) IS NULL");
+        match self {
+            Self::Everything => keyless,
+            Self::Type(_) => format!("event_type = {key}"),
+            Self::Ended(_) => format!("status IN ('failed', 'filtered', 'cancelled') AND status = {key}"),
+            Self::Pending => format!("{keyless} AND status = 'pending' AND lease IS NULL"),
+            Self::Retrying => {
+                format!("{keyless} AND status = 'pending' AND lease IS NULL AND attempt_count > attempt_base")
+            }
+            Self::Unmatched => format!("{keyless} AND webhook_id IS NULL"),
+        }
+    }
+
+    /// Returns the hint for this index.
+    pub(super) fn hint(&self, kind: DatabaseKind) -> String {
+        let name = match self {
+            // The primary key.
+            Self::Everything => return String::new(),
+            Self::Type(_) => "deliveries_type",
+            Self::Ended(_) => "deliveries_ended",
+            Self::Pending => "deliveries_pending",
+            Self::Retrying => "deliveries_retrying",
+            Self::Unmatched => "deliveries_unmatched",
+        };
+        kind.index_hint(name)
+    }
+
+    /// Returns the key.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Type(name) => Some(name),
+            Self::Ended(status) => Some(status.name()),
+            Self::Everything | Self::Pending | Self::Retrying | Self::Unmatched => None,
+        }
+    }
+
+    /// Returns the statement that selects `columns` of the rows of one step that meet `condition`; its rows come in no
+    /// particular order. Binds: the company, the id before which the step begins, its least id, the number of rows, the key.
+    /// `condition` may use further parameters.
+    pub(super) fn rows_sql(&self, kind: DatabaseKind, columns: &str, condition: &str) -> String {
+        let select = |hint: String, index: &str| {
+            format!(
+                "SELECT * FROM (SELECT {columns} FROM deliveries {hint}WHERE company = $1 AND id < $2 AND id >= $3 \
+                 AND {index} AND {condition} ORDER BY id DESC LIMIT $4) AS rows_of_index"
+            )
+        };
+        let rows = select(self.hint(kind), &self.condition("$5"));
+        // The rows in some node's memory are few: their index is read through.
+        let leased = match self {
+            Self::Pending => "lease IS NOT NULL",
+            Self::Retrying => "lease IS NOT NULL AND attempt_count > attempt_base",
+            _ => return rows,
+        };
+        format!("{rows} UNION ALL {}", select(kind.index_hint("deliveries_leased"), leased))
+    }
+
+    /// Finds the last row that a step examines, and how many it examines. Binds: the company, the id before which the step
+    /// begins, the least id, the most rows, the key.
+    pub(super) fn floor_sql(&self, kind: DatabaseKind) -> String {
+        format!(
+            "SELECT MIN(id) AS floor, COUNT(*) AS examined FROM (SELECT id FROM deliveries {}WHERE company = $1 \
+             AND id < $2 AND id >= $3 AND {} ORDER BY id DESC LIMIT $4) AS examined_rows",
+            self.hint(kind),
+            self.condition("$5")
+        )
+    }
+}
+
+/// The part of a company's log from the id `least` up to, but without, the id `before`.
+#[derive(Debug, Clone)]
+pub(super) struct LogRange<'c> {
+    pub(super) company: &'c str,
+    pub(super) before: String,
+    pub(super) least: String,
+}
+
+impl<'c> LogRange<'c> {
+    /// Binds what [`LogIndex::rows_sql`] and [`LogIndex::floor_sql`] have in common.
+    pub(super) fn bind(&self, sql: String, limit: i64, index: &LogIndex) -> db::DatabaseQuery<'c> {
+        db::query(AssertSqlSafe(sql))
+            .bind(self.company)
+            .bind(self.before.clone())
+            .bind(self.least.clone())
+            .bind(limit)
+            .bind(index.key().map(str::to_owned))
+    }
+
+    /// Cuts off the next `rows` rows of the index, the newest. `None`: there are no more than these, and the range is used up.
+    pub(super) async fn split(
+        &mut self,
+        index: &LogIndex,
+        rows: i64,
+        readers: &ConnectionPool,
+    ) -> Result<(Self, bool), StoreError> {
+        let found = self.bind(index.floor_sql(readers.kind()), rows, index).fetch_one(readers).await?;
+        let floor: Option<String> = found.try_get("floor")?;
+        let examined: i64 = found.try_get("examined")?;
+        let last = examined < rows;
+        let least = floor.filter(|_| !last).unwrap_or_else(|| self.least.clone());
+        let step = Self { least: least.clone(), ..self.clone() };
+        self.before = least;
+        Ok((step, last))
+    }
+}
+
+/// A page of the log.
+#[derive(Debug)]
+pub struct LogPage<T> {
+    /// The entries, newest first. There may be fewer than the page has room for, and even none, although more follow: one
+    /// request examines 10,000 rows at most.
+    pub entries: Vec<T>,
+    /// The id after which the next page begins; `None` on the last page.
+    pub next: Option<String>,
+}
+
+/// An entry of a page.
+pub(super) trait LogEntry: Sized {
+    /// Reads the entry from its row.
+    fn from_row(row: &DatabaseRow) -> Result<Self, sqlx::Error>;
+    /// Returns the id of its row.
+    fn row_id(&self) -> &str;
+}
+
+/// What a page of the log selects.
+pub(super) struct LogSelection<'c> {
+    pub(super) index: LogIndex,
+    pub(super) range: LogRange<'c>,
+    /// The statement around [`LogIndex::rows_sql`].
+    pub(super) sql: String,
+    /// The parameters of its conditions.
+    pub(super) parameters: Vec<Option<String>>,
+}
+
+impl Store {
+    /// Reads a page.
+    pub(super) async fn walk<T: LogEntry>(
+        &self,
+        selection: LogSelection<'_>,
+        limit: u32,
+    ) -> Result<LogPage<T>, StoreError> {
+        let LogSelection { index, mut range, sql, parameters } = selection;
+        let _turn = self.log_turns.turn(range.company).await?;
+        let limit = limit as usize;
+        let mut entries: Vec<T> = Vec::new();
+        for rows in STEPS {
+            let (step, last) = range.split(&index, rows, &self.readers).await?;
+            let wanted = i64::try_from(limit + 1 - entries.len()).unwrap_or(i64::MAX);
+            let query = step.bind(sql.clone(), wanted, &index);
+            let query = parameters.iter().fold(query, |query, parameter| query.bind(parameter.clone()));
+            let rows = query.fetch_all(&self.readers).await?;
+            let mut found = rows.iter().map(T::from_row).collect::<Result<Vec<_>, _>>()?;
+            found.sort_unstable_by(|a, b| b.row_id().cmp(a.row_id()));
+            entries.extend(found);
+            if entries.len() > limit {
+                entries.truncate(limit);
+                let next = entries.last().map(|last| last.row_id().to_owned());
+                return Ok(LogPage { entries, next });
+            }
+            if last {
+                return Ok(LogPage { entries, next: None });
+            }
+        }
+        Ok(LogPage { entries, next: Some(range.before) })
+    }
+}
