@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use crate::clock::Clock;
 use crate::delivery::Engine;
@@ -71,8 +71,12 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/events/batch", post(events::batch))
         .route("/events/{id}", get(events::show))
         .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/cancel", post(deliveries::cancel_many))
         .route("/deliveries/replay", post(deliveries::replay))
+        .route("/deliveries/replays", get(deliveries::list_replays))
+        .route("/deliveries/replays/{id}", delete(deliveries::stop_replay))
         .route("/deliveries/{id}", get(deliveries::show))
+        .route("/deliveries/{id}/cancel", post(deliveries::cancel))
         .route("/deliveries/{id}/retry", post(deliveries::retry))
         .route("/deliveries/{id}/transformed", get(deliveries::transformed))
         .route("/plugins", get(plugins::list))

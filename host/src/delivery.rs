@@ -20,6 +20,7 @@
 
 mod attempt;
 mod backlog_gauge;
+mod canceller;
 mod cluster;
 mod comparer;
 mod compiled_plugins;

@@ -8,6 +8,7 @@
 
 mod backend;
 mod cache;
+mod cancel_selection;
 mod changes;
 mod db;
 mod deliveries;
@@ -29,12 +30,14 @@ mod transfer_marks;
 mod webhooks;
 mod writer;
 
+pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, DeliveryFilter, DeliveryKey, EventDetail, EventFilter, EventRecord, LogPage,
-    PageRequest, PastEvents, Replay, ReplayStep, RetryMode, RetryRequest,
+    BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,
+    EventRecord, LogPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
+    RetryRequest,
 };
-pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published};
+pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published, first_id};
 pub use delivery_writes::LeaseHorizon;
 pub use error::StoreError;
 pub use handle::{Store, WriterEnd};

@@ -52,6 +52,8 @@ on_both! {
     replays:
         requested_delivery_is_claimed_whatever_its_status
         replay_marks_its_deliveries_step_by_step
+        cancellation_ends_what_waits_step_by_step
+        stopped_replay_cancels_what_it_has_marked
         company_has_at_most_ten_replays_in_progress;
     events:
         event_id_is_stored_once_per_company

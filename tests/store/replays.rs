@@ -1,7 +1,10 @@
-//! Retries on request, and replays.
+//! Retries on request, replays and cancellations.
 
 use posthaste::domain::delivery::Status;
-use posthaste::store::{DeliveryKey, DeliveryUpdate, Lease, Replay, RetryMode, RetryRequest, StoreError};
+use posthaste::store::{
+    CancelSelection, CancelState, Cancellation, DeliveryKey, DeliveryUpdate, Lease, Replay, ReplayKey, RetryMode,
+    RetryRequest, StoreError, first_id,
+};
 
 use crate::case::{Case, LEASED, NOW, id, retry, row, spilled, webhook, with};
 
@@ -69,6 +72,12 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
         assert!(case.replay_step(replay.into()).await.unwrap().event_types.is_empty());
     }
     assert!(case.replays_in_progress().await.unwrap().is_empty());
+    case.forget_sent_replays().await.unwrap();
+    let (shown, more) = case.replays("acme", 1, None).await.unwrap();
+    assert!(shown[0].id == "rpl_3" && shown[0].marked && more, "{shown:?}");
+    assert_eq!((shown[0].since, shown[0].until), (Some(NOW), Some(NOW + 10)));
+    let (shown, more) = case.replays("acme", 9, Some("rpl_3")).await.unwrap();
+    assert_eq!((shown[0].status, more), (Some(Status::Failed), false));
     assert!(case.replay_step("rpl_2".into()).await.unwrap().event_types.is_empty());
     assert_eq!(case.one(&early).await.status, Status::Delivered);
 }
@@ -79,6 +88,84 @@ pub(crate) async fn company_has_at_most_ten_replays_in_progress(case: Case) {
     for number in 0..10 {
         assert_eq!(case.start_replay(replay(number, None, None)).await.unwrap(), 1);
     }
-    let Err(StoreError::Limit(why)) = case.start_replay(replay(10, None, None)).await else { panic!("an eleventh") };
+    let Err(StoreError::Busy(why)) = case.start_replay(replay(10, None, None)).await else { panic!("an eleventh") };
     assert!(why.contains("10 replays"), "{why}");
+}
+
+fn selection(state: CancelState, event_type: Option<&str>) -> CancelSelection {
+    let (first, end) = (first_id(NOW), first_id(NOW + 10));
+    CancelSelection { company: "acme".into(), event_type: event_type.map(Into::into), state, first, end }
+}
+
+/// Carries out the only cancellation.
+async fn carry_out(case: &Case) {
+    let ids = case.cancellations_in_progress().await.unwrap();
+    assert_eq!(ids.len(), 1);
+    while case.cancel_step(ids[0].clone(), NOW + 7).await.unwrap().is_some() {}
+    assert!(case.cancellations_in_progress().await.unwrap().is_empty());
+}
+
+pub(crate) async fn cancellation_ends_what_waits_step_by_step(case: Case) {
+    let (early, fresh, failed) = (id(NOW - 1, 1), id(NOW, 2), id(NOW, 3));
+    let (other, held, late) = (id(NOW, 4), id(NOW, 5), id(NOW + 10, 6));
+    for id in [&early, &fresh, &late] {
+        case.stored(spilled(id)).await;
+    }
+    case.finished(spilled(&failed), retry(NOW + 50)).await;
+    case.stored(with(spilled(&other), |event| event.event_type = "u".into())).await;
+    case.stored(row(&held)).await;
+    let start = async |number: u32, selection: CancelSelection| {
+        let cancellation = Cancellation { id: format!("cnl_{number}"), selection, now: NOW };
+        case.start_cancellation(cancellation).await.unwrap()
+    };
+    assert_eq!(start(0, selection(CancelState::Pending, Some("nobody"))).await, 0);
+    assert!(case.cancellations_in_progress().await.unwrap().is_empty());
+    assert_eq!(start(1, selection(CancelState::Retrying, None)).await, 1);
+    carry_out(&case).await;
+    let ended = case.one(&failed).await;
+    assert_eq!((ended.status, ended.finished_at, ended.next_attempt_at), (Status::Cancelled, Some(NOW + 7), None));
+    assert_eq!(start(2, selection(CancelState::Pending, Some("u"))).await, 1);
+    carry_out(&case).await;
+    assert_eq!((case.one(&other).await.status, case.one(&fresh).await.status), (Status::Cancelled, Status::Pending));
+    // The one in memory counts, but is left to the node that has it.
+    assert_eq!(start(3, selection(CancelState::Pending, None)).await, 2);
+    carry_out(&case).await;
+    assert_eq!(case.one(&fresh).await.status, Status::Cancelled);
+    for id in [&early, &held, &late] {
+        assert_eq!(case.one(id).await.status, Status::Pending);
+    }
+    assert_eq!(case.cancel_now(CancelSelection::one("acme", &early), NOW + 8).await.unwrap(), 1);
+    assert_eq!(case.cancel_now(CancelSelection::one("other", &late), NOW + 8).await.unwrap(), 0);
+    assert_eq!((case.one(&early).await.status, case.one(&late).await.status), (Status::Cancelled, Status::Pending));
+    for number in 10..20 {
+        assert_eq!(start(number, CancelSelection::one("acme", &late)).await, 1);
+    }
+    let eleventh = Cancellation { id: "cnl_9".into(), selection: CancelSelection::one("acme", &late), now: NOW };
+    let Err(StoreError::Busy(why)) = case.start_cancellation(eleventh).await else { panic!("an eleventh") };
+    assert!(why.contains("10 cancellations"), "{why}");
+}
+
+pub(crate) async fn stopped_replay_cancels_what_it_has_marked(case: Case) {
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let (ended, waits) = (id(NOW, 1), id(NOW, 2));
+    case.finished(spilled(&ended), |completion| completion).await;
+    case.stored(spilled(&waits)).await;
+    assert_eq!(case.start_replay(replay(1, None, None)).await.unwrap(), 1);
+    case.replay_step("rpl_1".into()).await.unwrap();
+    let stop = async |company: &str| {
+        let key = ReplayKey { company: company.into(), id: "rpl_1".into() };
+        case.stop_replay(key, "cnl_1".into(), NOW).await.unwrap()
+    };
+    assert!(stop("other").await.is_none());
+    let (stopped, selected) = stop("acme").await.unwrap();
+    assert!(!stopped.marked && selected == selection(CancelState::Replayed, None), "{selected:?}");
+    assert!(stop("acme").await.is_none());
+    carry_out(&case).await;
+    assert_eq!((case.one(&ended).await.status, case.one(&waits).await.status), (Status::Cancelled, Status::Pending));
+    // A replay whose deliveries were all sent is forgotten.
+    assert_eq!(case.start_replay(replay(2, None, Some(Status::Cancelled))).await.unwrap(), 1);
+    while !case.replay_step("rpl_2".into()).await.unwrap().event_types.is_empty() {}
+    assert_eq!(case.cancel_now(selection(CancelState::Replayed, None), NOW).await.unwrap(), 1);
+    case.forget_sent_replays().await.unwrap();
+    assert!(case.replays("acme", 9, None).await.unwrap().0.is_empty());
 }

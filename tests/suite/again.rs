@@ -1,5 +1,6 @@
-//! Retries by hand, replays, and the body that a delivery sent.
+//! Retries by hand, replays, cancelling, and the body that a delivery sent.
 
+mod cancelling;
 mod replaying;
 mod retrying;
 mod transformed;

@@ -1,5 +1,6 @@
 //! The delivery log.
 
+mod cancel;
 mod replay;
 mod retry;
 mod transformed;
@@ -20,7 +21,8 @@ use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status, StatusF
 use crate::domain::time::rfc3339;
 use crate::store::{DeliveryFilter, LogPage};
 
-pub(super) use replay::replay;
+pub(super) use cancel::{cancel, cancel_many};
+pub(super) use replay::{list_replays, replay, stop_replay};
 pub(super) use retry::retry;
 pub(super) use transformed::transformed;
 

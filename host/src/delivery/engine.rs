@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::Transformer;
+use super::canceller::Canceller;
 use super::comparer::Comparer;
 use super::compiled_plugins::CompiledPlugins;
 use super::delivery_clock::DeliveryClock;
@@ -75,6 +76,8 @@ pub struct Engine {
     pub manual_retry: ManualRetry,
     /// Sends a range of deliveries again.
     pub replayer: Arc<Replayer>,
+    /// Cancels deliveries.
+    pub canceller: Arc<Canceller>,
     /// Compares plugin versions on past events.
     pub comparer: Comparer,
     /// Tests webhooks.
@@ -110,7 +113,7 @@ impl Engine {
         let wiring = Wiring::new(store, parts, newest);
         let webhooks = wiring.lifecycle();
         let dispatcher = wiring.dispatcher(&webhooks);
-        let (tasks, replayer) = (&wiring.tasks, wiring.replayer());
+        let (tasks, replayer, canceller) = (&wiring.tasks, wiring.replayer(), wiring.canceller());
         if wiring.store.is_shared() {
             let mut heartbeat = wiring.heartbeat();
             heartbeat.join().await?;
@@ -119,11 +122,12 @@ impl Engine {
             release_leases(&wiring.store, &wiring.leases).await?;
         }
         if let Some(notifications) = wiring.store.changes() {
-            tasks.spawn(wiring.invalidation(&webhooks).run(notifications));
+            tasks.spawn(wiring.invalidation(&webhooks, &canceller).run(notifications));
         }
         tasks.spawn(wiring.fetcher().run());
         tasks.spawn(dispatcher.clone().open_queues());
         tasks.spawn(replayer.clone().run());
+        tasks.spawn(canceller.clone().run());
         tasks.spawn(wiring.retention().run());
         tasks.spawn(wiring.precompiler().run());
         tasks.spawn(wiring.backlog_gauge().run());
@@ -131,6 +135,7 @@ impl Engine {
             publisher: wiring.publisher(),
             manual_retry: wiring.manual_retry(),
             replayer,
+            canceller,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),
             previewer: wiring.previewer(),

@@ -18,6 +18,7 @@
 
 mod attempt_class;
 mod backlog;
+mod cancellations;
 mod delivery;
 mod effects;
 mod fetches;
@@ -43,8 +44,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::webhook::Webhook;
+use crate::store::CancelSelection;
 use scheduler::Scheduler;
-use webhook_queue::Position;
+use webhook_queue::{Position, WebhookQueue};
 
 pub(super) use attempt_class::AttemptClass;
 pub(super) use backlog::BacklogKind;
@@ -195,6 +197,27 @@ impl WebhookQueues {
                 queue.ownership_forgotten();
             }
             state.empty(webhook_id, now)
+        })
+    }
+
+    /// Takes the selected deliveries out of memory, to be cancelled. Those whose attempt is in flight are cancelled when it
+    /// fails. A second call returns those that were queued in between.
+    #[must_use]
+    pub(in crate::delivery) fn cancel(&self, selection: &CancelSelection) -> Vec<QueuedDelivery> {
+        self.change(|state, now| state.cancel(selection, now))
+    }
+
+    /// Returns whether a delivery was cancelled since its attempt, which is in flight, began.
+    pub(in crate::delivery) fn is_cancelled(&self, delivery: &QueuedDelivery) -> bool {
+        self.lock().cancellations.concern(delivery)
+    }
+
+    /// Records that the selected deliveries were cancelled in the database: an ordered webhook may have waited for one of them,
+    /// and there may be room for others.
+    pub(in crate::delivery) fn cancelled(&self, selection: &CancelSelection) -> Effects {
+        self.change(|state, now| {
+            let wake_fetcher = state.for_queues_of(selection, now, WebhookQueue::ask_again);
+            Effects { wake_fetcher, ..state.worker_effects(now) }
         })
     }
 

@@ -94,7 +94,7 @@ impl Recorder {
         }
     }
 
-    /// The planned step, unless the webhook was removed or disabled during the attempt. Also returns the disabled webhook that
+    /// The planned step, unless the delivery was cancelled, or the webhook removed or disabled, during the attempt. Also returns the disabled webhook that
     /// the delivery waits for.
     async fn as_webhook_stands(
         &self,
@@ -103,6 +103,9 @@ impl Recorder {
     ) -> (NextStep, Option<Arc<Webhook>>) {
         if planned.due.is_none() {
             return (planned, None);
+        }
+        if self.queues.is_cancelled(delivery) {
+            return (NextStep { status: Status::Cancelled, due: None, ..planned }, None);
         }
         let found = self.store.webhook_for(&delivery.event.company, &delivery.event.event_type).await;
         let now = match &found {

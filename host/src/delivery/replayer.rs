@@ -33,7 +33,7 @@ impl Replayer {
     /// Orders a replay. Returns the number of deliveries that it will send.
     ///
     /// # Errors
-    /// [`StoreError::Limit`] if the company has too many replays under way.
+    /// [`StoreError::Busy`] if the company has too many replays under way.
     pub async fn replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let count = self.store.start_replay(replay).await?;
         self.wake.notify_one();
@@ -45,7 +45,12 @@ impl Replayer {
         while !self.stop.is_cancelled() {
             let rest = match self.step().await {
                 Ok(true) => STEP_PAUSE,
-                Ok(false) => POLL,
+                Ok(false) => {
+                    if let Err(error) = self.store.forget_sent_replays().await {
+                        self.log.warn("forgetting the replays that were sent failed; trying again", &error);
+                    }
+                    POLL
+                }
                 Err(error) => {
                     self.log.warn("a step of a replay failed; trying again", &error);
                     POLL

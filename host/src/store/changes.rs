@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::WebhookCache;
+use super::cancel_selection::CancelSelection;
 use super::db::{self, DatabaseConnection, DatabaseKind};
 use crate::telemetry::ThrottledLog;
 
@@ -43,6 +44,8 @@ pub enum Change {
         /// The webhook's event type.
         event_type: String,
     },
+    /// These deliveries were cancelled, and a reader of this notification may have some of them in memory.
+    Cancelled(CancelSelection),
     /// Another version of a plugin became the active one.
     Plugins,
     /// Possibly anything: no notifications could be received for a while.
@@ -101,7 +104,7 @@ fn forward(webhooks: &WebhookCache, changes: &mpsc::Sender<Change>, change: Chan
     match &change {
         Change::Webhook { company, event_type } => webhooks.invalidate(&(company.clone(), event_type.clone())),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
-        Change::Backlog { .. } => (),
+        Change::Backlog { .. } | Change::Cancelled(_) => (),
     }
     let _ = changes.try_send(change);
 }
@@ -153,6 +156,9 @@ mod tests {
         assert_eq!(webhook, r#"{"webhook":{"company":"acme","event_type":"a"}}"#);
         let backlog = Change::Backlog { company: "acme".into(), event_type: "a".into() };
         assert_eq!(serde_json::to_string(&backlog).unwrap(), r#"{"parked":{"company":"acme","event_type":"a"}}"#);
+        let cancelled = serde_json::to_string(&Change::Cancelled(CancelSelection::one("acme", "dlv_1"))).unwrap();
+        let selection = r#"{"company":"acme","event_type":null,"state":"pending","first":"dlv_1","end":"dlv_10"}"#;
+        assert_eq!(cancelled, format!(r#"{{"cancelled":{selection}}}"#));
         assert_eq!(serde_json::to_string(&Change::Plugins).unwrap(), r#""plugins""#);
         assert_eq!(serde_json::to_string(&Change::Everything).unwrap(), r#""everything""#);
     }

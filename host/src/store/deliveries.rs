@@ -13,6 +13,7 @@ use super::multi_row::MultiRowStatement;
 use super::writer::{Publish, transaction};
 
 mod backlog;
+mod cancel;
 mod claim;
 mod counts;
 mod events;
@@ -25,12 +26,13 @@ mod replay;
 mod retry;
 
 pub use backlog::BackloggedWebhook;
+pub use cancel::Cancellation;
 pub use claim::BacklogSelection;
 pub use events::{EventDetail, EventFilter, EventRecord};
 pub use log::{DeliveryFilter, PageRequest};
 pub use log_walk::LogPage;
 pub use past_events::PastEvents;
-pub use replay::{Replay, ReplayStep};
+pub use replay::{Replay, ReplayKey, ReplayRecord, ReplayStep};
 pub use retry::{DeliveryKey, RetryMode, RetryRequest};
 
 /// Most deliveries that retention removes in one transaction.

@@ -97,7 +97,7 @@ pub(super) const ID_END: &str = "dlv_~";
 
 /// Returns the least id that a delivery of this millisecond can have. Ids begin with its 48 bits (UUIDv7), so a range of
 /// time is a range of the primary key.
-pub(super) fn first_id(ms: i64) -> String {
+pub fn first_id(ms: i64) -> String {
     format!("dlv_{:012x}", ms.max(0))
 }
 

@@ -254,7 +254,7 @@ async fn company_is_limited_to_ten_replays_in_progress() {
     let (accepted, refused): (Vec<_>, Vec<_>) = asked.iter().partition(|answer| answer.status == 202);
     assert!(accepted.len() >= 10 && !refused.is_empty(), "{} accepted, {} refused", accepted.len(), refused.len());
     for answer in refused {
-        assert!(answer.problem(422).contains("10 replays under way"));
+        assert!(answer.problem(429).contains("10 replays under way"));
     }
     let other = host.company("other").await;
     assert_eq!(replay(&other, &ask).await, 0, "the limit is per company");

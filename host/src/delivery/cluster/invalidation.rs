@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery::canceller::Canceller;
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::delivery::effect_runner::EffectRunner;
 use crate::delivery::fetch_signal::FetchSignal;
@@ -18,6 +19,7 @@ pub(in crate::delivery) struct Invalidation {
     pub(in crate::delivery) store: Arc<Store>,
     pub(in crate::delivery) queues: Arc<WebhookQueues>,
     pub(in crate::delivery) lifecycle: Arc<WebhookLifecycle>,
+    pub(in crate::delivery) canceller: Arc<Canceller>,
     pub(in crate::delivery) plugins: Arc<CompiledPlugins>,
     pub(in crate::delivery) effects: Arc<EffectRunner>,
     pub(in crate::delivery) fetch: Arc<FetchSignal>,
@@ -50,6 +52,7 @@ impl Invalidation {
                     self.effects.apply(self.queues.spilled_elsewhere(&webhook)).await;
                 }
             }
+            Change::Cancelled(selection) => self.canceller.cancelled_elsewhere(&selection).await,
             Change::Plugins => self.precompile.notify_one(),
             Change::Everything => {
                 self.fetch.reconcile_now();

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::EngineParts;
 use crate::delivery::attempt::{AttemptRunner, Sender, Transformer};
 use crate::delivery::backlog_gauge::BacklogGauge;
+use crate::delivery::canceller::Canceller;
 use crate::delivery::cluster::{Heartbeat, Invalidation, LastRun, Membership};
 use crate::delivery::comparer::Comparer;
 use crate::delivery::compiled_plugins::CompiledPlugins;
@@ -207,8 +208,9 @@ impl Wiring {
         }
     }
 
-    pub(super) fn invalidation(&self, lifecycle: &Arc<WebhookLifecycle>) -> Invalidation {
+    pub(super) fn invalidation(&self, lifecycle: &Arc<WebhookLifecycle>, canceller: &Arc<Canceller>) -> Invalidation {
         Invalidation {
+            canceller: canceller.clone(),
             store: self.store.clone(),
             queues: self.queues.clone(),
             lifecycle: lifecycle.clone(),
@@ -219,6 +221,19 @@ impl Wiring {
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }
+    }
+
+    pub(super) fn canceller(&self) -> Arc<Canceller> {
+        Arc::new(Canceller {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            clock: self.clock.clone(),
+            effects: self.effects.clone(),
+            intake: self.intake.clone(),
+            wake: Notify::new(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        })
     }
 
     pub(super) fn replayer(&self) -> Arc<Replayer> {

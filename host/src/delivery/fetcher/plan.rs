@@ -75,6 +75,7 @@ impl From<ClaimedDelivery> for QueuedDelivery {
             attempt_base: claimed.attempt_base,
             event: claimed.event,
             class: AttemptClass::Unproven,
+            attempt: 0,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(in crate::delivery) struct QueuedDelivery {
     pub(in crate::delivery) event: Arc<Event>,
     /// The class under which its attempt in flight is counted.
     pub(in crate::delivery) class: AttemptClass,
+    /// The number of its attempt in flight, among those of this process.
+    pub(in crate::delivery) attempt: u64,
 }
 
 impl QueuedDelivery {
@@ -40,6 +42,7 @@ impl QueuedDelivery {
             attempt_base: 0,
             event,
             class: AttemptClass::Unproven,
+            attempt: 0,
         }
     }
 

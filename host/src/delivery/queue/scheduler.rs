@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::cancellations::RecentCancellations;
 use super::memory::HeldDeliveries;
 use super::ownership::NodeOwnership;
 use super::rounds::FairRounds;
@@ -12,6 +13,7 @@ use super::timers::Timers;
 use super::webhook_queue::{Admission, Position, WebhookQueue};
 use super::{AttemptClass, Effects, Origin, QueuedDelivery};
 use crate::domain::webhook::Webhook;
+use crate::store::CancelSelection;
 
 /// The content of the lock.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct Scheduler {
     pub(super) held: HeldDeliveries,
     pub(super) timers: Timers,
     pub(super) node: NodeOwnership,
+    pub(super) cancellations: RecentCancellations,
     /// Workers that run, or were asked for. As many as attempts at most.
     workers: usize,
     max_workers: usize,
@@ -38,6 +41,7 @@ impl Scheduler {
             held: HeldDeliveries::default(),
             timers: Timers::default(),
             node: NodeOwnership::default(),
+            cancellations: RecentCancellations::default(),
             workers: 0,
             max_workers: max_attempts,
             closed: false,
@@ -130,6 +134,37 @@ impl Scheduler {
         self.forget(&deliveries);
         self.settle(webhook_id, now);
         deliveries
+    }
+
+    /// Takes the selected deliveries out of their queues. Those whose attempt is in flight end with it.
+    pub(super) fn cancel(&mut self, selection: &CancelSelection, now: Instant) -> Vec<QueuedDelivery> {
+        self.cancellations.add(selection);
+        let mut cancelled = Vec::new();
+        self.for_queues_of(selection, now, |queue| cancelled.extend(queue.cancel(selection)));
+        self.forget(&cancelled);
+        cancelled
+    }
+
+    /// Changes the queues that may have deliveries of a selection, and settles them. Returns whether one of them wants a fetch.
+    pub(super) fn for_queues_of(
+        &mut self,
+        selection: &CancelSelection,
+        now: Instant,
+        mut change: impl FnMut(&mut WebhookQueue),
+    ) -> bool {
+        let (limit, mut ids, mut wants_fetch) = (self.queue_limit(), Vec::new(), false);
+        for (id, queue) in &mut self.queues {
+            let of_type = selection.event_type.as_ref().is_none_or(|name| *name == queue.event_type);
+            if *queue.company == *selection.company && of_type {
+                change(queue);
+                wants_fetch |= queue.wants_fetch(limit);
+                ids.push(id.clone());
+            }
+        }
+        for id in ids {
+            self.settle(&id, now);
+        }
+        wants_fetch
     }
 
     /// Changes every queue, and settles it.
@@ -247,6 +282,7 @@ impl Scheduler {
             self.settle(&id, now);
             if let Some(mut delivery) = delivery {
                 delivery.class = class;
+                delivery.attempt = self.cancellations.attempt_began();
                 self.rounds.attempt_began(company, class);
                 return Some(delivery);
             }
@@ -264,6 +300,7 @@ impl Scheduler {
         }
         self.settle(&delivery.webhook_id, now);
         self.rounds.forget_if_idle(company);
+        self.cancellations.attempt_ended();
     }
 
     /// Opens the queues whose timer has ended at `now`. Returns when the next one ends.

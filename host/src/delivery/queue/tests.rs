@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bounds;
+mod cancelling;
 mod classes;
 mod effects;
 mod fairness;
@@ -59,6 +60,7 @@ fn delivery(company: &str, webhook: &str, number: usize) -> QueuedDelivery {
         attempt_base: 0,
         event: Arc::new(event),
         class: AttemptClass::Unproven,
+        attempt: 0,
     }
 }
 

@@ -112,6 +112,17 @@ impl LogIndex {
             self.condition("$5")
         )
     }
+
+    /// Finds the last row that a step of a replay or of a cancellation examines, from the oldest on. Binds: the company, the id
+    /// at which the step begins, the id before which all ends, the most rows, the key.
+    pub(super) fn step_end_sql(&self, kind: DatabaseKind) -> String {
+        format!(
+            "SELECT MAX(id) FROM (SELECT id FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
+             ORDER BY id LIMIT $4) AS looked_at",
+            self.hint(kind),
+            self.condition("$5")
+        )
+    }
 }
 
 /// The part of a company's log from the id `least` up to, but without, the id `before`.

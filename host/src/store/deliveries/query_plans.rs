@@ -2,12 +2,14 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
-use super::replay::{count_sql, mark_sql, step_end_sql};
+use super::replay::{count_sql, mark_sql, sent_sql};
 use crate::domain::delivery::Status;
+use crate::store::CancelState;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 
@@ -93,9 +95,31 @@ async fn pages_of_pending_deliveries_read_the_leased_ones_from_their_index() {
 async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
     let (_folder, mut connection) = database().await;
     for (index, used) in log_indexes().into_iter().filter(|(index, _)| *index != LogIndex::Unmatched) {
-        for sql in [step_end_sql(&index, KIND), mark_sql(&index, KIND)] {
+        for sql in [index.step_end_sql(KIND), mark_sql(&index, KIND)] {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
         }
+    }
+}
+
+#[tokio::test]
+async fn steps_of_a_cancellation_go_along_the_index_of_what_waits() {
+    let (_folder, mut connection) = database().await;
+    for (state, used) in [
+        (CancelState::Pending, "deliveries_pending (company=? AND id>? AND id<?)"),
+        (CancelState::Retrying, "deliveries_retrying (company=? AND id>? AND id<?)"),
+        (CancelState::Replayed, "deliveries_pending (company=? AND id>? AND id<?)"),
+    ] {
+        let plan = plan(&mut connection, &end_sql(state, KIND)).await;
+        assert!(plan.contains(used), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn replays_that_were_sent_are_found_without_reading_the_log() {
+    let (_folder, mut connection) = database().await;
+    let plan = plan(&mut connection, &sent_sql(KIND)).await;
+    for used in ["deliveries_waiting (webhook_id=? AND parked=? AND id>? AND id<?)", "deliveries_leased"] {
+        assert!(plan.contains(used), "{plan}");
     }
 }

@@ -2,16 +2,22 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::cancel;
 use super::log_walk::{LogIndex, LogRange};
 use crate::domain::delivery::{Status, StatusFilter};
-use crate::store::db::{self, DatabaseConnection, DatabaseKind};
+use crate::domain::id;
+use crate::store::cancel_selection::{CancelSelection, CancelState};
+use crate::store::changes::{Change, notify};
+use crate::store::db::{self, DatabaseConnection, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::first_id;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
-/// Most replays that one company may have in progress.
+/// Most replays of one company whose deliveries are being marked.
 const MAX_PER_COMPANY: i64 = 10;
+/// Most replays of one company, with those whose deliveries wait to be sent.
+const MAX_KEPT: i64 = 100;
 /// Deliveries that one statement examines to count those of a replay.
 const COUNT_STEP: i64 = 10_000;
 /// Deliveries that one step of a replay examines and marks.
@@ -34,6 +40,51 @@ pub struct Replay {
     pub until: i64,
     /// When the replay is requested: milliseconds since 1970.
     pub now: i64,
+}
+
+/// Names a replay.
+#[derive(Debug, Clone)]
+pub struct ReplayKey {
+    /// Its company.
+    pub company: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// A replay as the API shows it.
+#[derive(Debug, Clone)]
+pub struct ReplayRecord {
+    /// Its id.
+    pub id: String,
+    /// The event type; `None`: any.
+    pub event_type: Option<String>,
+    /// The status; `None`: any.
+    pub status: Option<Status>,
+    /// As [`Replay::since`]; `None`: an earlier version stored the replay.
+    pub since: Option<i64>,
+    /// As [`Replay::until`].
+    pub until: Option<i64>,
+    /// Whether all its deliveries are marked: they wait to be sent.
+    pub marked: bool,
+    /// When it was requested: milliseconds since 1970.
+    pub created_at: i64,
+}
+
+const REPLAY_COLUMNS: &str = "id, event_type, status, start_id, next_id, end_id, created_at";
+
+fn record_from_row(row: &DatabaseRow) -> Result<ReplayRecord, sqlx::Error> {
+    let status: Option<String> = row.try_get("status")?;
+    let (start, next): (Option<String>, String) = (row.try_get("start_id")?, row.try_get("next_id")?);
+    let end: String = row.try_get("end_id")?;
+    Ok(ReplayRecord {
+        id: row.try_get("id")?,
+        event_type: row.try_get("event_type")?,
+        status: status.as_deref().and_then(Status::named),
+        since: start.as_deref().and_then(id::made_at),
+        until: id::made_at(&end),
+        marked: next >= end,
+        created_at: row.try_get("created_at")?,
+    })
 }
 
 /// The deliveries that one step of a replay has marked.
@@ -62,14 +113,17 @@ pub(super) fn count_sql(index: &LogIndex, kind: DatabaseKind) -> String {
     format!("SELECT COUNT(*) FROM ({}) AS selected", index.rows_sql(kind, "id", &replayable_sql("$6", "$7")))
 }
 
-/// Returns the statement that finds the last row that a step examines, whether or not it marks it. Binds: the company, the id
-/// at which the step begins, the id at which the replay ends, the most rows, the key of the index.
-pub(super) fn step_end_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+/// Returns the statement that finds the replays of which nothing is left to send. Live deliveries in memory from the same time
+/// may keep a replay for as long as they are there.
+pub(super) fn sent_sql(kind: DatabaseKind) -> String {
     format!(
-        "SELECT MAX(id) FROM (SELECT id FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
-         ORDER BY id LIMIT $4) AS looked_at",
-        index.hint(kind),
-        index.condition("$5")
+        "SELECT id FROM replays WHERE next_id >= end_id AND NOT EXISTS (SELECT 1 FROM webhooks w \
+         JOIN deliveries d ON d.webhook_id = w.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 2 \
+         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id WHERE w.company = replays.company \
+         AND (replays.event_type IS NULL OR w.event_type = replays.event_type)) \
+         AND NOT EXISTS (SELECT 1 FROM deliveries AS d {}WHERE d.lease IS NOT NULL AND d.company = replays.company \
+         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id)",
+        kind.index_hint("deliveries_leased")
     )
 }
 
@@ -92,7 +146,7 @@ impl Store {
     /// nothing is stored.
     ///
     /// # Errors
-    /// [`StoreError::Limit`]: the company has too many replays in progress. The database's.
+    /// [`StoreError::Busy`]: the company has too many replays in progress. The database's.
     pub async fn start_replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let (first, end) = (first_id(replay.since), first_id(replay.until));
         // Counted beside the writer, because the log may be long.
@@ -105,8 +159,8 @@ impl Store {
                 connection.lock_exclusively().await?;
                 check_count(connection, &replay.company).await?;
                 db::query(
-                    "INSERT INTO replays (id, company, event_type, status, next_id, end_id, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                    "INSERT INTO replays (id, company, event_type, status, start_id, next_id, end_id, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
                 )
                 .bind(replay.id)
                 .bind(replay.company)
@@ -140,16 +194,91 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Returns the ids of the replays in progress, oldest first.
+    /// Returns the ids of the replays whose deliveries are being marked, oldest first.
     ///
     /// # Errors
     /// The database's.
     pub async fn replays_in_progress(&self) -> Result<Vec<String>, StoreError> {
-        Ok(db::query("SELECT id FROM replays ORDER BY id LIMIT 100").values(&self.readers).await?)
+        let sql = "SELECT id FROM replays WHERE next_id < end_id ORDER BY id LIMIT 100";
+        Ok(db::query(sql).values(&self.readers).await?)
+    }
+
+    /// Returns a page of a company's replays, newest first, and whether there are more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn replays(
+        &self,
+        company: &str,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<(Vec<ReplayRecord>, bool), StoreError> {
+        let sql = format!(
+            "SELECT {REPLAY_COLUMNS} FROM replays WHERE company = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2) \
+             ORDER BY id DESC LIMIT $3"
+        );
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(after).bind(i64::from(limit) + 1);
+        let rows = query.fetch_all(&self.readers).await?;
+        let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        Ok((found, more))
+    }
+
+    /// Stops a replay, and stores a cancellation with the id `cancellation` of the deliveries that it has marked, at `now`,
+    /// milliseconds since 1970. `None`: the company has no such replay.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn stop_replay(
+        &self,
+        key: ReplayKey,
+        cancellation: String,
+        now: i64,
+    ) -> Result<Option<(ReplayRecord, CancelSelection)>, StoreError> {
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let sql = format!("DELETE FROM replays WHERE id = $1 AND company = $2 RETURNING {REPLAY_COLUMNS}");
+                let query = db::query(AssertSqlSafe(sql)).bind(key.id).bind(key.company.as_str());
+                let Some(row) = query.fetch_optional(&mut *connection).await? else {
+                    return Ok(None);
+                };
+                let replay = record_from_row(&row)?;
+                let selection = CancelSelection {
+                    company: key.company,
+                    event_type: replay.event_type.clone(),
+                    state: CancelState::Replayed,
+                    first: row.try_get::<Option<String>>("start_id")?.unwrap_or_else(|| first_id(0)),
+                    end: row.try_get("end_id")?,
+                };
+                cancel::insert(connection, cancellation, &selection, now).await?;
+                notify(connection, &Change::Cancelled(selection.clone())).await?;
+                Ok(Some((replay, selection)))
+            })
+        });
+        self.writer.run(work, |_| ()).await
+    }
+
+    /// Removes the replays of whose deliveries none waits or is in memory.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_sent_replays(&self) -> Result<(), StoreError> {
+        let ids = db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers).await?;
+        for id in ids {
+            let work = transaction(|connection| {
+                Box::pin(async move {
+                    db::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            self.writer.run(work, |()| ()).await?;
+        }
+        Ok(())
     }
 
     /// Marks the next few deliveries of a replay: they wait behind all others of their webhook, and their retry schedule
-    /// starts over. The last step removes the replay and returns no event types.
+    /// starts over. The last step returns no event types; [`Store::forget_sent_replays`] removes the replay.
     ///
     /// # Errors
     /// The database's.
@@ -160,11 +289,18 @@ impl Store {
 }
 
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
-    let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1").bind(company);
-    let in_progress: i64 = query.value(connection).await?;
+    let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1 AND next_id < end_id").bind(company);
+    let in_progress: i64 = query.value(&mut *connection).await?;
     if in_progress >= MAX_PER_COMPANY {
-        return Err(StoreError::Limit(format!(
+        return Err(StoreError::Busy(format!(
             "this company has {MAX_PER_COMPANY} replays under way, which is the limit; wait until one has finished"
+        )));
+    }
+    let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1").bind(company);
+    if query.value::<i64>(connection).await? >= MAX_KEPT {
+        return Err(StoreError::Busy(format!(
+            "the deliveries of {MAX_KEPT} replays of this company wait to be sent, which is the limit; stop some with \
+             DELETE /deliveries/replays/{{id}}"
         )));
     }
     Ok(())
@@ -185,10 +321,10 @@ async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayS
     let named = status.as_deref().and_then(Status::named).map(StatusFilter::Is);
     let index = LogIndex::of(named, event_type.as_deref());
     let query =
-        db::query(AssertSqlSafe(step_end_sql(&index, connection.kind()))).bind(company.as_str()).bind(from.as_str());
+        db::query(AssertSqlSafe(index.step_end_sql(connection.kind()))).bind(company.as_str()).bind(from.as_str());
     let query = query.bind(end.as_str()).bind(STEP).bind(index.key());
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
-        db::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
+        db::query("UPDATE replays SET next_id = end_id WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(ReplayStep::default());
     };
     let query = db::query(AssertSqlSafe(mark_sql(&index, connection.kind())))

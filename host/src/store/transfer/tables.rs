@@ -116,6 +116,21 @@ const REPLAYS: TransferTable = table(
         ("next_id", Text),
         ("end_id", Text),
         ("created_at", Number),
+        ("start_id", Text),
+    ],
+);
+
+const CANCELLATIONS: TransferTable = table(
+    "cancellations",
+    1,
+    &[
+        ("id", Text),
+        ("company", Text),
+        ("event_type", Text),
+        ("selection", Text),
+        ("next_id", Text),
+        ("end_id", Text),
+        ("created_at", Number),
     ],
 );
 
@@ -161,8 +176,19 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 10] =
-    [META, API_KEYS, CONFIGS, PLUGINS, PLUGIN_VERSIONS, PLUGIN_BYTES, WEBHOOKS, REPLAYS, DELIVERIES, ATTEMPTS];
+pub(super) const TABLES: [TransferTable; 11] = [
+    META,
+    API_KEYS,
+    CONFIGS,
+    PLUGINS,
+    PLUGIN_VERSIONS,
+    PLUGIN_BYTES,
+    WEBHOOKS,
+    REPLAYS,
+    CANCELLATIONS,
+    DELIVERIES,
+    ATTEMPTS,
+];
 
 /// The tables of the nodes that serve a database, and the table of sqlx.
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Changes of a queue's webhook, backlog, owner and order.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
 use super::{QueueSettings, WebhookQueue};
 use crate::delivery::queue::backlog::BacklogRows;
+use crate::delivery::queue::cancellations::selects;
 use crate::delivery::queue::ordering::OrderAnswer;
 use crate::delivery::queue::ownership::NodeOwnership;
 use crate::delivery::queue::throttle::Throttle;
 use crate::delivery::queue::{BacklogKind, QueuedDelivery};
 use crate::domain::webhook::Webhook;
+use crate::store::{CancelSelection, CancelState};
 
 impl WebhookQueue {
     /// Follows the webhook as it stands now.
@@ -45,6 +49,23 @@ impl WebhookQueue {
         self.webhook_changed();
         self.backlog.dropped();
         self.take_all()
+    }
+
+    /// Takes the selected deliveries out.
+    pub(in crate::delivery::queue) fn cancel(&mut self, selection: &CancelSelection) -> Vec<QueuedDelivery> {
+        let mut cancelled = Vec::new();
+        let parts = [(&mut self.live, false), (&mut self.retries, false), (&mut self.replays, true)];
+        for (queue, is_replay) in parts {
+            let state = |delivery: &QueuedDelivery| match is_replay {
+                true => CancelState::Replayed,
+                false if delivery.is_retry() => CancelState::Retrying,
+                false => CancelState::Pending,
+            };
+            let (taken, left) = queue.drain(..).partition(|one| selects(selection, one, state(one)));
+            *queue = left;
+            cancelled.extend::<VecDeque<_>>(taken);
+        }
+        cancelled
     }
 
     /// Records that a user wants an attempt now: it waits for no probe and no pause, but keeps to the pace.
@@ -119,7 +140,7 @@ impl WebhookQueue {
     }
 
     /// Has an ordered queue ask the database again which delivery waits for its retry.
-    fn ask_again(&mut self) {
+    pub(in crate::delivery::queue) fn ask_again(&mut self) {
         self.order.invalidate();
         if self.settings.ordered {
             self.spilled();

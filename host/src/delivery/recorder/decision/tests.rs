@@ -32,6 +32,7 @@ fn delivery(attempt_count: u32, attempt_base: u32) -> QueuedDelivery {
         attempt_base,
         event: Arc::new(event),
         class: AttemptClass::Unproven,
+        attempt: 0,
     }
 }
 
