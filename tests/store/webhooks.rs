@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use posthaste::domain::webhook::{OnError, Webhook};
-use posthaste::store::{DisableReason, Rotation, StoreError, StoredWebhook, WebhookKey};
+use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
+use posthaste::store::{DeliveryUpdate, DisableReason, NewDelivery, Rotation, StoreError, StoredWebhook, WebhookKey};
 
-use crate::case::{Case, NOW, id, row, webhook};
+use crate::case::{Case, NOW, attempt, id, retry, row, spilled, webhook};
 
 pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case) {
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
@@ -146,4 +146,35 @@ pub(crate) async fn headers_in_clear_are_read_and_encrypted(case: Case) {
     assert_eq!((read().await.as_slice(), case.home.value::<i64>(clear).await), (&expected[..], 1));
     assert!(!case.seal_plain_headers().await.unwrap());
     assert_eq!((read().await.as_slice(), case.home.value::<i64>(clear).await), (&expected[..], 0));
+}
+
+pub(crate) async fn health_is_read_from_the_recent_deliveries(case: Case) {
+    let hook = webhook("wh_1", "t");
+    case.put_webhook(hook.clone()).await.unwrap();
+    let stored = case.webhook("acme", "wh_1").await.unwrap().unwrap();
+    let health = async |webhook: &Webhook| {
+        let one = case.webhook_health(webhook).await.unwrap();
+        let all = case.health_of_webhooks("acme", std::slice::from_ref(webhook)).await.unwrap();
+        assert_eq!(all, std::slice::from_ref(&one));
+        one
+    };
+    assert_eq!(health(&stored).await, WebhookHealth::default());
+    case.finished(spilled(&id(NOW, 1)), |completion| completion).await;
+    case.finished(spilled(&id(NOW + 1, 2)), |completion| DeliveryUpdate {
+        attempt: Some(attempt(1)),
+        ..retry(NOW + 50)(completion)
+    })
+    .await;
+    case.stored(spilled(&id(NOW + 2, 3))).await;
+    case.stored(row(&id(NOW + 3, 4))).await;
+    let other = NewDelivery { webhook: Some("wh_9".into()), ..spilled(&id(NOW - 1, 5)) };
+    case.stored(other).await;
+    let found = health(&stored).await;
+    assert_eq!((found.last_success_at, found.waiting, found.oldest_waiting), (Some(NOW + 5), 3, Some(NOW + 1)));
+    // An attempt of the test data has an error, and began when it says.
+    let attempt = attempt(1);
+    assert_eq!((found.last_error_at, found.last_error.is_some()), (Some(attempt.started_at), true));
+    // A success from before the failures is found behind any number of them.
+    let failing = Webhook { failing_since: Some(NOW + 1), ..stored };
+    assert_eq!(health(&failing).await.last_success_at, Some(NOW + 5));
 }

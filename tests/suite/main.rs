@@ -18,6 +18,7 @@ mod dry_runs;
 mod fairness;
 mod guard;
 mod guide;
+mod health;
 mod hostile;
 mod languages;
 mod metrics;

@@ -65,7 +65,11 @@ pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<WebhooksRead>,
 ) -> Result<Json<Vec<WebhookView>>, Problem> {
-    Ok(Json(api.store.webhooks(&company).await?.into_iter().map(Into::into).collect()))
+    let webhooks = api.store.webhooks(&company).await?;
+    let health = api.store.health_of_webhooks(&company, &webhooks).await?;
+    Ok(Json(
+        webhooks.into_iter().zip(health).map(|(webhook, health)| WebhookView::with_health(webhook, health)).collect(),
+    ))
 }
 
 /// `GET /webhooks/{id}`.
@@ -74,7 +78,9 @@ pub(super) async fn show(
     Authorized { company, .. }: Authorized<WebhooksRead>,
     PathParams(id): PathParams<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    Ok(Json(api.store.webhook(&company, &id).await?.ok_or_else(not_found)?.into()))
+    let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
+    let health = api.store.webhook_health(&webhook).await?;
+    Ok(Json(WebhookView::with_health(webhook, health)))
 }
 
 fn not_found() -> Problem {

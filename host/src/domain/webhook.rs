@@ -32,6 +32,49 @@ impl OnError {
     }
 }
 
+/// The health of a webhook, as its recent deliveries show it. Instants are in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebhookHealth {
+    /// As [`Webhook::failing_since`].
+    pub failing_since: Option<i64>,
+    /// The error of the last failed attempt that was found.
+    pub last_error: Option<String>,
+    /// When that attempt began.
+    pub last_error_at: Option<i64>,
+    /// When the last delivery that was found was delivered.
+    pub last_success_at: Option<i64>,
+    /// Deliveries that wait; there may be more.
+    pub waiting: u64,
+    /// When the oldest of them was created.
+    pub oldest_waiting: Option<i64>,
+}
+
+/// Whether a webhook's receiver accepts events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthState {
+    /// It accepted the last one.
+    Healthy,
+    /// It accepted none since the given instant, in milliseconds since 1970.
+    Failing(i64),
+    /// Nothing was attempted yet, or the attempts are no longer in the log.
+    Unknown,
+}
+
+impl WebhookHealth {
+    /// Returns whether the receiver accepts events.
+    pub fn state(&self) -> HealthState {
+        match (self.failing_since, self.last_error_at, self.last_success_at) {
+            (Some(since), ..) => HealthState::Failing(since),
+            // A streak of failures is stored when it is a minute old.
+            (None, Some(error), success) if success.is_none_or(|success| success < error) => {
+                HealthState::Failing(error)
+            }
+            (None, _, Some(_)) => HealthState::Healthy,
+            (None, _, None) => HealthState::Unknown,
+        }
+    }
+}
+
 /// A webhook: one company's subscription to one event type.
 ///
 /// [`Webhook::new`] gives every setting its default. Code that needs other values sets those fields only, so that a new

@@ -2,6 +2,7 @@
 
 mod edit;
 mod failure;
+pub(in crate::store) mod health;
 mod rows;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::headers;
 use crate::domain::time::rfc3339;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{HealthState, Webhook, WebhookHealth};
 use crate::outbound::sign;
 
 #[derive(Serialize)]
@@ -37,7 +37,38 @@ pub(in crate::api) struct WebhookView {
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     signing_secret: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HealthView {
+    state: &'static str,
+    failing_since: Option<String>,
+    last_error: Option<String>,
+    last_success_at: Option<String>,
+    /// At most 10,000, in a list 1,000: there may be more.
+    waiting: u64,
+    oldest_waiting_at: Option<String>,
+}
+
+impl From<WebhookHealth> for HealthView {
+    fn from(health: WebhookHealth) -> Self {
+        let (state, failing_since) = match health.state() {
+            HealthState::Healthy => ("healthy", None),
+            HealthState::Failing(since) => ("failing", Some(since)),
+            HealthState::Unknown => ("unknown", None),
+        };
+        Self {
+            state,
+            failing_since: failing_since.map(rfc3339),
+            last_error: health.last_error,
+            last_success_at: health.last_success_at.map(rfc3339),
+            waiting: health.waiting,
+            oldest_waiting_at: health.oldest_waiting.map(rfc3339),
+        }
+    }
 }
 
 /// Hides the values of credentials: a key that may only read must not learn them.
@@ -67,12 +98,18 @@ impl From<Webhook> for WebhookView {
             ordered: webhook.ordered,
             created_at: rfc3339(webhook.created_at),
             updated_at: rfc3339(webhook.updated_at),
+            health: None,
             signing_secret: None,
         }
     }
 }
 
 impl WebhookView {
+    /// Shows the webhook with its health.
+    pub(super) fn with_health(webhook: Webhook, health: WebhookHealth) -> Self {
+        Self { health: Some(health.into()), ..webhook.into() }
+    }
+
     /// Shows the signing secret too: only in the answer to the request that made it.
     pub(super) fn with_secret(webhook: Webhook) -> Self {
         let secret = sign::show_secret(&webhook.signing_secret);

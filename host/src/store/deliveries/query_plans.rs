@@ -12,6 +12,7 @@ use crate::domain::delivery::Status;
 use crate::store::CancelState;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
+use crate::store::webhooks::health::health_sql;
 
 const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
@@ -122,4 +123,16 @@ async fn replays_that_were_sent_are_found_without_reading_the_log() {
     for used in ["deliveries_waiting (webhook_id=? AND parked=? AND id>? AND id<?)", "deliveries_leased"] {
         assert!(plan.contains(used), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn health_of_a_webhook_reads_indexes_alone() {
+    let (_folder, mut connection) = database().await;
+    let plan = plan(&mut connection, &health_sql(KIND)).await;
+    for used in
+        ["deliveries_type (company=? AND event_type=? AND id<?)", "deliveries_waiting (webhook_id=? AND parked=?)"]
+    {
+        assert!(plan.contains(used), "{plan}");
+    }
+    assert!(!plan.contains("SCAN deliveries\n") && plan.contains("deliveries_leased"), "{plan}");
 }
