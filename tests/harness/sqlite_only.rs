@@ -5,8 +5,9 @@ use std::io::Write;
 use crate::Kind;
 
 /// Features without a counterpart on PostgreSQL, with the reason.
-const SQLITE_ONLY: [(&str, &str); 3] = [
+const SQLITE_ONLY: [(&str, &str); 4] = [
     ("a full disk", "the disk of the database server fills, and the server reports what it wrote"),
+    ("the database file", "PostgreSQL has backups and checks of its own"),
     ("the lock file", "many processes may serve a PostgreSQL database"),
     ("the write-ahead log", "PostgreSQL bounds its own log: max_wal_size"),
 ];

@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// The beginnings of statements that run on one database only; the source says why.
-const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA wal_checkpoint"];
+const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA "];
 const POSTGRES_ONLY: [&str; 3] =
     ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock(", "SELECT COUNT(*) FROM pg_stat_activity"];
 /// The part of statements that only PostgreSQL gets.

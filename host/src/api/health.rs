@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::ApiState;
 use super::problem::{Problem, ProblemKind};
+use crate::store::StoreError;
 
 /// `GET /healthz`: 200 while the process answers.
 pub(super) async fn process() -> Response {
@@ -20,7 +21,11 @@ pub(super) async fn process() -> Response {
 pub(super) async fn ready(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     if let Err(error) = api.store.ping().await {
         tracing::warn!(%error, "not ready");
-        return Err(Problem::new(ProblemKind::Unavailable, "the database does not answer, or takes no writes"));
+        let detail = match error {
+            StoreError::Malformed => error.to_string(),
+            _ => "the database does not answer, or takes no writes".into(),
+        };
+        return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
     if let Some(trouble) = api.engine.trouble().await? {
         tracing::warn!(trouble, "not ready");

@@ -170,6 +170,7 @@ impl From<StoreError> for Problem {
                 let detail = "the disk is full; nothing was stored: make room, or try again later";
                 Self::new(ProblemKind::DiskFull, detail)
             }
+            StoreError::Malformed => Self::new(ProblemKind::Unavailable, format!("{error}; nothing was stored")),
             StoreError::NotCommitted | StoreError::Closed => {
                 Self::new(ProblemKind::Unavailable, format!("{error}; nothing was stored, try again"))
             }

@@ -1,9 +1,8 @@
-//! Connections to the database: settings, migration, and the lock of a database in a file.
+//! Connections to the database: settings and migration.
 
 use std::borrow::Cow;
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,8 +14,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind};
+use super::damage::Damage;
+use super::database_file::DatabaseFile;
+use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
 use super::error::StoreError;
+use super::integrity::check_after_crash;
 use super::migrations;
 use super::multi_row::MAX_ROWS;
 use crate::telemetry::ThrottledLog;
@@ -70,7 +72,7 @@ pub(super) enum DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         match url.split(':').next().unwrap_or_default() {
             "sqlite" => Ok(Self::Sqlite(sqlite_options(url)?)),
             "postgres" | "postgresql" => {
@@ -99,28 +101,57 @@ impl DatabaseOptions {
         }
     }
 
-    /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<DatabaseConnection, sqlx::Error> {
-        match self {
-            Self::Sqlite(options) => Ok(DatabaseConnection::Sqlite(options.connect().await?)),
+    /// Opens a connection, whose errors that show damage are noted in `damage`.
+    pub(super) async fn connect(&self, damage: &Damage) -> Result<DatabaseConnection, sqlx::Error> {
+        let connected = match self {
+            Self::Sqlite(options) => served(options).connect().await.map(DriverConnection::Sqlite),
             Self::Postgres(options) => match timeout(BUSY_TIMEOUT, options.connect()).await {
-                Ok(connection) => Ok(DatabaseConnection::Postgres(connection?)),
+                Ok(connected) => connected.map(DriverConnection::Postgres),
                 Err(_) => Err(sqlx::Error::PoolTimedOut),
             },
+        };
+        Ok(DatabaseConnection { driver: damage.noted(connected)?, damage: damage.clone() })
+    }
+
+    /// Returns the settings for this file, which has to exist and is not put into the mode in which databases are served.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self::Sqlite(SqliteConnectOptions::new().filename(path).disable_statement_logging())
+    }
+
+    /// Opens a connection to a file that no other process knows, without the settings of a database that is served.
+    pub(super) async fn connect_plain(&self, damage: &Damage) -> Result<DatabaseConnection, sqlx::Error> {
+        let Self::Sqlite(options) = self else { return self.connect(damage).await };
+        let connected = options.connect().await.map(DriverConnection::Sqlite);
+        Ok(DatabaseConnection { driver: damage.noted(connected)?, damage: damage.clone() })
+    }
+
+    /// Opens a connection that only reads. It changes no file, not even by a checkpoint when it is closed.
+    pub(super) async fn connect_read_only(&self, damage: &Damage) -> Result<DatabaseConnection, sqlx::Error> {
+        let Self::Sqlite(options) = self else { return self.connect(damage).await };
+        let connected = options.clone().read_only(true).connect().await.map(DriverConnection::Sqlite);
+        Ok(DatabaseConnection { driver: damage.noted(connected)?, damage: damage.clone() })
+    }
+
+    /// Returns the file of the database; `None` for PostgreSQL.
+    pub(super) fn file(&self) -> Option<DatabaseFile> {
+        match self {
+            Self::Sqlite(options) => Some(DatabaseFile::at(options.get_filename())),
+            Self::Postgres(_) => None,
         }
     }
 
-    fn pool(&self) -> ConnectionPool {
-        match self {
+    fn pool(&self, damage: Damage) -> ConnectionPool {
+        let driver = match self {
             Self::Sqlite(options) => {
                 let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
-                ConnectionPool::Sqlite(pool.connect_lazy_with(options.clone().pragma("cache_size", READER_CACHE)))
+                DriverPool::Sqlite(pool.connect_lazy_with(served(options).pragma("cache_size", READER_CACHE)))
             }
             Self::Postgres(options) => {
                 let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
-                ConnectionPool::Postgres(pool.connect_lazy_with(options.clone()))
+                DriverPool::Postgres(pool.connect_lazy_with(options.clone()))
             }
-        }
+        };
+        ConnectionPool { driver, damage }
     }
 
     /// Returns a pool of one connection for notifications; `None` for a database without them.
@@ -144,31 +175,30 @@ pub(super) struct Backend {
 impl Backend {
     /// Opens a connection that only reads; `None` if the database is a file that does not exist.
     pub(super) async fn connect_read_only(url: &str) -> Result<Option<DatabaseConnection>, StoreError> {
+        let options = DatabaseOptions::parse(url)?;
+        options.file().map_or(Ok(()), |file| file.check_restored())?;
         if is_missing(url)? {
             return Ok(None);
         }
-        let options = match DatabaseOptions::parse(url)? {
-            DatabaseOptions::Sqlite(options) => {
-                DatabaseOptions::Sqlite(options.create_if_missing(false).read_only(true))
-            }
-            postgres @ DatabaseOptions::Postgres(_) => postgres,
-        };
-        options.connect().await.map(Some).map_err(|error| open_error(url, &options, &error))
+        let opened = options.connect_read_only(&Damage::default()).await;
+        opened.map(Some).map_err(|error| open_error(url, &options, &error))
     }
 
     /// Opens `sqlite://FILE`, creating it where needed, or `postgres://…`, and brings its schema up to date.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let options = DatabaseOptions::parse(url)?;
-        if let DatabaseOptions::Sqlite(sqlite) = &options {
-            create_private(sqlite.get_filename());
+        if let Some(file) = options.file() {
+            file.check_restored()?;
+            file.create_private();
         }
-        let mut connection = options.connect().await.map_err(|error| open_error(url, &options, &error))?;
+        let damage = Damage::default();
+        let mut connection = options.connect(&damage).await.map_err(|error| open_error(url, &options, &error))?;
         let mut attempts = 1;
         loop {
-            let migrated = match &mut connection {
-                DatabaseConnection::Sqlite(connection) => MIGRATOR.run(connection).await,
+            let migrated = match &mut connection.driver {
+                DriverConnection::Sqlite(connection) => MIGRATOR.run(connection).await,
                 // sqlx takes an advisory lock, so any number of nodes can start at once.
-                DatabaseConnection::Postgres(connection) => POSTGRES_MIGRATOR.run(connection).await,
+                DriverConnection::Postgres(connection) => POSTGRES_MIGRATOR.run(connection).await,
             };
             match migrated {
                 Ok(()) => break,
@@ -179,49 +209,27 @@ impl Backend {
                 Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", redacted_url(url)))),
             }
         }
-        Ok(Self { readers: options.pool(), options })
+        Ok(Self { readers: options.pool(damage), options })
     }
 
-    /// Locks a database in a file for this process until the returned file is dropped; `None` for PostgreSQL. A second
-    /// process would treat the deliveries that the first has in memory as those of a crashed process.
-    pub(super) fn lock(&self) -> Result<Option<File>, StoreError> {
-        let Some(name) = self.sibling_path("lock") else {
-            return Ok(None);
+    /// As [`Backend::open`], for this process alone: returns the lock of a database in a file, and `None` for PostgreSQL.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`]: as [`Backend::open`]; another process serves the database; the last one left it malformed.
+    pub(super) async fn open_locked(url: &str) -> Result<(Self, Option<File>), StoreError> {
+        let options = DatabaseOptions::parse(url)?;
+        let Some(file) = options.file() else {
+            return Ok((Self::open(url).await?, None));
         };
-        let failed = |error: std::io::Error| StoreError::Setup(format!("{}: {error}", name.display()));
-        let file = File::options().create(true).append(true).mode(0o600).open(&name).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Setup(format!(
-                "another posthaste serves this database (it holds {}); an SQLite database is served by one process, a \
-                 PostgreSQL database by any number",
-                name.display()
-            ))),
-        }
-    }
-
-    /// Returns the path of a file beside the database; `None` if the database is not a file.
-    pub(super) fn sibling_path(&self, extension: &str) -> Option<PathBuf> {
-        let DatabaseOptions::Sqlite(options) = &self.options else {
-            return None;
-        };
-        let mut name = options.get_filename().as_os_str().to_owned();
-        name.push(".");
-        name.push(extension);
-        Some(name.into())
+        let lock = file.lock()?;
+        check_after_crash(&file, &options).await?;
+        Ok((Self::open(url).await?, Some(lock)))
     }
 
     /// Opens a connection for the caller alone.
     pub(super) async fn connect(&self) -> Result<DatabaseConnection, StoreError> {
-        Ok(self.options.connect().await?)
+        Ok(self.options.connect(&self.readers.damage).await?)
     }
-}
-
-/// Creates a database file that only its owner can read, if it is missing; SQLite gives its companions the same mode. If it
-/// cannot be created, opening it says why.
-fn create_private(file: &Path) {
-    let _ = File::options().write(true).create_new(true).mode(0o600).open(file);
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
@@ -232,16 +240,19 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
     }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| StoreError::Setup(format!("--database: {url}: {error}; the form is sqlite://FILE")))?;
-    Ok(options
+    Ok(options.busy_timeout(BUSY_TIMEOUT).statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging())
+}
+
+/// Adds the settings of connections that write, or that read beside the writer.
+fn served(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .clone()
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", WRITER_CACHE)
-        .statement_cache_capacity(STATEMENT_CACHE)
-        .disable_statement_logging())
 }
 
 /// Runs checkpoints of SQLite's write-ahead log beside the writer, until `stop`.
@@ -270,10 +281,7 @@ fn open_error(url: &str, options: &DatabaseOptions, error: &sqlx::Error) -> Stor
 
 /// Returns whether the URL names a file that does not exist.
 pub(super) fn is_missing(url: &str) -> Result<bool, StoreError> {
-    Ok(match DatabaseOptions::parse(url)? {
-        DatabaseOptions::Sqlite(options) => !options.get_filename().exists(),
-        DatabaseOptions::Postgres(_) => false,
-    })
+    Ok(DatabaseOptions::parse(url)?.file().is_some_and(|file| !file.path().exists()))
 }
 
 /// Returns the URL without its password, for messages.

@@ -9,10 +9,13 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    ColumnIndex, Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
+    ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite,
+    SqliteConnection,
 };
 use sqlx::{SqlitePool, Type};
 use tokio::time::timeout;
+
+use super::damage::Damage;
 
 /// Bounds a statement of the reader pool on a remote database, and so the time that a caller waits for an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,16 +51,31 @@ impl DatabaseKind {
 }
 
 /// One connection.
-pub(super) enum DatabaseConnection {
+pub(super) struct DatabaseConnection {
+    pub(super) driver: DriverConnection,
+    /// Takes a note of each error of this connection that shows damage.
+    pub(super) damage: Damage,
+}
+
+/// The connection of either driver.
+pub(super) enum DriverConnection {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 impl DatabaseConnection {
     pub(super) fn kind(&self) -> DatabaseKind {
-        match self {
-            Self::Sqlite(_) => DatabaseKind::Sqlite,
-            Self::Postgres(_) => DatabaseKind::Postgres,
+        match self.driver {
+            DriverConnection::Sqlite(_) => DatabaseKind::Sqlite,
+            DriverConnection::Postgres(_) => DatabaseKind::Postgres,
+        }
+    }
+
+    /// Closes the connection; an SQLite file without others then has no companions.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        match self.driver {
+            DriverConnection::Sqlite(connection) => connection.close().await,
+            DriverConnection::Postgres(connection) => connection.close().await,
         }
     }
 
@@ -73,35 +91,48 @@ impl DatabaseConnection {
 
 /// Shared connections.
 #[derive(Clone)]
-pub(super) enum ConnectionPool {
+pub(super) struct ConnectionPool {
+    pub(super) driver: DriverPool,
+    /// As in [`DatabaseConnection`].
+    pub(super) damage: Damage,
+}
+
+/// The connections of either driver.
+#[derive(Clone)]
+pub(super) enum DriverPool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
 impl ConnectionPool {
     pub(super) fn kind(&self) -> DatabaseKind {
-        match self {
-            Self::Sqlite(_) => DatabaseKind::Sqlite,
-            Self::Postgres(_) => DatabaseKind::Postgres,
+        match self.driver {
+            DriverPool::Sqlite(_) => DatabaseKind::Sqlite,
+            DriverPool::Postgres(_) => DatabaseKind::Postgres,
         }
     }
 }
 
 /// The connection or pool on which a statement runs.
-pub(super) enum QueryTarget<'c> {
-    Connection(&'c mut DatabaseConnection),
-    Pool(&'c ConnectionPool),
+pub(super) struct QueryTarget<'c> {
+    driver: DriverTarget<'c>,
+    damage: &'c Damage,
+}
+
+enum DriverTarget<'c> {
+    Connection(&'c mut DriverConnection),
+    Pool(&'c DriverPool),
 }
 
 impl<'c> From<&'c mut DatabaseConnection> for QueryTarget<'c> {
-    fn from(connection: &'c mut DatabaseConnection) -> Self {
-        Self::Connection(connection)
+    fn from(DatabaseConnection { driver, damage }: &'c mut DatabaseConnection) -> Self {
+        Self { driver: DriverTarget::Connection(driver), damage }
     }
 }
 
 impl<'c> From<&'c ConnectionPool> for QueryTarget<'c> {
-    fn from(pool: &'c ConnectionPool) -> Self {
-        Self::Pool(pool)
+    fn from(ConnectionPool { driver, damage }: &'c ConnectionPool) -> Self {
+        Self { driver: DriverTarget::Pool(driver), damage }
     }
 }
 
@@ -250,13 +281,18 @@ impl<'q> DatabaseQuery<'q> {
 
     /// Runs the statement and returns how many rows it changed.
     pub(super) async fn execute(self, on: impl Into<QueryTarget<'_>>) -> Result<u64, sqlx::Error> {
-        Ok(match on.into() {
-            QueryTarget::Connection(DatabaseConnection::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
-            QueryTarget::Connection(DatabaseConnection::Postgres(on)) => {
+        let QueryTarget { driver, damage } = on.into();
+        damage.noted(self.execute_on(driver).await)
+    }
+
+    async fn execute_on(self, on: DriverTarget<'_>) -> Result<u64, sqlx::Error> {
+        Ok(match on {
+            DriverTarget::Connection(DriverConnection::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
+            DriverTarget::Connection(DriverConnection::Postgres(on)) => {
                 self.postgres().execute(on).await?.rows_affected()
             }
-            QueryTarget::Pool(ConnectionPool::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
-            QueryTarget::Pool(ConnectionPool::Postgres(on)) => {
+            DriverTarget::Pool(DriverPool::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
+            DriverTarget::Pool(DriverPool::Postgres(on)) => {
                 with_timeout(self.postgres().execute(on)).await?.rows_affected()
             }
         })
@@ -264,13 +300,18 @@ impl<'q> DatabaseQuery<'q> {
 
     /// Returns all rows.
     pub(super) async fn fetch_all(self, on: impl Into<QueryTarget<'_>>) -> Result<Vec<DatabaseRow>, sqlx::Error> {
+        let QueryTarget { driver, damage } = on.into();
+        damage.noted(self.fetch_all_from(driver).await)
+    }
+
+    async fn fetch_all_from(self, on: DriverTarget<'_>) -> Result<Vec<DatabaseRow>, sqlx::Error> {
         let sqlite = |rows: Vec<_>| rows.into_iter().map(DatabaseRow::Sqlite).collect();
         let postgres = |rows: Vec<_>| rows.into_iter().map(DatabaseRow::Postgres).collect();
-        Ok(match on.into() {
-            QueryTarget::Connection(DatabaseConnection::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
-            QueryTarget::Connection(DatabaseConnection::Postgres(on)) => postgres(self.postgres().fetch_all(on).await?),
-            QueryTarget::Pool(ConnectionPool::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
-            QueryTarget::Pool(ConnectionPool::Postgres(on)) => {
+        Ok(match on {
+            DriverTarget::Connection(DriverConnection::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
+            DriverTarget::Connection(DriverConnection::Postgres(on)) => postgres(self.postgres().fetch_all(on).await?),
+            DriverTarget::Pool(DriverPool::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
+            DriverTarget::Pool(DriverPool::Postgres(on)) => {
                 postgres(with_timeout(self.postgres().fetch_all(on)).await?)
             }
         })
@@ -281,17 +322,22 @@ impl<'q> DatabaseQuery<'q> {
         self,
         on: impl Into<QueryTarget<'_>>,
     ) -> Result<Option<DatabaseRow>, sqlx::Error> {
-        Ok(match on.into() {
-            QueryTarget::Connection(DatabaseConnection::Sqlite(on)) => {
+        let QueryTarget { driver, damage } = on.into();
+        damage.noted(self.fetch_optional_from(driver).await)
+    }
+
+    async fn fetch_optional_from(self, on: DriverTarget<'_>) -> Result<Option<DatabaseRow>, sqlx::Error> {
+        Ok(match on {
+            DriverTarget::Connection(DriverConnection::Sqlite(on)) => {
                 self.sqlite().fetch_optional(on).await?.map(DatabaseRow::Sqlite)
             }
-            QueryTarget::Connection(DatabaseConnection::Postgres(on)) => {
+            DriverTarget::Connection(DriverConnection::Postgres(on)) => {
                 self.postgres().fetch_optional(on).await?.map(DatabaseRow::Postgres)
             }
-            QueryTarget::Pool(ConnectionPool::Sqlite(on)) => {
+            DriverTarget::Pool(DriverPool::Sqlite(on)) => {
                 self.sqlite().fetch_optional(on).await?.map(DatabaseRow::Sqlite)
             }
-            QueryTarget::Pool(ConnectionPool::Postgres(on)) => {
+            DriverTarget::Pool(DriverPool::Postgres(on)) => {
                 with_timeout(self.postgres().fetch_optional(on)).await?.map(DatabaseRow::Postgres)
             }
         })

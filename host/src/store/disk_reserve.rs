@@ -11,8 +11,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 use tokio::time::Instant;
+
+use super::database_file::{folder_of, free_space};
 
 /// Largest size of the reserve, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -46,9 +48,7 @@ impl DiskReserve {
         let previous = fs::metadata(&self.path).map_or(0, |file| file.len());
         let _ = fs::remove_file(&self.path);
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
-        let space =
-            statvfs(self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref()))?;
-        let allocated = match reserve_size(space.f_bavail.saturating_mul(space.f_frsize), previous) {
+        let allocated = match reserve_size(free_space(folder_of(&self.path))?, previous) {
             None => Err(io::Error::from(io::ErrorKind::StorageFull)),
             Some(size) => fallocate(file.as_fd(), FallocateFlags::empty(), 0, size).map_err(Into::into),
         };

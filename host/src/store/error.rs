@@ -1,5 +1,7 @@
 //! The errors of the store.
 
+use super::damage::is_malformed;
+
 /// Why the store did not do what a caller asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -27,10 +29,21 @@ pub enum StoreError {
     /// The disk is full; nothing of the write is stored.
     #[error("the disk is full")]
     Full,
+    /// The database is malformed: it takes no writes until the process is started again.
+    #[error(
+        "the database is malformed and takes no writes; the operator has to restore a backup and restart the service"
+    )]
+    Malformed,
     /// The service is shutting down.
     #[error("the service is shutting down")]
     Closed,
     /// Any other error of the database.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_malformed(&error) { Self::Malformed } else { Self::Database(error) }
+    }
 }

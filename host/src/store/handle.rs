@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::backend::{Backend, READERS, checkpoint_wal};
 use super::cache::{ReadCache, WebhookCache};
 use super::changes::{self, Change};
-use super::db::{self, ConnectionPool, DatabaseKind};
+use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
 use super::log_turns::LogTurns;
 use super::seal::Sealer;
@@ -68,8 +68,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Setup`]: the database cannot be opened, is served by another process, or is sealed under another key.
     pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
-        let backend = Backend::open(url).await?;
-        let lock = backend.lock()?;
+        let (backend, lock) = Backend::open_locked(url).await?;
         check_marks(&backend.readers).await?;
         check_secret_key(&backend.readers, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
@@ -136,11 +135,19 @@ impl Store {
 /// What a database keeps encrypted, to recognise the secret key.
 const PROOF: &[u8] = b"posthaste";
 
+/// Returns what the database keeps encrypted to recognise its secret key; `None` if it has no secrets yet.
+pub(super) async fn sealed_proof(on: impl Into<QueryTarget<'_>>) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(db::query("SELECT value FROM meta WHERE name = 'secret_key_check'").value_if_any(on).await?)
+}
+
+/// Returns whether this key opens the proof of [`sealed_proof`].
+pub(super) fn opens_proof(sealer: &Sealer, sealed: &[u8]) -> bool {
+    sealer.open(sealed).as_deref() == Some(PROOF)
+}
+
 /// Returns whether the database's secrets are encrypted under this key. `false` also if it has none yet.
 pub(super) async fn seals_this_database(pool: &ConnectionPool, sealer: &Sealer) -> Result<bool, StoreError> {
-    let query = db::query("SELECT value FROM meta WHERE name = 'secret_key_check'");
-    let sealed: Option<Vec<u8>> = query.value_if_any(pool).await?;
-    Ok(sealed.is_some_and(|sealed| sealer.open(&sealed).as_deref() == Some(PROOF)))
+    Ok(sealed_proof(pool).await?.is_some_and(|sealed| opens_proof(sealer, &sealed)))
 }
 
 /// Refuses a secret key that does not open what the database holds: it would make every signature wrong.

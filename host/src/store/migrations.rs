@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate as _, Migration, MigrationType, Migrator};
+
+use super::db::{DatabaseConnection, DriverConnection};
 
 /// One file of `host/migrations`.
 struct MigrationFile {
@@ -41,6 +43,37 @@ pub(super) fn migrator() -> Migrator {
     Migrator { migrations: Cow::Owned(FILES.iter().map(migration).collect()), ..Migrator::DEFAULT }
 }
 
+/// Checks that this version, or an earlier one, has written the database.
+///
+/// # Errors
+/// The text says what is wrong with the database.
+pub(super) async fn check_schema(connection: &mut DatabaseConnection) -> Result<(), String> {
+    let table = &Migrator::DEFAULT.table_name;
+    let applied = match &mut connection.driver {
+        DriverConnection::Sqlite(connection) => connection.list_applied_migrations(table).await,
+        DriverConnection::Postgres(connection) => connection.list_applied_migrations(table).await,
+    };
+    // The table is missing in a database of another program.
+    check_applied(&applied.unwrap_or_default())
+}
+
+fn check_applied(applied: &[AppliedMigration]) -> Result<(), String> {
+    let known = migrator();
+    if applied.is_empty() {
+        return Err("it is not a database of Posthaste".into());
+    }
+    if applied.len() > known.migrations.len() {
+        return Err("a newer version of Posthaste has written it: use that version".into());
+    }
+    let is_known = |(found, known): (&AppliedMigration, &Migration)| {
+        found.version == known.version && found.checksum == known.checksum
+    };
+    if applied.iter().zip(known.iter()).all(is_known) {
+        return Ok(());
+    }
+    Err("its schema is not one of Posthaste, or of another version of it".into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -60,5 +93,21 @@ mod tests {
         };
         assert_eq!(facts(&migrator()), facts(&expected));
         assert!(expected.iter().all(|migration| !migration.no_tx));
+    }
+
+    #[test]
+    fn only_known_migrations_in_their_order_are_accepted() {
+        let known: Vec<_> = migrator()
+            .iter()
+            .map(|known| AppliedMigration { version: known.version, checksum: known.checksum.clone() })
+            .collect();
+        assert_eq!(check_applied(&known), Ok(()));
+        assert_eq!(check_applied(&known[..1]), Ok(()), "a backup of an earlier version");
+        assert!(check_applied(&[]).unwrap_err().contains("not a database of Posthaste"));
+        let newer = AppliedMigration { version: 1_000_000, checksum: b"x".as_slice().into() };
+        let refused = check_applied(&[known.clone(), vec![newer.clone()]].concat()).unwrap_err();
+        assert!(refused.contains("newer version"), "{refused}");
+        assert!(check_applied(&[newer]).unwrap_err().contains("its schema"));
+        assert!(check_applied(&known[1..]).unwrap_err().contains("its schema"));
     }
 }

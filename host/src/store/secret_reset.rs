@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::backend::Backend;
+use super::damage::is_malformed;
 use super::db::{self, DatabaseConnection};
 use super::error::StoreError;
 use super::handle::{check_secret_key, seals_this_database};
@@ -31,6 +32,7 @@ pub async fn holds_secrets(url: &str) -> Result<bool, StoreError> {
     let proof = db::query("SELECT 1 FROM meta WHERE name = 'secret_key_check'").fetch_optional(&mut connection).await;
     match proof {
         Ok(found) => Ok(found.is_some()),
+        Err(error) if is_malformed(&error) => Err(error.into()),
         // There is no such table: the database is empty.
         Err(sqlx::Error::Database(_)) => Ok(false),
         Err(error) => Err(error.into()),
@@ -48,8 +50,7 @@ pub async fn reset_secrets(
     sealer: &Sealer,
     random: impl Fn() -> Result<Vec<u8>, StoreError> + Send,
 ) -> Result<SecretReset, StoreError> {
-    let backend = Backend::open(url).await?;
-    let _lock = backend.lock()?;
+    let (backend, _lock) = Backend::open_locked(url).await?;
     let mut connection = backend.connect().await?;
     check_no_node_beats(&mut connection).await?;
     if seals_this_database(&backend.readers, sealer).await? {

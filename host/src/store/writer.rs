@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::backend::Backend;
+use super::damage::Damage;
 use super::db::DatabaseConnection;
 use super::delivery_rows::DeliveryUpdate;
 use super::error::StoreError;
@@ -35,6 +36,7 @@ pub(super) struct Writer {
     /// One permit for each completion that is not written yet. So the completions of a database that takes no writes fill
     /// neither the memory nor the channel, and callers who wait for an answer still get an error.
     completion_permits: Arc<Semaphore>,
+    damage: Damage,
 }
 
 impl Writer {
@@ -47,7 +49,8 @@ impl Writer {
         let (operations, receiver) = mpsc::channel(2 * QUEUE_CAPACITY);
         let task = WriterTask::new(backend, metrics).await?;
         let completion_permits = Arc::new(Semaphore::new(QUEUE_CAPACITY));
-        Ok((Self { operations, completion_permits }, tokio::spawn(task.run(receiver))))
+        let damage = backend.readers.damage.clone();
+        Ok((Self { operations, completion_permits, damage }, tokio::spawn(task.run(receiver))))
     }
 
     /// Returns how many operations wait.
@@ -57,6 +60,9 @@ impl Writer {
 
     /// Hands in an event. The answer goes to [`Publish::done`].
     pub(super) async fn publish(&self, publish: Publish) {
+        if let Err(malformed) = self.damage.check() {
+            return (publish.done)(Err(malformed));
+        }
         let operation = WriteOperation::Publish(publish);
         if let Err(mpsc::error::SendError(WriteOperation::Publish(publish))) = self.operations.send(operation).await {
             (publish.done)(Err(StoreError::Closed));
@@ -77,12 +83,14 @@ impl Writer {
     /// whether or not the caller still waits; then the caller is answered.
     ///
     /// # Errors
-    /// The error of `work`; [`StoreError::NotCommitted`] if the group was not committed; [`StoreError::Closed`].
+    /// The error of `work`; [`StoreError::NotCommitted`] if the group was not committed; [`StoreError::Malformed`];
+    /// [`StoreError::Closed`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl for<'c> FnOnce(&'c mut DatabaseConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.damage.check()?;
         let (sender, receiver) = oneshot::channel();
         let work: TransactionWork = Box::new(move |connection| {
             Box::pin(async move {
@@ -96,6 +104,9 @@ impl Writer {
             })
         });
         self.operations.send(WriteOperation::Transaction(work)).await.map_err(|_| StoreError::Closed)?;
-        receiver.await.unwrap_or(Err(StoreError::NotCommitted))
+        match receiver.await {
+            Ok(result) => result,
+            Err(_) => Err(self.damage.check().err().unwrap_or(StoreError::NotCommitted)),
+        }
     }
 }

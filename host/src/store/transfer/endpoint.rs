@@ -69,8 +69,7 @@ pub(super) struct TransferEndpoint {
 impl TransferEndpoint {
     /// Opens the database at the newest schema, and locks it if it is a file.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
-        let backend = Backend::open(url).await?;
-        let lock = backend.lock()?;
+        let (backend, lock) = Backend::open_locked(url).await?;
         Ok(Self { connection: backend.connect().await?, _lock: lock })
     }
 

@@ -108,7 +108,8 @@ pub(super) async fn commit(
         }
         Err(error) => {
             for callback in callbacks {
-                (callback.done)(Err(publish_error(kind, &error)));
+                let damaged = connection.damage.check().err();
+                (callback.done)(Err(damaged.unwrap_or_else(|| publish_error(kind, &error))));
             }
             Err(FailedCommit { error, completions })
         }
@@ -136,6 +137,10 @@ async fn write(
         answers.push(match work(connection).await {
             Ok(callback) | Err(callback) => callback,
         });
+    }
+    // One of the transactions, or a reader meanwhile, may have met damage.
+    if let Err(malformed) = connection.damage.check() {
+        return Err(sqlx::Error::Protocol(malformed.to_string()));
     }
     db::query("COMMIT").execute(connection).await?;
     Ok(published)

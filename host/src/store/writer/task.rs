@@ -11,7 +11,7 @@ use super::group::{COMPLETION_LINGER, PendingCompletions, WriteGroup};
 use super::operation::WriteOperation;
 use crate::metrics::Metrics;
 use crate::store::backend::{Backend, DatabaseOptions, is_disk_full};
-use crate::store::db::DatabaseConnection;
+use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::disk_reserve::DiskReserve;
 use crate::store::error::StoreError;
 use crate::telemetry::ThrottledLog;
@@ -40,7 +40,7 @@ impl WriterTask {
         Ok(Self {
             connection: backend.connect().await?,
             options: backend.options.clone(),
-            reserve: backend.sibling_path("reserve").map(|path| DiskReserve::create(path, Instant::now())),
+            reserve: backend.options.file().map(|file| DiskReserve::create(file.beside(".reserve"), Instant::now())),
             throttled_log: ThrottledLog::default(),
             metrics,
             uncommitted: PendingCompletions::default(),
@@ -60,16 +60,31 @@ impl WriterTask {
             }
             if let Err(FailedCommit { error, completions }) = commit(&mut self.connection, group, &self.metrics).await {
                 self.uncommitted.put_back(completions);
+                if self.connection.damage.check().is_err() {
+                    // Its connection may be in the middle of a transaction.
+                    drop(self);
+                    return refuse_all(receiver).await;
+                }
                 self.recover(error, &mut receiver).await;
             }
             let unwritten = self.uncommitted.completions.len();
             match closed_at.map(|at| at.elapsed()) {
-                Some(_) if unwritten == 0 => return,
+                Some(_) if unwritten == 0 => return self.empty_log().await,
                 Some(elapsed) if elapsed > SHUTDOWN_GRACE => {
                     return tracing::warn!(unwritten, "stopping before the results of some attempts were written");
                 }
                 _ => (),
             }
+        }
+    }
+
+    /// Empties SQLite's write-ahead log, by which the next start tells a crash from a stop. If it fails, that start only takes
+    /// longer.
+    async fn empty_log(mut self) {
+        if self.connection.kind() == DatabaseKind::Sqlite
+            && let Err(error) = db::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await
+        {
+            tracing::debug!(%error, "the write-ahead log was not emptied");
         }
     }
 
@@ -81,7 +96,7 @@ impl WriterTask {
             reserve.release(Instant::now());
         }
         // The connection may be lost, or in the middle of the transaction, or SQLite has rolled that back itself.
-        match self.options.connect().await {
+        match self.options.connect(&self.connection.damage).await {
             Ok(connection) => self.connection = connection,
             Err(error) => self.throttled_log.warn("reconnecting to the database failed; trying again", &error),
         }
@@ -96,5 +111,17 @@ impl WriterTask {
         // Dropping them closes the channels on which their callers wait.
         drop(refused.transactions);
         sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Refuses every operation, without a write, until all senders are dropped: the database is malformed. Deliveries whose
+/// completions are dropped are attempted again once a mended database is served.
+async fn refuse_all(mut receiver: mpsc::Receiver<WriteOperation>) {
+    while let Some(operation) = receiver.recv().await {
+        match operation {
+            WriteOperation::Publish(publish) => (publish.done)(Err(StoreError::Malformed)),
+            // The caller notices that its channel is closed.
+            WriteOperation::Transaction(_) | WriteOperation::Complete(..) => (),
+        }
     }
 }

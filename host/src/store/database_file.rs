@@ -1,0 +1,113 @@
+//! The files of an SQLite database: the database itself, the companions that SQLite keeps beside it, and Posthaste's own.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+
+use super::error::StoreError;
+
+/// SQLite's companions: the write-ahead log and its index. They hold committed transactions, and SQLite applies them to
+/// whatever database lies beside them.
+pub(super) const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+/// The path of a database.
+pub(super) struct DatabaseFile(PathBuf);
+
+impl DatabaseFile {
+    /// Returns the database at this path. SQLite follows links, and keeps the companions beside the file itself.
+    pub(super) fn at(path: &Path) -> Self {
+        Self(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns the path of the file beside the database whose name has this suffix.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        with_suffix(&self.0, suffix)
+    }
+
+    /// Returns the checked copy that a restore is about to put in place of the database. While it exists, the database may
+    /// lack its write-ahead log.
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.beside(".restoring")
+    }
+
+    /// Creates a database file that only its owner can read, if it is missing; SQLite gives its companions the same mode. If
+    /// it cannot be created, opening it says why.
+    pub(super) fn create_private(&self) {
+        let _ = File::options().write(true).create_new(true).mode(0o600).open(&self.0);
+    }
+
+    /// Locks the database for this process until the returned file is dropped, also by a kill. A second process would treat
+    /// the deliveries that the first has in memory as those of a crashed process.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`]: another process holds the lock, or the file cannot be created.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let name = self.beside(".lock");
+        let failed = |error: io::Error| {
+            let name = name.display();
+            StoreError::Setup(format!("the lock file {name}: {error}; does its folder exist, and is it writable?"))
+        };
+        let file = File::options().create(true).append(true).mode(0o600).open(&name).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Setup(format!(
+                "another posthaste serves this database (it holds {}); an SQLite database is served by one process, a \
+                 PostgreSQL database by any number",
+                name.display()
+            ))),
+        }
+    }
+
+    /// Refuses a database whose restore was interrupted.
+    ///
+    /// # Errors
+    /// [`StoreError::Setup`].
+    pub(super) fn check_restored(&self) -> Result<(), StoreError> {
+        let restoring = self.restoring();
+        if !restoring.exists() {
+            return Ok(());
+        }
+        Err(StoreError::Setup(format!(
+            "the restore of {} was interrupted: run it again, with `posthaste restore --from {}`",
+            self.0.display(),
+            restoring.display()
+        )))
+    }
+
+    /// Returns whether the write-ahead log holds anything: the last process did not close the database, or still has it
+    /// open.
+    pub(super) fn has_log(&self) -> bool {
+        fs::metadata(self.beside("-wal")).is_ok_and(|log| log.len() > 0)
+    }
+}
+
+/// Returns the path with a suffix after the name of its file.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Returns the folder of a file.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref())
+}
+
+/// Returns the free bytes of the file system of this folder.
+pub(super) fn free_space(folder: &Path) -> io::Result<u64> {
+    let space = statvfs(folder)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// Returns once renamed and removed files of this folder survive a power failure.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
