@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+pub mod backup;
 pub mod demo;
 pub mod keys;
 pub mod listen;
@@ -43,6 +44,10 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Copy the SQLite database, also while it is being served
+    Backup(backup::BackupArgs),
+    /// Put a backup in place of the SQLite database, which no server may be using; the earlier one is kept
+    Restore(backup::RestoreArgs),
     /// Move all data from one database to another: from SQLite to PostgreSQL or back
     Migrate(migrate::MigrateArgs),
     /// Create, build, check, run and push plugins
@@ -83,6 +88,8 @@ impl Cli {
             Command::Serve(config) => block_on(serve::run(*config)),
             Command::Demo(demo) => block_on(demo.run()),
             Command::Keys(keys) => block_on(keys.run()),
+            Command::Backup(backup) => block_on(backup.run()),
+            Command::Restore(restore) => block_on(restore.run()),
             Command::Migrate(migrate) => block_on(migrate.run()),
             Command::Plugin(plugin) => plugin.run(),
             Command::CompilePlugin { purpose } => compile_in_child(purpose),

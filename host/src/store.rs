@@ -7,6 +7,7 @@
 //! the subjects (`deliveries`, `webhooks`, `plugins`, `keys`, `nodes`, `transfer`), which import the handle.
 
 mod backend;
+mod backup;
 mod cache;
 mod cancel_selection;
 mod changes;
@@ -26,6 +27,7 @@ mod migrations;
 mod multi_row;
 mod nodes;
 mod plugins;
+mod restore;
 mod seal;
 mod secret_reset;
 mod transfer;
@@ -34,6 +36,7 @@ mod webhooks;
 mod writer;
 
 pub use cancel_selection::{CancelSelection, CancelState};
+pub use backup::backup;
 pub use changes::Change;
 pub use deliveries::{
     BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,
@@ -47,6 +50,7 @@ pub use handle::{Store, WriterEnd};
 pub use keys::KeyStore;
 pub use nodes::{Node, OwnershipRequest};
 pub use plugins::{Activation, Follower, NewVersion, PluginRow, VersionRow};
+pub use restore::{Restored, RestoredSecrets, restore};
 pub use seal::Sealer;
 pub use secret_reset::{SecretReset, holds_secrets, reset_secrets};
 pub use transfer::{TransferProgress, transfer};

@@ -34,6 +34,7 @@ mod problems;
 mod publishing;
 mod purity;
 mod queries;
+mod restoring;
 mod rotating;
 mod schedule;
 mod standard;
