@@ -22,6 +22,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// are attempted again.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// Attempts to empty the write-ahead log at the end.
+const LOG_ATTEMPTS: usize = 10;
+
 /// The state of the writer's task.
 pub(super) struct WriterTask {
     connection: DatabaseConnection,
@@ -81,10 +84,17 @@ impl WriterTask {
     /// Empties SQLite's write-ahead log, by which the next start tells a crash from a stop. If it fails, that start only takes
     /// longer.
     async fn empty_log(mut self) {
-        if self.connection.kind() == DatabaseKind::Sqlite
-            && let Err(error) = db::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await
-        {
-            tracing::debug!(%error, "the write-ahead log was not emptied");
+        if self.connection.kind() != DatabaseKind::Sqlite {
+            return;
+        }
+        // It is busy while the last checkpoint or a reader beside it ends.
+        for _ in 0..LOG_ATTEMPTS {
+            let busy = db::query("PRAGMA wal_checkpoint(TRUNCATE)").value::<i64>(&mut self.connection).await;
+            match busy {
+                Ok(0) => return,
+                Ok(_) => sleep(RETRY_PAUSE).await,
+                Err(error) => return tracing::debug!(%error, "the write-ahead log was not emptied"),
+            }
         }
     }
 
