@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod demo;
+mod environment;
 pub mod keys;
 pub mod listen;
 pub mod migrate;
@@ -60,22 +61,10 @@ enum Command {
     Listen(listen::ListenArgs),
 }
 
-/// Adds an environment variable `POSTHASTE_<FLAG>` to every flag: the name in upper case, with `_` for `-`.
-fn with_environment(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|argument| match argument.get_long() {
-        Some(long) => {
-            let variable = format!("POSTHASTE_{}", long.to_uppercase().replace('-', "_"));
-            argument.env(variable)
-        }
-        None => argument,
-    });
-    command.mut_subcommands(with_environment)
-}
-
 impl Cli {
     /// Parses the command line and the environment. An error is printed, with a suggestion, and ends the process.
     pub fn from_command_line() -> Self {
-        let matches = with_environment(Self::command()).get_matches();
+        let matches = environment::with_environment(Self::command()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -84,8 +73,14 @@ impl Cli {
     /// # Errors
     /// The text tells the user why the command failed.
     pub fn run(self) -> Result<(), Failure> {
+        let warnings = environment::warnings(&Self::command(), std::env::vars_os().map(|(name, _)| name));
+        match &self.command {
+            // The service writes them to its log; the other one answers to a service.
+            Command::Serve(_) | Command::CompilePlugin { .. } => (),
+            _ => warnings.iter().for_each(|warning| eprintln!("posthaste: {warning}")),
+        }
         match self.command {
-            Command::Serve(config) => block_on(serve::run(*config)),
+            Command::Serve(config) => block_on(serve::run(*config, &warnings)),
             Command::Demo(demo) => block_on(demo.run()),
             Command::Keys(keys) => block_on(keys.run()),
             Command::Backup(backup) => block_on(backup.run()),

@@ -7,12 +7,15 @@ use super::{Failure, stop_signal};
 use crate::config::Config;
 use crate::{Service, telemetry};
 
-/// Runs the service until SIGTERM or Ctrl-C, then finishes requests and attempts in flight.
+/// Runs the service until SIGTERM or Ctrl-C, then finishes requests and attempts in flight. `warnings` go to its log.
 ///
 /// # Errors
 /// A part of the service cannot start.
-pub async fn run(config: Config) -> Result<(), Failure> {
+pub async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
     telemetry::start(config.log_format);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     // Every connection needs a file descriptor; programs that need many are meant to raise the soft limit, often 1,024.
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
