@@ -73,7 +73,7 @@ async fn new_key(database: &str) -> String {
     let now = SystemClock.now_ms();
     let owner = Owner::Company("acme".into());
     let id = Ids::default().next("key", now);
-    let key = Key { id, owner, scopes: Scopes::all(), created_at: now, revoked_at: None };
+    let key = Key::new(id, owner, Scopes::all(), now);
     KeyStore::open(database).await.unwrap().create(&key, rand::random()).await.unwrap()
 }
 

@@ -36,6 +36,7 @@ mod webhooks;
 mod writer;
 
 pub use cancel_selection::{CancelSelection, CancelState};
+pub use backend::database_name;
 pub use backup::backup;
 pub use changes::Change;
 pub use deliveries::{

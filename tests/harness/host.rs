@@ -236,9 +236,14 @@ impl Host {
     pub async fn new_key(&self, company: Option<&str>, scopes: Scopes) -> String {
         let owner = company.map_or(Owner::Platform, |name| Owner::Company(name.into()));
         let now = SystemClock.now_ms();
-        let key = Key { id: Ids::default().next("key", now), owner, scopes, created_at: now, revoked_at: None };
+        let key = Key::new(Ids::default().next("key", now), owner, scopes, now);
+        self.store_key(&key).await
+    }
+
+    /// Stores this key and returns its text.
+    pub async fn store_key(&self, key: &Key) -> String {
         let random = std::array::from_fn(|_| rand_byte());
-        KeyStore::open(self.home.database()).await.unwrap().create(&key, random).await.unwrap()
+        KeyStore::open(self.home.database()).await.unwrap().create(key, random).await.unwrap()
     }
 
     /// Returns a client of another company.

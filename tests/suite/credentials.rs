@@ -1,8 +1,9 @@
 //! Keys: authentication, scopes, companies, and rate-limiting of failed authentication.
 
 use http::Method;
-use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Home, Host, Process, Receiver, StoppedClock, until};
+use posthaste::clock::Clock as _;
+use posthaste::domain::credential::{Key, Owner, Scopes};
+use posthaste_tests::{Home, Host, Kind, Process, Receiver, StoppedClock, until};
 use serde_json::json;
 
 #[tokio::test]
@@ -99,6 +100,63 @@ async fn keys_command_works_beside_a_running_server() {
     assert!(status == 2 && error.contains("there is no scope `event`"), "{error}");
     let (_, platform, _) = keys(&["create", "--platform"]).await;
     process.client.with_key(platform.trim()).get("/webhooks?company=any").await.expect(200);
+}
+
+#[tokio::test]
+async fn key_is_refused_from_its_expiry_on() {
+    let clock = StoppedClock::now();
+    let host = Host::at(clock.clone(), &[]).await;
+    let (owner, now) = (Owner::Company("acme".into()), clock.now_ms());
+    let key = Key { expires_at: Some(now + 1_000), ..Key::new("key_ends".into(), owner, Scopes::all(), now) };
+    let client = host.with_key(host.store_key(&key).await);
+    client.get("/webhooks").await.expect(200);
+    clock.pass_seconds(1);
+    assert!(client.get("/webhooks").await.problem(401).contains("has expired"));
+    host.get("/webhooks").await.expect(200);
+}
+
+#[tokio::test]
+async fn keys_command_names_its_database_and_shows_name_and_expiry() {
+    let home = Home::new().await;
+    let keys = |args: &[&str]| {
+        let all = [&["keys"], args, &["--database", home.database()]].concat();
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        Process::run_in(&[("POSTHASTE_DATABSE", "not to be shown")], all)
+    };
+    let create = ["create", "--company", "acme", "--name", "Billing export", "--expires", "9999-01-31T00:00:00Z"];
+    let place = match home.kind() {
+        Kind::Sqlite => home.path().canonicalize().unwrap().join("posthaste.db").display().to_string(),
+        Kind::Postgres => home.database().rsplit('/').next().unwrap().to_owned(),
+    };
+    let (status, key, said) = keys(&create).await;
+    assert!(status == 0 && key.lines().count() == 1 && key.starts_with("phk_"), "{key}{said}");
+    assert!(said.contains("made a new database") && said.contains("stored key_") && said.contains(&place), "{said}");
+    assert!(said.contains("POSTHASTE_DATABSE") && said.contains("POSTHASTE_DATABASE (--database)"), "{said}");
+    assert!(!said.contains("not to be shown") && !said.contains(key.trim()), "{said}");
+    let (_, _, said) = keys(&create).await;
+    assert!(!said.contains("made a new database") && said.contains("stored key_"), "{said}");
+    let (_, list, _) = keys(&["list"]).await;
+    let shown =
+        list.lines().filter(|line| line.contains("9999-01-31T00:00:00.000Z") && line.ends_with("Billing export"));
+    assert_eq!(shown.count(), 2, "{list}");
+    for (flag, value, status, why) in [
+        ("--name", "", 2, "1 to 64 printable characters"),
+        ("--name", "a\nb", 2, "1 to 64 printable characters"),
+        ("--expires", "soon", 2, "neither a duration"),
+        ("--expires", "2020-01-01T00:00:00Z", 1, "has passed"),
+    ] {
+        let (ended, _, said) = keys(&["create", "--company", "acme", flag, value]).await;
+        assert!(ended == status && said.contains(why), "{flag} {value}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn misspelt_variable_is_in_the_log_of_the_service() {
+    let home = Home::new().await;
+    let process = Process::serve_in(&[("POSTHASTE_RETENTON", "1d")], &home, &[]).await;
+    let lines = process.log_lines();
+    let warned = |line: &&String| line.contains("WARN") && line.contains("POSTHASTE_RETENTION (--retention)");
+    assert_eq!(lines.iter().filter(warned).count(), 1, "{lines:?}");
 }
 
 #[tokio::test]

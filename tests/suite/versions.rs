@@ -270,7 +270,8 @@ async fn migration_from_the_first_schema_keeps_plugins() {
         plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, signing_secret, created_at, updated_at";
     let copy = format!(
         "INSERT INTO webhooks SELECT {columns} FROM later.webhooks; \
-         INSERT INTO meta SELECT * FROM later.meta; INSERT INTO api_keys SELECT * FROM later.api_keys; \
+         INSERT INTO meta SELECT * FROM later.meta; INSERT INTO api_keys SELECT id, hash, company, scopes, created_at, revoked_at \
+         FROM later.api_keys; \
          INSERT INTO configs SELECT * FROM later.configs; \
          INSERT INTO plugins SELECT * FROM later.plugins WHERE company <> ''; \
          INSERT INTO plugin_versions SELECT company, name, digest, size, exports, imports, wasm, created_at \

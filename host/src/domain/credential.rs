@@ -154,6 +154,34 @@ pub struct Key {
     pub created_at: i64,
     /// Revocation time, in milliseconds since 1970; the key is refused from then on.
     pub revoked_at: Option<i64>,
+    /// What the operator calls it; see [`check_key_name`].
+    pub name: Option<String>,
+    /// Expiry, in milliseconds since 1970; the key is refused from then on.
+    pub expires_at: Option<i64>,
+}
+
+impl Key {
+    /// Returns a key without a name and an expiry, created at `created_at`, in milliseconds since 1970.
+    pub fn new(id: String, owner: Owner, scopes: Scopes, created_at: i64) -> Self {
+        Self { id, owner, scopes, created_at, revoked_at: None, name: None, expires_at: None }
+    }
+
+    /// Returns whether the key is accepted at `now`, in milliseconds since 1970.
+    pub fn is_valid_at(&self, now: i64) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// Checks a key's name: 1–64 printable characters.
+///
+/// # Errors
+/// The text states the rule.
+pub fn check_key_name(name: &str) -> Result<(), String> {
+    let length = name.chars().count();
+    if length == 0 || length > 64 || name.trim() != name || name.chars().any(char::is_control) {
+        return Err("a key's name must be 1 to 64 printable characters, without spaces at its ends".into());
+    }
+    Ok(())
 }
 
 /// Checks a company's name: 1–128 visible ASCII characters.
@@ -175,6 +203,25 @@ mod tests {
         assert!(!scopes.allow(Area::Events, Access::Write) && !scopes.allow(Area::Plugins, Access::Read));
         assert_eq!(scopes.to_string(), "webhooks,events:read");
         assert_eq!(Scopes::parse(&Scopes::all().to_string()).unwrap(), Scopes::all());
+    }
+
+    #[test]
+    fn a_key_is_valid_until_it_expires_or_is_revoked() {
+        let key = Key::new("key_1".into(), Owner::Platform, Scopes::all(), 1);
+        assert!(key.is_valid_at(i64::MAX));
+        let ends = Key { expires_at: Some(5), ..key.clone() };
+        assert!(ends.is_valid_at(4) && !ends.is_valid_at(5));
+        assert!(!Key { revoked_at: Some(9), ..key }.is_valid_at(0));
+    }
+
+    #[test]
+    fn a_key_name_is_short_and_printable() {
+        for good in ["billing", "Ñandú export (2026)", &"x".repeat(64)] {
+            assert_eq!(check_key_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", " ", "a ", "a\nb", "\u{1b}[31m", &"x".repeat(65)] {
+            assert!(check_key_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::damage::Damage;
+use super::damage::{Damage, is_malformed};
 use super::database_file::DatabaseFile;
 use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
 use super::error::StoreError;
@@ -170,6 +170,8 @@ impl DatabaseOptions {
 pub(super) struct Backend {
     pub(super) options: DatabaseOptions,
     pub(super) readers: ConnectionPool,
+    /// It had no tables: this process made the database.
+    pub(super) is_new: bool,
 }
 
 impl Backend {
@@ -193,6 +195,7 @@ impl Backend {
         }
         let damage = Damage::default();
         let mut connection = options.connect(&damage).await.map_err(|error| open_error(url, &options, &error))?;
+        let is_new = is_empty(&mut connection).await?;
         let mut attempts = 1;
         loop {
             let migrated = match &mut connection.driver {
@@ -209,7 +212,7 @@ impl Backend {
                 Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", redacted_url(url)))),
             }
         }
-        Ok(Self { readers: options.pool(damage), options })
+        Ok(Self { readers: options.pool(damage), options, is_new })
     }
 
     /// As [`Backend::open`], for this process alone: returns the lock of a database in a file, and `None` for PostgreSQL.
@@ -284,12 +287,34 @@ pub(super) fn is_missing(url: &str) -> Result<bool, StoreError> {
     Ok(DatabaseOptions::parse(url)?.file().is_some_and(|file| !file.path().exists()))
 }
 
+/// Returns whether the database has no tables of Posthaste.
+async fn is_empty(connection: &mut DatabaseConnection) -> Result<bool, StoreError> {
+    match db::query("SELECT 1 FROM meta LIMIT 1").fetch_optional(connection).await {
+        Ok(_) => Ok(false),
+        Err(error) if is_malformed(&error) => Err(error.into()),
+        Err(sqlx::Error::Database(_)) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the name of a database for messages: its URL with the absolute path of a file, and without a password.
+pub fn database_name(url: &str) -> String {
+    match DatabaseOptions::parse(url).ok().and_then(|options| options.file()) {
+        Some(file) => format!("sqlite://{}", std::path::absolute(file.path()).unwrap_or_default().display()),
+        None => redacted_url(url),
+    }
+}
+
 /// Returns the URL without its password, for messages.
 pub(super) fn redacted_url(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (login, rest))) => {
-            format!("{scheme}://{}@{rest}", login.split(':').next().unwrap_or_default())
+    // The parameters may name a password as well. A `?` before the `@` is part of a password.
+    let without_parameters = |rest: &str| rest.split('?').next().unwrap_or_default().to_owned();
+    match url.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'), rest)) {
+        Some((scheme, Some((login, rest)), _)) => {
+            let user = login.split([':', '/', '?']).next().unwrap_or_default();
+            format!("{scheme}://{user}@{}", without_parameters(rest))
         }
+        Some((scheme, None, rest)) => format!("{scheme}://{}", without_parameters(rest)),
         None => url.to_owned(),
     }
 }
@@ -302,6 +327,8 @@ mod tests {
     fn messages_show_a_url_without_its_password() {
         assert_eq!(redacted_url("postgres://user:pa@ss@host/name"), "postgres://user@host/name");
         assert_eq!(redacted_url("postgres://user@host/name"), "postgres://user@host/name");
+        assert_eq!(redacted_url("postgres://user:pa?ss@host/name?sslmode=require"), "postgres://user@host/name");
+        assert_eq!(redacted_url("postgres://host/name?user=a&password=secret"), "postgres://host/name");
         assert_eq!(redacted_url("sqlite://posthaste.db"), "sqlite://posthaste.db");
     }
 

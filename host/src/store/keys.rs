@@ -16,7 +16,10 @@ use crate::domain::credential::{Key, Owner, Scopes};
 use crate::domain::plugin::Digest;
 
 /// Manages keys in a database, whether or not another process serves it.
-pub struct KeyStore(ConnectionPool);
+pub struct KeyStore {
+    pool: ConnectionPool,
+    is_new: bool,
+}
 
 fn key_from_row(row: &DatabaseRow) -> Result<Key, sqlx::Error> {
     let company: Option<String> = row.try_get("company")?;
@@ -27,6 +30,8 @@ fn key_from_row(row: &DatabaseRow) -> Result<Key, sqlx::Error> {
         scopes: Scopes::parse(&scopes).map_err(|error| sqlx::Error::Decode(error.into()))?,
         created_at: row.try_get("created_at")?,
         revoked_at: row.try_get("revoked_at")?,
+        name: row.try_get("name")?,
+        expires_at: row.try_get("expires_at")?,
     })
 }
 
@@ -36,9 +41,14 @@ impl KeyStore {
     /// # Errors
     /// [`StoreError::Setup`]: the database cannot be opened, or was moved.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let pool = Backend::open(url).await?.readers;
+        let Backend { readers: pool, is_new, .. } = Backend::open(url).await?;
         check_marks(&pool).await?;
-        Ok(Self(pool))
+        Ok(Self { pool, is_new })
+    }
+
+    /// Returns whether opening it made the database.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Stores a new key and returns its text, which is stored nowhere. `random` must be 32 random bytes.
@@ -51,13 +61,17 @@ impl KeyStore {
             Owner::Company(name) => Some(name.as_str()),
             Owner::Platform => None,
         };
-        db::query("INSERT INTO api_keys (id, hash, company, scopes, created_at) VALUES ($1, $2, $3, $4, $5)")
+        let sql = "INSERT INTO api_keys (id, hash, company, scopes, created_at, name, expires_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        db::query(sql)
             .bind(key.id.as_str())
             .bind(Digest::of(text.as_bytes()).as_str())
             .bind(company)
             .bind(key.scopes.to_string())
             .bind(key.created_at)
-            .execute(&self.0)
+            .bind(key.name.as_deref())
+            .bind(key.expires_at)
+            .execute(&self.pool)
             .await?;
         Ok(text)
     }
@@ -67,8 +81,8 @@ impl KeyStore {
     /// # Errors
     /// The database's.
     pub async fn list(&self) -> Result<Vec<Key>, StoreError> {
-        let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys ORDER BY id DESC";
-        let rows = db::query(sql).fetch_all(&self.0).await?;
+        let sql = "SELECT id, company, scopes, created_at, revoked_at, name, expires_at FROM api_keys ORDER BY id DESC";
+        let rows = db::query(sql).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(key_from_row).collect::<Result<_, _>>()?)
     }
 
@@ -79,28 +93,28 @@ impl KeyStore {
     /// The database's.
     pub async fn revoke(&self, id: &str, now: i64) -> Result<bool, StoreError> {
         let sql = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2";
-        Ok(db::query(sql).bind(now).bind(id).execute(&self.0).await? == 1)
+        Ok(db::query(sql).bind(now).bind(id).execute(&self.pool).await? == 1)
     }
 }
 
 impl Store {
-    /// Returns the key of this text; `None` if it is unknown or revoked.
+    /// Returns the key of this text; `None` if it is unknown, revoked, or expired at `now`, in milliseconds since 1970.
     ///
     /// # Errors
     /// The database's.
-    pub async fn key(&self, text: &str) -> Result<Option<Arc<Key>>, StoreError> {
+    pub async fn key(&self, text: &str, now: i64) -> Result<Option<Arc<Key>>, StoreError> {
         let hash = Digest::of(text.as_bytes()).to_string();
         let mark = match self.keys.get(&hash, Instant::now()) {
-            CacheLookup::Hit(key) => return Ok(Some(key)),
+            CacheLookup::Hit(key) => return Ok(Some(key).filter(|key| key.is_valid_at(now))),
             CacheLookup::Miss(mark) => mark,
         };
         let wrong_mark = match self.wrong_keys.get(&hash, Instant::now()) {
             CacheLookup::Hit(()) => return Ok(None),
             CacheLookup::Miss(mark) => mark,
         };
-        let sql = "SELECT id, company, scopes, created_at, revoked_at FROM api_keys WHERE hash = $1";
+        let sql = "SELECT id, company, scopes, created_at, revoked_at, name, expires_at FROM api_keys WHERE hash = $1";
         let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
-        let found = row.as_ref().map(key_from_row).transpose()?.filter(|key| key.revoked_at.is_none()).map(Arc::new);
+        let found = row.as_ref().map(key_from_row).transpose()?.filter(|key| key.is_valid_at(now)).map(Arc::new);
         match &found {
             Some(key) => self.keys.insert(mark, hash, key.clone(), Instant::now()),
             None => self.wrong_keys.insert(wrong_mark, hash, (), Instant::now()),

@@ -25,9 +25,11 @@ pub(super) async fn identify(headers: &HeaderMap, api: &ApiState) -> Result<Gran
         PresentedCredential::Bearer(token) if oauth::is_token(token) => return verify_token(token, api).await,
         PresentedCredential::Bearer(key) | PresentedCredential::ApiKey(key) => key,
     };
-    match api.store.key(key).await? {
+    match api.store.key(key, api.clock.now_ms()).await? {
         Some(key) => Ok(Grant { owner: key.owner.clone(), scopes: key.scopes.clone() }),
-        None => Err(Problem::new(ProblemKind::InvalidCredential, "this key is unknown or has been revoked")),
+        None => {
+            Err(Problem::new(ProblemKind::InvalidCredential, "this key is unknown or has been revoked, or has expired"))
+        }
     }
 }
 

@@ -43,6 +43,8 @@ const API_KEYS: TransferTable = table(
         ("scopes", Text),
         ("created_at", Number),
         ("revoked_at", Number),
+        ("name", Text),
+        ("expires_at", Number),
     ],
 );
 
