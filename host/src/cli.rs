@@ -18,6 +18,7 @@ use std::future::Future;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sandbox::{Purpose, compile_in_child};
+use crate::version::VERSION;
 
 /// The failure of a command: a text for its user.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -26,7 +27,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Parser)]
 #[command(
     name = "posthaste",
-    version,
+    version = VERSION,
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true

@@ -18,6 +18,7 @@ mod server;
 pub mod standard_transforms;
 pub mod store;
 pub mod telemetry;
+mod version;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use oauth::Tokens;
 use outbound::{Guard, IdleLimits, Outbound};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, ServerOptions, max_connections};
-use store::{Sealer, Store, StoreError, WriterEnd};
+use store::{Sealer, Store, StoreError, WriterEnd, database_kind};
 
 /// Idle connections to one receiver that stay open.
 const IDLE_PER_ORIGIN: usize = 128;
@@ -140,7 +141,9 @@ impl Service {
         let key = key.map_err(StartError::SecretKey)?;
         let tokens = Tokens::start(config.oauth, environment.clock.clone()).await.map_err(StartError::OAuth)?;
         let standard = standard_transforms::PLUGINS.iter().map(|(name, _)| *name);
-        let metrics = Arc::new(Metrics::new(environment.clock.now_ms(), standard));
+        let mut metrics = Metrics::new(environment.clock.now_ms(), standard);
+        metrics.describe_build(version::COMMIT, database_kind(database)?);
+        let metrics = Arc::new(metrics);
         let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
         let store = Arc::new(store);
         standard_transforms::install(&store, environment.clock.now_ms()).await?;

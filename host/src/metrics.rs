@@ -54,12 +54,18 @@ impl Metrics {
             started,
         );
         let own = registry.sub_registry_with_prefix("posthaste");
-        own.register("build", "Version of the running process", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let delivering = DeliveryMetrics::register(own);
         let plugins = TransformMetrics::register(own, standard);
         let writing = WriterMetrics::register(own);
         let serving = HttpMetrics::register(own);
         Self { registry, delivering, plugins, writing, serving }
+    }
+
+    /// Describes the process: the `commit` from which it was built, and the kind of its `database`.
+    pub fn describe_build(&mut self, commit: &'static str, database: &'static str) {
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", commit), ("database", database)];
+        let own = self.registry.sub_registry_with_prefix("posthaste");
+        own.register("build", "Version, commit and kind of database of the running process", Info::new(labels));
     }
 
     /// Returns all metrics in the format that [`CONTENT_TYPE`] names.

@@ -35,9 +35,9 @@ mod transfer_marks;
 mod webhooks;
 mod writer;
 
-pub use cancel_selection::{CancelSelection, CancelState};
-pub use backend::database_name;
+pub use backend::{database_kind, database_name};
 pub use backup::backup;
+pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use deliveries::{
     BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,

@@ -1,6 +1,6 @@
 //! Commands that need no server of their own.
 
-use posthaste_tests::{Host, Process, guest, shipped};
+use posthaste_tests::{Home, Host, Kind, Process, guest, shipped};
 
 fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
     let path = folder.path().join(name);
@@ -66,10 +66,33 @@ async fn demo_runs_to_its_end() {
 }
 
 #[tokio::test]
+async fn version_start_line_and_metrics_name_the_same_commit() {
+    let (status, output, _) = Process::run(["--version"]).await;
+    assert_eq!(status, 0);
+    let version = output.trim().strip_prefix("posthaste ").unwrap();
+    let (number, commit) = version.strip_suffix(')').and_then(|version| version.split_once(" (")).unwrap();
+    assert_eq!(number, env!("CARGO_PKG_VERSION"));
+    let hex = commit.len() == 12 && commit.bytes().all(|digit| digit.is_ascii_hexdigit());
+    assert!(hex || commit == "unknown", "{commit}");
+
+    let home = Home::new().await;
+    let process = Process::serve(&home, &[]).await;
+    let metrics = process.client.get("!/metrics").await;
+    let metrics = String::from_utf8(metrics.bytes).unwrap();
+    assert!(metrics.contains(&format!("commit=\"{commit}\"")), "{metrics}");
+    let lines = process.log_lines();
+    let folder = home.path().display().to_string();
+    let place = if home.kind() == Kind::Sqlite { "sqlite:///" } else { "postgres://" };
+    let said = lines.iter().filter(|line| line.contains("starting") && line.contains(version));
+    let said: Vec<_> = said.filter(|line| line.contains(place) && line.contains(&folder)).collect();
+    assert_eq!(said.len(), 1, "{lines:?}");
+}
+
+#[tokio::test]
 async fn help_covers_every_command() {
     let (status, output, _) = Process::run(["--help"]).await;
     assert_eq!(status, 0);
-    for command in ["serve", "demo", "keys", "plugin", "listen"] {
+    for command in ["serve", "demo", "keys", "backup", "restore", "plugin", "listen"] {
         assert!(output.contains(command), "{command}: {output}");
         let (status, help, _) = Process::run([command, "--help"]).await;
         assert!(status == 0 && help.len() > 100, "{help}");

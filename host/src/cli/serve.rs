@@ -5,6 +5,8 @@ use tokio::net::TcpListener;
 
 use super::{Failure, stop_signal};
 use crate::config::Config;
+use crate::store::database_name;
+use crate::version::VERSION;
 use crate::{Service, telemetry};
 
 /// Runs the service until SIGTERM or Ctrl-C, then finishes requests and attempts in flight. `warnings` go to its log.
@@ -13,6 +15,9 @@ use crate::{Service, telemetry};
 /// A part of the service cannot start.
 pub async fn run(config: Config, warnings: &[String]) -> Result<(), Failure> {
     telemetry::start(config.log_format);
+    let data_dir = std::path::absolute(&config.data_dir)?;
+    let database = database_name(&config.database.database);
+    tracing::info!(version = VERSION, database, data_dir = %data_dir.display(), "starting");
     for warning in warnings {
         tracing::warn!("{warning}");
     }

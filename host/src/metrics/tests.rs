@@ -6,7 +6,9 @@ use super::{AttemptResult, Metrics};
 use crate::domain::delivery::{Status, Waiting};
 
 fn metrics() -> Metrics {
-    Metrics::new(1_700_000_000_250, ["std-mask", "std-map"])
+    let mut metrics = Metrics::new(1_700_000_000_250, ["std-mask", "std-map"]);
+    metrics.describe_build("abc", "sqlite");
+    metrics
 }
 
 /// Returns the values of every sample whose name and labels begin with `start`.
@@ -27,7 +29,8 @@ fn known_counters_are_exported_from_the_start() {
     let text = metrics.text();
     assert!(text.contains("# TYPE posthaste_events_accepted_total counter\n"), "{text}");
     assert!(text.contains("# TYPE posthaste_attempt_duration_seconds histogram\n"), "{text}");
-    shows(&metrics, &format!("posthaste_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), "1");
+    let build = format!("version=\"{}\",commit=\"abc\",database=\"sqlite\"", env!("CARGO_PKG_VERSION"));
+    shows(&metrics, &format!("posthaste_build_info{{{build}}}"), "1");
     shows(&metrics, "process_start_time_seconds", "1700000000.25");
     shows(&metrics, "posthaste_events_accepted_total", "0");
     shows(&metrics, "posthaste_deliveries_total{outcome=\"failed\"}", "0");

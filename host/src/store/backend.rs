@@ -305,6 +305,17 @@ pub fn database_name(url: &str) -> String {
     }
 }
 
+/// Returns the kind of the database at this URL: `sqlite` or `postgres`.
+///
+/// # Errors
+/// [`StoreError::Setup`]: the URL is not one of a database.
+pub fn database_kind(url: &str) -> Result<&'static str, StoreError> {
+    Ok(match DatabaseOptions::parse(url)?.kind() {
+        DatabaseKind::Sqlite => "sqlite",
+        DatabaseKind::Postgres => "postgres",
+    })
+}
+
 /// Returns the URL without its password, for messages.
 pub(super) fn redacted_url(url: &str) -> String {
     // The parameters may name a password as well. A `?` before the `@` is part of a password.
