@@ -14,10 +14,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::damage::{Damage, is_malformed};
+use super::damage::Damage;
 use super::database_file::DatabaseFile;
 use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
-use super::error::StoreError;
+use super::error::{StoreError, is_malformed};
 use super::integrity::check_after_crash;
 use super::migrations;
 use super::multi_row::MAX_ROWS;
@@ -178,7 +178,7 @@ impl Backend {
     /// Opens a connection that only reads; `None` if the database is a file that does not exist.
     pub(super) async fn connect_read_only(url: &str) -> Result<Option<DatabaseConnection>, StoreError> {
         let options = DatabaseOptions::parse(url)?;
-        options.file().map_or(Ok(()), |file| file.check_restored())?;
+        options.file().map_or(Ok(()), |file| file.check_complete())?;
         if is_missing(url)? {
             return Ok(None);
         }
@@ -190,7 +190,7 @@ impl Backend {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let options = DatabaseOptions::parse(url)?;
         if let Some(file) = options.file() {
-            file.check_restored()?;
+            file.check_complete()?;
             file.create_private();
         }
         let damage = Damage::default();
@@ -225,7 +225,7 @@ impl Backend {
             return Ok((Self::open(url).await?, None));
         };
         let lock = file.lock()?;
-        check_after_crash(&file, &options).await?;
+        check_after_crash(&file, options.connect_read_only(&Damage::default())).await?;
         Ok((Self::open(url).await?, Some(lock)))
     }
 
@@ -276,6 +276,9 @@ pub(super) fn is_disk_full(error: &sqlx::Error) -> bool {
 
 fn open_error(url: &str, options: &DatabaseOptions, error: &sqlx::Error) -> StoreError {
     let hint = match options {
+        _ if is_malformed(error) => {
+            "the file is malformed, or not an SQLite database: restore a backup with `posthaste restore`"
+        }
         DatabaseOptions::Sqlite(_) => "does its folder exist, and is it writable?",
         DatabaseOptions::Postgres(_) => "is the server running, and are host, user, password and database name right?",
     };

@@ -66,20 +66,27 @@ impl DatabaseFile {
         }
     }
 
-    /// Refuses a database whose restore was interrupted.
+    /// Refuses a database of which only a part is there: its restore was interrupted, or the database is gone and its
+    /// write-ahead log, which SQLite would then remove, is not.
     ///
     /// # Errors
     /// [`StoreError::Setup`].
-    pub(super) fn check_restored(&self) -> Result<(), StoreError> {
-        let restoring = self.restoring();
-        if !restoring.exists() {
-            return Ok(());
+    pub(super) fn check_complete(&self) -> Result<(), StoreError> {
+        let (path, restoring) = (self.0.display(), self.restoring());
+        if restoring.exists() {
+            return Err(StoreError::Setup(format!(
+                "the restore of {path} was interrupted: run it again, with `posthaste restore --from {}`",
+                restoring.display()
+            )));
         }
-        Err(StoreError::Setup(format!(
-            "the restore of {} was interrupted: run it again, with `posthaste restore --from {}`",
-            self.0.display(),
-            restoring.display()
-        )))
+        if !self.0.exists() && self.has_log() {
+            return Err(StoreError::Setup(format!(
+                "the database {path} is missing, and {path}-wal, which belongs to it, is there. Put the database back, or \
+                 restore a backup with `posthaste restore --from FILE`, or move {path}-wal elsewhere to begin with a new \
+                 database"
+            )));
+        }
+        Ok(())
     }
 
     /// Returns whether the write-ahead log holds anything: the last process did not close the database, or still has it

@@ -1,10 +1,8 @@
 //! Checks of a whole SQLite database.
 
-use super::backend::DatabaseOptions;
-use super::damage::{Damage, is_malformed};
 use super::database_file::DatabaseFile;
 use super::db::{self, DatabaseConnection};
-use super::error::StoreError;
+use super::error::{StoreError, is_malformed};
 
 /// Checks every page, every row and every entry of the indexes: about 300 MiB a second.
 const WHOLE_CHECK: &str = "PRAGMA integrity_check(1)";
@@ -33,19 +31,19 @@ async fn fault_by(check: &'static str, connection: &mut DatabaseConnection) -> R
 
 /// Returns the check after a crash of a database of this size, in bytes.
 fn check_after_crash_of(size: u64) -> Option<&'static str> {
-    match size {
-        ..=MAX_WHOLE_CHECK => Some(WHOLE_CHECK),
-        ..=MAX_QUICK_CHECK => Some(QUICK_CHECK),
-        _ => None,
-    }
+    if size <= MAX_WHOLE_CHECK { Some(WHOLE_CHECK) } else { (size <= MAX_QUICK_CHECK).then_some(QUICK_CHECK) }
 }
 
 /// Checks a database with a write-ahead log that the last process left behind: SQLite would apply it also to a file that was
-/// copied there meanwhile, to which it does not belong. Changes nothing, so that both can still be told apart.
+/// copied there meanwhile, to which it does not belong. `connect` opens a connection that only reads: nothing is changed, so
+/// that both can still be told apart.
 ///
 /// # Errors
 /// [`StoreError::Setup`]: the database is malformed, or cannot be read.
-pub(super) async fn check_after_crash(file: &DatabaseFile, options: &DatabaseOptions) -> Result<(), StoreError> {
+pub(super) async fn check_after_crash(
+    file: &DatabaseFile,
+    connect: impl Future<Output = Result<DatabaseConnection, sqlx::Error>>,
+) -> Result<(), StoreError> {
     let Some(size) = std::fs::metadata(file.path()).ok().filter(|_| file.has_log()).map(|file| file.len()) else {
         return Ok(());
     };
@@ -53,7 +51,7 @@ pub(super) async fn check_after_crash(file: &DatabaseFile, options: &DatabaseOpt
         tracing::warn!(size, "too large to be checked after a crash; `posthaste backup` checks its copy completely");
         return Ok(());
     };
-    let fault = match options.connect_read_only(&Damage::default()).await {
+    let fault = match connect.await {
         Ok(mut connection) => fault_by(check, &mut connection).await?,
         Err(error) if is_malformed(&error) => Some(error.to_string()),
         Err(error) => return Err(error.into()),

@@ -65,8 +65,11 @@ fn copy_backup(from: &Path, file: &DatabaseFile, folder: &TempDir) -> Result<Pat
     if fs::canonicalize(from).map_err(of_backup)? == fs::canonicalize(file.path()).unwrap_or_default() {
         return Err(setup(format!("--from {}: this is the database itself", from.display())));
     }
+    let source = DatabaseFile::at(from);
+    // The files of a database that is being served change while they are copied.
+    let _unserved = source.beside(".lock").exists().then(|| source.lock()).transpose()?;
     let copy = folder.path().join("copy.db");
-    let log = DatabaseFile::at(from).beside("-wal");
+    let log = source.beside("-wal");
     let logged = fs::metadata(&log).map_or(0, |log| log.len());
     let free = free_space(folder.path()).map_err(of_backup)?;
     // The log is written into the copy.
@@ -127,9 +130,10 @@ async fn secrets_of(
 /// complete under one of its names, and [`DatabaseFile::restoring`] exists while the database lacks its log.
 fn exchange(file: &DatabaseFile, copy: &Path, stamp: &str) -> io::Result<Option<PathBuf>> {
     let (folder, restoring) = (folder_of(file.path()), file.restoring());
-    let replaced = file.path().exists().then(|| file.beside(&format!(".replaced-{stamp}")));
+    let kept: Vec<_> = ["", "-wal"].into_iter().filter(|suffix| file.beside(suffix).exists()).collect();
+    let replaced = (!kept.is_empty()).then(|| file.beside(&format!(".replaced-{stamp}")));
     if let Some(replaced) = &replaced {
-        for suffix in ["", "-wal"].into_iter().filter(|suffix| file.beside(suffix).exists()) {
+        for suffix in kept {
             fs::hard_link(file.beside(suffix), with_suffix(replaced, suffix))?;
         }
     }

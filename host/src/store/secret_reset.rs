@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::backend::Backend;
-use super::damage::is_malformed;
 use super::db::{self, DatabaseConnection};
-use super::error::StoreError;
+use super::error::{StoreError, is_malformed};
 use super::handle::{check_secret_key, seals_this_database};
 use super::seal::Sealer;
 
