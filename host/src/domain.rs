@@ -1,5 +1,6 @@
 //! The domain: pure types and rules. No I/O, no async, no imports from other rooms.
 
+pub mod company_limit;
 pub mod comparison;
 pub mod credential;
 pub mod delivery;

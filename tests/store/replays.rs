@@ -88,8 +88,8 @@ pub(crate) async fn company_has_at_most_ten_replays_in_progress(case: Case) {
     for number in 0..10 {
         assert_eq!(case.start_replay(replay(number, None, None)).await.unwrap(), 1);
     }
-    let Err(StoreError::Busy(why)) = case.start_replay(replay(10, None, None)).await else { panic!("an eleventh") };
-    assert!(why.contains("10 replays"), "{why}");
+    let Err(StoreError::Limit(why)) = case.start_replay(replay(10, None, None)).await else { panic!("an eleventh") };
+    assert!(why.name == "replays" && why.detail.contains("10 replays"), "{why}");
 }
 
 fn selection(state: CancelState, event_type: Option<&str>) -> CancelSelection {
@@ -141,8 +141,8 @@ pub(crate) async fn cancellation_ends_what_waits_step_by_step(case: Case) {
         assert_eq!(start(number, CancelSelection::one("acme", &late)).await, 1);
     }
     let eleventh = Cancellation { id: "cnl_9".into(), selection: CancelSelection::one("acme", &late), now: NOW };
-    let Err(StoreError::Busy(why)) = case.start_cancellation(eleventh).await else { panic!("an eleventh") };
-    assert!(why.contains("10 cancellations"), "{why}");
+    let Err(StoreError::Limit(why)) = case.start_cancellation(eleventh).await else { panic!("an eleventh") };
+    assert!(why.name == "cancellations" && why.detail.contains("10 cancellations"), "{why}");
 }
 
 pub(crate) async fn stopped_replay_cancels_what_it_has_marked(case: Case) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, DisableReason, NewDelivery, Rotation, StoreError, StoredWebhook, WebhookKey};
 
@@ -55,7 +56,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     assert_eq!(changed.await.unwrap().unwrap().name.as_deref(), Some("n"));
     let refused = case.change_webhook(WebhookKey { company: "acme", id: "wh_1" }, |webhook| {
         webhook.name = None;
-        Err(StoreError::Limit("no".into()))
+        Err(CompanyLimit::stored("webhooks", "no".into()).into())
     });
     assert!(matches!(refused.await, Err(StoreError::Limit(_))));
     assert_eq!(case.webhook("acme", "wh_1").await.unwrap().unwrap().name.as_deref(), Some("n"));
@@ -127,7 +128,7 @@ pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
         )
         .await;
     let Err(StoreError::Limit(why)) = case.put_webhook(webhook("wh_x", "x")).await else { panic!("one more") };
-    assert!(why.contains("1000 webhooks"), "{why}");
+    assert!(why.name == "webhooks" && why.detail.contains("1000 webhooks"), "{why}");
     assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
     assert!(case.put_webhook(webhook("wh_x", "t5")).await.unwrap().before.is_some());
 }

@@ -98,3 +98,19 @@ async fn compiler_process_limits_itself_before_reading_input() {
     };
     assert_eq!(nice(&process), (nice(Path::new("/proc/self")) + 10).min(19));
 }
+
+#[tokio::test]
+async fn fifth_upload_of_a_company_is_told_its_limit() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut host = Host::start().await;
+    let endless = host.folder().join("endless");
+    fs::write(&endless, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    fs::set_permissions(&endless, fs::Permissions::from_mode(0o700)).unwrap();
+    host.compile_with(endless);
+    host.restart().await;
+    let wasm = guest("pass");
+    let uploads = (0..5).map(|_| Box::pin(host.upload("pass", &wasm)));
+    let (refused, _, _waiting) = futures_util::future::select_all(uploads).await;
+    assert!(refused.problem(429).contains("4 uploads of this company"));
+    assert_eq!((refused.header("retry-after"), &refused.json()["limit"]), ("1", &json!("uploads")));
+}

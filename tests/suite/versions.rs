@@ -204,7 +204,7 @@ async fn plugin_with_a_hundred_versions_explains_how_to_make_room() {
     for number in 1..100 {
         candidate(&host, "p", &variant(&wasm, number)).await.expect(201);
     }
-    let text = candidate(&host, "p", &variant(&wasm, 100)).await.problem(422);
+    let text = candidate(&host, "p", &variant(&wasm, 100)).await.problem(429);
     assert!(text.contains("100 versions") && text.contains("DELETE /plugins/p/versions/"), "{text}");
     host.delete(&format!("/plugins/p/versions/{}", digest(&first)), &Value::Null).await.expect(200);
     candidate(&host, "p", &variant(&wasm, 100)).await.expect(201);
@@ -225,7 +225,7 @@ async fn removed_versions_awaiting_retention_are_bounded() {
     host.home().sql(&fill).await;
     host.restart().await;
     for path in ["/plugins/p".to_owned(), format!("/plugins/p/versions/{first}")] {
-        assert!(host.delete(&path, &Value::Null).await.problem(422).contains("1000 removed versions"));
+        assert!(host.delete(&path, &Value::Null).await.problem(429).contains("1000 removed versions"));
     }
     assert_eq!(host.get("/plugins/p").await.expect(200)["data"].as_array().unwrap().len(), 2);
 }

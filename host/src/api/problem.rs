@@ -4,12 +4,14 @@
 //! only an operator can correct is logged in full, and the answer describes it in general terms.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::domain::Invalid;
+use crate::domain::company_limit::CompanyLimit;
 use crate::store::StoreError;
 use crate::telemetry::ThrottledLog;
 
@@ -25,8 +27,6 @@ pub(super) enum ProblemKind {
     InvalidCredential,
     /// More failed authentications from one address than [`super::AuthFailureLimiter`] allows.
     AuthRateLimited,
-    /// The company does more of something at once than it may.
-    CompanyLimit,
     Scope,
     NotFound,
     Method,
@@ -36,6 +36,8 @@ pub(super) enum ProblemKind {
     MediaType,
     /// A broken rule: in the body, the query or the state that the request assumes.
     Rule,
+    /// A limit of one company; the limits of the whole process are [`Self::Unavailable`].
+    CompanyLimit,
     Internal,
     Unavailable,
     DiskFull,
@@ -64,9 +66,6 @@ impl ProblemKind {
             Self::AuthRateLimited => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many failed authentications")
             }
-            Self::CompanyLimit => {
-                (StatusCode::TOO_MANY_REQUESTS, "company-limit", "The company has reached one of its limits")
-            }
             Self::Scope => (StatusCode::FORBIDDEN, "forbidden", "The credential does not permit this"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not supported here"),
@@ -77,6 +76,7 @@ impl ProblemKind {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body's media type or encoding is not supported")
             }
             Self::Rule => (StatusCode::UNPROCESSABLE_ENTITY, "broken-rule", "The request breaks a rule"),
+            Self::CompanyLimit => (StatusCode::TOO_MANY_REQUESTS, "limit", "A limit of the company is reached"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "full", "The disk is full"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
@@ -94,12 +94,14 @@ pub(super) struct Problem {
     kind: ProblemKind,
     detail: String,
     errors: Vec<Invalid>,
+    /// The name of the company's limit and when to try again, for [`ProblemKind::CompanyLimit`].
+    limit: Option<(&'static str, Duration)>,
 }
 
 impl Problem {
     /// Makes a problem without pointers. `detail` is for people: the cause and its correction.
     pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new() }
+        Self { kind, detail: detail.into(), errors: Vec::new(), limit: None }
     }
 
     /// Makes a problem of the rules that the body breaks, at least one.
@@ -109,7 +111,7 @@ impl Problem {
             [only] => format!("{}: {}", only.pointer, only.detail),
             many => format!("{} fields break a rule", many.len()),
         };
-        Self { kind: ProblemKind::Rule, detail, errors }
+        Self { kind: ProblemKind::Rule, detail, errors, limit: None }
     }
 
     /// Returns the kind.
@@ -147,7 +149,16 @@ impl Problem {
             let error = |error: &Invalid| json!({"pointer": error.pointer, "detail": error.detail});
             object.insert("errors".into(), self.errors.iter().map(error).collect());
         }
+        if let (Some((name, _)), Some(object)) = (self.limit, object.as_object_mut()) {
+            object.insert("limit".into(), name.into());
+        }
         object
+    }
+}
+
+impl From<CompanyLimit> for Problem {
+    fn from(CompanyLimit { name, detail, retry_after }: CompanyLimit) -> Self {
+        Self { limit: Some((name, retry_after)), ..Self::new(ProblemKind::CompanyLimit, detail) }
     }
 }
 
@@ -160,8 +171,7 @@ impl From<Invalid> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Limit(text) => Self::new(ProblemKind::Rule, text),
-            StoreError::Busy(text) => Self::new(ProblemKind::CompanyLimit, text),
+            StoreError::Limit(limit) => limit.into(),
             StoreError::InUse(text) => Self::new(ProblemKind::Conflict, text),
             StoreError::Changed(text) => {
                 Self::new(ProblemKind::Conflict, format!("{text}; nothing was changed, try again"))
@@ -200,11 +210,12 @@ impl IntoResponse for Problem {
             ProblemKind::InvalidCredential => {
                 headers.insert(header::WWW_AUTHENTICATE, invalid_token(&self.detail));
             }
-            ProblemKind::Unavailable
-            | ProblemKind::DiskFull
-            | ProblemKind::AuthRateLimited
-            | ProblemKind::CompanyLimit => {
+            ProblemKind::Unavailable | ProblemKind::DiskFull | ProblemKind::AuthRateLimited => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            ProblemKind::CompanyLimit => {
+                let seconds = self.limit.map_or(1, |(_, retry_after)| retry_after.as_secs().max(1));
+                headers.insert(header::RETRY_AFTER, seconds.into());
             }
             // The rest of the body is not read, so the connection cannot be used again.
             ProblemKind::TooSlow | ProblemKind::TooLarge => {
@@ -254,6 +265,20 @@ mod tests {
             assert_eq!(header(&response, header::CONTENT_TYPE), "application/problem+json");
             assert_eq!(header(&response, name), value, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_company_limit_is_named_and_says_when_to_try_again() {
+        for (limit, seconds) in [
+            (CompanyLimit::in_progress("uploads", "d".into()), "1"),
+            (CompanyLimit::stored("uploads", "d".into()), "60"),
+        ] {
+            let problem = Problem::from(limit);
+            let object = problem.object();
+            assert_eq!((&object["status"], &object["limit"]), (&json!(429), &json!("uploads")));
+            assert_eq!(header(&problem.into_response(), header::RETRY_AFTER), seconds);
+        }
+        assert_eq!(Problem::new(ProblemKind::Rule, "d").object().get("limit"), None);
     }
 
     #[test]

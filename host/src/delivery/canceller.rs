@@ -53,7 +53,7 @@ impl Canceller {
     /// Orders the cancellation of many deliveries. Returns their number.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if the company has too many cancellations under way. The store's.
+    /// [`StoreError::Limit`] if the company has too many cancellations under way. The store's.
     pub async fn cancel(&self, cancellation: Cancellation) -> Result<u64, StoreError> {
         let selection = cancellation.selection.clone();
         let count = self.store.start_cancellation(cancellation).await?;

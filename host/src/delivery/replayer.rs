@@ -33,7 +33,7 @@ impl Replayer {
     /// Orders a replay. Returns the number of deliveries that it will send.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] if the company has too many replays under way.
+    /// [`StoreError::Limit`] if the company has too many replays under way.
     pub async fn replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let count = self.store.start_replay(replay).await?;
         self.wake.notify_one();

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tracing::Instrument;
 
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::plugin::Digest;
 
 use super::cache::Cache;
@@ -56,7 +57,10 @@ pub enum CompileError {
     /// The upload is at fault.
     #[error(transparent)]
     Refused(#[from] UploadRefusal),
-    /// Too many uploads are queued; there may be room later.
+    /// The company has too many uploads in the queue.
+    #[error(transparent)]
+    CompanyLimit(#[from] CompanyLimit),
+    /// All companies together have too many uploads in the queue; there may be room later.
     #[error("{0}")]
     Busy(String),
     /// The host is at fault, for example because no process could be started.
@@ -103,7 +107,7 @@ impl Compiler {
     /// waits however long the queue is.
     ///
     /// # Errors
-    /// See [`CompileError`]; [`CompileError::Busy`] only without `patient`.
+    /// See [`CompileError`]; [`CompileError::CompanyLimit`] and [`CompileError::Busy`] only without `patient`.
     pub async fn plugin(&self, sandbox: &Sandbox, source: Source, patient: bool) -> Result<Plugin, CompileError> {
         if let Some(plugin) = self.kept(sandbox, &source.label, &source.digest).await {
             return Ok(plugin);
@@ -129,7 +133,7 @@ impl Compiler {
     }
 
     async fn compile(&self, purpose: Purpose, source: &Source, patient: bool) -> Result<CompiledCode, CompileError> {
-        let _permit = self.scheduler.acquire(&source.tenant, patient).await.map_err(CompileError::Busy)?;
+        let _permit = self.scheduler.acquire(&source.tenant, patient).await?;
         // The previous holder of the company's permit may have compiled the same upload.
         if let Some(compiled) = self.read(purpose, &source.digest).await {
             return Ok(compiled);

@@ -1,17 +1,16 @@
 //! The errors of the store.
 
+use crate::domain::company_limit::CompanyLimit;
+
 /// Why the store did not do what a caller asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database could not be set up: the text says why, and how to fix it.
     #[error("{0}")]
     Setup(String),
-    /// A limit of the store was reached: the text says which one.
-    #[error("{0}")]
-    Limit(String),
-    /// The company does too much of this at once: the text says of what, and how much is too much.
-    #[error("{0}")]
-    Busy(String),
+    /// The company has reached a limit.
+    #[error(transparent)]
+    Limit(#[from] CompanyLimit),
     /// The object is in use: the text says by what.
     #[error("{0}")]
     InUse(String),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::error::StoreError;
+use crate::domain::company_limit::CompanyLimit;
 
 /// Requests of one company that read the log at once.
 const PER_COMPANY: usize = 2;
@@ -52,7 +53,7 @@ impl LogTurns {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: too many requests of the company wait already.
+    /// [`StoreError::Limit`]: too many requests of the company wait already.
     pub(super) async fn turn<'t>(&'t self, company: &'t str) -> Result<LogTurn<'t>, StoreError> {
         let request = self.enter(company)?;
         let closed = |_: AcquireError| StoreError::Closed;
@@ -67,9 +68,11 @@ impl LogTurns {
             .entry(company.to_owned())
             .or_insert_with(|| CompanyReads { turns: Arc::new(Semaphore::new(PER_COMPANY)), requests: 0 });
         if reads.requests == MOST_PER_COMPANY {
-            return Err(StoreError::Busy(format!(
-                "{MOST_PER_COMPANY} requests of this company are reading its log already, which is the limit"
-            )));
+            let detail = format!(
+                "{MOST_PER_COMPANY} requests of this company are reading its log already, which is the limit; ask again when one \
+                 has been answered"
+            );
+            return Err(CompanyLimit::in_progress("log reads", detail).into());
         }
         reads.requests += 1;
         Ok(Request { all: self, company, turns: reads.turns.clone() })
@@ -118,7 +121,7 @@ mod tests {
         let mut own: Vec<_> = (0..MOST_PER_COMPANY).map(|_| Box::pin(turns.turn("acme"))).collect();
         let granted: Vec<_> = own.iter_mut().map(|turn| turn.now_or_never()).collect();
         let refused = turns.turn("acme").now_or_never().unwrap();
-        assert!(matches!(refused, Err(StoreError::Busy(_))));
+        assert!(matches!(refused, Err(StoreError::Limit(_))));
         assert!(turns.turn("other").now_or_never().unwrap().is_ok());
         drop((granted, own));
         assert!(turns.turn("acme").now_or_never().unwrap().is_ok());

@@ -255,6 +255,7 @@ async fn company_is_limited_to_ten_replays_in_progress() {
     assert!(accepted.len() >= 10 && !refused.is_empty(), "{} accepted, {} refused", accepted.len(), refused.len());
     for answer in refused {
         assert!(answer.problem(429).contains("10 replays under way"));
+        assert_eq!((answer.header("retry-after"), &answer.json()["limit"]), ("1", &json!("replays")));
     }
     let other = host.company("other").await;
     assert_eq!(replay(&other, &ask).await, 0, "the limit is per company");

@@ -75,6 +75,7 @@ impl From<CompileError> for Problem {
     fn from(error: CompileError) -> Self {
         match error {
             CompileError::Refused(refusal) => Self::new(ProblemKind::Rule, refusal.to_string()),
+            CompileError::CompanyLimit(limit) => limit.into(),
             CompileError::Busy(text) => Self::new(ProblemKind::Unavailable, text),
             CompileError::Host(text) => {
                 tracing::error!(error = text, "an upload could not be compiled");

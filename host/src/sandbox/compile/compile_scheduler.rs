@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::CompileError;
+use crate::domain::company_limit::CompanyLimit;
+
 /// Uploads of one company that are being compiled or wait for it.
 const MAX_PER_COMPANY: usize = 4;
 
@@ -57,25 +60,32 @@ impl CompileScheduler {
     /// Waits for permission to compile an upload of `company`. Without `patient` it fails at once if the queue is full.
     ///
     /// # Errors
-    /// A text that says how many uploads are queued.
-    pub(super) async fn acquire(&self, company: &str, patient: bool) -> Result<CompilePermit<'_>, String> {
+    /// [`CompileError::CompanyLimit`] or [`CompileError::Busy`], with the number of uploads that are queued.
+    pub(super) async fn acquire(&self, company: &str, patient: bool) -> Result<CompilePermit<'_>, CompileError> {
         let (place, permit) = self.enqueue(company, patient)?;
-        let closed = |_| "the service is shutting down".to_owned();
+        let closed = |_| CompileError::Busy("the service is shutting down".to_owned());
         // The company's own permit first: an upload that waits for it must not hold one of the machine's few.
         let company = permit.acquire_owned().await.map_err(closed)?;
         let machine = self.machine.clone().acquire_owned().await.map_err(closed)?;
         Ok(CompilePermit { _place: place, _company: company, _machine: machine })
     }
 
-    fn enqueue(&self, name: &str, patient: bool) -> Result<(QueuePlace<'_>, Arc<Semaphore>), String> {
+    fn enqueue(&self, name: &str, patient: bool) -> Result<(QueuePlace<'_>, Arc<Semaphore>), CompileError> {
         let mut companies = self.lock();
         let total: usize = companies.values().map(|company| company.queued).sum();
         let own = companies.get(name).map_or(0, |company| company.queued);
         if !patient && own >= MAX_PER_COMPANY {
-            return Err(format!("{own} uploads of this company are being compiled or wait for it; try again later"));
+            let detail = format!(
+                "{own} uploads of this company are being compiled or wait for it, which is the limit; nothing was \
+                 stored, try again once one has finished"
+            );
+            return Err(CompanyLimit::in_progress("uploads", detail).into());
         }
         if !patient && total >= MAX_TOTAL {
-            return Err(format!("{total} uploads are being compiled or wait for it; try again later"));
+            let detail = format!(
+                "{total} uploads of all companies are being compiled or wait for it; nothing was stored, try again later"
+            );
+            return Err(CompileError::Busy(detail));
         }
         let new = || CompanyCompiles { permit: Arc::new(Semaphore::new(1)), queued: 0 };
         let company = companies.entry(name.to_owned()).or_insert_with(new);
@@ -163,8 +173,9 @@ mod tests {
         for wait in &mut waiting {
             assert!(wait.as_mut().now_or_never().is_none());
         }
-        let text = scheduler.acquire("a", false).await.err().unwrap();
-        assert!(text.contains("4 uploads of this company"), "{text}");
+        let refused = scheduler.acquire("a", false).await.err().unwrap();
+        assert!(matches!(&refused, CompileError::CompanyLimit(limit) if limit.name == "uploads"), "{refused}");
+        assert!(refused.to_string().contains("4 uploads of this company"), "{refused}");
         assert!(scheduler.acquire("b", false).now_or_never().is_none(), "another company may wait");
         assert!(scheduler.acquire("a", true).now_or_never().is_none(), "a patient caller may wait too");
         let names: Vec<_> = (MAX_PER_COMPANY..MAX_TOTAL).map(|number| format!("t{number}")).collect();
@@ -172,8 +183,8 @@ mod tests {
         for wait in &mut others {
             assert!(wait.as_mut().now_or_never().is_none());
         }
-        let text = scheduler.acquire("z", false).await.err().unwrap();
-        assert!(text.contains("32 uploads"), "{text}");
+        let refused = scheduler.acquire("z", false).await.err().unwrap();
+        assert!(matches!(&refused, CompileError::Busy(text) if text.contains("32 uploads")), "{refused}");
         assert!(scheduler.acquire("z", true).now_or_never().is_none(), "a patient caller may wait here too");
         drop((first, waiting, others));
         assert!(scheduler.lock().is_empty());

@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::log_walk::{LogIndex, LogRange};
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
 use crate::store::cancel_selection::{CancelSelection, CancelState};
 use crate::store::changes::{Change, notify};
@@ -86,7 +87,7 @@ impl Store {
     /// there are none, nothing is stored.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: the company has too many cancellations in progress. The database's.
+    /// [`StoreError::Limit`]: the company has too many cancellations in progress. The database's.
     pub async fn start_cancellation(&self, cancellation: Cancellation) -> Result<u64, StoreError> {
         let Cancellation { id, selection, now } = cancellation;
         let count = self.count_cancellable(&selection).await?;
@@ -150,9 +151,10 @@ impl Store {
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
     let query = db::query("SELECT COUNT(*) FROM cancellations WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_PER_COMPANY {
-        return Err(StoreError::Busy(format!(
+        let detail = format!(
             "this company has {MAX_PER_COMPANY} cancellations under way, which is the limit; wait until one has finished"
-        )));
+        );
+        return Err(CompanyLimit::in_progress("cancellations", detail).into());
     }
     Ok(())
 }

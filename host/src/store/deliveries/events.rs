@@ -88,7 +88,7 @@ impl Store {
     /// Returns a page of a company's events.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], and the database's.
+    /// [`StoreError::Limit`], and the database's.
     pub async fn events(
         &self,
         company: &str,

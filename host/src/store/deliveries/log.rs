@@ -129,7 +129,7 @@ impl Store {
     /// Returns a page of a company's deliveries.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], and the database's.
+    /// [`StoreError::Limit`], and the database's.
     pub async fn deliveries(
         &self,
         company: &str,

@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::cancel;
 use super::log_walk::{LogIndex, LogRange};
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::id;
 use crate::store::cancel_selection::{CancelSelection, CancelState};
@@ -146,7 +147,7 @@ impl Store {
     /// nothing is stored.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: the company has too many replays in progress. The database's.
+    /// [`StoreError::Limit`]: the company has too many replays in progress. The database's.
     pub async fn start_replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let (first, end) = (first_id(replay.since), first_id(replay.until));
         // Counted beside the writer, because the log may be long.
@@ -292,16 +293,18 @@ async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Resu
     let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1 AND next_id < end_id").bind(company);
     let in_progress: i64 = query.value(&mut *connection).await?;
     if in_progress >= MAX_PER_COMPANY {
-        return Err(StoreError::Busy(format!(
+        let detail = format!(
             "this company has {MAX_PER_COMPANY} replays under way, which is the limit; wait until one has finished"
-        )));
+        );
+        return Err(CompanyLimit::in_progress("replays", detail).into());
     }
     let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_KEPT {
-        return Err(StoreError::Busy(format!(
+        let detail = format!(
             "the deliveries of {MAX_KEPT} replays of this company wait to be sent, which is the limit; stop some with \
              DELETE /deliveries/replays/{{id}}"
-        )));
+        );
+        return Err(CompanyLimit::in_progress("replays", detail).into());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use super::followers::{Follower, PluginKey, check_followers, check_unused};
 use super::rows::NewVersion;
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
 use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
@@ -211,10 +212,11 @@ async fn mark_removed(
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND removed_at IS NOT NULL";
     let removed: i64 = db::query(sql).bind(company).value(connection).await?;
     if removed > MAX_REMOVED_VERSIONS {
-        return Err(StoreError::Limit(format!(
+        let detail = format!(
             "{MAX_REMOVED_VERSIONS} removed versions of this company wait for retention, which is the limit; wait until \
              the first of them are deleted"
-        )));
+        );
+        return Err(CompanyLimit::stored("removed-plugin-versions", detail).into());
     }
     Ok(marked)
 }
@@ -225,15 +227,17 @@ async fn check_counts(connection: &mut DatabaseConnection, company: &str, name: 
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2 AND removed_at IS NULL";
     let versions: i64 = db::query(sql).bind(company).bind(name).value(connection).await?;
     if plugins > MAX_PLUGINS_PER_COMPANY {
-        return Err(StoreError::Limit(format!(
+        let detail = format!(
             "this company has {MAX_PLUGINS_PER_COMPANY} plugins, which is the limit; remove one first: DELETE /plugins/{{name}}"
-        )));
+        );
+        return Err(CompanyLimit::stored("plugins", detail).into());
     }
     if versions > MAX_VERSIONS_PER_PLUGIN {
-        return Err(StoreError::Limit(format!(
+        let detail = format!(
             "plugin `{name}` has {MAX_VERSIONS_PER_PLUGIN} versions, which is the limit; remove one first: \
              DELETE /plugins/{name}/versions/{{digest}}"
-        )));
+        );
+        return Err(CompanyLimit::stored("plugin-versions", detail).into());
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::rows::{WebhookKey, find, find_by_type, seal_plain_headers, write};
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::webhook::Webhook;
 use crate::store::cache::WebhookCache;
 use crate::store::changes::{Change, notify};
@@ -166,9 +167,8 @@ async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Resu
     let sql = "SELECT COUNT(*) FROM webhooks WHERE company = $1";
     let count: i64 = db::query(sql).bind(company).value(connection).await?;
     if count > MAX_PER_COMPANY {
-        return Err(StoreError::Limit(format!(
-            "this company has {MAX_PER_COMPANY} webhooks, which is the limit; remove one first"
-        )));
+        let detail = format!("this company has {MAX_PER_COMPANY} webhooks, which is the limit; remove one first");
+        return Err(CompanyLimit::stored("webhooks", detail).into());
     }
     Ok(())
 }

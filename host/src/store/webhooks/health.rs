@@ -81,7 +81,7 @@ impl Store {
     /// Returns the health of a webhook.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], and the database's.
+    /// [`StoreError::Limit`], and the database's.
     pub async fn webhook_health(&self, webhook: &Webhook) -> Result<WebhookHealth, StoreError> {
         let _turn = self.log_turns.turn(&webhook.company).await?;
         self.health(webhook, WHOLE).await
@@ -90,7 +90,7 @@ impl Store {
     /// Returns the health of several webhooks of a company, in their order, as a shorter look at their logs shows it.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], and the database's.
+    /// [`StoreError::Limit`], and the database's.
     pub async fn health_of_webhooks(
         &self,
         company: &str,

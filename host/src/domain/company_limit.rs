@@ -1,0 +1,27 @@
+//! Limits of one company, apart from the bounds of the whole process.
+
+use std::time::Duration;
+
+/// A limit that a company has reached, so that its request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct CompanyLimit {
+    /// The limit's name, for programs.
+    pub name: &'static str,
+    /// The limit, and what makes room.
+    pub detail: String,
+    /// When the same request may succeed, at the earliest.
+    pub retry_after: Duration,
+}
+
+impl CompanyLimit {
+    /// A limit of work in progress, which ends by itself.
+    pub fn in_progress(name: &'static str, detail: String) -> Self {
+        Self { name, detail, retry_after: Duration::from_secs(1) }
+    }
+
+    /// A limit of stored objects: the company has to remove some, or wait for retention.
+    pub fn stored(name: &'static str, detail: String) -> Self {
+        Self { name, detail, retry_after: Duration::from_secs(60) }
+    }
+}
