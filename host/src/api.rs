@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod deliveries;
 mod events;
+mod header_fields;
 mod health;
 mod pagination;
 mod params;
@@ -13,6 +14,7 @@ mod problem;
 mod request_metrics;
 mod spans;
 mod webhooks;
+mod whole_number;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,10 +104,15 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
 /// Says that there is nothing at a path, and which path may be meant.
 fn nothing_at(path: &str) -> String {
     const ROOTS: [&str; 4] = ["webhooks", "events", "deliveries", "plugins"];
-    let first = path.split('/').nth(1).unwrap_or_default();
-    let hint = match path.strip_suffix('/') {
-        Some(without) if !without.is_empty() => "; leave out the `/` at its end",
-        _ if ROOTS.contains(&first) => "; the paths of the API begin with /api/v1/",
+    let is_root = |segment: &str| ROOTS.contains(&segment);
+    let hint = match path.strip_suffix('/').unwrap_or(path) {
+        "" | "/api" | "/api/v1" => {
+            "; the API has /api/v1/webhooks, /api/v1/events, /api/v1/deliveries, /api/v1/plugins"
+        }
+        _ if !path.starts_with("/api/v1/") && path.split('/').take(4).any(is_root) => {
+            "; the paths of the API begin with /api/v1/"
+        }
+        _ if path.ends_with('/') => "; leave out the `/` at its end",
         _ => "",
     };
     format!("there is no resource at this path{hint}")
@@ -114,3 +121,27 @@ fn nothing_at(path: &str) -> String {
 /// How often a change is repeated if other changes invalidated its checks meanwhile
 /// ([`crate::store::StoreError::Changed`]).
 const MAX_CHANGE_RETRIES: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_path_gets_the_hint_that_fits() {
+        for (path, hint) in [
+            ("/api/v1/webhooks/", "path; leave out the `/` at its end"),
+            ("/healthz/", "path; leave out the `/` at its end"),
+            ("/webhooks", "path; the paths of the API begin with /api/v1/"),
+            ("/events/", "path; the paths of the API begin with /api/v1/"),
+            ("/api/webhooks/wh_1", "path; the paths of the API begin with /api/v1/"),
+            ("/api/v2/deliveries", "path; the paths of the API begin with /api/v1/"),
+            ("/v1/plugins", "path; the paths of the API begin with /api/v1/"),
+            ("/", "/api/v1/plugins"),
+            ("/api/v1/", "/api/v1/plugins"),
+            ("/api/v1/event", "path"),
+            ("/nowhere", "path"),
+        ] {
+            assert!(nothing_at(path).ends_with(hint), "{path}: {}", nothing_at(path));
+        }
+    }
+}

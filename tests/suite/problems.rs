@@ -1,4 +1,6 @@
-//! Every error response is a problem (RFC 9457).
+//! Every error response is a problem (RFC 9457). [`bodies`]: what is wrong with a body.
+
+mod bodies;
 
 use http::Method;
 use posthaste_tests::{Home, Host, Process, Receiver, binary, sqlite_only, until};
@@ -9,7 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 async fn unknown_paths_methods_and_parameters_are_problems() {
     let host = Host::start().await;
     host.get("!/nowhere").await.problem(404);
-    assert!(host.get("!/webhooks/wh_1").await.problem(404).contains("begin with /api/v1/"));
+    for elsewhere in ["!/webhooks/wh_1", "!/v1/webhooks", "!/api/events", "!/api/v2/deliveries/"] {
+        assert!(host.get(elsewhere).await.problem(404).contains("begin with /api/v1/"), "{elsewhere}");
+    }
+    assert!(host.get("!/").await.problem(404).contains("/api/v1/webhooks"));
     assert!(host.get("/webhooks/").await.problem(404).contains("leave out the `/`"));
     host.get("/nowhere").await.problem(404);
     host.get("/webhooks/wh_nobody").await.problem(404);
@@ -20,12 +25,20 @@ async fn unknown_paths_methods_and_parameters_are_problems() {
     host.call(Method::PATCH, "!/healthz", &[], "").await.problem(405);
     assert!(host.get("/webhooks?colour=red").await.problem(422).contains("colour"));
     host.post("/events?colour=red", &json!({"type": "t", "data": 1})).await.problem(422);
-    host.get("/deliveries?limit=101").await.problem(422);
-    host.get("/deliveries?limit=many").await.problem(422);
+    for list in ["/deliveries", "/events", "/plugins"] {
+        for bad in ["101", "0", "-1", "many", ""] {
+            let problem = host.get(&format!("{list}?limit={bad}")).await.problem(422);
+            assert!(problem.contains("a whole number from 1 to 100"), "{problem}");
+        }
+        host.get(&format!("{list}?cursor=")).await.expect(200);
+        assert!(host.get(&format!("{list}?cursor=x")).await.problem(422).contains("next_cursor"));
+    }
+    for list in ["/deliveries", "/events"] {
+        let range = "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z";
+        assert!(host.get(&format!("{list}?{range}")).await.problem(422).contains("before `since`"));
+    }
     assert!(host.get("/deliveries?status=lost").await.problem(422).contains("delivered"));
     host.get("/deliveries?since=noon").await.problem(422);
-    host.get("/plugins?cursor=x").await.problem(422);
-    host.call(Method::POST, "/webhooks", &[], "x".repeat(300_000)).await.problem(413);
     host.call(Method::GET, "/webhooks/%FF", &[], "").await.problem(400);
 }
 

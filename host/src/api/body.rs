@@ -1,5 +1,8 @@
 //! Reads request bodies: bounded in size and time, JSON with errors that point to the place.
 
+mod json;
+mod limit;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -8,40 +11,31 @@ use axum::http::{HeaderMap, Request, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper::body::Body as _;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::error::Category;
 
-use super::plain_errors;
 use super::problem::{Problem, ProblemKind};
-use crate::domain::Invalid;
+pub(super) use json::{checked, escape_key, json, nested};
+pub(super) use limit::{BodyLimit, data_exceeded};
 
 /// A request that has not arrived whole within this time is cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Largest JSON body other than an event's, in bytes.
-pub(super) const MAX_JSON_BYTES: usize = 256 * 1024;
-/// Most characters of a key that an error repeats: a key may be as long as the body.
-const MAX_KEY_CHARS: usize = 128;
-/// Most characters of the JSON reader's message that an error repeats: it may quote as much as the body holds.
-const MAX_DETAIL_CHARS: usize = 512;
 
-/// Reads a whole request of at most `limit` bytes.
+/// Reads a whole request within `limit`.
 ///
 /// # Errors
 /// 413 if it is larger, 408 if it does not arrive in time, 400 if it breaks off, 415 if it is compressed, 503 if too
 /// many large bodies are being read.
-pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(request: Request<Body>, limit: BodyLimit) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
     let encoding = parts.headers.get(header::CONTENT_ENCODING).filter(|value| !value.is_empty());
     if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "a content-encoding is not supported; send the body without one";
         return Err(Problem::new(ProblemKind::MediaType, detail));
     }
-    let too_large = || Problem::new(ProblemKind::TooLarge, format!("the body is over {limit} bytes"));
-    if content_length(&parts.headers).is_some_and(|length| length > limit) {
+    let too_large = || Problem::new(ProblemKind::TooLarge, limit.exceeded());
+    if content_length(&parts.headers).is_some_and(|length| length > limit.bytes()) {
         return Err(too_large());
     }
-    match tokio::time::timeout(READ_TIMEOUT, collect(body, limit, &BYTES_IN_FLIGHT)).await {
+    match tokio::time::timeout(READ_TIMEOUT, collect(body, limit.bytes(), &BYTES_IN_FLIGHT)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(ReadError::TooLarge)) => Err(too_large()),
         Ok(Err(ReadError::Incomplete)) => Err(Problem::new(ProblemKind::Malformed, "the body is incomplete")),
@@ -114,68 +108,9 @@ async fn collect(body: Body, limit: usize, total: &AtomicUsize) -> Result<Bytes,
     Ok(whole.freeze())
 }
 
-/// Reads a JSON object.
-///
-/// # Errors
-/// 400 if it is not JSON, 422 with a pointer if it is not the object that `T` expects.
-pub(super) fn json<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Problem> {
-    let malformed = |error: serde_json::Error| {
-        Problem::new(ProblemKind::Malformed, plain_errors::malformed_json(bytes, &error.to_string()))
-    };
-    // serde would read an array as the fields in their order.
-    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
-    match serde_json::from_slice(bytes) {
-        Ok(value) if is_object => Ok(value),
-        Err(error) if error.classify() != Category::Data => Err(malformed(error)),
-        // serde stopped at the first broken rule; the rest may not be JSON.
-        _ => match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Err(error) => Err(malformed(error)),
-            Ok(_) if !is_object => Err(Invalid::at("", "the body is not a JSON object").into()),
-            Ok(_) => Err(locate_error::<T>(bytes).into()),
-        },
-    }
-}
-
-/// Reads the body again, more slowly, to find the place of its error.
-fn locate_error<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Invalid {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
-        return Invalid::at("", "the body does not have the expected form");
-    };
-    let mut pointer = String::new();
-    for segment in error.path() {
-        use serde_path_to_error::Segment;
-        match segment {
-            Segment::Map { key } => pointer.push_str(&format!("/{}", escape_key(key))),
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Enum { .. } | Segment::Unknown => (),
-        }
-    }
-    let text = error.inner().to_string();
-    let detail = plain_errors::broken_rule(text.rsplit_once(" at line ").map_or(&*text, |(detail, _)| detail));
-    let detail = clip(&detail, MAX_DETAIL_CHARS);
-    if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        pointer.push_str(&format!("/{field}"));
-    }
-    Invalid::at(pointer, detail)
-}
-
-/// Writes a key as a segment of a JSON pointer (RFC 6901 §3), and shortens a very long one.
-pub(super) fn escape_key(key: &str) -> String {
-    clip(key, MAX_KEY_CHARS).replace('~', "~0").replace('/', "~1")
-}
-
-fn clip(text: &str, max_chars: usize) -> String {
-    match text.char_indices().nth(max_chars) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
-    use serde_json::Value;
 
     use super::*;
 
@@ -213,36 +148,11 @@ mod tests {
             ("content-length", "10", None),
         ] {
             let request = Request::builder().header(name, value).body(chunks(1, 10)).unwrap();
-            assert_eq!(read(request, 10).await.err().map(|problem| problem.kind()), kind, "{name}: {value}");
+            assert_eq!(
+                read(request, BodyLimit::Plugin(10)).await.err().map(|problem| problem.kind()),
+                kind,
+                "{name}: {value}"
+            );
         }
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Sample {
-        #[serde(rename = "list")]
-        _list: Vec<u8>,
-    }
-
-    #[test]
-    fn an_error_in_json_points_to_its_place() {
-        for (text, kind, pointer) in [
-            ("{", ProblemKind::Malformed, Value::Null),
-            (r#"{"list": "x", "#, ProblemKind::Malformed, Value::Null),
-            ("[[1]]", ProblemKind::Rule, "".into()),
-            ("{}", ProblemKind::Rule, "/list".into()),
-            (r#"{"list": [1, 256]}"#, ProblemKind::Rule, "/list/1".into()),
-            (r#"{"list": [], "a/b~c": 1}"#, ProblemKind::Rule, "/a~1b~0c".into()),
-        ] {
-            let problem = json::<Sample>(text.as_bytes()).unwrap_err();
-            assert_eq!((problem.kind(), &problem.object()["errors"][0]["pointer"]), (kind, &pointer), "{text}");
-        }
-        assert!(json::<Sample>(br#" {"list": [1]}"#).is_ok());
-    }
-
-    #[test]
-    fn a_long_key_is_shortened_in_a_pointer() {
-        assert_eq!(escape_key(&"é".repeat(MAX_KEY_CHARS)), "é".repeat(MAX_KEY_CHARS));
-        assert_eq!(escape_key(&"é".repeat(MAX_KEY_CHARS + 1)), format!("{}…", "é".repeat(MAX_KEY_CHARS)));
     }
 }

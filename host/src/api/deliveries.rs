@@ -3,6 +3,7 @@
 mod cancel;
 mod replay;
 mod retry;
+mod selection;
 mod transformed;
 
 use std::sync::Arc;
@@ -114,7 +115,7 @@ pub(super) struct DeliveryListQuery {
     webhook: Option<String>,
     since: Option<String>,
     until: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -139,7 +140,7 @@ pub(super) async fn list(
         since,
         until,
     };
-    let page = delivery_page(query.limit, query.cursor.as_deref())?;
+    let page = delivery_page(query.limit.as_deref(), query.cursor.as_deref())?;
     let LogPage { entries, next: next_cursor } = api.store.deliveries(&company, &filter, &page).await?;
     let data = entries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
     Ok(Json(ListPage { data, next_cursor }))

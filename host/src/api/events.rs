@@ -4,7 +4,6 @@ mod batch;
 mod log;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,37 +11,39 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 use super::ApiState;
 use super::auth::EventPublisher;
-use super::body;
+use super::body::{self, BodyLimit};
+use super::header_fields::HeaderFields;
 use super::problem::{Problem, ProblemKind};
 use super::spans;
-use super::webhooks::check_headers;
 use crate::delivery::{AcceptedEvent, NewEvent};
 use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
 pub(super) use log::{list, show};
 
-/// Room for all of a request but the event's data, in bytes.
-const OVERHEAD_BYTES: usize = 64 * 1024;
-
 /// The body of `POST /events`, and one line of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventFields<'b> {
     #[serde(borrow)]
-    r#type: Cow<'b, str>,
-    #[serde(borrow)]
-    data: &'b RawValue,
+    r#type: Option<Cow<'b, str>>,
+    #[serde(borrow, default, deserialize_with = "raw_value")]
+    data: Option<&'b RawValue>,
     id: Option<String>,
     occurred_at: Option<String>,
     company: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<HeaderFields>,
+}
+
+/// Reads any JSON, also null, which is data like any other.
+fn raw_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 #[derive(Serialize)]
@@ -67,7 +68,8 @@ pub(super) async fn publish(
     publisher: EventPublisher,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<AcceptedView>), Problem> {
-    let bytes = body::read(request, max_request_bytes(&api)).await?;
+    publisher.check_scope()?;
+    let bytes = body::read(request, BodyLimit::Event(api.max_event_bytes)).await?;
     let event = read_event(&api, &publisher, &bytes)?;
     spans::record_company(&event.company);
     let span = spans::publish_span(&event);
@@ -81,41 +83,52 @@ fn log_accepted(accepted: &AcceptedEvent) {
     tracing::debug!(event = accepted.id, delivery = accepted.delivery_id, "the event is stored");
 }
 
-/// Returns the most bytes of a request, or a line, with one event.
-fn max_request_bytes(api: &ApiState) -> usize {
-    api.max_event_bytes.saturating_add(OVERHEAD_BYTES)
-}
-
 /// Reads an event and checks its rules.
 fn read_event(api: &ApiState, publisher: &EventPublisher, bytes: &Bytes) -> Result<NewEvent, Problem> {
-    let fields: EventFields = body::json(bytes)?;
-    let company = publisher.company(fields.company.as_deref())?;
-    if fields.data.get().len() > api.max_event_bytes {
-        let limit = api.max_event_bytes;
-        return Err(Problem::new(ProblemKind::TooLarge, format!("the event's data is over {limit} bytes")));
+    let check = |fields: EventFields| check_event(fields, bytes, &api.challenge_header);
+    let CheckedEvent { company, event_type, id, occurred_at, headers, data } = body::checked(bytes, check)?;
+    let company = publisher.company(company.as_deref())?;
+    if data.len() > api.max_event_bytes {
+        return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
     }
-    check_event(fields, company, bytes, &api.challenge_header)
+    Ok(NewEvent { company, event_type, id, occurred_at, headers, data })
+}
+
+/// The fields of an event whose own rules hold; whether the caller may publish it for its company is not checked yet.
+struct CheckedEvent {
+    company: Option<String>,
+    event_type: String,
+    id: Option<String>,
+    /// Milliseconds since 1970.
+    occurred_at: Option<i64>,
+    headers: Vec<(String, String)>,
+    data: Bytes,
 }
 
 /// Checks the rules of an event. Its data becomes a slice of `body`, which is not copied.
-fn check_event(
-    fields: EventFields,
-    company: String,
-    body: &Bytes,
-    challenge_header: &str,
-) -> Result<NewEvent, Problem> {
-    event::check_published_type(&fields.r#type)?;
-    fields.id.as_deref().map_or(Ok(()), event::check_id)?;
-    let bad_time = || Invalid::at("/occurred_at", time::HOW_WRITTEN);
-    let occurred_at = fields.occurred_at.map(|text| time::parse_rfc3339(&text).ok_or_else(bad_time)).transpose()?;
-    let headers: Vec<_> = fields.headers.unwrap_or_default().into_iter().collect();
-    check_headers(&headers, challenge_header)?;
-    Ok(NewEvent {
-        company,
-        event_type: fields.r#type.into_owned(),
-        id: fields.id,
-        occurred_at,
-        headers,
-        data: body.slice_ref(fields.data.get().as_bytes()),
-    })
+///
+/// # Errors
+/// Every broken rule.
+fn check_event(fields: EventFields, body: &Bytes, challenge_header: &str) -> Result<CheckedEvent, Vec<Invalid>> {
+    let occurred_at = fields.occurred_at.as_deref().map(time::parse_rfc3339);
+    let missing = |pointer| Some(Invalid::at(pointer, "an event needs this field"));
+    let errors = [
+        fields.r#type.as_deref().map_or_else(|| missing("/type"), |text| event::check_published_type(text).err()),
+        fields.data.map_or_else(|| missing("/data"), |_| None),
+        fields.id.as_deref().and_then(|id| event::check_id(id).err()),
+        (occurred_at == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
+    ];
+    let headers = fields.headers.unwrap_or_default();
+    let errors: Vec<_> = errors.into_iter().flatten().chain(headers.errors(challenge_header)).collect();
+    match (fields.r#type, fields.data) {
+        (Some(event_type), Some(data)) if errors.is_empty() => Ok(CheckedEvent {
+            company: fields.company,
+            event_type: event_type.into_owned(),
+            id: fields.id,
+            occurred_at: occurred_at.flatten(),
+            headers: headers.pairs(),
+            data: body.slice_ref(data.get().as_bytes()),
+        }),
+        _ => Err(errors),
+    }
 }

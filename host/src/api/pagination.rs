@@ -20,13 +20,11 @@ const MAX_LIMIT: u32 = 100;
 /// Checks `?limit=`: 1 to 100, by default 100.
 ///
 /// # Errors
-/// 422 for any other number.
-pub(super) fn page_limit(given: Option<u32>) -> Result<u32, Problem> {
-    match given {
-        None => Ok(MAX_LIMIT),
-        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::new(ProblemKind::Rule, format!("limit: from 1 to {MAX_LIMIT}"))),
-    }
+/// 422 for anything else.
+pub(super) fn page_limit(given: Option<&str>) -> Result<u32, Problem> {
+    let Some(text) = given else { return Ok(MAX_LIMIT) };
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| Problem::new(ProblemKind::Rule, format!("limit: a whole number from 1 to {MAX_LIMIT}")))
 }
 
 /// Reads `?cursor=`, the `next_cursor` of the previous page; an empty one is the first page's.
@@ -43,7 +41,7 @@ pub(super) fn cursor<T>(given: Option<&str>, parse: impl FnOnce(&str) -> Option<
 ///
 /// # Errors
 /// As [`page_limit`] and [`cursor`].
-pub(super) fn delivery_page(limit: Option<u32>, given: Option<&str>) -> Result<PageRequest, Problem> {
+pub(super) fn delivery_page(limit: Option<&str>, given: Option<&str>) -> Result<PageRequest, Problem> {
     let parse = |text: &str| id::is_delivery(text).then(|| text.to_owned());
     Ok(PageRequest { limit: page_limit(limit)?, after: cursor(given, parse)? })
 }
@@ -66,9 +64,11 @@ mod tests {
 
     #[test]
     fn a_page_has_1_to_100_rows() {
-        assert_eq!([None, Some(1), Some(100)].map(|given| page_limit(given).unwrap()), [100, 1, 100]);
-        for bad in [0, 101, u32::MAX] {
-            assert_eq!(page_limit(Some(bad)).unwrap_err().kind(), ProblemKind::Rule);
+        assert_eq!([None, Some("1"), Some("100")].map(|given| page_limit(given).unwrap()), [100, 1, 100]);
+        for bad in ["0", "101", "-1", "1.5", "99999999999", "", "all"] {
+            let problem = page_limit(Some(bad)).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::Rule);
+            assert!(problem.object()["detail"].as_str().unwrap().contains("from 1 to 100"), "{bad}");
         }
     }
 }

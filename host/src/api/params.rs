@@ -21,7 +21,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(values)) => Ok(Self(values)),
-            Err(error) => Err(Problem::new(ProblemKind::Malformed, format!("the path: {}", error.body_text()))),
+            Err(_) => {
+                Err(Problem::new(ProblemKind::Malformed, "the path is not UTF-8, once its %-escapes are decoded"))
+            }
         }
     }
 }

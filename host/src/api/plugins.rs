@@ -20,6 +20,7 @@ use super::auth::{Authorized, PluginsRead};
 use super::pagination::{ListPage, cursor, page_limit};
 use super::params::{NamesCompany, PathParams};
 use super::problem::{Problem, ProblemKind};
+use crate::domain::Invalid;
 use crate::domain::plugin::{Digest, check_digest_prefix, check_own_name, owner};
 use crate::sandbox::Plugin;
 use crate::store::VersionRow;
@@ -37,7 +38,7 @@ const WASM_MEDIA_TYPE: &str = "application/wasm";
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginListQuery {
     company: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
     Authorized { company, query, .. }: Authorized<PluginsRead, PluginListQuery>,
 ) -> Result<Json<ListPage<PluginView>>, Problem> {
-    let limit = page_limit(query.limit)?;
+    let limit = page_limit(query.limit.as_deref())?;
     let after = cursor(query.cursor.as_deref(), parse_cursor)?;
     let mut found = api.store.plugins(&company, after.as_ref(), limit + 1).await?;
     let more = found.len() > limit as usize;
@@ -109,6 +110,11 @@ pub(super) async fn show_version(
     }
     let bytes = api.store.wasm(&company, &path.name, &version.digest).await?.ok_or_else(not_found)?;
     Ok(([(header::CONTENT_TYPE, WASM_MEDIA_TYPE)], bytes).into_response())
+}
+
+/// Checks the `digest` of a body.
+fn check_digest(digest: &str) -> Result<(), Invalid> {
+    check_digest_prefix(digest).map_err(|detail| Invalid::at("/digest", detail))
 }
 
 /// Finds the version that a digest, or the beginning of one, names.

@@ -18,12 +18,13 @@ use serde::Deserialize;
 
 use super::ApiState;
 use super::auth::{Authorized, WebhooksRead, WebhooksWrite};
-use super::body::{self, MAX_JSON_BYTES};
+use super::body::{self, BodyLimit};
 use super::params::PathParams;
 use super::problem::{Problem, ProblemKind};
+use crate::domain::Invalid;
 use crate::domain::webhook::Webhook;
-use crate::domain::{Invalid, headers};
 use crate::outbound::sign;
+use fields::FieldRules;
 use view::WebhookView;
 
 pub(super) use create::create;
@@ -36,22 +37,9 @@ fn new_secret() -> Result<Arc<[u8]>, Problem> {
     sign::new_secret().map_err(|error| Problem::new(ProblemKind::Internal, error))
 }
 
-/// Checks the headers that a webhook or an event sends along.
-///
-/// # Errors
-/// 422 with a pointer.
-pub(super) fn check_headers(headers: &[(String, String)], challenge_header: &str) -> Result<(), Problem> {
-    header_error(headers, challenge_header).map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// Returns the first header that is not allowed, with its pointer.
-pub(super) fn header_error(headers: &[(String, String)], challenge_header: &str) -> Option<Invalid> {
-    let checked = headers::check_all(headers, challenge_header)
-        .and_then(|()| headers::check_spelling(headers))
-        .and_then(|()| headers::check_hidden(headers));
-    let (index, detail) = checked.err()?;
-    let name = index.and_then(|index| headers.get(index)).map(|(name, _)| body::escape_key(name));
-    Some(Invalid::at(name.map_or_else(|| "/headers".into(), |name| format!("/headers/{name}")), detail))
+/// Returns what the rules of a webhook's fields depend on.
+fn field_rules(api: &ApiState) -> FieldRules<'_> {
+    FieldRules { challenge_header: &api.challenge_header, guard: api.outbound.guard() }
 }
 
 /// Checks whether the target may be reached. It is checked again each time a connection to it is opened.
@@ -100,7 +88,7 @@ pub(super) async fn delete_by_type(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
     let unsubscribe: UnsubscribeRequest = body::json(&bytes)?;
     let found = api.store.webhook_for(&company, &unsubscribe.r#type).await?;
     remove(&api, found.as_deref()).await

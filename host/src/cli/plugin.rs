@@ -231,7 +231,7 @@ fn show(event: &Event, call: &PluginCall<Outcome>) -> Result<(), Failure> {
             for (name, value) in &message.headers {
                 println!("header   {name}: {value}");
             }
-            headers::check_all(&message.headers, "x-factorial-wh-challenge").map_err(|(_, detail)| detail)?;
+            headers::check_all(&message.headers, "x-factorial-wh-challenge")?;
         }
         Err(failure) => {
             println!("outcome  error\nreason   {failure}");

@@ -61,35 +61,56 @@ fn is_reserved(lower: &str, challenge_header: &str) -> bool {
         || lower.starts_with("x-factorial-")
 }
 
-/// Checks all headers of one webhook, event or plugin call.
+/// A rule that a list of headers breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The header's index; `None` if the list as a whole breaks the rule.
+    pub index: Option<usize>,
+    /// The rule and how to keep it.
+    pub detail: String,
+}
+
+/// Returns every rule that the headers of a webhook or an event break. If the list is too long, that alone is returned.
+pub fn broken_rules(headers: &[(String, String)], challenge_header: &str) -> Vec<BrokenRule> {
+    if let Err(detail) = check_size(headers) {
+        return vec![BrokenRule { index: None, detail }];
+    }
+    let broken = headers.iter().enumerate().filter_map(|(index, (name, value))| {
+        let earlier = headers.get(..index).unwrap_or_default();
+        let checked = check(name, value, challenge_header)
+            .and_then(|()| check_spelling(name, earlier))
+            .and_then(|()| check_hidden(name, value));
+        checked.err().map(|detail| BrokenRule { index: Some(index), detail })
+    });
+    broken.collect()
+}
+
+/// Checks all headers of one plugin call.
 ///
 /// # Errors
-/// As [`check`], with the index of the header; without an index if there are too many headers or bytes in all.
-pub fn check_all(headers: &[(String, String)], challenge_header: &str) -> Result<(), (Option<usize>, String)> {
+/// As [`check`]; or there are too many headers or bytes in all.
+pub fn check_all(headers: &[(String, String)], challenge_header: &str) -> Result<(), String> {
+    check_size(headers)?;
+    headers.iter().try_for_each(|(name, value)| check(name, value, challenge_header))
+}
+
+fn check_size(headers: &[(String, String)]) -> Result<(), String> {
     if headers.len() > MAX_COUNT {
-        return Err((None, format!("{} headers; at most {MAX_COUNT} are allowed", headers.len())));
+        return Err(format!("{} headers; at most {MAX_COUNT} are allowed", headers.len()));
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_BYTES {
-        return Err((None, format!("{bytes} bytes of headers; at most {MAX_BYTES} are allowed")));
-    }
-    for (index, (name, value)) in headers.iter().enumerate() {
-        check(name, value, challenge_header).map_err(|detail| (Some(index), detail))?;
+        return Err(format!("{bytes} bytes of headers; at most {MAX_BYTES} are allowed"));
     }
     Ok(())
 }
 
 /// Checks that no name occurs twice, in two spellings: which of the two values is sent would be a matter of chance.
-///
-/// # Errors
-/// The index of the second one, and a text that names both.
-pub fn check_spelling(headers: &[(String, String)]) -> Result<(), (Option<usize>, String)> {
-    for (index, (name, _)) in headers.iter().enumerate() {
-        if let Some((earlier, _)) = headers.iter().take(index).find(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
-            return Err((Some(index), format!("header `{name}` is the same as `{earlier}`: send only one of the two")));
-        }
+fn check_spelling(name: &str, earlier: &[(String, String)]) -> Result<(), String> {
+    match earlier.iter().find(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+        Some((earlier, _)) => Err(format!("header `{name}` is the same as `{earlier}`: send only one of the two")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Stands for a value that is not shown.
@@ -109,17 +130,11 @@ pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
 }
 
 /// Refuses a credential that somebody has read as [`HIDDEN`] and sends back: it would replace the real one.
-///
-/// # Errors
-/// The index of the header, and a text that says what to do.
-pub fn check_hidden(headers: &[(String, String)]) -> Result<(), (Option<usize>, String)> {
-    let hidden = headers.iter().position(|(name, value)| value == HIDDEN && is_credential(name));
-    hidden.map_or(Ok(()), |index| {
-        Err((
-            Some(index),
-            "`***` stands for the value, which is not shown; send the value itself, or no `headers`".into(),
-        ))
-    })
+fn check_hidden(name: &str, value: &str) -> Result<(), String> {
+    if value == HIDDEN && is_credential(name) {
+        return Err("`***` stands for the value, which is not shown; send the value itself, or no `headers`".into());
+    }
+    Ok(())
 }
 
 /// Merges header lists in ascending precedence. Each name occurs once, in lower case, in the order of first appearance.
@@ -210,14 +225,14 @@ mod tests {
         let many: Vec<_> = (0..33).map(|n| pair(&format!("a{n}"), "x")).collect();
         assert!(check_all(&many, "c").is_err());
         assert!(check_all(&many[..32], "c").is_ok());
-        let (index, detail) = check_all(&many, "c").unwrap_err();
-        assert_eq!((index, &*detail), (None, "33 headers; at most 32 are allowed"));
-        let (index, detail) = check_all(&[pair("a", &"x".repeat(8192))], "c").unwrap_err();
-        assert_eq!((index, &*detail), (None, "8193 bytes of headers; at most 8192 are allowed"));
+        assert_eq!(check_all(&many, "c").unwrap_err(), "33 headers; at most 32 are allowed");
+        let detail = check_all(&[pair("a", &"x".repeat(8192))], "c").unwrap_err();
+        assert_eq!(detail, "8193 bytes of headers; at most 8192 are allowed");
+        assert_eq!(broken_rules(&many, "c").iter().map(|rule| rule.index).collect::<Vec<_>>(), [None]);
         assert_eq!(check_all(&[pair("a", &"x".repeat(8191))], "c"), Ok(()));
         let halves = [pair("a", &"x".repeat(4095)), pair("b", &"x".repeat(4096))];
         assert!(check_all(&halves, "c").is_err() && check_all(&halves[..1], "c").is_ok());
-        assert_eq!(check_all(&[pair("a", "1"), pair("host", "x")], "c").map_err(|(index, _)| index), Err(Some(1)));
+        assert!(check_all(&[pair("a", "1"), pair("host", "x")], "c").unwrap_err().contains("`host`"));
     }
 
     #[test]
@@ -234,9 +249,16 @@ mod tests {
 
     #[test]
     fn two_spellings_of_one_name_are_refused() {
-        assert_eq!(check_spelling(&[pair("x-a", "1"), pair("x-b", "1")]), Ok(()));
-        let (index, detail) = check_spelling(&[pair("X-A", "1"), pair("x-b", "1"), pair("x-a", "2")]).unwrap_err();
-        assert_eq!((index, &*detail), (Some(2), "header `x-a` is the same as `X-A`: send only one of the two"));
+        assert_eq!(broken_rules(&[pair("x-a", "1"), pair("x-b", "1")], "c"), []);
+        let broken = broken_rules(&[pair("X-A", "1"), pair("x-b", "1"), pair("x-a", "2")], "c");
+        let detail = "header `x-a` is the same as `X-A`: send only one of the two".to_owned();
+        assert_eq!(broken, [BrokenRule { index: Some(2), detail }]);
+    }
+
+    #[test]
+    fn every_broken_rule_is_found() {
+        let broken = broken_rules(&[pair("host", "x"), pair("x-a", "1"), pair("x-key", "***"), pair("X-A", "2")], "c");
+        assert_eq!(broken.iter().map(|rule| rule.index).collect::<Vec<_>>(), [Some(0), Some(2), Some(3)]);
     }
 
     #[test]

@@ -8,15 +8,15 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::replay::selected_range;
+use super::selection::Selection;
 use super::{DeliveryView, not_found};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::domain::Invalid;
 use crate::domain::delivery::{Status, StatusFilter};
-use crate::domain::{Invalid, event};
 use crate::store::{CancelSelection, CancelState, Cancellation, first_id};
 
 /// `POST /deliveries/{id}/cancel`: 200 with the cancelled delivery, 202 if its attempt is in flight: it is cancelled if that
@@ -62,35 +62,37 @@ pub(in crate::api) async fn cancel_many(
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<CancelView>), Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let request: CancelRequest = body::json(&bytes)?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
     let now = api.clock.now_ms();
-    let selection = request.check(company, now)?;
+    let selection = body::checked(&bytes, |request: CancelRequest| request.check(company, now))?;
     let cancellation = Cancellation { id: api.engine.ids.next("cnl", now), selection, now };
     Ok((StatusCode::ACCEPTED, Json(CancelView { count: api.engine.canceller.cancel(cancellation).await? })))
 }
 
 impl CancelRequest {
     /// Checks the selection at `now`, in milliseconds since 1970.
-    fn check(self, company: String, now: i64) -> Result<CancelSelection, Invalid> {
-        if let Some(name) = &self.r#type {
-            event::check_type(name).map_err(|detail| Invalid::at("/type", detail))?;
-        }
+    ///
+    /// # Errors
+    /// Every broken rule.
+    fn check(self, company: String, now: i64) -> Result<CancelSelection, Vec<Invalid>> {
+        let mut errors = Vec::new();
         let state = match self.status.as_deref() {
-            None => CancelState::Pending,
-            Some(name) if name == Status::Pending.name() => CancelState::Pending,
             Some(StatusFilter::RETRYING) => CancelState::Retrying,
-            Some(_) => {
-                let detail = format!(
-                    "only waiting deliveries can be cancelled: `{}` (the default) or `{}`",
-                    Status::Pending.name(),
-                    StatusFilter::RETRYING
-                );
-                return Err(Invalid::at("/status", detail));
+            status => {
+                if status.is_some_and(|name| name != Status::Pending.name()) {
+                    let detail = format!(
+                        "only waiting deliveries can be cancelled: `{}` (the default) or `{}`",
+                        Status::Pending.name(),
+                        StatusFilter::RETRYING
+                    );
+                    errors.push(Invalid::at("/status", detail));
+                }
+                CancelState::Pending
             }
         };
-        let (since, until) = selected_range(&self.since, self.until.as_deref(), now)?;
-        Ok(CancelSelection { company, event_type: self.r#type, state, first: first_id(since), end: first_id(until) })
+        let selection = Selection { event_type: self.r#type, since: self.since, until: self.until };
+        let (event_type, since, until) = selection.check(now, errors)?;
+        Ok(CancelSelection { company, event_type, state, first: first_id(since), end: first_id(until) })
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn check(status: Option<&str>) -> Result<CancelSelection, Invalid> {
+    fn check(status: Option<&str>) -> Result<CancelSelection, Vec<Invalid>> {
         let since = "2020-01-01T00:00:00Z".into();
         let request = CancelRequest { r#type: None, status: status.map(Into::into), since, until: None };
         request.check("acme".into(), NOW)
@@ -112,7 +114,7 @@ mod tests {
         assert_eq!((state(None), state(Some("pending"))), (CancelState::Pending, CancelState::Pending));
         assert_eq!(state(Some("retrying")), CancelState::Retrying);
         for status in ["delivered", "replayed", ""] {
-            assert_eq!(check(Some(status)).unwrap_err().pointer, "/status");
+            assert_eq!(check(Some(status)).unwrap_err()[0].pointer, "/status");
         }
     }
 }

@@ -9,15 +9,16 @@ use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::parse_status;
+use super::selection::Selection;
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesRead, DeliveriesWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::pagination::{ListPage, cursor, page_limit};
 use crate::api::params::{NamesCompany, PathParams};
 use crate::api::problem::{Problem, ProblemKind};
+use crate::domain::Invalid;
 use crate::domain::delivery::Status;
-use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
-use crate::domain::{Invalid, event};
+use crate::domain::time::rfc3339;
 use crate::store::{Replay, ReplayKey, ReplayRecord};
 
 #[derive(Deserialize)]
@@ -42,11 +43,10 @@ pub(in crate::api) async fn replay(
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<ReplayOrderView>), Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let selection: ReplayRequest = body::json(&bytes)?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
     let now = api.clock.now_ms();
     let id = api.engine.ids.next("rpl", now);
-    let replay = selection.check(id.clone(), company, now)?;
+    let replay = body::checked(&bytes, |selection: ReplayRequest| selection.check(id.clone(), company, now))?;
     let count = api.engine.replayer.replay(replay).await?;
     Ok((StatusCode::ACCEPTED, Json(ReplayOrderView { count, id: (count > 0).then_some(id) })))
 }
@@ -85,7 +85,7 @@ impl ReplayView {
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct ReplayListQuery {
     company: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -100,7 +100,7 @@ pub(in crate::api) async fn list_replays(
     State(api): State<Arc<ApiState>>,
     Authorized { company, query, .. }: Authorized<DeliveriesRead, ReplayListQuery>,
 ) -> Result<Json<ListPage<ReplayView>>, Problem> {
-    let limit = page_limit(query.limit)?;
+    let limit = page_limit(query.limit.as_deref())?;
     let is_replay = |text: &str| text.starts_with("rpl_").then(|| text.to_owned());
     let after = cursor(query.cursor.as_deref(), is_replay)?;
     let (found, more) = api.store.replays(&company, limit, after.as_deref()).await?;
@@ -124,30 +124,17 @@ pub(in crate::api) async fn stop_replay(
 
 impl ReplayRequest {
     /// Checks the selection at `now`, in milliseconds since 1970.
-    fn check(self, id: String, company: String, now: i64) -> Result<Replay, Invalid> {
-        if let Some(name) = &self.r#type {
-            event::check_type(name).map_err(|detail| Invalid::at("/type", detail))?;
-        }
-        let (since, until) = selected_range(&self.since, self.until.as_deref(), now)?;
+    ///
+    /// # Errors
+    /// Every broken rule.
+    fn check(self, id: String, company: String, now: i64) -> Result<Replay, Vec<Invalid>> {
+        let mut errors = Vec::new();
         let status = self.status.as_deref().map(parse_status).transpose();
-        let status = status.map_err(|detail| Invalid::at("/status", detail))?;
-        Ok(Replay { id, company, event_type: self.r#type, status, since, until, now })
+        let status = status.map_err(|detail| errors.push(Invalid::at("/status", detail))).ok().flatten();
+        let selection = Selection { event_type: self.r#type, since: self.since, until: self.until };
+        let (event_type, since, until) = selection.check(now, errors)?;
+        Ok(Replay { id, company, event_type, status, since, until, now })
     }
-}
-
-/// Reads the range of a selection; it ends at `now`, milliseconds since 1970, at the latest: an event that is accepted from now
-/// on is not meant.
-pub(super) fn selected_range(since: &str, until: Option<&str>, now: i64) -> Result<(i64, i64), Invalid> {
-    let since = instant("/since", since)?;
-    let end = until.map_or(Ok(now), |text| instant("/until", text))?.min(now);
-    if end < since && until.is_some() {
-        return Err(Invalid::at("/until", "`until` is before `since`"));
-    }
-    Ok((since, end))
-}
-
-fn instant(pointer: &str, text: &str) -> Result<i64, Invalid> {
-    parse_rfc3339(text).ok_or_else(|| Invalid::at(pointer, HOW_WRITTEN))
 }
 
 #[cfg(test)]
@@ -156,7 +143,7 @@ mod tests {
 
     const NOW: i64 = 1_790_000_000_000;
 
-    fn check(since: i64, until: Option<i64>) -> Result<Replay, Invalid> {
+    fn check(since: i64, until: Option<i64>) -> Result<Replay, Vec<Invalid>> {
         let until = until.map(rfc3339);
         let request = ReplayRequest { r#type: None, status: None, since: rfc3339(since), until };
         request.check("rpl_1".into(), "acme".into(), NOW)
@@ -170,7 +157,18 @@ mod tests {
 
     #[test]
     fn only_a_given_until_before_since_is_refused() {
-        assert_eq!(check(NOW, Some(NOW - 1000)).err().map(|error| error.pointer).as_deref(), Some("/until"));
+        let errors = check(NOW, Some(NOW - 1000)).unwrap_err();
+        assert_eq!(errors.iter().map(|error| &*error.pointer).collect::<Vec<_>>(), ["/until"]);
         assert!(check(NOW, Some(NOW)).is_ok() && check(NOW + 5000, None).is_ok());
+    }
+
+    #[test]
+    fn every_broken_rule_of_a_selection_is_reported() {
+        let text = |text: &str| Some(text.to_owned());
+        let request =
+            ReplayRequest { r#type: text("a b"), status: text("lost"), since: "noon".into(), until: text("later") };
+        let errors = request.check("rpl_1".into(), "acme".into(), NOW).unwrap_err();
+        let pointers: Vec<_> = errors.iter().map(|error| &*error.pointer).collect();
+        assert_eq!(pointers, ["/type", "/status", "/since", "/until"]);
     }
 }

@@ -15,9 +15,9 @@ use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
-use super::{AcceptedView, log_accepted, max_request_bytes, read_event};
+use super::{AcceptedView, log_accepted, read_event};
 use crate::api::auth::EventPublisher;
-use crate::api::body;
+use crate::api::body::{self, BodyLimit};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{ApiState, spans};
 use crate::delivery::{AcceptedEvent, NewEvent, SubmittedEvent};
@@ -25,12 +25,10 @@ use crate::domain::Invalid;
 
 /// Most lines of one batch.
 const MAX_LINES: usize = 1_000;
-/// Most bytes of one batch.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The content types of NDJSON; a request without any is taken for NDJSON too.
 const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Permits for batches that may be larger than one event: each holds up to twice [`MAX_BYTES`] in memory.
+/// Permits for batches that may be larger than one event: each holds up to twice [`BodyLimit::Batch`] in memory.
 static LARGE_BATCHES: Semaphore = Semaphore::const_new(4);
 /// How long such a batch waits, unread, for a permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -88,9 +86,8 @@ pub(in crate::api) async fn batch(
 ) -> Result<(StatusCode, Json<BatchView>), Problem> {
     publisher.check_scope()?;
     check_content_type(request.headers())?;
-    let max_event_bytes = max_request_bytes(&api);
-    let _permit = permit(request.headers(), max_event_bytes).await?;
-    let bytes = body::read(request, MAX_BYTES.max(max_event_bytes)).await?;
+    let _permit = permit(request.headers(), BodyLimit::Event(api.max_event_bytes).bytes()).await?;
+    let bytes = body::read(request, BodyLimit::Batch(api.max_event_bytes)).await?;
     let done = publish_lines(&api, &publisher, lines(&bytes)?).await;
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
         Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
@@ -184,9 +181,9 @@ fn lines(bytes: &Bytes) -> Result<Vec<Line>, Problem> {
 }
 
 fn read_line(api: &ApiState, publisher: &EventPublisher, line: Bytes) -> Result<NewEvent, Problem> {
-    let limit = max_request_bytes(api);
-    if line.len() > limit {
-        return Err(Problem::new(ProblemKind::TooLarge, format!("the line is over {limit} bytes")));
+    let limit = BodyLimit::Event(api.max_event_bytes);
+    if line.len() > limit.bytes() {
+        return Err(Problem::new(ProblemKind::TooLarge, limit.exceeded()));
     }
     let event = read_event(api, publisher, &line)?;
     // A slice of the batch would keep all of it in memory for as long as the event waits in its queue.

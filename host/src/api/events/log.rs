@@ -57,7 +57,7 @@ pub(in crate::api) struct EventListQuery {
     since: Option<String>,
     until: Option<String>,
     unmatched: Option<bool>,
-    limit: Option<u32>,
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::api) async fn list(
     let until = query.until.as_deref().map(|text| instant("until", text)).transpose()?;
     range(since, until)?;
     let filter = EventFilter { event_type: query.r#type, since, until, unmatched: query.unmatched.unwrap_or_default() };
-    let page = delivery_page(query.limit, query.cursor.as_deref())?;
+    let page = delivery_page(query.limit.as_deref(), query.cursor.as_deref())?;
     let LogPage { entries, next: next_cursor } = api.store.events(&company, &filter, &page).await?;
     Ok(Json(ListPage { data: entries.into_iter().map(Into::into).collect(), next_cursor }))
 }

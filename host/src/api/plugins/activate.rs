@@ -10,9 +10,9 @@ use axum::http::Request;
 use serde::Deserialize;
 
 use super::view::VersionView;
-use super::{check_name, find_version, load_version};
+use super::{check_digest, check_name, find_version, load_version};
 use crate::api::auth::{Authorized, PluginsWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
@@ -46,9 +46,12 @@ pub(in crate::api) async fn activate(
     request: Request<Body>,
 ) -> Result<Json<VersionView>, Problem> {
     check_name(&name)?;
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let requested: ActivateRequest = body::json(&bytes)?;
-    let version = find_version(&api, &company, &name, &requested.digest).await?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
+    let digest = body::checked(&bytes, |ActivateRequest { digest }| {
+        check_digest(&digest).map_err(|error| vec![error])?;
+        Ok(digest)
+    })?;
+    let version = find_version(&api, &company, &name, &digest).await?;
     if version.active {
         return Ok(Json(version.into()));
     }

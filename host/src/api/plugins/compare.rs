@@ -9,28 +9,41 @@ use axum::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{active_version, find_version, load_version};
+use super::{active_version, check_digest, find_version, load_version};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, PluginComparison};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::whole_number::WholeNumber;
 use crate::delivery::{Comparison, ComparisonRequest, Difference};
 use crate::domain::Invalid;
 use crate::domain::comparison;
 use crate::store::PastEvents;
 
 /// How many events are compared by default.
-const DEFAULT_LAST: usize = 100;
+const DEFAULT_LAST: u32 = 100;
 /// The most events of one comparison.
-const MAX_LAST: usize = 1_000;
+const MAX_LAST: u32 = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CompareRequest {
     digest: String,
     webhook: Option<String>,
-    last: Option<usize>,
+    last: Option<WholeNumber>,
+}
+
+impl CompareRequest {
+    /// Returns the request, and how many events to compare.
+    fn check(self) -> Result<(Self, usize), Vec<Invalid>> {
+        let last = self.last.as_ref().map_or(Ok(DEFAULT_LAST), |last| last.within(1..=MAX_LAST));
+        let last = last.map_err(|detail| Invalid::at("/last", detail));
+        match (check_digest(&self.digest), last) {
+            (Ok(()), Ok(last)) => Ok((self, last as usize)),
+            (digest, last) => Err(digest.err().into_iter().chain(last.err()).collect()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -91,12 +104,8 @@ pub(in crate::api) async fn compare(
     PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<ComparisonView>, Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let requested: CompareRequest = body::json(&bytes)?;
-    let last = requested.last.unwrap_or(DEFAULT_LAST);
-    if !(1..=MAX_LAST).contains(&last) {
-        return Err(Invalid::at("/last", format!("from 1 to {MAX_LAST}")).into());
-    }
+    let bytes = body::read(request, BodyLimit::Json).await?;
+    let (requested, last) = body::checked(&bytes, CompareRequest::check)?;
     let candidate = find_version(&api, &company, &name, &requested.digest).await?.digest;
     let active = active_version(&api, &company, &name).await?;
     if let Some(webhook) = &requested.webhook {

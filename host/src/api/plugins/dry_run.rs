@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{active_version, find_version, load_version};
+use super::{active_version, check_digest, find_version, load_version};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, PluginsRead};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
+use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
-use crate::api::webhooks::header_error;
 use crate::domain::event::{self, Event};
 use crate::domain::plugin::{
     Digest, Failure, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
@@ -30,20 +30,23 @@ const DEFAULT_EVENT_ID: &str = "evt_example";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DryRunRequest {
-    event: SampleEvent,
-    config: Option<Box<RawValue>>,
+struct DryRunRequest<'b> {
+    #[serde(borrow)]
+    event: &'b RawValue,
+    #[serde(borrow)]
+    config: Option<&'b RawValue>,
     digest: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an event")]
-struct SampleEvent {
+struct SampleEvent<'b> {
     r#type: String,
-    data: Box<RawValue>,
+    #[serde(borrow)]
+    data: &'b RawValue,
     id: Option<String>,
     occurred_at: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<HeaderFields>,
 }
 
 #[derive(Serialize)]
@@ -68,15 +71,24 @@ pub(in crate::api) async fn dry_run(
     PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<DryRunView>, Problem> {
-    let bytes = body::read(request, api.max_event_bytes.saturating_add(MAX_JSON_BYTES)).await?;
-    let requested: DryRunRequest = body::json(&bytes)?;
-    let event = Arc::new(check_event(&api, requested.event, company.clone())?);
-    let digest = match &requested.digest {
+    let bytes = body::read(request, BodyLimit::DryRun(api.max_event_bytes)).await?;
+    let (event, config, digest) = body::checked(&bytes, |requested: DryRunRequest| {
+        let event = body::nested(requested.event, "/event", |sample| check_event(&api, sample, company.clone()));
+        let digest = requested.digest.as_deref().map_or(Ok(()), check_digest);
+        let config: Arc<str> = requested.config.map_or("null", RawValue::get).into();
+        match (event, digest) {
+            (Ok(event), Ok(())) => Ok((Arc::new(event), config, requested.digest)),
+            (event, digest) => Err(event.err().into_iter().flatten().chain(digest.err()).collect()),
+        }
+    })?;
+    if event.data.len() > api.max_event_bytes {
+        return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
+    }
+    let digest = match &digest {
         Some(digest) => find_version(&api, &company, &name, digest).await?.digest,
         None => active_version(&api, &company, &name).await?,
     };
     let plugin = load_version(&api, &company, &name, &digest).await?;
-    let config: Arc<str> = requested.config.map_or_else(|| "null".into(), |raw| raw.get().into());
     let checked = api.sandbox.check_config(&plugin, config.clone()).await;
     let (call, fuel) = match &checked.result {
         Ok(()) => {
@@ -97,32 +109,25 @@ pub(in crate::api) async fn dry_run(
 }
 
 /// Checks the rules for published events, except that the service's own types are allowed.
-fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<Event, Problem> {
-    let size = sample.data.get().len();
-    if size > api.max_event_bytes {
-        let detail = format!("the event's data is over {} bytes", api.max_event_bytes);
-        return Err(Problem::new(ProblemKind::TooLarge, detail));
-    }
-    let headers: Vec<_> = sample.headers.unwrap_or_default().into_iter().collect();
+fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<Event, Vec<Invalid>> {
+    let headers = sample.headers.unwrap_or_default();
     let instant = sample.occurred_at.as_deref().map(time::parse_rfc3339);
-    let bad_time = || Invalid::at("/occurred_at", time::HOW_WRITTEN);
     let errors = [
         event::check_type(&sample.r#type).map_err(|detail| Invalid::at("/type", detail)).err(),
         sample.id.as_deref().and_then(|id| event::check_id(id).err()),
-        (instant == Some(None)).then(bad_time),
-        header_error(&headers, &api.challenge_header),
+        (instant == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
     ];
-    let errors: Vec<_> = errors.into_iter().flatten().map(|error| error.below("/event")).collect();
+    let errors: Vec<_> = errors.into_iter().flatten().chain(headers.errors(&api.challenge_header)).collect();
     if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
+        return Err(errors);
     }
     Ok(Event {
         id: sample.id.unwrap_or_else(|| DEFAULT_EVENT_ID.into()),
         event_type: sample.r#type,
         company,
         occurred_at: instant.flatten().unwrap_or_else(|| api.clock.now_ms()),
-        headers,
-        data: Bytes::from(String::from(Box::<str>::from(sample.data))),
+        headers: headers.pairs(),
+        data: Bytes::copy_from_slice(sample.data.get().as_bytes()),
     })
 }
 

@@ -13,7 +13,7 @@ use super::view::VersionView;
 use super::{WASM_MEDIA_TYPE, check_name, find_version};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, PluginsWrite};
-use crate::api::body;
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::{NamesCompany, PathParams};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::domain::plugin::Digest;
@@ -43,7 +43,7 @@ pub(in crate::api) async fn upload(
 ) -> Result<(StatusCode, Json<VersionView>), Problem> {
     check_name(&name)?;
     check_content_type(request.headers())?;
-    let wasm = body::read(request, api.max_plugin_bytes).await?;
+    let wasm = body::read(request, BodyLimit::Plugin(api.max_plugin_bytes)).await?;
     let digest = Digest::of(&wasm);
     if let Some(active) = already_active(&api, &company, &name, &digest).await? {
         return Ok((StatusCode::OK, Json(active.into())));

@@ -7,12 +7,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 
-use super::fields::WebhookFields;
+use super::fields::{NewFields, WebhookFields};
 use super::plugin_version::resolve_plugin;
 use super::view::WebhookView;
-use super::{check_target, new_secret};
+use super::{check_target, field_rules, new_secret};
 use crate::api::auth::{Authorized, WebhooksWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::webhook::{NewWebhook, Webhook};
@@ -24,16 +24,17 @@ pub(in crate::api) async fn create(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let fields: WebhookFields = body::json(&bytes)?;
-    let required = fields.check_new(&api.challenge_header)?;
-    check_target(&api, required.target_url).await?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
+    let rules = field_rules(&api);
+    let NewFields { event_type, target_url, fields } =
+        body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;
+    check_target(&api, &target_url).await?;
     let now = api.clock.now_ms();
     let mut webhook = Webhook::new(NewWebhook {
         id: api.engine.ids.next("wh", now),
         company,
-        event_type: required.event_type.to_owned(),
-        target_url: required.target_url.to_owned(),
+        event_type,
+        target_url,
         signing_secret: new_secret()?,
         created_at: now,
     });

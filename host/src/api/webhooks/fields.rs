@@ -1,15 +1,14 @@
 //! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::header_error;
-use crate::api::problem::Problem;
+use crate::api::header_fields::HeaderFields;
+use crate::api::whole_number::WholeNumber;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::domain::{Invalid, event};
+use crate::outbound::Guard;
 
 /// The highest rate limit, in attempts per second.
 const MAX_RATE_LIMIT: u32 = 100_000;
@@ -66,16 +65,25 @@ pub(super) struct WebhookFields {
     plugin: FieldUpdate<String>,
     config: FieldUpdate<Box<RawValue>>,
     on_error: FieldUpdate<String>,
-    headers: FieldUpdate<BTreeMap<String, String>>,
-    max_in_flight: FieldUpdate<i64>,
-    rate_limit: FieldUpdate<i64>,
+    headers: FieldUpdate<HeaderFields>,
+    max_in_flight: FieldUpdate<WholeNumber>,
+    rate_limit: FieldUpdate<WholeNumber>,
     ordered: FieldUpdate<bool>,
 }
 
-/// The fields that a new webhook must have.
-pub(super) struct RequiredFields<'a> {
-    pub(super) event_type: &'a str,
-    pub(super) target_url: &'a str,
+/// The fields of a new webhook, with those that it must have.
+pub(super) struct NewFields {
+    pub(super) event_type: String,
+    pub(super) target_url: String,
+    pub(super) fields: WebhookFields,
+}
+
+/// What the rules of the fields depend on.
+#[derive(Clone, Copy)]
+pub(super) struct FieldRules<'a> {
+    /// The challenge header's name, lower-case.
+    pub(super) challenge_header: &'a str,
+    pub(super) guard: &'a Guard,
 }
 
 /// The event type as a request sends it: under either of its two names.
@@ -88,27 +96,29 @@ impl WebhookFields {
     /// Checks the rules of a new webhook.
     ///
     /// # Errors
-    /// 422 with every broken rule.
-    pub(super) fn check_new(&self, challenge_header: &str) -> Result<RequiredFields<'_>, Problem> {
-        let mut errors = self.broken_rules(challenge_header);
+    /// Every broken rule.
+    pub(super) fn check_new(self, rules: FieldRules<'_>) -> Result<NewFields, Vec<Invalid>> {
+        let mut errors = self.broken_rules(rules);
         let event_type = self.event_type().sent;
         for (pointer, field) in [("/type", event_type), ("/target_url", &self.target_url)] {
             if field.value().is_none() {
                 errors.push(Invalid::at(pointer, "a webhook needs this field"));
             }
         }
-        match (event_type.value(), self.target_url.value()) {
-            (Some(event_type), Some(target_url)) if errors.is_empty() => Ok(RequiredFields { event_type, target_url }),
-            _ => Err(Problem::invalid(errors)),
+        match (event_type.value().cloned(), self.target_url.value().cloned()) {
+            (Some(event_type), Some(target_url)) if errors.is_empty() => {
+                Ok(NewFields { event_type, target_url, fields: self })
+            }
+            _ => Err(errors),
         }
     }
 
     /// Checks the rules of a change to a webhook whose event type is `current`.
     ///
     /// # Errors
-    /// 422 with every broken rule.
-    pub(super) fn check_change(&self, current: &str, challenge_header: &str) -> Result<(), Problem> {
-        let mut errors = self.broken_rules(challenge_header);
+    /// Every broken rule.
+    pub(super) fn check_change(self, current: &str, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
+        let mut errors = self.broken_rules(rules);
         if matches!(self.target_url, FieldUpdate::Null) {
             errors.push(Invalid::at("/target_url", "a webhook needs this field"));
         }
@@ -120,7 +130,7 @@ impl WebhookFields {
             );
             errors.push(Invalid::at(pointer, detail));
         }
-        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 
     /// Returns the target, if it is sent.
@@ -141,7 +151,7 @@ impl WebhookFields {
         }
     }
 
-    fn broken_rules(&self, challenge_header: &str) -> Vec<Invalid> {
+    fn broken_rules(&self, FieldRules { challenge_header, guard }: FieldRules<'_>) -> Vec<Invalid> {
         let mut errors = Vec::new();
         let mut rule = |pointer: &str, result: Option<Result<(), String>>| {
             errors.extend(result.and_then(Result::err).map(|detail| Invalid::at(pointer, detail)));
@@ -151,14 +161,14 @@ impl WebhookFields {
         if self.r#type.is_sent() && self.subscription_type.is_sent() {
             rule("/subscription_type", Some(Err("this is another name for `type`: send only one of the two".into())));
         }
+        rule("/target_url", self.target_url().map(|url| guard.parse_target(url).map(drop)));
         rule("/challenge", self.challenge.value().map(|text| webhook::check_challenge(text)));
         rule("/name", self.name.value().map(|text| check_name(text)));
         rule("/plugin", self.plugin.value().map(|text| PluginRef::parse(text).map(drop)));
         rule("/on_error", self.on_error.value().map(|text| check_on_error(text)));
-        rule("/max_in_flight", self.max_in_flight.value().map(|number| check_range(*number, MAX_MAX_IN_FLIGHT)));
-        rule("/rate_limit", self.rate_limit.value().map(|number| check_range(*number, MAX_RATE_LIMIT)));
-        let headers: Vec<_> = self.headers.value().cloned().unwrap_or_default().into_iter().collect();
-        errors.extend(header_error(&headers, challenge_header));
+        rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
+        rule("/rate_limit", self.rate_limit.value().map(|number| rate_limit(number).map(drop)));
+        errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors
     }
 
@@ -179,10 +189,10 @@ impl WebhookFields {
             webhook.config_digest = Digest::of(webhook.config.as_bytes());
         }
         self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
-        let pairs = |headers: &BTreeMap<String, String>| headers.clone().into_iter().collect();
-        self.headers.set(&mut webhook.headers, Vec::new(), pairs);
-        self.max_in_flight.set(&mut webhook.max_in_flight, DEFAULT_MAX_IN_FLIGHT, |number| in_u32(*number));
-        self.rate_limit.set(&mut webhook.rate_limit, None, |number| Some(in_u32(*number)));
+        self.headers.set(&mut webhook.headers, Vec::new(), HeaderFields::pairs);
+        let default = DEFAULT_MAX_IN_FLIGHT;
+        self.max_in_flight.set(&mut webhook.max_in_flight, default, |number| max_in_flight(number).unwrap_or(default));
+        self.rate_limit.set(&mut webhook.rate_limit, None, |number| rate_limit(number).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
     }
 }
@@ -199,13 +209,12 @@ fn check_on_error(name: &str) -> Result<(), String> {
     known.ok_or_else(|| "the policies are retry, send_original and drop".into())
 }
 
-/// A number that [`check_range`] has checked.
-fn in_u32(number: i64) -> u32 {
-    u32::try_from(number).unwrap_or(1)
+fn max_in_flight(number: &WholeNumber) -> Result<u32, String> {
+    number.within(1..=MAX_MAX_IN_FLIGHT)
 }
 
-fn check_range(number: i64, max: u32) -> Result<(), String> {
-    if (1..=i64::from(max)).contains(&number) { Ok(()) } else { Err(format!("from 1 to {max}")) }
+fn rate_limit(number: &WholeNumber) -> Result<u32, String> {
+    number.within(1..=MAX_RATE_LIMIT)
 }
 
 #[cfg(test)]
@@ -214,15 +223,20 @@ mod tests {
 
     use super::*;
 
-    const CHALLENGE_HEADER: &str = "x-challenge";
-
     fn fields(body: serde_json::Value) -> WebhookFields {
         serde_json::from_value(body).unwrap()
     }
 
-    fn pointers(result: Result<(), Problem>) -> Vec<String> {
-        let errors = result.err().map(|problem| problem.object()["errors"].as_array().unwrap().clone());
-        errors.into_iter().flatten().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    fn guard() -> Guard {
+        Guard::new(Vec::new(), false)
+    }
+
+    fn rules(guard: &Guard) -> FieldRules<'_> {
+        FieldRules { challenge_header: "x-challenge", guard }
+    }
+
+    fn pointers<T>(result: Result<T, Vec<Invalid>>) -> Vec<String> {
+        result.err().into_iter().flatten().map(|error| error.pointer).collect()
     }
 
     fn full() -> WebhookFields {
@@ -263,16 +277,17 @@ mod tests {
 
     #[test]
     fn a_new_webhook_needs_a_type_and_a_target() {
-        let check = |body| pointers(fields(body).check_new(CHALLENGE_HEADER).map(drop));
+        let check = |body| pointers(fields(body).check_new(rules(&guard())));
         assert_eq!(check(json!({})), ["/type", "/target_url"]);
         assert_eq!(check(json!({"subscription_type": "t", "target_url": null})), ["/target_url"]);
-        assert_eq!(check(json!({"type": "t", "subscription_type": "t", "target_url": "x"})), ["/subscription_type"]);
-        assert!(full().check_new(CHALLENGE_HEADER).is_ok());
+        let both = json!({"type": "t", "subscription_type": "t", "target_url": "https://b.test/"});
+        assert_eq!(check(both), ["/subscription_type"]);
+        assert!(full().check_new(rules(&guard())).is_ok());
     }
 
     #[test]
     fn a_change_keeps_the_type_and_a_target() {
-        let check = |body| pointers(fields(body).check_change("t", CHALLENGE_HEADER));
+        let check = |body| pointers(fields(body).check_change("t", rules(&guard())));
         assert!(check(json!({})).is_empty() && check(json!({"type": "t"})).is_empty());
         assert_eq!(check(json!({"type": "u", "target_url": null})), ["/target_url", "/type"]);
         assert_eq!(check(json!({"subscription_type": null})), ["/subscription_type"]);
@@ -284,8 +299,8 @@ mod tests {
             "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
             "max_in_flight": -1, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
         }));
-        let found = pointers(bad.check_new(CHALLENGE_HEADER).map(drop));
-        let expected = ["type", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
+        let found = pointers(bad.check_new(rules(&guard())));
+        let expected = ["type", "target_url", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
         let expected = expected.iter().map(|field| format!("/{field}")).chain(["/headers/x-challenge".into()]);
         assert_eq!(found, expected.collect::<Vec<_>>());
     }

@@ -10,9 +10,9 @@ use axum::http::Request;
 use super::fields::WebhookFields;
 use super::plugin_version::resolve_plugin;
 use super::view::WebhookView;
-use super::{check_target, not_found};
+use super::{check_target, field_rules, not_found};
 use crate::api::auth::{Authorized, WebhooksWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
@@ -27,10 +27,10 @@ pub(in crate::api) async fn patch(
     PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let fields: WebhookFields = body::json(&bytes)?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
     let current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
-    fields.check_change(&current.event_type, &api.challenge_header)?;
+    let check = |fields: WebhookFields| fields.check_change(&current.event_type, field_rules(&api));
+    let fields = body::checked(&bytes, check)?;
     if let Some(url) = fields.target_url() {
         check_target(&api, url).await?;
     }

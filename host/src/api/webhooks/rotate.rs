@@ -13,7 +13,7 @@ use super::view::WebhookView;
 use super::{new_secret, not_found};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, WebhooksWrite};
-use crate::api::body::{self, MAX_JSON_BYTES};
+use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::Problem;
 use crate::config::duration;
@@ -25,7 +25,7 @@ const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest time that the previous secret may sign too.
 const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RotateRequest {
     overlap: Option<String>,
@@ -38,9 +38,12 @@ pub(in crate::api) async fn rotate(
     PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, MAX_JSON_BYTES).await?;
-    let rotate: RotateRequest = if bytes.is_empty() { RotateRequest::default() } else { body::json(&bytes)? };
-    let overlap = rotate.overlap.as_deref().map_or(Ok(DEFAULT_OVERLAP), parse_overlap)?;
+    let bytes = body::read(request, BodyLimit::Json).await?;
+    let parse = |RotateRequest { overlap }| match overlap.as_deref().map(parse_overlap) {
+        None => Ok(DEFAULT_OVERLAP),
+        Some(overlap) => overlap.map_err(|error| vec![error]),
+    };
+    let overlap = if bytes.is_empty() { DEFAULT_OVERLAP } else { body::checked(&bytes, parse)? };
     let now = api.clock.now_ms();
     let until = now.saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
     let rotation = Rotation { secret: new_secret()?, now, until };

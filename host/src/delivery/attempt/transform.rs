@@ -98,7 +98,7 @@ impl Transformer {
 
 fn check_headers(mut call: PluginCall<Outcome>, challenge_header: &str) -> PluginCall<Outcome> {
     if let Ok(Outcome::Replace(message)) = &call.result {
-        let own = headers::check_all(&message.headers, challenge_header).map_err(|(_, detail)| detail);
+        let own = headers::check_all(&message.headers, challenge_header);
         let content_type = message.content_type.as_ref();
         let content_type = content_type.map_or(Ok(()), |text| headers::check("content-type", text, challenge_header));
         if let Err(detail) = own.and(content_type) {
