@@ -11,6 +11,7 @@ pub mod plugin;
 pub mod retry;
 pub mod time;
 pub mod token;
+pub mod waiting;
 pub mod webhook;
 
 /// A rule that a request body breaks.

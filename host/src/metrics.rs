@@ -7,6 +7,8 @@
 mod delivering;
 mod labelled_counters;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod process;
 mod serving;
 mod writing;
 
@@ -53,6 +55,8 @@ impl Metrics {
             Unit::Seconds,
             started,
         );
+        #[cfg(target_os = "linux")]
+        registry.register_collector(Box::new(process::ProcessMetrics));
         let own = registry.sub_registry_with_prefix("posthaste");
         let delivering = DeliveryMetrics::register(own);
         let plugins = TransformMetrics::register(own, standard);

@@ -30,6 +30,7 @@ mod plugins;
 mod restore;
 mod seal;
 mod secret_reset;
+mod size;
 mod transfer;
 mod transfer_marks;
 mod webhooks;
@@ -42,7 +43,7 @@ pub use changes::Change;
 pub use deliveries::{
     BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,
     EventRecord, LogPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
-    RetryRequest,
+    RetryRequest, WaitingLimits, WaitingPage,
 };
 pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published, first_id};
 pub use delivery_writes::LeaseHorizon;

@@ -1,9 +1,10 @@
 //! Pending deliveries: claiming, spilling, cancelling, releasing and counting them.
 
 use bytes::Bytes;
-use posthaste::domain::delivery::{Status, Waiting};
+use posthaste::domain::delivery::Status;
+use posthaste::domain::waiting::{Waiting, WaitingCount};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, NewDelivery, Replay};
+use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, NewDelivery, Replay, WaitingLimits, WaitingPage};
 
 use crate::case::{Case, LEASED, NOW, id, ids, retry, row, spilled, webhook, with};
 
@@ -132,7 +133,7 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
         (&*webhook.company, &*webhook.event_type, webhook.has_backlog, webhook.has_replay),
         ("acme", "t", true, false)
     );
-    assert_eq!(case.waiting(NOW).await.unwrap().scheduled, 0);
+    assert_eq!(case.waiting().await.scheduled.count, 0);
     case.cancel_waiting("wh_1", NOW + 7).await.unwrap();
     for id in [&waits, &scheduled] {
         let delivery = case.one(id).await;
@@ -144,15 +145,36 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
 }
 
 pub(crate) async fn pending_deliveries_are_counted(case: Case) {
-    assert_eq!(case.waiting(NOW).await.unwrap(), Waiting::default());
+    assert_eq!(case.waiting().await, Waiting::default());
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    case.put_webhook(Webhook { enabled: false, ..webhook("wh_2", "off") }).await.unwrap();
     case.stored(row(&id(NOW, 1))).await;
-    for number in [2, 3] {
-        case.stored(spilled(&id(NOW, number))).await;
+    for number in [3, 2] {
+        case.stored(spilled(&id(NOW + number, 0))).await;
     }
     for number in [4, 5, 6] {
-        case.finished(spilled(&id(NOW, number)), retry(NOW + i64::from(number))).await;
+        case.finished(spilled(&id(NOW + number, 0)), retry(NOW + number)).await;
     }
-    let counted = Waiting { scheduled: 3, leased: 1, parked: 2, replayed: 0, oldest_due: None };
-    assert_eq!(case.waiting(NOW).await.unwrap(), counted);
-    assert_eq!(case.waiting(NOW + 5).await.unwrap().oldest_due, Some(NOW + 4));
+    for number in [7, 8] {
+        let off = NewDelivery { webhook: Some("wh_2".into()), ..spilled(&id(NOW + number, 0)) };
+        case.stored(with(off, |event| event.event_type = "off".into())).await;
+    }
+    let of = |count, oldest: i64| WaitingCount { count, oldest: Some(NOW + oldest) };
+    let counted =
+        Waiting { scheduled: of(3, 4), backlog: of(2, 2), disabled: of(2, 7), replayed: WaitingCount::default() };
+    assert_eq!(case.waiting().await, counted);
+    assert_eq!(case.oldest_due(NOW).await.unwrap(), None);
+    assert_eq!(case.oldest_due(NOW + 5).await.unwrap(), Some(NOW + 4));
+    // Page by page, and no further than the limit in each state of a webhook.
+    let limits = WaitingLimits { webhooks: 1, deliveries: 2 };
+    let first = case.waiting_page("", limits).await.unwrap();
+    let expected = Waiting { scheduled: of(2, 4), backlog: of(2, 2), ..Waiting::default() };
+    assert_eq!(first, WaitingPage { waiting: expected, webhooks: 1, next: Some("wh_1".into()) });
+    let second = case.waiting_page("wh_1", limits).await.unwrap();
+    assert_eq!((second.waiting.disabled, second.next.as_deref()), (of(2, 7), Some("wh_2")));
+    assert_eq!(case.waiting_page("wh_2", limits).await.unwrap(), WaitingPage::default());
+}
+
+pub(crate) async fn database_has_a_size(case: Case) {
+    assert!(case.size_bytes().await.unwrap() > 4_096);
 }

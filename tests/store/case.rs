@@ -7,10 +7,11 @@ use bytes::Bytes;
 use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
+use posthaste::domain::waiting::Waiting;
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::store::{
-    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, WriterEnd,
+    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, WaitingLimits, WriterEnd,
 };
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
@@ -96,6 +97,12 @@ impl Case {
     /// Returns a delivery of company `acme`, without its event and its attempts.
     pub(crate) async fn one(&self, id: &str) -> DeliveryRecord {
         self.delivery("acme", id).await.unwrap().unwrap().0
+    }
+
+    /// Counts the deliveries that wait in the database.
+    pub(crate) async fn waiting(&self) -> Waiting {
+        let limits = WaitingLimits { webhooks: 1_000, deliveries: 1_000 };
+        self.waiting_page("", limits).await.unwrap().waiting
     }
 
     /// Hands in a completion and waits until it is written.

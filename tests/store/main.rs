@@ -96,6 +96,7 @@ on_both! {
         ordered_backlog_stops_before_a_scheduled_retry
         leases_of_removed_nodes_are_released
         pending_deliveries_are_spilled_and_cancelled
+        database_has_a_size
         pending_deliveries_are_counted;
     webhooks:
         health_is_read_from_the_recent_deliveries

@@ -11,8 +11,12 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// The beginnings of statements that run on one database only; the source says why.
 const SQLITE_ONLY: [&str; 2] = ["BEGIN IMMEDIATE", "PRAGMA "];
-const POSTGRES_ONLY: [&str; 3] =
-    ["SELECT pg_notify(", "SELECT pg_advisory_xact_lock(", "SELECT COUNT(*) FROM pg_stat_activity"];
+const POSTGRES_ONLY: [&str; 4] = [
+    "SELECT pg_notify(",
+    "SELECT pg_advisory_xact_lock(",
+    "SELECT COUNT(*) FROM pg_stat_activity",
+    "SELECT pg_database_size(",
+];
 /// The part of statements that only PostgreSQL gets.
 const LOCK: &str = "FOR UPDATE SKIP LOCKED";
 /// The part of statements that only SQLite gets, before the name of an index.

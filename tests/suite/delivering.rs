@@ -160,7 +160,7 @@ async fn full_webhook_queue_spills_to_the_backlog_and_all_is_delivered() {
     let (in_memory, backlog) = until("all are counted", || async {
         let scrape = Scrape::of(&host).await;
         let waiting = |state: &str| scrape.get(&format!("posthaste_deliveries_waiting{{state=\"{state}\"}}"));
-        let (in_memory, backlog) = (waiting("leased"), waiting("parked"));
+        let (in_memory, backlog) = (waiting("leased"), waiting("backlog"));
         (waiting("scheduled") + in_memory + backlog == COUNT as f64).then_some((in_memory, backlog))
     })
     .await;

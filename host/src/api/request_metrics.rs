@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use tokio::time::Instant;
 
 use super::ApiState;
 use super::problem::ProblemReason;
@@ -25,8 +27,11 @@ pub(super) async fn scrape(State(api): State<Arc<ApiState>>) -> Response {
 pub(super) async fn count_request(State(api): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let publishes = method == Method::POST && PUBLISHING_PATHS.contains(&request.uri().path());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let begun = Instant::now();
     let response = next.run(request).await;
-    api.metrics.request_answered(&method, response.status());
+    let route = route.as_ref().map(MatchedPath::as_str);
+    api.metrics.request_answered(&method, route, response.status(), begun.elapsed());
     if let (true, Some(ProblemReason(reason))) = (publishes, response.extensions().get()) {
         api.metrics.event_refused(reason);
     }

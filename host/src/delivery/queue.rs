@@ -43,6 +43,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::domain::waiting::WaitingCount;
 use crate::domain::webhook::Webhook;
 use crate::store::CancelSelection;
 use scheduler::Scheduler;
@@ -280,6 +281,11 @@ impl WebhookQueues {
         }
         state.queues.retain(|_, queue| !queue.is_forgettable(now));
         Effects { wake_fetcher, ..Effects::default() }
+    }
+
+    /// Returns how many deliveries are in memory, queued or in flight, and how long the oldest has waited.
+    pub(in crate::delivery) fn held(&self) -> WaitingCount {
+        self.lock().held.count()
     }
 
     /// Returns the longest time that a queue has had a delivery and a free slot without being served; none has while the

@@ -47,21 +47,6 @@ impl Status {
     }
 }
 
-/// The number of pending deliveries in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// Deliveries that wait for the time of a retry.
-    pub scheduled: i64,
-    /// Deliveries that a node holds in memory.
-    pub leased: i64,
-    /// Deliveries in the database backlog of their webhook's queue.
-    pub parked: i64,
-    /// Deliveries of a replay, which wait in the database behind all others of their webhook.
-    pub replayed: i64,
-    /// The earliest due time of all due deliveries that no node holds in memory, in milliseconds since 1970.
-    pub oldest_due: Option<i64>,
-}
-
 /// A delivery as the delivery log shows it.
 #[derive(Debug, Clone)]
 pub struct DeliveryRecord {

@@ -11,7 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::labelled_counters::{CounterFamily, LabelledCounters, Labels};
 use super::{GaugeGuard, Metrics, add, seconds};
-use crate::domain::delivery::{STATUSES, Status, Waiting};
+use crate::domain::delivery::{STATUSES, Status};
+use crate::domain::waiting::{Waiting, WaitingCount};
 
 /// The promised time from acceptance to delivery.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -68,8 +69,9 @@ pub(super) struct DeliveryMetrics {
     in_flight: Gauge,
     attempt: Histogram,
     event_to_delivery: Histogram,
-    within_five_minutes: Counter,
+    on_time: Counter,
     waiting: Family<Labels<1>, Gauge>,
+    oldest_waiting: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     oldest_due: Gauge<f64, AtomicU64>,
 }
 
@@ -84,6 +86,9 @@ impl DeliveryMetrics {
         let oldest_due = Gauge::default();
         let age = "Time since the oldest due delivery that no node holds in memory became due; 0 if there is none";
         to.register_with_unit("oldest_due_delivery_age", age, Unit::Seconds, oldest_due.clone());
+        let oldest_waiting = Family::default();
+        let age = "Time since the acceptance of the oldest pending delivery, by state; 0 if there is none";
+        to.register_with_unit("oldest_waiting_delivery_age", age, Unit::Seconds, oldest_waiting.clone());
         let duration = "Duration of attempts, including the transform";
         let latency = "Time from an event's acceptance to the end of the attempt that delivered it; without replays";
         let within = "First deliveries that ended within 300 s of the event's acceptance";
@@ -96,8 +101,9 @@ impl DeliveryMetrics {
             in_flight: add(to, "attempts_in_flight", "Attempts in progress", Gauge::default()),
             attempt: seconds(to, "attempt_duration", duration, &ATTEMPT_BUCKETS),
             event_to_delivery: seconds(to, "event_to_delivery", latency, &EVENT_TO_DELIVERY_BUCKETS),
-            within_five_minutes: add(to, "deliveries_within_five_minutes", within, Counter::default()),
+            on_time: add(to, "deliveries_on_time", within, Counter::default()),
             waiting: add(to, "deliveries_waiting", "Pending deliveries, by state", Family::default()),
+            oldest_waiting,
             oldest_due,
         }
     }
@@ -140,18 +146,40 @@ impl Metrics {
     pub fn event_delivered(&self, after: Duration) {
         self.delivering.event_to_delivery.observe(after.as_secs_f64());
         if after <= FIVE_MINUTES {
-            self.delivering.within_five_minutes.inc();
+            self.delivering.on_time.inc();
         }
     }
 
-    /// Sets the gauges of pending deliveries, as counted at `now_ms`, in milliseconds since 1970.
+    /// Sets the gauges of the deliveries that wait in the database, at `now_ms`, in milliseconds since 1970.
     pub fn waiting(&self, waiting: &Waiting, now_ms: i64) {
-        let Waiting { scheduled, leased, parked, replayed, oldest_due } = *waiting;
-        let states = [("scheduled", scheduled), ("leased", leased), ("parked", parked), ("replayed", replayed)];
+        let Waiting { scheduled, backlog, disabled, replayed } = *waiting;
+        let states = [("scheduled", scheduled), ("backlog", backlog), ("disabled", disabled), ("replayed", replayed)];
         for (state, count) in states {
-            self.delivering.waiting.get_or_create(&[("state", state)]).set(count);
+            self.delivering.set_waiting(state, count, now_ms);
         }
-        let age = oldest_due.map_or(0, |due| now_ms.saturating_sub(due).max(0));
-        self.delivering.oldest_due.set(Duration::from_millis(age.unsigned_abs()).as_secs_f64());
     }
+
+    /// Sets the gauges of the deliveries that this process has in memory, at `now_ms`, in milliseconds since 1970.
+    pub fn waiting_in_memory(&self, held: WaitingCount, now_ms: i64) {
+        self.delivering.set_waiting("leased", held, now_ms);
+    }
+
+    /// Sets the due time of the oldest due delivery that no node holds in memory; both in milliseconds since 1970.
+    pub fn oldest_due(&self, oldest_due: Option<i64>, now_ms: i64) {
+        self.delivering.oldest_due.set(seconds_since(oldest_due, now_ms));
+    }
+}
+
+impl DeliveryMetrics {
+    fn set_waiting(&self, state: &'static str, WaitingCount { count, oldest }: WaitingCount, now_ms: i64) {
+        let labels = [("state", state)];
+        self.waiting.get_or_create(&labels).set(count);
+        self.oldest_waiting.get_or_create(&labels).set(seconds_since(oldest, now_ms));
+    }
+}
+
+/// Returns the seconds from `ms` to `now_ms`; 0 for none, or an instant ahead of a clock that was set back.
+fn seconds_since(ms: Option<i64>, now_ms: i64) -> f64 {
+    let age = ms.map_or(0, |ms| now_ms.saturating_sub(ms).max(0));
+    Duration::from_millis(age.unsigned_abs()).as_secs_f64()
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{AttemptResult, Metrics};
-use crate::domain::delivery::{Status, Waiting};
+use crate::domain::delivery::Status;
+use crate::domain::waiting::{Waiting, WaitingCount};
 
 fn metrics() -> Metrics {
     let mut metrics = Metrics::new(1_700_000_000_250, ["std-mask", "std-map"]);
@@ -45,7 +46,7 @@ fn five_minutes_have_a_bucket_and_a_counter() {
     }
     shows(&metrics, "posthaste_event_to_delivery_seconds_bucket{le=\"300\"}", "2");
     shows(&metrics, "posthaste_event_to_delivery_seconds_count", "3");
-    shows(&metrics, "posthaste_deliveries_within_five_minutes_total", "2");
+    shows(&metrics, "posthaste_deliveries_on_time_total", "2");
 }
 
 #[test]
@@ -67,14 +68,20 @@ fn a_hundred_plugins_and_all_standard_ones_have_labels_of_their_own() {
 #[test]
 fn every_method_and_status_is_counted_without_new_labels() {
     let metrics = metrics();
-    let before = metrics.text().lines().count();
+    let counters = |text: String| text.lines().filter(|line| !line.contains("_duration_")).count();
+    let before = counters(metrics.text());
     for method in ["GET", "POST", "BREW", "get"] {
         for status in [100, 204, 404, 599, 999] {
             let method = method.parse().unwrap();
-            metrics.request_answered(&method, http::StatusCode::from_u16(status).unwrap());
+            let status = http::StatusCode::from_u16(status).unwrap();
+            metrics.request_answered(&method, Some("/events/{id}"), status, Duration::from_millis(2));
         }
     }
-    assert_eq!(metrics.text().lines().count(), before);
+    assert_eq!(counters(metrics.text()), before);
+    let durations = "posthaste_http_request_duration_seconds_count{method=\"other\",route=\"/events/{id}\"}";
+    shows(&metrics, durations, "10");
+    metrics.request_answered(&http::Method::DELETE, None, http::StatusCode::NOT_FOUND, Duration::ZERO);
+    shows(&metrics, "posthaste_http_request_duration_seconds_count{method=\"DELETE\",route=\"none\"}", "1");
     shows(&metrics, "posthaste_http_requests_total{method=\"GET\",status=\"4xx\"}", "1");
     shows(&metrics, "posthaste_http_requests_total{method=\"other\",status=\"5xx\"}", "2");
     shows(&metrics, "posthaste_http_requests_total{method=\"POST\",status=\"1xx\"}", "1");
@@ -111,6 +118,8 @@ fn the_writer_and_the_connections_are_measured() {
     let metrics = metrics();
     metrics.committed(3, Duration::from_millis(500));
     metrics.writer_queue(7);
+    metrics.database_size(4_096);
+    shows(&metrics, "posthaste_database_size_bytes", "4096");
     shows(&metrics, "posthaste_writer_batch_size_sum", "3.0");
     shows(&metrics, "posthaste_writer_commit_duration_seconds_sum", "0.5");
     shows(&metrics, "posthaste_writer_queue_length", "7");
@@ -127,10 +136,16 @@ fn gauges_decrease_again_and_an_age_is_never_negative() {
     shows(&metrics, "posthaste_attempts_in_flight", "1");
     drop(attempt);
     shows(&metrics, "posthaste_attempts_in_flight", "0");
-    for (oldest_due, age) in [(Some(1_000), "1.5"), (Some(9_000), "0.0"), (None, "0.0")] {
-        metrics.waiting(&Waiting { parked: 3, oldest_due, ..Waiting::default() }, 2_500);
+    for (oldest, age) in [(Some(1_000), "1.5"), (Some(9_000), "0.0"), (None, "0.0")] {
+        metrics.oldest_due(oldest, 2_500);
         shows(&metrics, "posthaste_oldest_due_delivery_age_seconds", age);
+        metrics.waiting(&Waiting { backlog: WaitingCount { count: 3, oldest }, ..Waiting::default() }, 2_500);
+        shows(&metrics, "posthaste_oldest_waiting_delivery_age_seconds{state=\"backlog\"}", age);
+        metrics.waiting_in_memory(WaitingCount { count: 2, oldest }, 2_500);
+        shows(&metrics, "posthaste_oldest_waiting_delivery_age_seconds{state=\"leased\"}", age);
     }
-    shows(&metrics, "posthaste_deliveries_waiting{state=\"parked\"}", "3");
-    shows(&metrics, "posthaste_deliveries_waiting{state=\"scheduled\"}", "0");
+    for (state, count) in [("backlog", "3"), ("leased", "2"), ("scheduled", "0"), ("disabled", "0"), ("replayed", "0")]
+    {
+        shows(&metrics, &format!("posthaste_deliveries_waiting{{state=\"{state}\"}}"), count);
+    }
 }

@@ -28,6 +28,7 @@ mod retry;
 pub use backlog::BackloggedWebhook;
 pub use cancel::Cancellation;
 pub use claim::BacklogSelection;
+pub use counts::{WaitingLimits, WaitingPage};
 pub use events::{EventDetail, EventFilter, EventRecord};
 pub use log::{DeliveryFilter, PageRequest};
 pub use log_walk::LogPage;

@@ -282,6 +282,7 @@ impl Wiring {
     pub(super) fn backlog_gauge(&self) -> BacklogGauge {
         BacklogGauge {
             store: self.store.clone(),
+            queues: self.queues.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             stop: self.stop.clone(),

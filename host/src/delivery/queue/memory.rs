@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::QueuedDelivery;
+use crate::domain::id;
+use crate::domain::waiting::WaitingCount;
 
 /// Deliveries that one queue holds while memory is ample.
 pub(super) const BUFFER: usize = 1024;
@@ -39,6 +41,12 @@ impl HeldDeliveries {
         if self.ids.remove(&delivery.id) {
             self.bytes = self.bytes.saturating_sub(delivery.size());
         }
+    }
+
+    /// Returns how many there are, and when the oldest was accepted.
+    pub(super) fn count(&self) -> WaitingCount {
+        let oldest = self.ids.iter().min().and_then(|id| id::made_at(id));
+        WaitingCount { count: i64::try_from(self.ids.len()).unwrap_or(i64::MAX), oldest }
     }
 
     /// Returns how many deliveries a queue may hold now.

@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
+use super::counts::{OLDEST_DUE, waiting_sql};
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
@@ -135,4 +136,17 @@ async fn health_of_a_webhook_reads_indexes_alone() {
         assert!(plan.contains(used), "{plan}");
     }
     assert!(!plan.contains("SCAN deliveries\n") && plan.contains("deliveries_leased"), "{plan}");
+}
+
+#[tokio::test]
+async fn waiting_deliveries_are_counted_and_the_oldest_found_by_the_partial_indexes_alone() {
+    let (_folder, mut connection) = database().await;
+    let waiting = plan(&mut connection, &waiting_sql()).await;
+    let lookups: Vec<_> = waiting.lines().filter(|line| line.contains(" d ") || line.ends_with(" d")).collect();
+    let [first, next] = ["SEARCH d USING INDEX deliveries_waiting (webhook_id>?)"; 2];
+    let own = "SEARCH d USING INDEX deliveries_waiting (webhook_id=? AND parked=?)";
+    assert_eq!(lookups, [first, next, own, own, own, own, own, own], "{waiting}");
+    assert!(!waiting.contains("SCAN d") && !waiting.contains("TEMP B-TREE"), "{waiting}");
+    let oldest = plan(&mut connection, OLDEST_DUE).await;
+    assert!(oldest.contains("USING INDEX deliveries_scheduled (due<?)") && !oldest.contains("TEMP B-TREE"), "{oldest}");
 }
