@@ -41,5 +41,6 @@ mod standard;
 mod standard_transforms;
 mod surviving;
 mod targets;
+mod verifying;
 mod versions;
 mod webhooks;

@@ -18,11 +18,15 @@ struct Need {
 }
 
 const NEEDS: [Need; 5] = [
-    Need { probe: &["npm", "--version"], packages: &["nodejs", "npm"], modules: &["guide", "languages", "oauth"] },
+    Need {
+        probe: &["npm", "--version"],
+        packages: &["nodejs", "npm"],
+        modules: &["guide", "languages", "oauth", "verifying"],
+    },
     Need {
         probe: &["python3", "-c", "import ensurepip, venv"],
         packages: &["python3", "python3-venv"],
-        modules: &["guide", "languages"],
+        modules: &["guide", "languages", "verifying"],
     },
     Need { probe: &["make", "--version"], packages: &["make"], modules: &["guide", "languages"] },
     Need { probe: &["faketime", "--version"], packages: &["faketime"], modules: &["purity"] },
