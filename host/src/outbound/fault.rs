@@ -7,9 +7,10 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::Url;
-use rustls::CertificateError;
 
-/// Bounds an error text, in bytes: a TLS error lists all names of the receiver's certificate, which may be many.
+use super::tls;
+
+/// Bounds an error text, in bytes: it may quote what the other side says.
 const MAX_TEXT_BYTES: usize = 512;
 /// The error kinds of a connection that the peer closed.
 const CLOSED_BY_PEER: [io::ErrorKind; 4] = [
@@ -99,9 +100,8 @@ pub(super) fn connect_failed(
 ) -> String {
     let TargetAddress { host, port, tls } = address;
     let io = find::<io::Error>(error).map(innermost);
-    let from_tls = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-    shorten(match (io.map(io::Error::kind), from_tls) {
-        (_, Some(error)) => format!("TLS: {}", handshake(error)),
+    shorten(match (io.map(io::Error::kind), io.and_then(from_tls)) {
+        (_, Some(error)) => format!("TLS: {}", tls::describe(error)),
         (Some(io::ErrorKind::ConnectionRefused), _) => format!("connection refused by {host}:{port}"),
         (Some(io::ErrorKind::ConnectionReset), _) => format!("{host}:{port} reset the connection while connecting"),
         (Some(kind), _) if *tls && CLOSED_BY_PEER.contains(&kind) => {
@@ -121,29 +121,27 @@ fn innermost(mut error: &io::Error) -> &io::Error {
     error
 }
 
-fn handshake(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => format!("the receiver does not speak TLS on this port ({error})"),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the certificate is not signed by an authority that this system trusts".into()
-        }
-        _ => error.to_string(),
-    }
+/// Returns the error of the TLS layer that an I/O error wraps.
+fn from_tls(io: &io::Error) -> Option<&rustls::Error> {
+    io.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 /// Describes an error that occurred on an open connection, before an answer arrived.
 pub(super) fn request_failed(error: &(dyn Error + 'static)) -> RequestFault {
     let http = find::<hyper::Error>(error);
     let is = |check: fn(&hyper::Error) -> bool| http.is_some_and(check);
-    let reset = find::<io::Error>(error).is_some_and(|io| CLOSED_BY_PEER.contains(&io.kind()));
+    let io = find::<io::Error>(error).map(innermost);
+    let reset = io.is_some_and(|io| CLOSED_BY_PEER.contains(&io.kind()));
     let hung_up =
         is(hyper::Error::is_incomplete_message) || is(hyper::Error::is_canceled) || is(hyper::Error::is_closed);
-    let text = match () {
-        () if reset => "the connection was reset before an answer".into(),
-        () if hung_up => "the connection was closed before an answer".into(),
-        () if is(hyper::Error::is_parse_too_large) => "the head of the answer is too large".into(),
-        () if is(hyper::Error::is_parse) => format!("the answer is not HTTP: {}", cause(error)),
-        () => format!("the request failed: {}", cause(error)),
+    let text = match io.and_then(from_tls) {
+        // With TLS 1.3, a receiver judges the client only after the handshake.
+        Some(error) => format!("TLS: {}", tls::describe(error)),
+        None if reset => "the connection was reset before an answer".into(),
+        None if hung_up => "the connection was closed before an answer".into(),
+        None if is(hyper::Error::is_parse_too_large) => "the head of the answer is too large".into(),
+        None if is(hyper::Error::is_parse) => format!("the answer is not HTTP: {}", cause(error)),
+        None => format!("the request failed: {}", cause(error)),
     };
     RequestFault { text: shorten(text), closed: reset || hung_up }
 }
