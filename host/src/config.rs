@@ -88,6 +88,10 @@ pub struct DeliverySettings {
     /// Age at which a connection to a receiver is not used again, so that a receiver whose DNS name moves is followed
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub connection_max_age: Duration,
+    /// PEM file with certificates to trust besides those of the system, as the receivers' authorities or as their own;
+    /// repeatable, read again when it changes
+    #[arg(long, value_delimiter = ',', value_name = "FILE")]
+    pub tls_ca: Vec<PathBuf>,
     /// Time without a heartbeat after which a node counts as dead; the default is 30 s, or the attempt timeout plus 15 s
     /// if that is longer
     #[arg(long, hide = true, value_parser = duration, value_name = "DURATION")]
@@ -221,6 +225,7 @@ mod tests {
             retry_schedule: schedule(SCHEDULE).unwrap(),
             attempt_timeout: Duration::from_secs(attempt),
             connection_max_age: Duration::from_secs(60),
+            tls_ca: Vec::new(),
             node_timeout: node.map(Duration::from_secs),
             challenge_header: String::new(),
         }

@@ -10,6 +10,7 @@ pub mod id;
 pub mod plugin;
 pub mod retry;
 pub mod time;
+pub mod tls;
 pub mod token;
 pub mod waiting;
 pub mod webhook;

@@ -19,4 +19,5 @@ pub use guard::{Guard, RefusedAddress};
 pub use idle::IdleLimits;
 pub use resolve::{ResolveFuture, Resolver, SystemResolver};
 pub use target::{MAX_URL_BYTES, Scheme, Target, Transport};
+pub use tls::{Trust, check_ca};
 pub use unguarded::{MAX_UNGUARDED_ANSWER_BYTES, UnguardedAnswer, UnguardedClient, UnguardedRequest};

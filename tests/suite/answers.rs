@@ -3,6 +3,7 @@
 
 mod raw;
 mod tls;
+mod trust;
 
 use std::future::pending;
 use std::time::Duration;

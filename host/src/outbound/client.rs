@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connect::{Connection, Connector, MAX_CONNECT_TIMEOUT};
 use super::fault::{self, RequestFault};
 use super::guard::Guard;
-use super::idle::{IdleLimits, IdlePool};
+use super::idle::{IdleLimits, IdlePool, Origin};
 use super::resolve::{Resolver, SystemResolver};
-use super::target::Target;
-use super::tls;
+use super::target::{Scheme, Target};
+use super::tls::{Trust, Trusted};
+use crate::domain::tls::TlsSettings;
 
 /// Bounds the part of an answer's body that is read and kept, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
@@ -45,6 +46,8 @@ pub struct PostRequest<'a> {
     pub company: &'a str,
     /// The receiver.
     pub target: &'a Target,
+    /// What the webhook says about the receiver's certificate. It needs a target with https.
+    pub tls: Option<&'a TlsSettings>,
     /// The headers, without `host`, `accept` and `content-length`.
     pub headers: HeaderMap,
     /// The body.
@@ -72,6 +75,7 @@ pub struct PostResult {
 /// Sends to webhook targets. The service has one instance, because it owns the idle connections.
 pub struct Outbound {
     connector: Connector,
+    trust: Arc<Trust>,
     idle: IdlePool,
     attempt_timeout: Duration,
 }
@@ -80,6 +84,7 @@ pub struct Outbound {
 struct Exchange {
     response: Response<Incoming>,
     connection: Connection,
+    origin: Origin,
 }
 
 impl Outbound {
@@ -87,9 +92,9 @@ impl Outbound {
     /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer.
     ///
     /// # Errors
-    /// Fails if `attempt_timeout` is zero or over one hour, or if the system has no CA certificates.
-    pub fn new(guard: Guard, attempt_timeout: Duration, idle: IdleLimits) -> Result<Self, String> {
-        Self::with_resolver(guard, Arc::new(SystemResolver::default()), attempt_timeout, idle)
+    /// Fails if `attempt_timeout` is zero or over one hour.
+    pub fn new(guard: Guard, trust: Trust, attempt_timeout: Duration, idle: IdleLimits) -> Result<Self, String> {
+        Self::with_resolver(guard, Arc::new(SystemResolver::default()), trust, attempt_timeout, idle)
     }
 
     /// Creates a client like [`Outbound::new`], with another resolver.
@@ -99,14 +104,15 @@ impl Outbound {
     pub fn with_resolver(
         guard: Guard,
         resolver: Arc<dyn Resolver>,
+        trust: Trust,
         attempt_timeout: Duration,
         idle: IdleLimits,
     ) -> Result<Self, String> {
         if attempt_timeout.is_zero() || attempt_timeout > MAX_ATTEMPT_TIMEOUT {
             return Err("the attempt timeout must be more than 0 and at most one hour".into());
         }
-        let connector = Connector::new(Arc::new(guard), resolver, tls::client_config()?);
-        Ok(Self { connector, idle: IdlePool::new(idle), attempt_timeout })
+        let connector = Connector { guard: Arc::new(guard), resolver };
+        Ok(Self { connector, trust: Arc::new(trust), idle: IdlePool::new(idle), attempt_timeout })
     }
 
     /// Returns the guard that checks targets.
@@ -124,10 +130,11 @@ impl Outbound {
         Ok(target)
     }
 
-    /// Closes the idle connections of the company to the target, so that its next request opens one to where the receiver
-    /// is now.
-    pub fn close_idle(&self, company: &str, target: &Target) {
-        self.idle.close(company, target);
+    /// Closes the idle connections that a webhook of the company would use, so that its next request opens one to where the
+    /// receiver is now.
+    pub fn close_idle(&self, company: &str, target: &Target, tls: Option<&TlsSettings>) {
+        let trust = (target.scheme() == Scheme::Https).then(|| self.trust.id(tls));
+        self.idle.close(&Origin::of(company, target, trust));
     }
 
     /// Sends the request. A redirect counts as an answer and is not followed; no proxy is used.
@@ -144,7 +151,7 @@ impl Outbound {
         };
         let deadline = started + self.attempt_timeout;
         match self.send(&post, deadline).await {
-            Ok(Exchange { mut response, mut connection }) => {
+            Ok(Exchange { mut response, mut connection, origin }) => {
                 result.status = Some(response.status().as_u16());
                 result.retry_after = retry_after(response.headers());
                 result.headers = first_headers(response.headers());
@@ -153,7 +160,7 @@ impl Outbound {
                 result.duration = started.elapsed();
                 let reusable = read.is_ok_and(|is_whole| is_whole);
                 if reusable && matches!(timeout(REUSE_TIMEOUT, connection.sender.ready()).await, Ok(Ok(()))) {
-                    self.idle.put(post.company, post.target, connection);
+                    self.idle.put(origin, connection);
                 }
             }
             Err(error) => {
@@ -168,9 +175,11 @@ impl Outbound {
     async fn send(&self, post: &PostRequest<'_>, deadline: Instant) -> Result<Exchange, String> {
         // The rules may have changed since the target was parsed, and an IP literal is never looked up.
         self.guard().check_literal(post.target)?;
-        if let Some(idle) = self.idle.take(post.company, post.target) {
+        let trusted = self.trusted(post).await?;
+        let origin = Origin::of(post.company, post.target, trusted.as_ref().map(|trusted| trusted.id.clone()));
+        if let Some(idle) = self.idle.take(&origin) {
             let sent_at = Instant::now();
-            match self.exchange(idle, request(post), deadline).await {
+            match self.exchange((idle, &origin), request(post), deadline).await {
                 // The receiver closed an idle connection while the request was in flight. Sending it again over a new
                 // connection is safe: delivery is at least once, and a receiver that did get the first copy recognises
                 // the second by its `webhook-id`.
@@ -179,18 +188,29 @@ impl Outbound {
             }
         }
         let time = self.attempt_timeout.min(MAX_CONNECT_TIMEOUT);
-        let connection = self.connector.connect(post.target, time, deadline).await?;
-        self.exchange(connection, request(post), deadline).await.map_err(|fault| fault.text)
+        let tls = trusted.map(|trusted| trusted.config);
+        let connection = self.connector.connect(post.target, tls, time, deadline).await?;
+        self.exchange((connection, &origin), request(post), deadline).await.map_err(|fault| fault.text)
+    }
+
+    /// Returns the TLS settings of the connection; `None`: it has no TLS.
+    async fn trusted(&self, post: &PostRequest<'_>) -> Result<Option<Trusted>, String> {
+        match (post.target.scheme(), post.tls) {
+            (Scheme::Https, own) => self.trust.settings(own).await.map(Some),
+            (Scheme::Http, None) => Ok(None),
+            // Sending in clear what only a receiver with a certain certificate may get would betray it.
+            (Scheme::Http, Some(_)) => Err("the webhook has `tls`, but its target is not https://".into()),
+        }
     }
 
     async fn exchange(
         &self,
-        mut connection: Connection,
+        (mut connection, origin): (Connection, &Origin),
         request: Request<Full<Bytes>>,
         deadline: Instant,
     ) -> Result<Exchange, RequestFault> {
         match timeout_at(deadline, connection.sender.send_request(request)).await {
-            Ok(Ok(response)) => Ok(Exchange { response, connection }),
+            Ok(Ok(response)) => Ok(Exchange { response, connection, origin: origin.clone() }),
             Ok(Err(error)) => Err(fault::request_failed(&error)),
             Err(_) => Err(RequestFault { text: fault::answer_timed_out(self.attempt_timeout), closed: false }),
         }

@@ -27,7 +27,7 @@ use tower::Service;
 use super::fault::{self, TargetAddress};
 use super::guard::Guard;
 use super::resolve::Resolver;
-use super::target::{Scheme, Target};
+use super::target::Target;
 
 /// Bounds connection setup: DNS, TCP and TLS together.
 pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,22 +46,17 @@ pub(super) struct Connection {
 pub(super) struct Connector {
     pub(super) guard: Arc<Guard>,
     pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) tls: TlsConnector,
 }
 
 impl Connector {
-    /// Creates a connector that trusts what `tls` trusts.
-    pub(super) fn new(guard: Arc<Guard>, resolver: Arc<dyn Resolver>, tls: ClientConfig) -> Self {
-        Self { guard, resolver, tls: Arc::new(tls).into() }
-    }
-
-    /// Opens a connection to the target, within `time` from now and before `deadline`.
+    /// Opens a connection to the target, within `time` from now and before `deadline`. With `tls`, it is encrypted.
     ///
     /// # Errors
     /// The reason, as a text for the webhook's owner.
     pub(super) async fn connect(
         &self,
         target: &Target,
+        tls: Option<Arc<ClientConfig>>,
         time: Duration,
         deadline: Instant,
     ) -> Result<Connection, String> {
@@ -75,13 +70,11 @@ impl Connector {
         };
         let opening = async {
             let tcp = dial(target, ips, time).await.map_err(|error| fault::connect_failed(&error, &address, time))?;
-            if target.scheme() == Scheme::Http {
-                return handshake(TokioIo::new(tcp)).await;
-            }
+            let Some(tls) = tls else { return handshake(TokioIo::new(tcp)).await };
             let name = address.host.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(name.to_owned())
                 .map_err(|_| format!("TLS: the host {} cannot stand in a certificate", address.host))?;
-            let stream = self.tls.connect(name, tcp).await;
+            let stream = TlsConnector::from(tls).connect(name, tcp).await;
             let stream = stream.map_err(|error| fault::connect_failed(&error, &address, time))?;
             handshake(TokioIo::new(stream)).await
         };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::connect::Connection;
-use super::target::{Scheme, Target, Transport};
+use super::target::Target;
+use super::tls::TrustId;
 
 /// Closes an idle connection before common servers and firewalls drop it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -26,20 +27,22 @@ pub struct IdleLimits {
     pub max_age: Duration,
 }
 
-/// The other end of a connection, and the company that uses it: requests to the same origin may share one. Companies share
-/// none, so that none can close or use up the connections of another.
+/// The other end of a connection, the company that uses it and what it trusts: requests to the same origin may share one.
+/// Companies share none, so that none can close or use up the connections of another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Origin {
+pub(super) struct Origin {
     company: String,
-    https: bool,
+    /// `None`: without TLS.
+    trust: Option<TrustId>,
     host: String,
     port: u16,
 }
 
 impl Origin {
-    fn of(company: &str, target: &Target) -> Self {
-        let (Transport { scheme, port }, host) = (target.transport(), target.host().to_owned());
-        Self { company: company.to_owned(), https: scheme == Scheme::Https, host, port }
+    /// Returns the origin of connections of the company to the target; `trust` is what those with TLS trust.
+    pub(super) fn of(company: &str, target: &Target, trust: Option<TrustId>) -> Self {
+        let (host, port) = (target.host().to_owned(), target.transport().port);
+        Self { company: company.to_owned(), trust, host, port }
     }
 }
 
@@ -155,23 +158,23 @@ impl IdlePool {
         Self(Arc::new(Mutex::new(Shelf::new(limits))))
     }
 
-    /// Takes an idle connection of the company to the target.
-    pub(super) fn take(&self, company: &str, target: &Target) -> Option<Connection> {
-        lock(&self.0).take(&Origin::of(company, target), Instant::now())
+    /// Takes an idle connection.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
+        lock(&self.0).take(origin, Instant::now())
     }
 
     /// Keeps a connection that can serve another request.
-    pub(super) fn put(&self, company: &str, target: &Target, connection: Connection) {
+    pub(super) fn put(&self, origin: Origin, connection: Connection) {
         let mut shelf = lock(&self.0);
-        shelf.put(Origin::of(company, target), connection, Instant::now());
+        shelf.put(origin, connection, Instant::now());
         if !std::mem::replace(&mut shelf.swept, true) {
             tokio::spawn(sweep(self.0.clone()));
         }
     }
 
-    /// Closes the idle connections of the company to the target.
-    pub(super) fn close(&self, company: &str, target: &Target) {
-        lock(&self.0).remove(&Origin::of(company, target));
+    /// Closes idle connections.
+    pub(super) fn close(&self, origin: &Origin) {
+        lock(&self.0).remove(origin);
     }
 }
 
@@ -197,6 +200,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::domain::plugin::Digest;
 
     /// A connection with a name.
     #[derive(Debug, Clone)]
@@ -213,7 +217,7 @@ mod tests {
     }
 
     fn origin(host: &str) -> Origin {
-        Origin { company: "acme".into(), https: true, host: host.into(), port: 443 }
+        Origin { company: "acme".into(), trust: Some(TrustId::System(0)), host: host.into(), port: 443 }
     }
 
     fn shelf(per_origin: usize, total: usize) -> Shelf<Named> {
@@ -232,9 +236,12 @@ mod tests {
             shelf.put(origin(host), named(name), now);
         }
         let other_port = Origin { port: 8443, ..origin("a") };
-        let plain = Origin { https: false, ..origin("a") };
+        let plain = Origin { trust: None, ..origin("a") };
+        let other_trust = Origin { trust: Some(TrustId::System(1)), ..origin("a") };
+        let own_trust = Origin { trust: Some(TrustId::Webhook(Digest::of(b"ca"))), ..origin("a") };
         let other_company = Origin { company: "other".into(), ..origin("a") };
-        assert!([other_port, plain, other_company].iter().all(|other| shelf.take(other, now).is_none()));
+        let others = [other_port, plain, other_trust, own_trust, other_company];
+        assert!(others.iter().all(|other| shelf.take(other, now).is_none()));
         assert_eq!((names(&mut shelf, "a", now), names(&mut shelf, "b", now)), (vec!["a2", "a1"], vec!["b1"]));
         assert!(shelf.by_origin.is_empty() && shelf.by_number.is_empty());
     }

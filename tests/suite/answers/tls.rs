@@ -15,16 +15,16 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion
 
 use super::raw::{Raw, answer, first_error, request};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Authority {
+pub(super) fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
+pub(super) fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -32,7 +32,7 @@ fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor 
 }
 
 /// Returns an acceptor with a certificate for `name` that this authority signed and that expired at the end of `last_year`.
-fn signed(authority: &Authority, name: &str, last_year: i32) -> TlsAcceptor {
+pub(super) fn signed(authority: &Authority, name: &str, last_year: i32) -> TlsAcceptor {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(last_year, 12, 31);
@@ -76,7 +76,10 @@ async fn bad_certificate_is_named_and_a_corrected_one_heals() {
     let another = authority("another");
     for (bad, error) in [
         (self_signed("127.0.0.1"), "TLS: the certificate is self-signed, and it is not trusted; to trust it, set "),
-        (signed(&another, "127.0.0.1", 2999), "TLS: the certificate is signed by another, which is not a trusted authority"),
+        (
+            signed(&another, "127.0.0.1", 2999),
+            "TLS: the certificate is signed by another, which is not a trusted authority",
+        ),
         (signed(&ca, "127.0.0.1", 2020), "TLS: the certificate has been expired since 2020-12-31T00:00:00Z"),
         (signed(&ca, "hook.test", 2999), "TLS: the certificate is not for 127.0.0.1, but for hook.test"),
     ] {
@@ -103,7 +106,10 @@ async fn failed_tls_handshake_is_named() {
     for (kind, error) in [
         ("plaintext", "TLS: the receiver does not speak TLS on this port"),
         ("speaks TLS 1.0", "TLS: the receiver speaks only an outdated version of TLS"),
-        ("refuses", "TLS: the receiver refused the handshake: it offers only outdated ciphers, or requires a client certificate"),
+        (
+            "refuses",
+            "TLS: the receiver refused the handshake: it offers only outdated ciphers, or requires a client certificate",
+        ),
         ("closes", "TLS: 127.0.0.1:PORT closed the connection during the handshake"),
         ("resets", "127.0.0.1:PORT reset the connection while connecting"),
         ("stalls", "no TLS connection to 127.0.0.1:PORT within 5 s"),

@@ -75,7 +75,7 @@ impl Sender {
         let request_headers = sent_headers_json(&headers);
         let sent = self
             .outbound
-            .post(PostRequest { company: &event.company, target: &target, headers, body: outgoing.body })
+            .post(PostRequest { company: &event.company, target: &target, tls: None, headers, body: outgoing.body })
             .await;
         let asked = sent.retry_after.as_deref();
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));

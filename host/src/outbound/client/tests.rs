@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::{Outbound, UnguardedAnswer, UnguardedClient, UnguardedRequest};
 use super::*;
+use crate::clock::SystemClock;
 
 mod names;
 
@@ -21,12 +22,16 @@ fn guard(allowed: &str) -> Guard {
     Guard::new(vec![allowed.parse().unwrap()], false)
 }
 
+fn trust() -> Trust {
+    Trust::load(Vec::new(), Arc::new(SystemClock)).unwrap()
+}
+
 fn outbound(timeout: Duration) -> Outbound {
-    Outbound::new(guard("127.0.0.0/8"), timeout, IDLE).unwrap()
+    Outbound::new(guard("127.0.0.0/8"), trust(), timeout, IDLE).unwrap()
 }
 
 fn request_to(target: &Target, headers: HeaderMap) -> PostRequest<'_> {
-    PostRequest { company: "acme", target, headers, body: Bytes::from_static(b"{}") }
+    PostRequest { company: "acme", target, tls: None, headers, body: Bytes::from_static(b"{}") }
 }
 
 async fn post(outbound: &Outbound, url: &str) -> PostResult {
@@ -190,7 +195,8 @@ async fn an_answer_with_many_headers_is_an_answer_and_one_with_an_endless_head_i
 async fn a_connection_is_not_reused_when_it_is_old_or_its_target_was_closed() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let url = format!("http://{addr}/");
-    let aging = Outbound::new(guard("127.0.0.0/8"), LONG, IdleLimits { max_age: Duration::ZERO, ..IDLE }).unwrap();
+    let aging =
+        Outbound::new(guard("127.0.0.0/8"), trust(), LONG, IdleLimits { max_age: Duration::ZERO, ..IDLE }).unwrap();
     for number in 0..2 {
         assert_eq!(post(&aging, &url).await.status, Some(200));
         assert_eq!(requests.recv().await.unwrap().0, number);
@@ -198,7 +204,7 @@ async fn a_connection_is_not_reused_when_it_is_old_or_its_target_was_closed() {
     let reusing = outbound(LONG);
     for number in [2, 2, 3] {
         if number == 3 {
-            reusing.close_idle("acme", &reusing.guard().parse_target(&url).unwrap());
+            reusing.close_idle("acme", &reusing.guard().parse_target(&url).unwrap(), None);
         }
         assert_eq!(post(&reusing, &url).await.status, Some(200));
         assert_eq!(requests.recv().await.unwrap().0, number);
@@ -252,7 +258,7 @@ async fn a_server_without_tls_is_a_tls_failure() {
 #[test]
 fn an_attempt_takes_up_to_an_hour() {
     for (timeout, fine) in [(0, false), (1, true), (3600, true), (3601, false), (u64::MAX, false)] {
-        let built = Outbound::new(guard("127.0.0.0/8"), Duration::from_secs(timeout), IDLE);
+        let built = Outbound::new(guard("127.0.0.0/8"), trust(), Duration::from_secs(timeout), IDLE);
         assert_eq!(built.is_ok(), fine, "{timeout}");
     }
 }
