@@ -7,6 +7,7 @@ use bytes::Bytes;
 use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
+use posthaste::domain::tls::TlsSettings;
 use posthaste::domain::waiting::Waiting;
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
@@ -188,6 +189,7 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
         config_digest: Digest::of(br#"{"k": 1}"#),
         on_error: OnError::Drop,
         headers: vec![("x-a".into(), "b".into())],
+        tls: TlsSettings::new(Some("PEM"), Some("a1")).map(Arc::new),
         max_in_flight: 7,
         rate_limit: Some(9),
         ..Webhook::new(NewWebhook {

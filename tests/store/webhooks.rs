@@ -26,6 +26,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
         config: "null".into(),
         on_error: OnError::Retry,
         headers: Vec::new(),
+        tls: None,
         rate_limit: None,
         ordered: true,
         max_in_flight: 1024,

@@ -31,7 +31,7 @@ async fn webhook_shows_every_field_with_its_default() {
     let expected = json!({
         "company": "acme", "type": "t", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
-        "max_in_flight": 32, "rate_limit": null, "ordered": false,
+        "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false,
     });
     assert_eq!(created, expected);
 }

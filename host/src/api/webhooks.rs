@@ -6,6 +6,7 @@ mod patch;
 mod ping;
 mod plugin_version;
 mod rotate;
+mod tls;
 mod view;
 
 use std::sync::Arc;

@@ -34,7 +34,7 @@ impl WebhookLifecycle {
     pub fn changed(&self, webhook: &Webhook) {
         // A user who changes a webhook may know that its receiver has moved.
         if let Ok(target) = self.outbound.guard().parse_target(&webhook.target_url) {
-            self.outbound.close_idle(&webhook.company, &target, None);
+            self.outbound.close_idle(&webhook.company, &target, webhook.tls.as_deref());
         }
         if webhook.enabled {
             self.effects.apply_now(self.queues.webhook_changed(webhook));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::plugin::{Digest, PluginRef};
+use super::tls::TlsSettings;
 
 /// What happens to an event if the plugin fails on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +110,8 @@ pub struct Webhook {
     pub on_error: OnError,
     /// Headers that are sent with every event.
     pub headers: Vec<(String, String)>,
+    /// The certificates that its receiver may present; `None`: those that the service trusts.
+    pub tls: Option<Arc<TlsSettings>>,
     /// Limit on attempts in flight.
     pub max_in_flight: u32,
     /// Most attempts that begin per second; `None`: no limit.
@@ -160,7 +163,8 @@ impl Webhook {
     pub fn sends_otherwise_than(&self, other: &Self) -> bool {
         let sent = |webhook: &Self| {
             let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
-            (webhook.target_url.clone(), webhook.challenge.clone(), webhook.headers.clone(), plugin)
+            let address = (webhook.target_url.clone(), webhook.tls.clone());
+            (address, webhook.challenge.clone(), webhook.headers.clone(), plugin)
         };
         sent(self) != sent(other)
     }
@@ -182,6 +186,7 @@ impl Webhook {
             config_digest: Digest::of(b"null"),
             on_error: OnError::default(),
             headers: Vec::new(),
+            tls: None,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             rate_limit: None,
             ordered: false,
@@ -287,7 +292,8 @@ mod tests {
     fn only_what_is_sent_or_where_changes_the_result_of_an_attempt() {
         let before = Webhook::sample("acme", "wh_1");
         type Edit = fn(&mut Webhook);
-        let changes: [(Edit, bool); 8] = [
+        let changes: [(Edit, bool); 9] = [
+            (|webhook| webhook.tls = TlsSettings::new(None, Some("pin")).map(Arc::new), true),
             (|webhook| webhook.target_url = "https://b.test/".into(), true),
             (|webhook| webhook.challenge = Some("c".into()), true),
             (|webhook| webhook.headers = vec![("x-a".into(), "1".into())], true),

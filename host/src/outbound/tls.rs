@@ -65,6 +65,10 @@ pub fn check_ca(pem: &str) -> Result<(), String> {
     if pem.contains("PRIVATE KEY-----") {
         return Err("this contains a private key, which must stay with the receiver: send only certificates".into());
     }
+    // A database does not store each of them.
+    if pem.chars().any(|char| char.is_control() && !matches!(char, '\r' | '\n' | '\t')) {
+        return Err("this contains a control character: send certificates in PEM".into());
+    }
     let count = certificates_in(pem.as_bytes())?.len();
     if count > MAX_CA_CERTIFICATES {
         return Err(format!("{count} certificates; at most {MAX_CA_CERTIFICATES} are allowed"));
@@ -119,6 +123,7 @@ mod tests {
             (one.repeat(9), "9 certificates; at most 8 are allowed"),
             ("x".repeat(32 * 1024 + 1), "32769 bytes; at most 32768 are allowed"),
             (format!("{one}{key}"), "private key"),
+            (format!("\0{one}"), "a control character"),
             ("-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n".into(), "no certificate is in it"),
             ("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into(), "certificate 1 cannot be read"),
             (

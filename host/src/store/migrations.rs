@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 9] = [
+const FILES: [MigrationFile; 10] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -28,6 +28,11 @@ const FILES: [MigrationFile; 9] = [
     MigrationFile { version: 5, description: "nodes", sql: include_str!("../../migrations/0005_nodes.sql") },
     MigrationFile { version: 6, description: "receivers", sql: include_str!("../../migrations/0006_receivers.sql") },
     MigrationFile { version: 7, description: "log", sql: include_str!("../../migrations/0007_log.sql") },
+    MigrationFile {
+        version: 8,
+        description: "webhook tls",
+        sql: include_str!("../../migrations/0008_webhook_tls.sql"),
+    },
     MigrationFile { version: 10, description: "keys", sql: include_str!("../../migrations/0010_keys.sql") },
     MigrationFile {
         version: 11,

@@ -9,6 +9,7 @@ use axum::http::{Request, StatusCode};
 
 use super::fields::{NewFields, WebhookFields};
 use super::plugin_version::resolve_plugin;
+use super::tls::check_scheme;
 use super::view::WebhookView;
 use super::{check_target, field_rules, new_secret};
 use crate::api::auth::{Authorized, WebhooksWrite};
@@ -39,6 +40,7 @@ pub(in crate::api) async fn create(
         created_at: now,
     });
     fields.apply(&mut webhook);
+    check_scheme(&webhook)?;
     let StoredWebhook { webhook, before } = store(&api, webhook).await?;
     Ok(match before {
         None => {

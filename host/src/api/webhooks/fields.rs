@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::tls::TlsField;
 use crate::api::header_fields::HeaderFields;
 use crate::api::whole_number::WholeNumber;
 use crate::domain::plugin::{Digest, PluginRef};
@@ -66,6 +67,7 @@ pub(super) struct WebhookFields {
     config: FieldUpdate<Box<RawValue>>,
     on_error: FieldUpdate<String>,
     headers: FieldUpdate<HeaderFields>,
+    tls: FieldUpdate<TlsField>,
     max_in_flight: FieldUpdate<WholeNumber>,
     rate_limit: FieldUpdate<WholeNumber>,
     ordered: FieldUpdate<bool>,
@@ -169,6 +171,7 @@ impl WebhookFields {
         rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
         rule("/rate_limit", self.rate_limit.value().map(|number| rate_limit(number).map(drop)));
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
+        errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
         errors
     }
 
@@ -190,6 +193,7 @@ impl WebhookFields {
         }
         self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
         self.headers.set(&mut webhook.headers, Vec::new(), HeaderFields::pairs);
+        self.tls.set(&mut webhook.tls, None, TlsField::settings);
         let default = DEFAULT_MAX_IN_FLIGHT;
         self.max_in_flight.set(&mut webhook.max_in_flight, default, |number| max_in_flight(number).unwrap_or(default));
         self.rate_limit.set(&mut webhook.rate_limit, None, |number| rate_limit(number).ok());
@@ -243,7 +247,7 @@ mod tests {
         fields(json!({
             "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
             "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
-            "rate_limit": 9, "ordered": true,
+            "rate_limit": 9, "ordered": true, "tls": {"pin_sha256": "a1".repeat(32)},
         }))
     }
 
@@ -254,12 +258,13 @@ mod tests {
         assert_eq!((changed.target_url.as_str(), changed.enabled, changed.ordered), ("https://b.test/", false, true));
         assert_eq!((changed.max_in_flight, changed.rate_limit, changed.on_error), (7, Some(9), OnError::Drop));
         assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
+        assert_eq!(changed.tls.as_ref().and_then(|tls| tls.pin_sha256()), Some(&*"a1".repeat(32)));
         let before = changed.clone();
         fields(json!({})).apply(&mut changed);
         assert!(changed == before);
         let nulls = json!({
             "challenge": null, "name": null, "enabled": null, "plugin": null, "config": null, "on_error": null,
-            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null,
+            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "tls": null,
         });
         fields(nulls).apply(&mut changed);
         assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });
@@ -298,10 +303,14 @@ mod tests {
         let bad = fields(json!({
             "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
             "max_in_flight": -1, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
+            "tls": {"ca": "x", "pin_sha256": "x"},
         }));
         let found = pointers(bad.check_new(rules(&guard())));
         let expected = ["type", "target_url", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
-        let expected = expected.iter().map(|field| format!("/{field}")).chain(["/headers/x-challenge".into()]);
+        let expected = expected
+            .iter()
+            .map(|field| format!("/{field}"))
+            .chain(["/headers/x-challenge", "/tls/ca", "/tls/pin_sha256"].map(str::to_owned));
         assert_eq!(found, expected.collect::<Vec<_>>());
     }
 

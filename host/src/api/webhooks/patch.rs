@@ -9,6 +9,7 @@ use axum::http::Request;
 
 use super::fields::WebhookFields;
 use super::plugin_version::resolve_plugin;
+use super::tls::check_scheme;
 use super::view::WebhookView;
 use super::{check_target, field_rules, not_found};
 use crate::api::auth::{Authorized, WebhooksWrite};
@@ -19,6 +20,9 @@ use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::Webhook;
 use crate::store::{StoreError, WebhookKey};
+
+/// What was checked is no longer what would be stored.
+const CHANGING: &str = "other requests keep changing the webhook";
 
 /// `PATCH /webhooks/{id}`: 200 with the changed webhook.
 pub(in crate::api) async fn patch(
@@ -45,6 +49,9 @@ async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>
     let (company, id) = (current.company.clone(), current.id.clone());
     let mut retries = 0;
     loop {
+        let mut changed = current.clone();
+        fields.apply(&mut changed);
+        check_scheme(&changed)?;
         let checked = match fields.concern_plugin() {
             true => Some(CheckedPlugin::new(api, current, &fields).await?),
             false => None,
@@ -53,6 +60,7 @@ async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>
         let edit = move |webhook: &mut Webhook| {
             fields.apply(webhook);
             webhook.updated_at = now.max(webhook.updated_at);
+            check_scheme(webhook).map_err(|_| StoreError::Changed(CHANGING.into()))?;
             checked.map_or(Ok(()), |checked| checked.settle(webhook))
         };
         match api.store.change_webhook(WebhookKey { company: &company, id: &id }, edit).await {
@@ -85,7 +93,7 @@ impl CheckedPlugin {
     /// Puts the version into `webhook`, if the check still applies to its plugin and config.
     fn settle(self, webhook: &mut Webhook) -> Result<(), StoreError> {
         if (&webhook.plugin, &webhook.config_digest) != (&self.requested, &self.config) {
-            return Err(StoreError::Changed("other requests keep changing the webhook's plugin or config".into()));
+            return Err(StoreError::Changed(CHANGING.into()));
         }
         webhook.plugin = self.resolved;
         webhook.plugin_digest = self.version;

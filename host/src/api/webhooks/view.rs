@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::tls::TlsField;
 use crate::domain::headers;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::{HealthState, Webhook, WebhookHealth};
@@ -31,6 +32,7 @@ pub(in crate::api) struct WebhookView {
     config: Option<Box<RawValue>>,
     on_error: &'static str,
     headers: BTreeMap<String, String>,
+    tls: Option<TlsField>,
     max_in_flight: u32,
     rate_limit: Option<u32>,
     ordered: bool,
@@ -93,6 +95,7 @@ impl From<Webhook> for WebhookView {
             config: RawValue::from_string(webhook.config.to_string()).ok(),
             on_error: webhook.on_error.name(),
             headers: webhook.headers.into_iter().map(shown_header).collect(),
+            tls: webhook.tls.as_deref().map(Into::into),
             max_in_flight: webhook.max_in_flight,
             rate_limit: webhook.rate_limit,
             ordered: webhook.ordered,

@@ -73,10 +73,9 @@ impl Sender {
             Err(error) => return AttemptReport::rejected(error),
         };
         let request_headers = sent_headers_json(&headers);
-        let sent = self
-            .outbound
-            .post(PostRequest { company: &event.company, target: &target, tls: None, headers, body: outgoing.body })
-            .await;
+        let (company, tls) = (&event.company, webhook.tls.as_deref());
+        let post = PostRequest { company, target: &target, tls, headers, body: outgoing.body };
+        let sent = self.outbound.post(post).await;
         let asked = sent.retry_after.as_deref();
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
         let outcome = match sent.status {

@@ -104,6 +104,8 @@ const WEBHOOKS: TransferTable = table(
         ("failing_since", Number),
         ("proven", Number),
         ("sealed_headers", Bytes),
+        ("tls_ca", Text),
+        ("tls_pin_sha256", Text),
     ],
 );
 

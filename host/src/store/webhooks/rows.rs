@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
 use crate::store::error::StoreError;
@@ -19,14 +20,15 @@ pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_dig
 // An overwritten webhook starts without failures. A previous secret that no longer signs is removed with the next change.
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
-    signing_secret, created_at, updated_at, config_digest, sealed_headers) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18) \
+    signing_secret, created_at, updated_at, config_digest, sealed_headers, \
+    tls_ca, tls_pin_sha256) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
     plugin_name = excluded.plugin_name, plugin_pin = excluded.plugin_pin, config = excluded.config, \
     on_error = excluded.on_error, headers = excluded.headers, sealed_headers = excluded.sealed_headers, \
-    max_in_flight = excluded.max_in_flight, \
+    tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
     config_digest = excluded.config_digest, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
@@ -82,6 +84,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         let number: i64 = row.try_get(column)?;
         Ok(u32::try_from(number).unwrap_or(u32::MAX))
     };
+    let (ca, pin_sha256): (Option<String>, Option<String>) = (row.try_get("tls_ca")?, row.try_get("tls_pin_sha256")?);
     let rate_limit: Option<i64> = row.try_get("rate_limit")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     let until: Option<i64> = row.try_get("previous_until")?;
@@ -103,6 +106,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         config: config.into(),
         on_error: OnError::named(&on_error).unwrap_or_default(),
         headers: headers_from_row(sealer, row)?,
+        tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
         max_in_flight: number("max_in_flight")?,
         rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
         ordered: number("ordered")? == 1,
@@ -175,6 +179,8 @@ pub(super) async fn write(
         .bind(webhook.config_digest.as_str())
         .bind(headers)
         .bind(webhook.disabled_reason.as_deref())
+        .bind(webhook.tls.as_ref().and_then(|tls| tls.ca()))
+        .bind(webhook.tls.as_ref().and_then(|tls| tls.pin_sha256()))
         .value(connection)
         .await
         .map_err(Into::into)
