@@ -1,6 +1,7 @@
 //! Receiver behaviour during an attempt: each failure has its own error text, takes at most the time-out, and the next
 //! attempt can succeed.
 
+mod bodies;
 mod raw;
 mod tls;
 mod trust;

@@ -1,6 +1,7 @@
 //! One attempt at a delivery: transform, then sign and send. It decides nothing: the recorder does.
 
 mod report;
+mod response_text;
 mod send;
 mod transform;
 

@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::report::{AttemptOutcome, AttemptReport, Rejection};
+use super::response_text::response_text;
 use super::transform::Outgoing;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::domain::event::Event;
@@ -94,8 +95,7 @@ impl Sender {
         AttemptReport {
             status_code: sent.status,
             error,
-            // PostgreSQL's TEXT has no NUL.
-            response_body: sent.status.map(|_| String::from_utf8_lossy(&sent.body).replace('\0', "\u{fffd}")),
+            response_body: sent.status.map(|_| response_text(&sent.headers, &sent.body)),
             url: Some(shown_url(&webhook.target_url)),
             request_headers,
             response_headers: sent.status.and_then(|_| headers_json(answer_headers(&sent.headers))),
