@@ -25,11 +25,17 @@ fn read<C: DeserializeOwned>(text: &str) -> Result<C, Error> {
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.path().iter().next() {
-        Some(_) => Error::new(error.to_string()),
+        Some(_) => Error::new(format!("{}: {}", error.path(), without_position(error.inner()))),
         None => error.into_inner().into(),
     })?;
     reader.end()?;
     Ok(value)
+}
+
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
 /// Accepts every config: the check of a transform that exports none.
@@ -97,7 +103,7 @@ mod tests {
     fn a_refusal_names_the_problem_and_its_path() {
         assert!(refusal::<NoConfig>(r#"{"x":1}"#).contains("unknown field `x`"));
         let text = refusal::<Required>(r#"{"fields": ["a", 7]}"#);
-        assert!(text.starts_with("config: fields[1]: invalid type: integer `7`, expected a string"), "{text}");
+        assert_eq!(text, "config: fields[1]: invalid type: integer `7`, expected a string");
         assert!(refusal::<Defaulted>("{} {}").contains("trailing characters"));
     }
 

@@ -32,10 +32,12 @@ impl Event {
     }
 
     /// Reads the data as a [`Value`], which sorts keys, keeps the last of equal keys and rounds numbers beyond 64 bits. To keep
-    /// data as published, edit it with [`json::replace`](crate::json::replace).
+    /// data as published, edit it with [`json::replace`](crate::json::replace); to read some fields of any data, take
+    /// [`json::get`](crate::json::get).
     ///
     /// # Errors
-    /// If the data is nested more than 128 levels deep.
+    /// If anything in the data is nested more than 128 levels deep, is a number beyond a double, such as `1e400`, or has half of a
+    /// surrogate pair (`"\ud83d"`).
     pub fn value(&self) -> Result<Value, Error> {
         self.json()
     }

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use posthaste_plugin::json::{Pointer, find, replace};
+use posthaste_plugin::json::{Pointer, find, get, replace, replace_each};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -68,6 +68,11 @@ proptest! {
     #[test]
     fn agrees_with_value_pointers(document in document(), paths in prop::collection::vec(path(), 0..4), pretty: bool) {
         let text = if pretty { serde_json::to_string_pretty(&document).unwrap() } else { escape_all(&document) };
+        let pointers: Vec<_> = paths.iter().map(|path| pointer(path)).collect();
+        for (path, value) in paths.iter().zip(get(&text, &pointers).unwrap()) {
+            let value = value.map(|value| serde_json::from_str::<Value>(value).unwrap());
+            prop_assert_eq!(value.as_ref(), document.pointer(path));
+        }
         let hit = paths.iter().any(|path| document.pointer(path).is_some());
         let paths_as_str: Vec<_> = paths.iter().map(String::as_str).collect();
         let edited = masked(&text, &paths_as_str);
@@ -139,6 +144,7 @@ fn deep_nesting_does_not_exhaust_the_stack() {
     let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(masked(&text, &["/1"]), None);
     assert_eq!(masked(&format!(r#"{{"a":{text},"b":1}}"#), &["/b"]).unwrap(), format!(r#"{{"a":{text},"b":"*"}}"#));
+    assert_eq!(get(&format!(r#"{{"a":{text},"b":1}}"#), &[pointer("/b")]).unwrap()[0], Some("1"));
 }
 
 #[test]
@@ -146,4 +152,33 @@ fn invalid_json_is_refused() {
     for bad in ["", "{", r#"{"a":1}}"#, r#"{"a":01}"#, "nul"] {
         assert!(find(bad, &[pointer("/a")]).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn get_reads_the_named_values_and_skips_all_others() {
+    let text = r#"{"a":{"b":1},"cut \ud83d":"\ud83d","n":1e400,"a":{"c":[7, {"d": 2.50}]}}"#;
+    let pointers: Vec<_> =
+        ["/a/c/1/d", "/a/b", "/n", "", "/a/c/1/d", "/a/c/2", "/a/c/01", "/a/c/-"].map(pointer).into();
+    let found = get(text, &pointers).unwrap();
+    assert_eq!(found, [Some("2.50"), None, Some("1e400"), Some(text), Some("2.50"), None, None, None]);
+    assert_eq!(get("7", &[pointer("/a")]).unwrap().len(), 1);
+    assert!(get("{", &[pointer("/a")]).is_err());
+}
+
+#[test]
+fn replace_each_returns_the_pointers_without_a_value() {
+    let pointers: Vec<_> = ["/a/b", "/c", "/a", "/d/1", "/a/c", "/d/0"].map(pointer).into();
+    let replaced = replace_each(r#"{"a":{"b":1},"d":[2]}"#, &pointers, "*").unwrap();
+    assert_eq!(replaced.text.as_deref(), Some(r#"{"a":"*","d":["*"]}"#));
+    // `/a/c` leads into `/a`, which was replaced.
+    assert_eq!(replaced.missing, [&pointers[1], &pointers[3]]);
+    let replaced = replace_each("[]", &pointers[..2], "*").unwrap();
+    assert_eq!((replaced.text, replaced.missing), (None, vec![&pointers[0], &pointers[1]]));
+}
+
+#[test]
+fn a_name_that_occurs_very_often_costs_no_more_than_others() {
+    let members = vec![r#""a":1"#; 200_000].join(",");
+    let pointers: Vec<_> = ["/a", "/a/b", "/b"].map(pointer).into();
+    assert_eq!(get(&format!("{{{members},\"a\":2}}"), &pointers).unwrap(), [Some("2"), None, None]);
 }

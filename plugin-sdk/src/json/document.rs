@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Pointer;
-use super::find::{PointerRest, enter};
+use super::find::{PointerRest, enter, rests_of};
 use super::level::{children, is_meant};
 use crate::Error;
 
@@ -40,7 +40,7 @@ impl Document {
     /// If it is not JSON.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let root: &RawValue = serde_json::from_str(text)?;
-        Ok(Self { root: Node::Raw(root.to_owned()) })
+        Ok(Self { root: Node::Raw(root.get().into()) })
     }
 
     /// Returns the value that the pointer names, if there is one.
@@ -59,8 +59,7 @@ impl Document {
 
     /// Keeps the values that one of the pointers names and removes all others. If they name no value, `{}` is left.
     pub fn keep(&mut self, pointers: &[Pointer]) {
-        let rests: Vec<_> = pointers.iter().map(Pointer::tokens).collect();
-        if !self.root.keep(&rests) {
+        if !self.root.keep(&rests_of(pointers)) {
             self.root = Node::Open { is_object: true, children: Vec::new() };
         }
     }
@@ -79,7 +78,7 @@ impl Document {
                 Error::new(format!("nothing can be put at `{}`: what holds `{token}` {why}", pointer.as_str()))
             })?;
         }
-        *node = Node::Raw(value);
+        *node = Node::Raw(value.get().into());
         Ok(())
     }
 
@@ -101,8 +100,8 @@ type NodeChild = (Option<String>, Node);
 /// A value of a document. Open nodes are at most as deep as the longest pointer, so recursion is bounded.
 #[derive(Debug, Clone, Default)]
 enum Node {
-    /// A value that no pointer has entered, as text.
-    Raw(Box<RawValue>),
+    /// A value that no pointer has entered, as JSON.
+    Raw(Box<str>),
     /// An object or an array, with its members or elements.
     Open { is_object: bool, children: Vec<NodeChild> },
     /// A removed value. It stays in the list, so that the elements after it keep their index.
@@ -117,7 +116,7 @@ impl Node {
 
     fn into_value(self) -> Option<Box<RawValue>> {
         match self {
-            Self::Raw(raw) => Some(raw),
+            Self::Raw(raw) => RawValue::from_string(raw.into()).ok(),
             Self::Open { .. } => RawValue::from_string(self.to_string()).ok(),
             Self::Gone => None,
         }
@@ -126,12 +125,11 @@ impl Node {
     /// Returns whether it is an object, and its children, which it parses on first use. `None` if it can have none.
     fn open(&mut self) -> Option<(bool, &mut Vec<NodeChild>)> {
         if let Self::Raw(raw) = self {
-            let is_object = raw.get().starts_with('{');
-            if !is_object && !raw.get().starts_with('[') {
+            let is_object = raw.starts_with('{');
+            if !is_object && !raw.starts_with('[') {
                 return None;
             }
-            let children = children(raw).ok()?.into_iter();
-            let children = children.map(|(name, raw)| (name.map(str::to_owned), Self::Raw(raw.to_owned()))).collect();
+            let children = children(raw).map(|(name, raw)| (name.map(str::to_owned), Self::Raw(raw.into()))).collect();
             *self = Self::Open { is_object, children };
         }
         match self {
@@ -150,7 +148,7 @@ impl Node {
 
     /// Returns the child with this name or index, and creates it if an object lacks it.
     fn place(&mut self, token: &str) -> Option<&mut Self> {
-        if self.is_gone() || matches!(self, Self::Raw(raw) if raw.get() == "null") {
+        if self.is_gone() || matches!(self, Self::Raw(raw) if &**raw == "null") {
             *self = Self::Open { is_object: true, children: Vec::new() };
         }
         let (is_object, children) = self.open()?;
@@ -175,7 +173,7 @@ impl Node {
     fn keep(&mut self, rests: &[PointerRest<'_>]) -> bool {
         if rests.is_empty() || self.is_gone() {
             *self = Self::Gone;
-        } else if rests.iter().all(|rest| !rest.is_empty()) {
+        } else if rests.iter().all(|rest| !rest.tokens.is_empty()) {
             let children = self.open().map_or(&mut [][..], |(_, children)| children);
             let mut kept = false;
             for (index, (name, node)) in children.iter_mut().enumerate() {
@@ -192,7 +190,7 @@ impl Node {
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (is_object, children) = match self {
-            Self::Raw(raw) => return f.write_str(raw.get()),
+            Self::Raw(raw) => return f.write_str(raw),
             Self::Open { is_object, children } => (*is_object, children),
             Self::Gone => return Ok(()),
         };

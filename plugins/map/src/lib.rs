@@ -17,7 +17,8 @@
 //! | `move` | the value at the first pointer is sent at the second; a new name in the same object renames the field |
 //! | `set` | this JSON is sent at this pointer |
 //!
-//! A field that an event does not have is not an error: it is missing in the result too. A value that is moved or set replaces the
+//! A field that an event does not have is not an error: it is missing in the result too. A field to pick, remove or move that is
+//! written as a pattern (`*`, `-`, `[0]`) is refused, because JSON Pointers have none. A value that is moved or set replaces the
 //! existing one; objects on the path that are missing or `null` are created, and any other value on the path fails the attempt.
 //! A field inside another one may be removed or moved together with it: the inner one is taken first. Values keep their bytes,
 //! including `2.50` and `12345678901234567890123`. With the config above, `employee_created`
@@ -73,10 +74,10 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     Ok(Outcome::replace(data.to_string()))
 }
 
-/// Refuses a config that does nothing, and one with parts that contradict each other.
+/// Refuses a config that does nothing, one with parts that contradict each other, and a field that is meant as a pattern.
 ///
 /// # Errors
-/// The text names the two parts.
+/// The text names the parts.
 pub fn check(config: &Config) -> Result<(), Error> {
     let named = |part: &'static str| move |field| (part, field);
     let picked: Vec<_> = config.pick.iter().flatten().map(named("pick")).collect();
@@ -87,6 +88,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     if config.pick.is_none() && removed.is_empty() && targets.is_empty() {
         return Err("config: say what to `pick`, `remove`, `move` or `set`".into());
     }
+    picked.iter().chain(&removed).chain(&moved).try_for_each(|(_, field)| field.check_lookup())?;
     clash(&targets, &targets, Pointer::contains)?;
     clash(&removed, &picked, Pointer::contains)?;
     clash(&removed, &moved, Pointer::eq)?;

@@ -60,7 +60,9 @@ fn placeholder(text: &str) -> Result<(Part<'_>, &str), Error> {
         "occurred_at" => Name::OccurredAt,
         "data" => Name::Data(Pointer::new("")?),
         field if field.starts_with('/') => {
-            Name::Data(Pointer::new(field).map_err(|error| Error::new(format!("config: {error}")))?)
+            let pointer = Pointer::new(field).map_err(|error| Error::new(format!("config: {error}")))?;
+            pointer.check_lookup()?;
+            Name::Data(pointer)
         }
         _ => {
             let known = "a JSON Pointer such as `{{/first_name}}`, or one of data, type, id, company, occurred_at";

@@ -36,7 +36,7 @@ const WIT: &[u8] = include_bytes!("../../../../wit/v0.1/transform.wit");
 
 /// A Rust plugin contains the SDK, because the SDK is in no registry yet.
 const SDK: &[File] = embedded!("../plugin-sdk":
-    "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs"
+    "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs" "src/json/get.rs"
     "src/json/level.rs" "src/json/pointer.rs" "src/json/strings.rs" "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs"
     "src/testing/file.rs" "src/wasm.rs");
 
