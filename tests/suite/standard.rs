@@ -99,3 +99,127 @@ async fn upgrade_keeps_the_earlier_standard_version_for_pins() {
         assert_eq!(host.get(&format!("/plugins/std-mask/versions/{old}")).await.expect(200)["active"], false);
     }
 }
+
+/// Publishes an event whose data is this text, and returns the id of its delivery.
+async fn publish_text(host: &Client, kind: &str, data: &str) -> String {
+    let body = format!(r#"{{"type": "{kind}", "data": {data}}}"#);
+    let answer = host.call(Method::POST, "/events", &[("content-type", "application/json")], body).await.expect(202);
+    answer["delivery_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn fields_that_a_standard_transform_does_not_read_may_be_any_json() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let deep = 100_000;
+    let odd = [
+        r#""cut \ud83d""#.to_owned(),
+        "1e400".to_owned(),
+        format!("{}{}", "[".repeat(200), "]".repeat(200)),
+        format!("{}{}", "[".repeat(deep), "]".repeat(deep)),
+        format!(r#"{}0{}"#, r#"{"a":"#.repeat(deep / 5), "}".repeat(deep / 5)),
+        r#"{"\ud83d": 1}"#.to_owned(),
+    ];
+    for (plugin, config) in [
+        ("std-filter", json!({"keep": [{"field": "/kind", "is": "hire"}]})),
+        ("std-mask", json!({"fields": ["/kind"]})),
+        ("std-map", json!({"remove": ["/kind"]})),
+        ("std-template", json!({"json": {"kind": "{{/kind}}"}})),
+        ("std-envelope", Value::Null),
+    ] {
+        let hook = json!({"type": plugin, "target_url": receiver.url("/"), "plugin": plugin, "config": config, "ordered": true});
+        host.subscribe(&hook).await;
+        for odd in &odd {
+            publish_text(&host, plugin, &format!(r#"{{"kind":"hire","odd":{odd}}}"#)).await;
+        }
+        // The webhook is ordered: this event comes only after all of the others.
+        let last = host.publish(plugin, &json!({"kind": "hire"})).await;
+        assert_eq!(host.delivery(&last, "delivered").await["attempt_count"], 1, "{plugin}");
+    }
+    let arrivals = receiver.wait_for(5 * (odd.len() + 1)).await;
+    assert_eq!(arrivals.len(), 5 * (odd.len() + 1), "no attempt has failed");
+    let sent = |text: &str| arrivals.iter().filter(|arrival| arrival.text() == text).count();
+    assert_eq!(sent(r#"{"kind":"hire","odd":"cut \ud83d"}"#), 1);
+    assert_eq!(sent(r#"{"kind":"***","odd":1e400}"#), 1);
+    assert_eq!(sent(r#"{"odd":{"\ud83d": 1}}"#), 1);
+}
+
+#[tokio::test]
+async fn a_filter_compares_numbers_exactly() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = format!(
+        r#"{{"type": "t", "target_url": "{}", "ordered": true, "plugin": "std-filter", "config": {{"keep": [{{"field": "/id", "one_of":
+        [18446744073709551614, 1.0, 1e400]}}], "drop": [{{"field": "/tags", "contains": 1.0}}]}}}}"#,
+        receiver.url("/")
+    );
+    host.call(Method::POST, "/webhooks", &[("content-type", "application/json")], hook).await.expect(201);
+    for (data, status) in [
+        (r#"{"id": 18446744073709551615}"#, "filtered"),
+        (r#"{"id": 18446744073709551614.00}"#, "delivered"),
+        (r#"{"id": 1}"#, "delivered"),
+        (r#"{"id": 1.00000000000000000000001}"#, "filtered"),
+        (r#"{"id": 1, "tags": ["1", 2, 1]}"#, "filtered"),
+    ] {
+        let id = publish_text(&host, "t", data).await;
+        assert_eq!(host.delivery(&id, status).await["attempt_count"], 1, "{data}");
+    }
+    // The client of this test cannot read such numbers.
+    let huge = r#"{"id": 10e399, "total": 1e999999999999}"#;
+    publish_text(&host, "t", r#"{"id": 10e399, "tags": [100e-2]}"#).await;
+    publish_text(&host, "t", huge).await;
+    let arrivals = receiver.wait_for(3).await;
+    assert_eq!(arrivals.last().unwrap().text(), huge);
+}
+
+#[tokio::test]
+async fn a_field_or_test_that_cannot_hold_is_refused() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let test = |test: Value| {
+        let mut condition = test;
+        condition["field"] = json!("/a");
+        json!({"drop": [condition]})
+    };
+    let wildcard = "`*` names one member that is called `*`; a JSON Pointer (RFC 6901) has no wildcards";
+    for (plugin, config, reason) in [
+        ("std-mask", json!({"fields": ["/employees/*/iban"]}), wildcard),
+        ("std-mask", json!({"fields": ["/employees/-/iban"]}), "names the element after the last one of a list"),
+        ("std-mask", json!({"fields": ["/employees[0]/iban"]}), "an element is named as in `/employees/0/iban`"),
+        ("std-mask", json!({"fields": ["/a", "/a~2"]}), "fields[1]: `/a~2` is not a JSON Pointer"),
+        ("std-map", json!({"remove": ["/employees/*/iban"]}), wildcard),
+        ("std-map", json!({"pick": ["/a~2"]}), "`/a~2` is not a JSON Pointer"),
+        ("std-template", json!({"text": "{{/employees/*/name}}"}), wildcard),
+        ("std-template", json!({"text": "{{/a~2}}"}), "`/a~2` is not a JSON Pointer"),
+        ("std-filter", json!({"keep": [{"field": "/employees/*/id", "is": 1}]}), wildcard),
+        ("std-filter", json!({"keep": [{"field": "/a~2", "is": 1}]}), "keep[0].field: `/a~2` is not a JSON Pointer"),
+        ("std-filter", test(json!({"is": [1]})), "drop[0].is: a list or an object cannot be compared"),
+        ("std-filter", test(json!({"is_not": {"b": 1}})), "drop[0].is_not: a list or an object cannot be compared"),
+        ("std-filter", test(json!({"one_of": []})), "drop[0].one_of: the list is empty"),
+        ("std-filter", test(json!({"contains": [1]})), "drop[0].contains: a list or an object cannot be compared"),
+        ("std-filter", test(json!({"at_least": true})), "drop[0].at_least: `true` has no order"),
+        ("std-filter", test(json!({"exists": 1})), "drop[0].exists: "),
+    ] {
+        let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": plugin, "config": config});
+        let text = host.post("/webhooks", &hook).await.problem(422);
+        assert!(text.contains("[/config]") && text.contains(reason), "{config}: {text}");
+    }
+    assert_eq!(host.get("/webhooks").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn an_attempt_says_which_fields_the_mask_did_not_find() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-mask",
+        "config": {"fields": ["/iban", "/employee/iban"]}});
+    host.subscribe(&hook).await;
+    for (data, sent, logs) in [
+        (json!({"iban": "ES91"}), r#"{"iban":"***"}"#, vec!["`/employee/iban`"]),
+        (json!({"ibans": []}), r#"{"ibans":[]}"#, vec!["`/iban`, `/employee/iban`"]),
+        (json!({"employee": {"iban": 1}, "iban": 2}), r#"{"employee":{"iban":"***"},"iban":"***"}"#, vec![]),
+    ] {
+        let delivery = host.delivery(&host.publish("t", &data).await, "delivered").await;
+        assert_eq!(receiver.wait_for_one(|arrival| arrival.text() == sent).await.text(), sent);
+        let logs = logs
+            .into_iter()
+            .map(|fields| json!({"level": "warn", "message": format!("not in the data, so not masked: {fields}")}));
+        assert_eq!(delivery["attempts"][0]["plugin"]["logs"], logs.collect::<Value>());
+    }
+}

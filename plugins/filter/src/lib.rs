@@ -10,26 +10,30 @@
 //! At least one of `keep` and `drop` is required. A condition names a `field` of the event's data with a JSON Pointer (RFC 6901)
 //! and has one or more tests, all of which must hold:
 //!
-//! | | holds if the field |
+//! | test | holds if the field |
 //! | --- | --- |
-//! | `is`, `is_not` | is, or is not, this value; `1` is `1.0`; a missing field is no value, not even `null` |
-//! | `one_of` | is one of the values of this list |
-//! | `above`, `at_least`, `below` | compares so with this number, or with this string by its characters, which works for dates |
-//! | `contains` | is a string that contains this one, or a list that contains this value |
+//! | `is`, `is_not` | is, or is not, this value: a string, a number, `true`, `false` or `null`. A missing field is no value, not even `null` |
+//! | `one_of` | is one of the values of this list, which is not empty |
+//! | `above`, `at_least`, `below` | is greater than, not less than, or less than this number, or this string by its characters, which works for dates |
+//! | `contains` | is a string that contains this one, or a list with this value as an element |
 //! | `exists` | exists (`true`) or is missing (`false`) |
 //!
-//! A value of another type is not an error: the condition does not hold. The reason of a dropped event is the deciding
-//! condition. With the config above an `employees/employee/update` with `"country": "ES", "active": true, "email":
-//! "nuria@example.org"` is sent; one with `"country": "FR"` is dropped: `keep: {"field":"/country","one_of":["ES","PT"]} does not hold`.
+//! Numbers compare exactly, however they are spelt: `1` is `1.0`, and `18446744073709551615` is not `18446744073709551614`. If an
+//! object has a name twice, the last member counts. A field whose value has another type than the test's is not an error: the
+//! test does not hold, except `is_not`. Lists and objects are equal to nothing. Fields that no condition names may hold any JSON,
+//! however deep or large. A test with a value that it cannot compare is refused with the config.
+//!
+//! The reason of a dropped event is the deciding condition. With the config above an `employees/employee/update` with
+//! `"country": "ES", "active": true, "email": "nuria@example.org"` is sent; one with `"country": "FR"` is dropped:
+//! `keep: {"field":"/country","one_of":["ES","PT"]} does not hold`.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+mod condition;
+mod number;
+mod value;
 
-use posthaste_plugin::{Error, Event, Outcome};
+use condition::Condition;
+use posthaste_plugin::{Error, Event, Outcome, json};
 use serde::Deserialize;
-use serde_json::{Value, json};
-
-type Condition = BTreeMap<String, Value>;
 
 /// The conditions for sending an event.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -39,64 +43,39 @@ pub struct Config {
     drop: Vec<Condition>,
 }
 
-/// Returns whether a condition holds. `None` if it is not a valid condition.
-fn holds(condition: &Condition, data: &Value) -> Option<bool> {
-    let field = condition.get("field")?.as_str().filter(|field| field.starts_with('/') && condition.len() > 1)?;
-    let mut tests = condition.iter().filter(|(name, _)| *name != "field");
-    tests.try_fold(true, |all, (test, want)| Some(test_holds(test, want, data.pointer(field))? && all))
-}
-
-/// Evaluates one test. `None` if there is no such test, or it does not accept `want`.
-fn test_holds(test: &str, want: &Value, found: Option<&Value>) -> Option<bool> {
-    let is = |want: &Value| found.is_some_and(|found| found == want || order(found, want) == Some(Ordering::Equal));
-    let order = found.and_then(|found| order(found, want));
-    Some(match (test, want, found) {
-        ("is", ..) => is(want),
-        ("is_not", ..) => !is(want),
-        ("one_of", Value::Array(list), _) => list.iter().any(is),
-        ("above", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_gt),
-        ("at_least", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_ge),
-        ("below", Value::Number(_) | Value::String(_), _) => order.is_some_and(Ordering::is_lt),
-        ("contains", _, Some(Value::String(text))) => want.as_str().is_some_and(|part| text.contains(part)),
-        ("contains", _, found) => found.and_then(Value::as_array).is_some_and(|list| list.contains(want)),
-        ("exists", Value::Bool(exists), _) => found.is_some() == *exists,
-        _ => return None,
-    })
-}
-
-/// Compares two numbers or two strings; no other values have an order.
-fn order(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
-        _ if left.is_i64() && right.is_i64() => Some(left.as_i64().cmp(&right.as_i64())),
-        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
-    }
-}
-
 /// Drops the event unless `keep` and `drop` let it pass.
 ///
 /// # Errors
-/// If the event's data is nested more than 128 levels deep.
+/// If the event's data is not JSON.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
-    let data = event.value()?;
-    let missed = config.keep.iter().find(|condition| holds(condition, &data) != Some(true));
-    let hit = config.drop.iter().find(|condition| holds(condition, &data) == Some(true));
-    let reason = missed.map(|condition| format!("keep: {} does not hold", json!(condition)));
-    let reason = reason.or_else(|| hit.map(|condition| format!("drop: {}", json!(condition))));
-    Ok(reason.map_or(Outcome::Pass, Outcome::drop))
+    let conditions = || config.keep.iter().chain(&config.drop);
+    let found = json::get(&event.body, conditions().map(|condition| &condition.field))?;
+    let mut held = conditions().zip(found).map(|(condition, found)| (condition, condition.holds(found)));
+    let missed = held.by_ref().take(config.keep.len()).find(|(_, holds)| !holds);
+    if let Some((condition, _)) = missed {
+        return Ok(Outcome::drop(format!("keep: {} does not hold", serde_json::to_string(condition)?)));
+    }
+    match held.find(|(_, holds)| *holds) {
+        Some((condition, _)) => Ok(Outcome::drop(format!("drop: {}", serde_json::to_string(condition)?))),
+        None => Ok(Outcome::Pass),
+    }
 }
 
 /// Refuses a config without conditions, and invalid conditions.
 ///
 /// # Errors
-/// The text shows the condition.
+/// The text names the condition.
 pub fn check(config: &Config) -> Result<(), Error> {
-    let mut conditions = config.keep.iter().chain(&config.drop).peekable();
-    conditions.peek().ok_or("config: list what to `keep` or what to `drop`")?;
-    conditions.find(|condition| holds(condition, &Value::Null).is_none()).map_or(Ok(()), |bad| {
-        let how = "a condition has a `field`, a JSON Pointer, and a test such as \"is\" with a value that goes with it";
-        Err(format!("config: {} is no condition: {how}", json!(bad)).into())
-    })
+    if config.keep.is_empty() && config.drop.is_empty() {
+        return Err("config: list what to `keep` or what to `drop`".into());
+    }
+    for (rule, conditions) in [("keep", &config.keep), ("drop", &config.drop)] {
+        for (index, condition) in conditions.iter().enumerate() {
+            condition.field.check_lookup()?;
+            condition.check().map_err(|error| Error::new(format!("config: {rule}[{index}]: {error}")))?;
+        }
+    }
+    Ok(())
 }
 
 posthaste_plugin::export!(transform, check);
