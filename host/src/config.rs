@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::domain::retry::Schedule;
+pub use crate::domain::time::duration;
 
 /// The default waits between attempts: twenty attempts in about two days, six of them in the first five minutes.
 const SCHEDULE: &str = "5s,15s,40s,90s,120s,10m,20m,40m,1h,1h30m,2h,2h,3h,3h,4h,5h,6h,8h,11h";
@@ -82,7 +83,7 @@ pub struct DeliverySettings {
     /// Waits between the attempts of a delivery, comma-separated
     #[arg(long, default_value = SCHEDULE, value_parser = schedule, value_name = "DURATIONS")]
     pub retry_schedule: Schedule,
-    /// Time limit of one attempt
+    /// Time limit of one attempt, unless the webhook sets another
     #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub attempt_timeout: Duration,
     /// Age at which a connection to a receiver is not used again, so that a receiver whose DNS name moves is followed
@@ -103,7 +104,7 @@ pub struct DeliverySettings {
 
 impl DeliverySettings {
     /// Returns the time without a heartbeat after which a node counts as dead: always longer than an attempt, so that the
-    /// node's attempts have ended by then.
+    /// node's attempts have ended by then. Attempts of webhooks with a longer timeout are ended.
     pub fn node_timeout(&self) -> Duration {
         let after_an_attempt = |seconds| self.attempt_timeout.saturating_add(Duration::from_secs(seconds));
         let default = Duration::from_secs(30).max(after_an_attempt(15));
@@ -144,19 +145,6 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub delivering: DeliverySettings,
-}
-
-/// Parses a duration such as `300ms`, `5s`, `1h30m` or `30d`.
-///
-/// # Errors
-/// The text describes the format of durations.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("`{text}` is not a duration; write 300ms, 5s, 1h30m or 30d");
-    let span: jiff::SignedDuration = match text.strip_suffix('d').map(str::parse::<u32>) {
-        Some(Ok(days)) => jiff::SignedDuration::from_hours(i64::from(days) * 24),
-        _ => text.parse().map_err(|_| bad())?,
-    };
-    Duration::try_from(span).map_err(|_| bad())
 }
 
 /// Parses a size in bytes, or with a unit such as `64MiB`.

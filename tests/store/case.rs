@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use posthaste::domain::attempt_timeout::AttemptTimeout;
 use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
@@ -192,6 +193,7 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
         tls: TlsSettings::new(Some("PEM"), Some("a1")).map(Arc::new),
         max_in_flight: 7,
         rate_limit: Some(9),
+        timeout: AttemptTimeout::parse("30s").ok(),
         ..Webhook::new(NewWebhook {
             id: id.into(),
             company: "acme".into(),

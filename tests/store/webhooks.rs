@@ -28,6 +28,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
         headers: Vec::new(),
         tls: None,
         rate_limit: None,
+        timeout: None,
         ordered: true,
         max_in_flight: 1024,
         created_at: NOW + 9,

@@ -41,6 +41,7 @@ mod standard;
 mod standard_transforms;
 mod surviving;
 mod targets;
+mod timeouts;
 mod verifying;
 mod versions;
 mod webhooks;

@@ -1,5 +1,7 @@
 //! Several nodes on one PostgreSQL: accepted events arrive whichever node dies, and limits hold over all nodes.
 
+mod leaving;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -314,26 +316,6 @@ async fn stopped_node_cannot_overwrite_deliveries_taken_over_and_rejoins() {
     }
     receiver.open();
     assert_eq!(receiver.most_unanswered(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn terminated_node_hands_over_its_webhooks_and_deliveries() {
-    let (mut cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
-    cluster.nodes[0].client.subscribe(&hook(&receiver, json!({"max_in_flight": 1}))).await;
-    cluster.nodes[0].client.publish("t", &json!(0)).await;
-    receiver.wait_for(1).await;
-    receiver.hold();
-    let ids = cluster.publish("t", 1..40).await;
-    receiver.wait_for(2).await;
-    let (stopping, ()) = tokio::join!(cluster.nodes.remove(0).terminate(), async {
-        receiver.open();
-    });
-    assert_eq!(stopping, 0);
-    for id in ids {
-        cluster.nodes[0].client.delivery(&id, "delivered").await;
-    }
-    // The node deregistered itself: to be found dead would take longer here than a test waits.
-    assert_eq!((receiver.arrivals().len(), receiver.most_unanswered()), (40, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

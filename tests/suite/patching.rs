@@ -14,7 +14,7 @@ async fn whole(host: &Host, receiver: &Receiver) -> (String, Value) {
     let body = json!({
         "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "enabled": true,
         "plugin": "std-mask", "config": {"fields": ["/a"]}, "on_error": "drop", "headers": {"x-a": "1"},
-        "max_in_flight": 3, "rate_limit": 5, "ordered": true,
+        "max_in_flight": 3, "rate_limit": 5, "ordered": true, "timeout": "5s",
     });
     let mut created = host.post("/webhooks", &body).await.expect(201);
     created.as_object_mut().unwrap().remove("signing_secret");
@@ -41,6 +41,7 @@ async fn patch_changes_only_the_given_field() {
         ("max_in_flight", json!(7)),
         ("rate_limit", json!(9)),
         ("ordered", json!(false)),
+        ("timeout", json!("1500ms")),
         ("type", json!("t")),
         ("subscription_type", json!("t")),
     ] {
@@ -70,6 +71,7 @@ async fn null_resets_a_field_to_its_default() {
         ("max_in_flight", json!(32)),
         ("rate_limit", Value::Null),
         ("ordered", json!(false)),
+        ("timeout", Value::Null),
     ] {
         let mut body = json!({ field: null });
         if field == "plugin" {
@@ -89,7 +91,7 @@ async fn patch_obeys_the_rules_of_a_new_webhook() {
     let (id, before) = whole(&host, &receiver).await;
     let bad = json!({
         "type": "other", "challenge": "é", "plugin": "A!", "on_error": "explode", "name": "a\u{0}",
-        "headers": {"webhook-id": "x"}, "max_in_flight": 0, "rate_limit": 0, "target_url": null,
+        "headers": {"webhook-id": "x"}, "max_in_flight": 0, "rate_limit": 0, "timeout": "2h", "target_url": null,
     });
     let text = patch(&host, &id, &bad).await.problem(422);
     for field in [
@@ -101,6 +103,7 @@ async fn patch_obeys_the_rules_of_a_new_webhook() {
         "headers/webhook-id",
         "max_in_flight",
         "rate_limit",
+        "timeout",
         "target_url",
     ] {
         assert!(text.contains(&format!("[/{field}]")), "{field} in {text}");

@@ -31,7 +31,7 @@ async fn webhook_shows_every_field_with_its_default() {
     let expected = json!({
         "company": "acme", "type": "t", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
-        "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false,
+        "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null,
     });
     assert_eq!(created, expected);
 }
@@ -43,6 +43,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
         "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "plugin": "std-mask",
         "config": {"fields": ["/a"]},
         "on_error": "drop", "headers": {"x-a": "1"}, "max_in_flight": 3, "rate_limit": 5, "ordered": true,
+        "timeout": "30s",
     });
     let first = host.post("/webhooks", &whole).await.expect(201);
     let second = host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/b")})).await.expect(200);
@@ -58,6 +59,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
         ("max_in_flight", json!(32)),
         ("rate_limit", Value::Null),
         ("ordered", json!(false)),
+        ("timeout", Value::Null),
         ("signing_secret", Value::Null),
     ] {
         assert_eq!(second[field], default, "{field}");
@@ -223,7 +225,7 @@ async fn all_broken_rules_are_reported_with_pointers() {
     let host = Host::start().await;
     let bad = json!({
         "type": "a b", "target_url": "http://127.0.0.1:1/", "challenge": "é", "plugin": "A!", "on_error": "explode",
-        "headers": {"webhook-id": "x"}, "max_in_flight": 0, "rate_limit": 0,
+        "headers": {"webhook-id": "x"}, "max_in_flight": 0, "rate_limit": 0, "timeout": 30,
     });
     let text = host.post("/webhooks", &bad).await.problem(422);
     for pointer in [
@@ -234,6 +236,7 @@ async fn all_broken_rules_are_reported_with_pointers() {
         "[/headers/webhook-id]",
         "[/max_in_flight]",
         "[/rate_limit]",
+        "[/timeout]",
     ] {
         assert!(text.contains(pointer), "{pointer} in {text}");
     }
@@ -288,6 +291,9 @@ async fn fields_are_bounded() {
         ("max_in_flight", json!(1), json!(-1)),
         ("rate_limit", json!(100_000), json!(100_001)),
         ("rate_limit", json!(1), json!(1.5)),
+        ("timeout", json!("1s"), json!("999ms")),
+        ("timeout", json!("1m"), json!("61s")),
+        ("timeout", json!(null), json!("soon")),
         ("headers", json!({"x-a": "v".repeat(8000)}), json!({"x-a": "v".repeat(8192)})),
         ("headers", json!({"content-type": "text/plain"}), json!({"content-encoding": "gzip"})),
         ("headers", json!({}), json!({"X-Factorial-Other": "x"})),

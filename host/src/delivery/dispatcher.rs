@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -77,7 +77,7 @@ impl Dispatcher {
             self.effects.apply_now(effects);
             let opening = async {
                 match next {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                    Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -93,7 +93,7 @@ impl Dispatcher {
     async fn attempt(&self, delivery: &QueuedDelivery) -> bool {
         match self.permission(delivery).await {
             Permission::Granted(webhook) => {
-                let report = self.attempts.run(delivery, &webhook).await;
+                let report = self.attempts.run(delivery, &webhook, self.delivery_lost()).await;
                 return self.recorder.record(delivery, &webhook, report).await;
             }
             Permission::Spill(webhook) => self.effects.spill_one(delivery, &webhook).await,
@@ -101,6 +101,15 @@ impl Dispatcher {
             Permission::Stopping => (),
         }
         false
+    }
+
+    /// Waits until other nodes may take over the deliveries of this one.
+    async fn delivery_lost(&self) {
+        if self.store.is_shared() {
+            passed(|| self.queues.attempts_end_at()).await;
+        } else {
+            std::future::pending().await
+        }
     }
 
     async fn permission(&self, delivery: &QueuedDelivery) -> Permission {
@@ -135,5 +144,40 @@ impl Dispatcher {
             }
         }
         Some(delivery.lease.as_deref() == Some(&*self.leases.name()))
+    }
+}
+
+/// Waits until an instant has passed, which may be moved meanwhile; `None`: it never does.
+async fn passed(instant: impl Fn() -> Option<Instant>) {
+    while let Some(at) = instant() {
+        if at <= Instant::now() {
+            return;
+        }
+        sleep_until(at).await;
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn attempts_end_when_the_instant_passes_that_heartbeats_move() {
+        let (now, calls) = (Instant::now(), Cell::new(0));
+        assert!(passed(|| Some(now)).now_or_never().is_some());
+        assert!(passed(|| None).now_or_never().is_none());
+        assert!(passed(|| Some(now + Duration::from_secs(3600))).now_or_never().is_none());
+        // Each time it has passed it is somewhat later, as after a heartbeat, four times.
+        let moved = || {
+            calls.set(calls.get() + 1);
+            Some(now + Duration::from_millis(5) * calls.get().min(5))
+        };
+        passed(moved).await;
+        assert!(calls.get() > 1 && Instant::now() >= now + Duration::from_millis(5) * calls.get().min(5), "{calls:?}");
     }
 }

@@ -62,7 +62,7 @@ pub struct EngineParts {
     pub metrics: Arc<Metrics>,
     /// How long a node's heartbeat stands still before the node is dead, if several nodes serve one database.
     pub node_timeout: Duration,
-    /// The longest duration of an attempt.
+    /// The time limit of an attempt whose webhook sets none.
     pub attempt_timeout: Duration,
     /// Where a node stores its name.
     pub data_dir: PathBuf,
@@ -101,6 +101,9 @@ pub struct Engine {
     fetch: Arc<FetchSignal>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Ends the heartbeat, which goes on until the attempts in flight have ended.
+    leave: CancellationToken,
+    heartbeat_task: TaskTracker,
 }
 
 impl Engine {
@@ -117,7 +120,7 @@ impl Engine {
         if wiring.store.is_shared() {
             let mut heartbeat = wiring.heartbeat();
             heartbeat.join().await?;
-            tasks.spawn(heartbeat.run());
+            wiring.heartbeat_task.spawn(heartbeat.run());
         } else {
             release_leases(&wiring.store, &wiring.leases).await?;
         }
@@ -151,6 +154,8 @@ impl Engine {
             fetch: wiring.fetch,
             stop: wiring.stop,
             tasks: wiring.tasks,
+            leave: wiring.leave,
+            heartbeat_task: wiring.heartbeat_task,
         })
     }
 
@@ -160,6 +165,9 @@ impl Engine {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.leave.cancel();
+        self.heartbeat_task.close();
+        self.heartbeat_task.wait().await;
         if self.store.is_shared()
             && let Err(error) = self.store.leave(self.leases.name(), self.leases.release_horizon()).await
         {

@@ -55,6 +55,7 @@ pub(super) use delivery::QueuedDelivery;
 pub(super) use effects::Effects;
 pub(super) use fetches::{BacklogFetch, FetchResult};
 pub(super) use ordering::OrderAnswer;
+pub(super) use ownership::Fence;
 pub(super) use receiver_health::{FailureStreak, ReceiverSignal};
 pub(super) use reservation::Reservation;
 

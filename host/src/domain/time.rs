@@ -1,4 +1,6 @@
-//! Conversion of instants: milliseconds since 1970 in the code, RFC 3339 in UTC in the API.
+//! Conversion of instants: milliseconds since 1970 in the code, RFC 3339 in UTC in the API; and of durations.
+
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
@@ -25,6 +27,19 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let since_epoch = DateTime::from_parts(pieces.date(), pieces.time()?).duration_since(EPOCH);
     let ms = since_epoch.checked_sub(SignedDuration::from_secs(offset.seconds().into()))?.as_millis();
     i64::try_from(ms).ok()
+}
+
+/// Parses a duration such as `300ms`, `5s`, `1h30m` or `30d`.
+///
+/// # Errors
+/// The text describes the format of durations.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("`{text}` is not a duration; write 300ms, 5s, 1h30m or 30d");
+    let span: SignedDuration = match text.strip_suffix('d').map(str::parse::<u32>) {
+        Some(Ok(days)) => SignedDuration::from_hours(i64::from(days) * 24),
+        _ => text.parse().map_err(|_| bad())?,
+    };
+    Duration::try_from(span).map_err(|_| bad())
 }
 
 #[cfg(test)]

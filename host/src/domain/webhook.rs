@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attempt_timeout::AttemptTimeout;
 use super::plugin::{Digest, PluginRef};
 use super::tls::TlsSettings;
 
@@ -118,6 +119,8 @@ pub struct Webhook {
     pub rate_limit: Option<u32>,
     /// Whether events are sent strictly one after the other.
     pub ordered: bool,
+    /// Time limit of one attempt; `None`: the one that the service was started with.
+    pub timeout: Option<AttemptTimeout>,
     /// The first failure since the last success, milliseconds since 1970; only set once failures last for some time.
     pub failing_since: Option<i64>,
     /// Whether its receiver accepted the last event, as far as is known.
@@ -158,13 +161,14 @@ pub struct NewWebhook {
 }
 
 impl Webhook {
-    /// Returns whether an attempt may have another result under `other`, this webhook as it was before: what it sends, or
-    /// where, has changed.
+    /// Returns whether an attempt may have another result under `other`, this webhook as it was before: what it sends,
+    /// where, or how long it waits for the answer, has changed.
     pub fn sends_otherwise_than(&self, other: &Self) -> bool {
         let sent = |webhook: &Self| {
             let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
             let address = (webhook.target_url.clone(), webhook.tls.clone());
-            (address, webhook.challenge.clone(), webhook.headers.clone(), plugin)
+            let request = (address, webhook.challenge.clone(), webhook.headers.clone());
+            (request, webhook.timeout.clone(), plugin)
         };
         sent(self) != sent(other)
     }
@@ -190,6 +194,7 @@ impl Webhook {
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             rate_limit: None,
             ordered: false,
+            timeout: None,
             failing_since: None,
             proven: false,
             created_at: new.created_at,
@@ -289,10 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_sent_or_where_changes_the_result_of_an_attempt() {
+    fn only_what_is_sent_where_and_how_long_changes_the_result_of_an_attempt() {
         let before = Webhook::sample("acme", "wh_1");
         type Edit = fn(&mut Webhook);
-        let changes: [(Edit, bool); 9] = [
+        let changes: [(Edit, bool); 10] = [
             (|webhook| webhook.tls = TlsSettings::new(None, Some("pin")).map(Arc::new), true),
             (|webhook| webhook.target_url = "https://b.test/".into(), true),
             (|webhook| webhook.challenge = Some("c".into()), true),
@@ -300,6 +305,7 @@ mod tests {
             (|webhook| webhook.plugin_digest = Some(Digest::of(b"p")), true),
             (|webhook| webhook.config_digest = Digest::of(b"{}"), true),
             (|webhook| webhook.on_error = OnError::Drop, true),
+            (|webhook| webhook.timeout = AttemptTimeout::parse("30s").ok(), true),
             (|webhook| webhook.name = Some("n".into()), false),
             (|webhook| (webhook.max_in_flight, webhook.updated_at, webhook.ordered) = (1, 9, true), false),
         ];

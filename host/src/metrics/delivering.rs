@@ -16,8 +16,9 @@ use crate::domain::waiting::{Waiting, WaitingCount};
 
 /// The promised time from acceptance to delivery.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
-/// Buckets in seconds: from the fastest receivers to the default attempt timeout.
-const ATTEMPT_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
+/// Buckets in seconds: from the fastest receivers to the longest timeout of a webhook; one is the default attempt timeout.
+const ATTEMPT_BUCKETS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
 /// Buckets in seconds: from an immediate delivery to the end of the default schedule; one is exactly [`FIVE_MINUTES`].
 const EVENT_TO_DELIVERY_BUCKETS: [f64; 19] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21_600.0,

@@ -52,6 +52,8 @@ pub struct PostRequest<'a> {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Bounds the attempt; `None`: the attempt timeout of the client.
+    pub timeout: Option<Duration>,
 }
 
 /// The result of one POST. Exactly one of `status` and `error` is set: once a status has arrived it decides the
@@ -80,6 +82,19 @@ pub struct Outbound {
     attempt_timeout: Duration,
 }
 
+/// The time limit of one attempt.
+#[derive(Clone, Copy)]
+struct AttemptLimit {
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl AttemptLimit {
+    fn from(started: Instant, timeout: Duration) -> Self {
+        Self { timeout, deadline: started + timeout }
+    }
+}
+
 /// An answer, and the connection on which it arrives.
 struct Exchange {
     response: Response<Incoming>,
@@ -89,7 +104,7 @@ struct Exchange {
 
 impl Outbound {
     /// Creates a client that connects only to addresses that `guard` allows and uses the system's resolver.
-    /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer.
+    /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer, unless the request names another limit.
     ///
     /// # Errors
     /// Fails if `attempt_timeout` is zero or over one hour.
@@ -149,13 +164,13 @@ impl Outbound {
             retry_after: None,
             duration: Duration::ZERO,
         };
-        let deadline = started + self.attempt_timeout;
-        match self.send(&post, deadline).await {
+        let limit = AttemptLimit::from(started, post.timeout.unwrap_or(self.attempt_timeout));
+        match self.send(&post, limit).await {
             Ok(Exchange { mut response, mut connection, origin }) => {
                 result.status = Some(response.status().as_u16());
                 result.retry_after = retry_after(response.headers());
                 result.headers = first_headers(response.headers());
-                let body_deadline = deadline.min(Instant::now() + BODY_TIMEOUT);
+                let body_deadline = limit.deadline.min(Instant::now() + BODY_TIMEOUT);
                 let read = timeout_at(body_deadline, read_body(response.body_mut(), &mut result.body)).await;
                 result.duration = started.elapsed();
                 let reusable = read.is_ok_and(|is_whole| is_whole);
@@ -172,14 +187,14 @@ impl Outbound {
     }
 
     /// Sends the request, a second time if a stale idle connection swallowed it, and returns the answer's head.
-    async fn send(&self, post: &PostRequest<'_>, deadline: Instant) -> Result<Exchange, String> {
+    async fn send(&self, post: &PostRequest<'_>, limit: AttemptLimit) -> Result<Exchange, String> {
         // The rules may have changed since the target was parsed, and an IP literal is never looked up.
         self.guard().check_literal(post.target)?;
         let trusted = self.trusted(post).await?;
         let origin = Origin::of(post.company, post.target, trusted.as_ref().map(|trusted| trusted.id.clone()));
         if let Some(idle) = self.idle.take(&origin) {
             let sent_at = Instant::now();
-            match self.exchange((idle, &origin), request(post), deadline).await {
+            match self.exchange((idle, &origin), request(post), limit).await {
                 // The receiver closed an idle connection while the request was in flight. Sending it again over a new
                 // connection is safe: delivery is at least once, and a receiver that did get the first copy recognises
                 // the second by its `webhook-id`.
@@ -187,10 +202,10 @@ impl Outbound {
                 answer => return answer.map_err(|fault| fault.text),
             }
         }
-        let time = self.attempt_timeout.min(MAX_CONNECT_TIMEOUT);
+        let time = limit.timeout.min(MAX_CONNECT_TIMEOUT);
         let tls = trusted.map(|trusted| trusted.config);
-        let connection = self.connector.connect(post.target, tls, time, deadline).await?;
-        self.exchange((connection, &origin), request(post), deadline).await.map_err(|fault| fault.text)
+        let connection = self.connector.connect(post.target, tls, time, limit.deadline).await?;
+        self.exchange((connection, &origin), request(post), limit).await.map_err(|fault| fault.text)
     }
 
     /// Returns the TLS settings of the connection; `None`: it has no TLS.
@@ -207,12 +222,12 @@ impl Outbound {
         &self,
         (mut connection, origin): (Connection, &Origin),
         request: Request<Full<Bytes>>,
-        deadline: Instant,
+        limit: AttemptLimit,
     ) -> Result<Exchange, RequestFault> {
-        match timeout_at(deadline, connection.sender.send_request(request)).await {
+        match timeout_at(limit.deadline, connection.sender.send_request(request)).await {
             Ok(Ok(response)) => Ok(Exchange { response, connection, origin: origin.clone() }),
             Ok(Err(error)) => Err(fault::request_failed(&error)),
-            Err(_) => Err(RequestFault { text: fault::answer_timed_out(self.attempt_timeout), closed: false }),
+            Err(_) => Err(RequestFault { text: fault::answer_timed_out(limit.timeout), closed: false }),
         }
     }
 }

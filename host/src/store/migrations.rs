@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 10] = [
+const FILES: [MigrationFile; 11] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -32,6 +32,11 @@ const FILES: [MigrationFile; 10] = [
         version: 8,
         description: "webhook tls",
         sql: include_str!("../../migrations/0008_webhook_tls.sql"),
+    },
+    MigrationFile {
+        version: 9,
+        description: "webhook limits",
+        sql: include_str!("../../migrations/0009_webhook_limits.sql"),
     },
     MigrationFile { version: 10, description: "keys", sql: include_str!("../../migrations/0010_keys.sql") },
     MigrationFile {

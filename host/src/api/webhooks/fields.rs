@@ -1,11 +1,13 @@
 //! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::tls::TlsField;
 use crate::api::header_fields::HeaderFields;
 use crate::api::whole_number::WholeNumber;
+use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::domain::{Invalid, event};
@@ -71,6 +73,7 @@ pub(super) struct WebhookFields {
     max_in_flight: FieldUpdate<WholeNumber>,
     rate_limit: FieldUpdate<WholeNumber>,
     ordered: FieldUpdate<bool>,
+    timeout: FieldUpdate<Value>,
 }
 
 /// The fields of a new webhook, with those that it must have.
@@ -170,6 +173,7 @@ impl WebhookFields {
         rule("/on_error", self.on_error.value().map(|text| check_on_error(text)));
         rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
         rule("/rate_limit", self.rate_limit.value().map(|number| rate_limit(number).map(drop)));
+        rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
         errors
@@ -198,6 +202,7 @@ impl WebhookFields {
         self.max_in_flight.set(&mut webhook.max_in_flight, default, |number| max_in_flight(number).unwrap_or(default));
         self.rate_limit.set(&mut webhook.rate_limit, None, |number| rate_limit(number).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
+        self.timeout.set(&mut webhook.timeout, None, |value| parse_timeout(value).ok());
     }
 }
 
@@ -211,6 +216,11 @@ fn check_name(name: &str) -> Result<(), String> {
 fn check_on_error(name: &str) -> Result<(), String> {
     let known = OnError::named(name).map(drop);
     known.ok_or_else(|| "the policies are retry, send_original and drop".into())
+}
+
+/// A value of another type is refused with the same rule.
+fn parse_timeout(value: &Value) -> Result<AttemptTimeout, String> {
+    AttemptTimeout::parse(value.as_str().unwrap_or_default())
 }
 
 fn max_in_flight(number: &WholeNumber) -> Result<u32, String> {
@@ -247,7 +257,7 @@ mod tests {
         fields(json!({
             "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
             "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
-            "rate_limit": 9, "ordered": true, "tls": {"pin_sha256": "a1".repeat(32)},
+            "rate_limit": 9, "ordered": true, "timeout": "30s", "tls": {"pin_sha256": "a1".repeat(32)},
         }))
     }
 
@@ -257,6 +267,7 @@ mod tests {
         full().apply(&mut changed);
         assert_eq!((changed.target_url.as_str(), changed.enabled, changed.ordered), ("https://b.test/", false, true));
         assert_eq!((changed.max_in_flight, changed.rate_limit, changed.on_error), (7, Some(9), OnError::Drop));
+        assert_eq!(changed.timeout, AttemptTimeout::parse("30s").ok());
         assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
         assert_eq!(changed.tls.as_ref().and_then(|tls| tls.pin_sha256()), Some(&*"a1".repeat(32)));
         let before = changed.clone();
@@ -264,7 +275,7 @@ mod tests {
         assert!(changed == before);
         let nulls = json!({
             "challenge": null, "name": null, "enabled": null, "plugin": null, "config": null, "on_error": null,
-            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "tls": null,
+            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "timeout": null, "tls": null,
         });
         fields(nulls).apply(&mut changed);
         assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });
@@ -302,11 +313,12 @@ mod tests {
     fn every_broken_rule_is_reported_at_its_place() {
         let bad = fields(json!({
             "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
-            "max_in_flight": -1, "rate_limit": 100_001, "headers": {"x-challenge": "1"},
+            "max_in_flight": -1, "rate_limit": 100_001, "timeout": 30, "headers": {"x-challenge": "1"},
             "tls": {"ca": "x", "pin_sha256": "x"},
         }));
         let found = pointers(bad.check_new(rules(&guard())));
-        let expected = ["type", "target_url", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit"];
+        let expected =
+            ["type", "target_url", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit", "timeout"];
         let expected = expected
             .iter()
             .map(|field| format!("/{field}"))

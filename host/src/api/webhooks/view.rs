@@ -36,6 +36,7 @@ pub(in crate::api) struct WebhookView {
     max_in_flight: u32,
     rate_limit: Option<u32>,
     ordered: bool,
+    timeout: Option<String>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +100,7 @@ impl From<Webhook> for WebhookView {
             max_in_flight: webhook.max_in_flight,
             rate_limit: webhook.rate_limit,
             ordered: webhook.ordered,
+            timeout: webhook.timeout.map(|timeout| timeout.text().to_owned()),
             created_at: rfc3339(webhook.created_at),
             updated_at: rfc3339(webhook.updated_at),
             health: None,

@@ -14,6 +14,7 @@ use super::report::{AttemptOutcome, AttemptReport, Rejection};
 use super::response_text::response_text;
 use super::transform::Outgoing;
 use crate::delivery::delivery_clock::DeliveryClock;
+use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
 use crate::domain::{headers, retry};
@@ -75,7 +76,8 @@ impl Sender {
         };
         let request_headers = sent_headers_json(&headers);
         let (company, tls) = (&event.company, webhook.tls.as_deref());
-        let post = PostRequest { company, target: &target, tls, headers, body: outgoing.body };
+        let timeout = webhook.timeout.as_ref().map(AttemptTimeout::time);
+        let post = PostRequest { company, target: &target, tls, headers, body: outgoing.body, timeout };
         let sent = self.outbound.post(post).await;
         let asked = sent.retry_after.as_deref();
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));

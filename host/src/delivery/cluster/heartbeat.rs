@@ -4,8 +4,8 @@
 //! its leases. No two clocks are compared, and a node whose own heartbeat had a gap declares no other dead: after an outage of
 //! the database nobody is dead at once.
 //!
-//! A node that does not reach the database stops beginning attempts early enough for all of them to have ended before it can be
-//! declared dead (it is fenced). A node that was declared dead all the same, because its process stood still, continues under a
+//! A node that does not reach the database stops beginning attempts early enough for them to end before it can be declared dead
+//! (it is fenced). An attempt of a webhook with a longer timeout is ended then. A node that was declared dead all the same, because its process stood still, continues under a
 //! new name.
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(in crate::delivery) struct Heartbeat {
     pub(in crate::delivery) fetch: Arc<FetchSignal>,
     pub(in crate::delivery) membership: Membership,
     pub(in crate::delivery) last_run: LastRun,
-    /// The longest duration of an attempt.
+    /// The time limit of an attempt whose webhook sets none.
     pub(in crate::delivery) attempt_timeout: Duration,
     pub(in crate::delivery) stop: CancellationToken,
     pub(in crate::delivery) log: ThrottledLog,
@@ -58,7 +58,7 @@ impl Heartbeat {
         self.beat().await
     }
 
-    /// Beats until the engine stops.
+    /// Beats until the engine has stopped: its attempts in flight end before this node leaves.
     pub(in crate::delivery) async fn run(mut self) {
         while timeout(INTERVAL, self.stop.cancelled()).await.is_err() {
             if let Err(error) = self.beat().await {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::delivery::queue::Fence;
 use crate::store::Node;
 
 /// A longer gap between two successful heartbeats of this node invalidates its earlier observations of the others.
@@ -55,10 +56,12 @@ impl Membership {
         self.nodes.remove(node);
     }
 
-    /// When this node has to stop beginning attempts of up to `attempt_timeout`, unless it beats again: all of them have to end
-    /// before the others can declare it dead, which they can `node_timeout` after the heartbeat that began at `begun`.
-    pub(super) fn fence(&self, begun: Instant, attempt_timeout: Duration) -> Option<Instant> {
-        begun.checked_add(self.node_timeout.saturating_sub(attempt_timeout))
+    /// When this node has to stop, unless it beats again: all of its attempts have to end before the others can declare it
+    /// dead, which they can `node_timeout` after the heartbeat that began at `begun`. It stops to begin attempts early enough
+    /// for those of up to `attempt_timeout` to end by themselves; longer ones are ended.
+    pub(super) fn fence(&self, begun: Instant, attempt_timeout: Duration) -> Option<Fence> {
+        let begins_none_from = begun.checked_add(self.node_timeout.saturating_sub(attempt_timeout))?;
+        Some(Fence { begins_none_from, attempts_end_at: begun.checked_add(self.node_timeout)? })
     }
 
     /// Takes in the counters that a successful heartbeat of this node has read.
@@ -150,9 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn fence_leaves_time_for_the_longest_attempt() {
+    fn fence_leaves_time_for_an_attempt_and_ends_longer_ones() {
         let (membership, begun) = (Membership::new(30 * SECOND), Instant::now());
-        assert_eq!(membership.fence(begun, 15 * SECOND), Some(begun + 15 * SECOND));
-        assert_eq!(membership.fence(begun, 60 * SECOND), Some(begun), "no attempt is short enough");
+        let fence = |attempt_timeout| {
+            let fence = membership.fence(begun, attempt_timeout).unwrap();
+            (fence.begins_none_from - begun, fence.attempts_end_at - begun)
+        };
+        assert_eq!(fence(15 * SECOND), (15 * SECOND, 30 * SECOND));
+        assert_eq!(fence(60 * SECOND), (Duration::ZERO, 30 * SECOND), "no attempt is short enough");
     }
 }

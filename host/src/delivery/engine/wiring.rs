@@ -52,6 +52,8 @@ pub(super) struct Wiring {
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) leave: CancellationToken,
+    pub(super) heartbeat_task: TaskTracker,
     attempts: Arc<AttemptRunner>,
     host_events: Arc<HostEvents>,
     effects: Arc<EffectRunner>,
@@ -96,6 +98,8 @@ impl Wiring {
             fetch,
             stop: CancellationToken::new(),
             tasks,
+            leave: CancellationToken::new(),
+            heartbeat_task: TaskTracker::new(),
             intake: IntakeLock::default(),
             outbound: parts.outbound,
             precompile: Arc::default(),
@@ -203,7 +207,7 @@ impl Wiring {
             membership: Membership::new(self.node_timeout),
             last_run: LastRun::of(&self.data_dir),
             attempt_timeout: self.attempt_timeout,
-            stop: self.stop.clone(),
+            stop: self.leave.clone(),
             log: ThrottledLog::default(),
         }
     }

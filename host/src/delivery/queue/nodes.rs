@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Effects, WebhookQueues};
+use super::{Effects, Fence, WebhookQueues};
 use crate::domain::webhook::Webhook;
 
 impl WebhookQueues {
@@ -19,9 +19,8 @@ impl WebhookQueues {
         })
     }
 
-    /// Sets the instant from which no attempt begins, until the next call: by the time such an attempt would end, the
-    /// other nodes may take this one for dead.
-    pub(in crate::delivery) fn set_fence(&self, fence: Instant) -> Effects {
+    /// Sets when this node stops, until the next call: by then the other nodes may take it for dead.
+    pub(in crate::delivery) fn set_fence(&self, fence: Fence) -> Effects {
         self.change(|state, now| {
             if state.node.is_fenced(now) {
                 // Nothing could be served meanwhile: no queue has waited for service since before.
@@ -36,6 +35,11 @@ impl WebhookQueues {
     /// Returns whether the fence has passed, so that no attempt may begin now.
     pub(in crate::delivery) fn is_fenced(&self) -> bool {
         self.lock().node.is_fenced((self.now)())
+    }
+
+    /// Returns when attempts in flight end at the latest; `None`: there is never another node.
+    pub(in crate::delivery) fn attempts_end_at(&self) -> Option<Instant> {
+        self.lock().node.attempts_end_at()
     }
 
     /// Returns whether this node may serve the webhook, as far as it knows.

@@ -4,7 +4,7 @@
 //! over all of them: only the owner holds its deliveries in memory and sends them. Other nodes spill the events that they
 //! accept for it. The slots of every other webhook are divided among the nodes.
 //!
-//! A node that the others may take for dead is *fenced*: it begins no attempts.
+//! A node that the others may soon take for dead is *fenced*: it begins no attempts, and those in flight end in time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -93,6 +93,15 @@ pub(super) struct NodeShare {
     pub(super) owns: bool,
 }
 
+/// When a node stops, unless its next heartbeat comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::delivery) struct Fence {
+    /// From this instant on it begins no attempts.
+    pub(in crate::delivery) begins_none_from: Instant,
+    /// At this instant its attempts in flight end: from then on the other nodes can declare it dead.
+    pub(in crate::delivery) attempts_end_at: Instant,
+}
+
 /// This node among the others. By default there is never another node.
 #[derive(Debug, Default)]
 pub(super) struct NodeOwnership {
@@ -101,8 +110,7 @@ pub(super) struct NodeOwnership {
     owned: HashSet<Arc<str>>,
     /// Counts how often it has lost all of them.
     term: u64,
-    /// The instant from which it begins no attempts.
-    fence: Option<Instant>,
+    fence: Option<Fence>,
 }
 
 impl NodeOwnership {
@@ -156,13 +164,18 @@ impl NodeOwnership {
         self.term
     }
 
-    /// Sets the instant from which no attempt begins.
-    pub(super) fn set_fence(&mut self, fence: Instant) {
+    /// Sets when it stops.
+    pub(super) fn set_fence(&mut self, fence: Fence) {
         self.fence = Some(fence);
     }
 
     /// Returns whether no attempt may begin now.
     pub(super) fn is_fenced(&self, now: Instant) -> bool {
-        self.fence.is_some_and(|fence| now >= fence)
+        self.fence.is_some_and(|fence| now >= fence.begins_none_from)
+    }
+
+    /// Returns when attempts in flight end at the latest; `None`: there is never another node.
+    pub(super) fn attempts_end_at(&self) -> Option<Instant> {
+        self.fence.map(|fence| fence.attempts_end_at)
     }
 }

@@ -31,7 +31,7 @@ fn outbound(timeout: Duration) -> Outbound {
 }
 
 fn request_to(target: &Target, headers: HeaderMap) -> PostRequest<'_> {
-    PostRequest { company: "acme", target, tls: None, headers, body: Bytes::from_static(b"{}") }
+    PostRequest { company: "acme", target, tls: None, headers, body: Bytes::from_static(b"{}"), timeout: None }
 }
 
 async fn post(outbound: &Outbound, url: &str) -> PostResult {

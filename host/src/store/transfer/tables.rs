@@ -106,6 +106,7 @@ const WEBHOOKS: TransferTable = table(
         ("sealed_headers", Bytes),
         ("tls_ca", Text),
         ("tls_pin_sha256", Text),
+        ("timeout", Text),
     ],
 );
 

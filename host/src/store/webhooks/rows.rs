@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
+use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
@@ -21,8 +22,8 @@ pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_dig
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21) \
+    tls_ca, tls_pin_sha256, timeout) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -30,7 +31,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     on_error = excluded.on_error, headers = excluded.headers, sealed_headers = excluded.sealed_headers, \
     tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
-    config_digest = excluded.config_digest, \
+    config_digest = excluded.config_digest, timeout = excluded.timeout, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
@@ -86,6 +87,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
     };
     let (ca, pin_sha256): (Option<String>, Option<String>) = (row.try_get("tls_ca")?, row.try_get("tls_pin_sha256")?);
     let rate_limit: Option<i64> = row.try_get("rate_limit")?;
+    let timeout: Option<String> = row.try_get("timeout")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     let until: Option<i64> = row.try_get("previous_until")?;
     let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
@@ -110,6 +112,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         max_in_flight: number("max_in_flight")?,
         rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
         ordered: number("ordered")? == 1,
+        timeout: timeout.and_then(|text| AttemptTimeout::parse(&text).ok()),
         failing_since: row.try_get("failing_since")?,
         proven: number("proven")? == 1,
         created_at: row.try_get("created_at")?,
@@ -181,6 +184,7 @@ pub(super) async fn write(
         .bind(webhook.disabled_reason.as_deref())
         .bind(webhook.tls.as_ref().and_then(|tls| tls.ca()))
         .bind(webhook.tls.as_ref().and_then(|tls| tls.pin_sha256()))
+        .bind(webhook.timeout.as_ref().map(AttemptTimeout::text))
         .value(connection)
         .await
         .map_err(Into::into)

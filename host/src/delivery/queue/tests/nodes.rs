@@ -253,10 +253,27 @@ fn an_ordered_queue_that_lost_its_ownership_asks_for_its_order_again() {
     assert_eq!(ids(take(&queues)), ["a-0"]);
 }
 
+/// A fence 15 seconds from now.
+fn fence(clock: &TestClock) -> Fence {
+    Fence { begins_none_from: clock.now() + 15 * SECOND, attempts_end_at: clock.now() + 30 * SECOND }
+}
+
+#[test]
+fn attempts_in_flight_end_when_the_last_fence_says() {
+    let (clock, queues) = TestClock::with_queues(100);
+    assert_eq!(queues.attempts_end_at(), None);
+    let _ = queues.set_fence(fence(&clock));
+    assert_eq!(queues.attempts_end_at(), Some(clock.now() + 30 * SECOND));
+    clock.advance(20 * SECOND);
+    assert!(queues.is_fenced());
+    let _ = queues.set_fence(fence(&clock));
+    assert_eq!(queues.attempts_end_at(), Some(clock.now() + 30 * SECOND));
+}
+
 #[test]
 fn a_fenced_node_begins_nothing_and_does_not_count_as_stuck() {
     let (clock, queues) = TestClock::with_queues(100);
-    let _ = queues.set_fence(clock.now() + 15 * SECOND);
+    let _ = queues.set_fence(fence(&clock));
     offer(&queues, &webhook("a", 1), deliveries("a", 2));
     let first = take(&queues).unwrap();
     end(&queues, &first, false);
@@ -268,7 +285,7 @@ fn a_fenced_node_begins_nothing_and_does_not_count_as_stuck() {
     assert_eq!(queues.longest_wait(), None);
     let effects = queues.offer(&webhook("b", 1), deliveries("b", 1), Origin::Live);
     assert!(!effects.start_worker, "no worker is of use");
-    assert!(queues.set_fence(clock.now() + 15 * SECOND).start_worker);
+    assert!(queues.set_fence(fence(&clock)).start_worker);
     assert_eq!(queues.longest_wait(), Some(Duration::ZERO));
     assert_eq!(take_all(&queues).len(), 2);
 }
@@ -278,8 +295,8 @@ fn a_wait_goes_on_while_the_fence_is_moved_in_time() {
     let (clock, queues) = TestClock::with_queues(100);
     offer(&queues, &webhook("a", 1), deliveries("a", 1));
     clock.advance(SECOND);
-    let _ = queues.set_fence(clock.now() + 15 * SECOND);
+    let _ = queues.set_fence(fence(&clock));
     clock.advance(SECOND);
-    let _ = queues.set_fence(clock.now() + 15 * SECOND);
+    let _ = queues.set_fence(fence(&clock));
     assert_eq!(queues.longest_wait(), Some(2 * SECOND));
 }
