@@ -9,6 +9,7 @@ pub mod event;
 pub mod headers;
 pub mod id;
 pub mod plugin;
+pub mod rate_limit;
 pub mod retry;
 pub mod time;
 pub mod tls;

@@ -8,6 +8,7 @@ use posthaste::domain::attempt_timeout::AttemptTimeout;
 use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
 use posthaste::domain::plugin::{Digest, PluginRef};
+use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::tls::TlsSettings;
 use posthaste::domain::waiting::Waiting;
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
@@ -192,7 +193,7 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
         headers: vec![("x-a".into(), "b".into())],
         tls: TlsSettings::new(Some("PEM"), Some("a1")).map(Arc::new),
         max_in_flight: 7,
-        rate_limit: Some(9),
+        rate_limit: RateLimit::parse("90/min").ok(),
         timeout: AttemptTimeout::parse("30s").ok(),
         ..Webhook::new(NewWebhook {
             id: id.into(),

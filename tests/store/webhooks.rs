@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::company_limit::CompanyLimit;
+use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, DisableReason, NewDelivery, Rotation, StoreError, StoredWebhook, WebhookKey};
 
@@ -27,7 +28,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
         on_error: OnError::Retry,
         headers: Vec::new(),
         tls: None,
-        rate_limit: None,
+        rate_limit: RateLimit::per_second(20).ok(),
         timeout: None,
         ordered: true,
         max_in_flight: 1024,

@@ -89,6 +89,32 @@ async fn rate_limit_covers_retries_by_hand_and_by_schedule() {
 }
 
 #[tokio::test]
+async fn slow_rate_sends_one_event_at_once_and_one_after_a_restart() {
+    let (mut host, slow, quick) = (Host::start().await, Receiver::start().await, Receiver::start().await);
+    let hook = json!({"type": "slow", "target_url": slow.url("/"), "rate_limit": "1/h"});
+    let id = host.subscribe(&hook).await;
+    host.subscribe(&json!({"type": "quick", "target_url": quick.url("/")})).await;
+    for number in 0..4 {
+        host.publish("slow", &json!(number)).await;
+    }
+    for sent in 1..=2 {
+        slow.wait_for(sent).await;
+        for number in 0..20 {
+            host.delivery(&host.publish("quick", &json!(number)).await, "delivered").await;
+        }
+        let page = host.get("/deliveries?type=slow").await.expect(200);
+        let untried = |one: &&Value| one["status"] == "pending" && one["attempt_count"] == 0;
+        assert_eq!(page["data"].as_array().unwrap().iter().filter(untried).count(), 4 - sent, "{page}");
+        assert_eq!(slow.arrivals().len(), sent);
+        if sent == 1 {
+            host.restart().await;
+        }
+    }
+    host.patch(&format!("/webhooks/{id}"), &json!({"rate_limit": "100/s"})).await.expect(200);
+    slow.wait_for(4).await;
+}
+
+#[tokio::test]
 async fn changed_rate_applies_to_the_events_that_wait() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "rate_limit": 1})).await;

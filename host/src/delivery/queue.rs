@@ -27,6 +27,7 @@ mod nodes;
 mod ordering;
 mod ownership;
 mod pace;
+mod queue_settings;
 mod receiver_health;
 mod reservation;
 mod rounds;
@@ -134,7 +135,7 @@ impl WebhookQueues {
                 let queue = state.queue(webhook);
                 queue.attempt_requested(now);
                 // As many again as are queued without a request.
-                if queue.room(2 * limit) == 0 || !queue.may_serve() {
+                if queue.room_for_requested(2 * limit) == 0 || !queue.may_serve() {
                     let wake_fetcher = queue.wants_fetch(limit);
                     return Effects { wake_fetcher, give_back: vec![delivery], ..Effects::default() };
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attempt_timeout::AttemptTimeout;
 use super::plugin::{Digest, PluginRef};
+use super::rate_limit::RateLimit;
 use super::tls::TlsSettings;
 
 /// What happens to an event if the plugin fails on it.
@@ -115,8 +116,8 @@ pub struct Webhook {
     pub tls: Option<Arc<TlsSettings>>,
     /// Limit on attempts in flight.
     pub max_in_flight: u32,
-    /// Most attempts that begin per second; `None`: no limit.
-    pub rate_limit: Option<u32>,
+    /// Limit on the attempts that begin in a time; `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
     /// Whether events are sent strictly one after the other.
     pub ordered: bool,
     /// Time limit of one attempt; `None`: the one that the service was started with.
@@ -277,7 +278,10 @@ mod tests {
     #[test]
     fn a_webhook_whose_limits_cannot_be_divided_has_an_owner() {
         assert!(Webhook { ordered: true, ..Webhook::sample("acme", "wh_1") }.needs_single_owner());
-        assert!(Webhook { rate_limit: Some(1000), ..Webhook::sample("acme", "wh_1") }.needs_single_owner());
+        assert!(
+            Webhook { rate_limit: RateLimit::parse("5/h").ok(), ..Webhook::sample("acme", "wh_1") }
+                .needs_single_owner()
+        );
         assert!(
             Webhook { max_in_flight: SINGLE_OWNER_BELOW - 1, ..Webhook::sample("acme", "wh_1") }.needs_single_owner()
         );

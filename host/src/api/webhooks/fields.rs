@@ -9,12 +9,11 @@ use crate::api::header_fields::HeaderFields;
 use crate::api::whole_number::WholeNumber;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::rate_limit::RateLimit;
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::domain::{Invalid, event};
 use crate::outbound::Guard;
 
-/// The highest rate limit, in attempts per second.
-const MAX_RATE_LIMIT: u32 = 100_000;
 /// Most bytes of a webhook's name.
 const MAX_NAME_BYTES: usize = 256;
 
@@ -71,7 +70,7 @@ pub(super) struct WebhookFields {
     headers: FieldUpdate<HeaderFields>,
     tls: FieldUpdate<TlsField>,
     max_in_flight: FieldUpdate<WholeNumber>,
-    rate_limit: FieldUpdate<WholeNumber>,
+    rate_limit: FieldUpdate<Value>,
     ordered: FieldUpdate<bool>,
     timeout: FieldUpdate<Value>,
 }
@@ -172,7 +171,7 @@ impl WebhookFields {
         rule("/plugin", self.plugin.value().map(|text| PluginRef::parse(text).map(drop)));
         rule("/on_error", self.on_error.value().map(|text| check_on_error(text)));
         rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
-        rule("/rate_limit", self.rate_limit.value().map(|number| rate_limit(number).map(drop)));
+        rule("/rate_limit", self.rate_limit.value().map(|value| parse_rate_limit(value).map(drop)));
         rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
@@ -200,7 +199,7 @@ impl WebhookFields {
         self.tls.set(&mut webhook.tls, None, TlsField::settings);
         let default = DEFAULT_MAX_IN_FLIGHT;
         self.max_in_flight.set(&mut webhook.max_in_flight, default, |number| max_in_flight(number).unwrap_or(default));
-        self.rate_limit.set(&mut webhook.rate_limit, None, |number| rate_limit(number).ok());
+        self.rate_limit.set(&mut webhook.rate_limit, None, |value| parse_rate_limit(value).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
         self.timeout.set(&mut webhook.timeout, None, |value| parse_timeout(value).ok());
     }
@@ -219,16 +218,20 @@ fn check_on_error(name: &str) -> Result<(), String> {
 }
 
 /// A value of another type is refused with the same rule.
+fn parse_rate_limit(value: &Value) -> Result<RateLimit, String> {
+    match value {
+        Value::String(text) => RateLimit::parse(text),
+        other => RateLimit::per_second(other.as_u64().unwrap_or_default()),
+    }
+}
+
+/// A value of another type is refused with the same rule.
 fn parse_timeout(value: &Value) -> Result<AttemptTimeout, String> {
     AttemptTimeout::parse(value.as_str().unwrap_or_default())
 }
 
 fn max_in_flight(number: &WholeNumber) -> Result<u32, String> {
     number.within(1..=MAX_MAX_IN_FLIGHT)
-}
-
-fn rate_limit(number: &WholeNumber) -> Result<u32, String> {
-    number.within(1..=MAX_RATE_LIMIT)
 }
 
 #[cfg(test)]
@@ -257,7 +260,7 @@ mod tests {
         fields(json!({
             "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
             "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
-            "rate_limit": 9, "ordered": true, "timeout": "30s", "tls": {"pin_sha256": "a1".repeat(32)},
+            "rate_limit": "9/min", "ordered": true, "timeout": "30s", "tls": {"pin_sha256": "a1".repeat(32)},
         }))
     }
 
@@ -266,7 +269,8 @@ mod tests {
         let mut changed = Webhook::sample("acme", "wh_1");
         full().apply(&mut changed);
         assert_eq!((changed.target_url.as_str(), changed.enabled, changed.ordered), ("https://b.test/", false, true));
-        assert_eq!((changed.max_in_flight, changed.rate_limit, changed.on_error), (7, Some(9), OnError::Drop));
+        assert_eq!((changed.max_in_flight, changed.on_error), (7, OnError::Drop));
+        assert_eq!(changed.rate_limit, RateLimit::parse("9/min").ok());
         assert_eq!(changed.timeout, AttemptTimeout::parse("30s").ok());
         assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
         assert_eq!(changed.tls.as_ref().and_then(|tls| tls.pin_sha256()), Some(&*"a1".repeat(32)));

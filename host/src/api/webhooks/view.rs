@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::tls::TlsField;
 use crate::domain::headers;
+use crate::domain::rate_limit::RateLimit;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::{HealthState, Webhook, WebhookHealth};
 use crate::outbound::sign;
@@ -34,7 +36,7 @@ pub(in crate::api) struct WebhookView {
     headers: BTreeMap<String, String>,
     tls: Option<TlsField>,
     max_in_flight: u32,
-    rate_limit: Option<u32>,
+    rate_limit: Option<Value>,
     ordered: bool,
     timeout: Option<String>,
     created_at: String,
@@ -80,6 +82,11 @@ fn shown_header((name, value): (String, String)) -> (String, String) {
     (name, value)
 }
 
+/// Returns the limit as it was given: a text or a number.
+fn shown_rate(rate: RateLimit) -> Value {
+    rate.text().map_or_else(|| rate.number().into(), Value::from)
+}
+
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
         let digest = webhook.plugin_digest.map(|digest| digest.to_string());
@@ -98,7 +105,7 @@ impl From<Webhook> for WebhookView {
             headers: webhook.headers.into_iter().map(shown_header).collect(),
             tls: webhook.tls.as_deref().map(Into::into),
             max_in_flight: webhook.max_in_flight,
-            rate_limit: webhook.rate_limit,
+            rate_limit: webhook.rate_limit.map(shown_rate),
             ordered: webhook.ordered,
             timeout: webhook.timeout.map(|timeout| timeout.text().to_owned()),
             created_at: rfc3339(webhook.created_at),

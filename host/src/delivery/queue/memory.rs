@@ -12,7 +12,7 @@ pub(super) const BUFFER: usize = 1024;
 const SCARCE: usize = 64;
 /// The same if all of it is: enough to keep an attempt going, so that queues with a backlog do not take the memory that
 /// others need to deliver at all.
-const LEAST: usize = 4;
+pub(super) const LEAST: usize = 4;
 /// Most memory that all deliveries together take, in bytes. Beyond it they take only [`LEAST`] per queue.
 const MEMORY: usize = 8 << 20;
 

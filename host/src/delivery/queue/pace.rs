@@ -1,8 +1,11 @@
-//! The pace of a rate-limited queue.
+//! The pace of a rate-limited queue. It is not stored: the first attempt after a start, a change of the webhook or of its owner
+//! begins at once.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::domain::rate_limit::RateLimit;
 
 /// How far a queue may catch up with its own pace: the lateness of timers.
 const CATCH_UP: Duration = Duration::from_millis(10);
@@ -17,16 +20,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Returns the pace of at most `rate_limit` attempts per second.
-    pub(super) fn new(rate_limit: Option<u32>) -> Self {
+    /// Returns the pace of a rate limit.
+    pub(super) fn new(rate_limit: Option<RateLimit>) -> Self {
         let mut pace = Self::default();
         pace.set_rate(rate_limit);
         pace
     }
 
-    /// Sets the limit of attempts per second. An attempt that is already spaced keeps its time.
-    pub(super) fn set_rate(&mut self, rate_limit: Option<u32>) {
-        self.interval = rate_limit.map(|rate| Duration::from_secs(1) / rate.max(1));
+    /// Sets the rate limit. An attempt that is already spaced keeps its time.
+    pub(super) fn set_rate(&mut self, rate_limit: Option<RateLimit>) {
+        self.interval = rate_limit.map(RateLimit::interval);
     }
 
     /// Spaces the attempt after one that begins now.

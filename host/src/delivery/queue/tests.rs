@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::memory::BUFFER;
 use super::*;
 use crate::domain::event::Event;
+use crate::domain::rate_limit::RateLimit;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -38,8 +39,8 @@ fn ordered_webhook(id: &str) -> Webhook {
     Webhook { ordered: true, ..webhook(id, 32) }
 }
 
-fn rate_limited_webhook(id: &str, rate_limit: u32) -> Webhook {
-    Webhook { rate_limit: Some(rate_limit), ..webhook(id, 32) }
+fn rate_limited_webhook(id: &str, per_second: u64) -> Webhook {
+    Webhook { rate_limit: RateLimit::per_second(per_second).ok(), ..webhook(id, 32) }
 }
 
 /// The delivery `{webhook}-{number}`, without data.

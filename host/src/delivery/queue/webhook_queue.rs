@@ -12,6 +12,7 @@ use super::backlog::{Backlog, BacklogRows};
 use super::ordering::DeliveryOrder;
 use super::ownership::{NodeOwnership, Ownership};
 use super::pace::Pace;
+use super::queue_settings::QueueSettings;
 use super::receiver_health::{FailureStreak, ReceiverHealth};
 use super::throttle::Throttle;
 use super::{AttemptClass, QueuedDelivery, ReceiverSignal};
@@ -54,29 +55,6 @@ struct NextDelivery {
     is_retry: bool,
     /// When its attempt may begin, as far as its receiver is concerned; `None`: at any time.
     opens_at: Option<Instant>,
-}
-
-/// The settings of a webhook that its queue depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct QueueSettings {
-    /// Most attempts in flight.
-    slots: u32,
-    /// Most attempts begun per second.
-    rate_limit: Option<u32>,
-    ordered: bool,
-    /// Of several nodes, one alone sends to it.
-    single_owner: bool,
-}
-
-impl QueueSettings {
-    fn of(webhook: &Webhook) -> Self {
-        Self {
-            slots: webhook.max_in_flight.max(1),
-            rate_limit: webhook.rate_limit,
-            ordered: webhook.ordered,
-            single_owner: webhook.needs_single_owner(),
-        }
-    }
 }
 
 /// New events that are being stored.
@@ -189,6 +167,11 @@ impl WebhookQueue {
 
     /// Returns how many more live deliveries fit in if a queue may hold `limit`.
     pub(super) fn room(&self, limit: usize) -> usize {
+        self.room_for_requested(self.settings.limit(limit))
+    }
+
+    /// Returns the same for deliveries that a user wants attempted now, however slow the webhook is.
+    pub(super) fn room_for_requested(&self, limit: usize) -> usize {
         limit.saturating_sub(self.live.len() + self.retries.len() + self.reserved.in_memory)
     }
 
@@ -288,7 +271,7 @@ impl WebhookQueue {
     /// Returns whether spilled rows are worth a fetch: half of a buffer at once. An ordered queue that has to ask needs one
     /// in any case, and one without its ownership needs one for that.
     pub(super) fn wants_spilled(&self, limit: usize) -> bool {
-        let worth_it = self.order.is_open() && self.room(limit) > limit / 2;
+        let worth_it = self.order.is_open() && self.room(limit) > self.settings.limit(limit) / 2;
         self.backlog.has_spilled() && (worth_it || self.order.has_to_ask() || !self.may_serve())
     }
 

@@ -107,6 +107,7 @@ const WEBHOOKS: TransferTable = table(
         ("tls_ca", Text),
         ("tls_pin_sha256", Text),
         ("timeout", Text),
+        ("rate", Text),
     ],
 );
 

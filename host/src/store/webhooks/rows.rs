@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::rate_limit::RateLimit;
 use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
@@ -22,8 +23,8 @@ pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_dig
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256, timeout) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22) \
+    tls_ca, tls_pin_sha256, timeout, rate) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -31,7 +32,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     on_error = excluded.on_error, headers = excluded.headers, sealed_headers = excluded.sealed_headers, \
     tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
-    config_digest = excluded.config_digest, timeout = excluded.timeout, \
+    config_digest = excluded.config_digest, timeout = excluded.timeout, rate = excluded.rate, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
@@ -87,6 +88,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
     };
     let (ca, pin_sha256): (Option<String>, Option<String>) = (row.try_get("tls_ca")?, row.try_get("tls_pin_sha256")?);
     let rate_limit: Option<i64> = row.try_get("rate_limit")?;
+    let rate: Option<String> = row.try_get("rate")?;
     let timeout: Option<String> = row.try_get("timeout")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     let until: Option<i64> = row.try_get("previous_until")?;
@@ -110,7 +112,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         headers: headers_from_row(sealer, row)?,
         tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
         max_in_flight: number("max_in_flight")?,
-        rate_limit: rate_limit.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+        rate_limit: rate_limit.map(|number| RateLimit::stored(number, rate.as_deref())),
         ordered: number("ordered")? == 1,
         timeout: timeout.and_then(|text| AttemptTimeout::parse(&text).ok()),
         failing_since: row.try_get("failing_since")?,
@@ -175,7 +177,7 @@ pub(super) async fn write(
         .bind(&*webhook.config)
         .bind(webhook.on_error.name())
         .bind(i64::from(webhook.max_in_flight))
-        .bind(webhook.rate_limit.map(i64::from))
+        .bind(webhook.rate_limit.map(|rate| i64::from(rate.number())))
         .bind(i64::from(webhook.ordered))
         .bind(secret)
         .bind(webhook.updated_at)
@@ -185,6 +187,7 @@ pub(super) async fn write(
         .bind(webhook.tls.as_ref().and_then(|tls| tls.ca()))
         .bind(webhook.tls.as_ref().and_then(|tls| tls.pin_sha256()))
         .bind(webhook.timeout.as_ref().map(AttemptTimeout::text))
+        .bind(webhook.rate_limit.and_then(RateLimit::text))
         .value(connection)
         .await
         .map_err(Into::into)

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_rate_limit_holds_over_every_second() {
     let (clock, queues) = TestClock::with_queues(99);
-    let hook = Webhook { rate_limit: Some(5), ..webhook("a", 99) };
+    let hook = Webhook { rate_limit: RateLimit::parse("5/s").ok(), ..webhook("a", 99) };
     make_healthy(&queues, &hook);
     offer(&queues, &hook, deliveries("a", 40));
     let mut starts = Vec::new();
@@ -55,7 +55,7 @@ fn a_pace_spaces_attempts_and_lets_only_fast_ones_catch_up() {
     let start = Instant::now();
     let at = |ms: u32| start + ms * MILLISECOND;
     // 1 ms between two, less than timers are late: attempts up to 10 ms late are made up for.
-    let mut pace = Pace::new(Some(1000));
+    let mut pace = Pace::new(RateLimit::per_second(1000).ok());
     pace.attempt_began(at(0));
     assert_eq!(pace.next_at(), Some(at(1)));
     assert!(!pace.allows(at(0)) && pace.allows(at(1)));
@@ -64,7 +64,7 @@ fn a_pace_spaces_attempts_and_lets_only_fast_ones_catch_up() {
     pace.attempt_began(at(50));
     assert_eq!(pace.next_at(), Some(at(41)));
     // 10 ms and more between two: the distance is kept.
-    let mut pace = Pace::new(Some(100));
+    let mut pace = Pace::new(RateLimit::per_second(100).ok());
     pace.attempt_began(at(0));
     pace.attempt_began(at(15));
     assert_eq!(pace.next_at(), Some(at(25)));
@@ -75,9 +75,47 @@ fn a_pace_spaces_attempts_and_lets_only_fast_ones_catch_up() {
     assert_eq!(pace.next_at(), Some(at(35)));
     pace.reset();
     assert!(pace.next_at().is_none() && pace.allows(at(0)));
-    pace.set_rate(Some(0));
+    pace.set_rate(RateLimit::parse("5/h").ok());
     pace.attempt_began(at(0));
-    assert_eq!(pace.next_at(), Some(at(1000)), "no rate is less than one a second");
+    assert_eq!(pace.next_at(), Some(at(720_000)));
+}
+
+#[test]
+fn a_slow_rate_sends_one_at_once_and_the_next_in_its_time() {
+    let (clock, queues) = TestClock::with_queues(99);
+    let hook = Webhook { rate_limit: RateLimit::parse("5/h").ok(), ..webhook("a", 32) };
+    offer(&queues, &hook, deliveries("a", 3));
+    let first = take(&queues).unwrap();
+    judge(&queues, &first, ReceiverSignal::Accepted);
+    end(&queues, &first, false);
+    assert_eq!(queues.open_due().1, Some(clock.now() + 720 * SECOND));
+    clock.advance(719 * SECOND);
+    let _ = queues.prune();
+    assert!(queues.take().is_none() && queues.longest_wait().is_none(), "it is not stuck");
+    clock.advance(SECOND);
+    assert!(queues.open_due().0.start_worker);
+    assert_eq!(ids(take_all(&queues)), ["a-1"]);
+    // The pace outlasts an empty queue.
+    let idle = Webhook { rate_limit: RateLimit::parse("5/h").ok(), ..webhook("b", 32) };
+    offer(&queues, &idle, deliveries("b", 1));
+    let only = take(&queues).unwrap();
+    end(&queues, &only, false);
+    let _ = queues.prune();
+    offer(&queues, &idle, vec![delivery("c", "b", 7)]);
+    assert!(queues.take().is_none());
+}
+
+#[test]
+fn a_slow_webhook_holds_in_memory_only_what_it_sends_soon() {
+    let held = |rate_limit: Option<RateLimit>| {
+        let (_, queues) = TestClock::with_queues(99);
+        let hook = Webhook { rate_limit, ..webhook("a", 32) };
+        2_000 - offer(&queues, &hook, deliveries("a", 2_000)).len()
+    };
+    assert_eq!(held(None), BUFFER);
+    for (rate, expected) in [("100/s", BUFFER), ("1/s", 300), ("30/min", 150), ("5/h", 4)] {
+        assert_eq!(held(RateLimit::parse(rate).ok()), expected, "{rate}");
+    }
 }
 
 #[test]

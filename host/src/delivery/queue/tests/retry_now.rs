@@ -21,7 +21,7 @@ fn a_requested_retry_does_not_wait_for_the_next_probe() {
 #[test]
 fn requested_retries_keep_to_the_pace_and_are_bounded() {
     let (clock, queues) = TestClock::with_queues(9);
-    let hook = Webhook { rate_limit: Some(2), ..webhook("a", 8) };
+    let hook = Webhook { max_in_flight: 8, ..rate_limited_webhook("a", 2) };
     let retry = |number| queues.retry_now(&hook, delivery("c", "a", number));
     let refused = (0..2 * BUFFER + 3).filter(|number| !retry(*number).give_back.is_empty()).count();
     assert_eq!(refused, 3);

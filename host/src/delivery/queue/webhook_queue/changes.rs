@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::{QueueSettings, WebhookQueue};
+use super::WebhookQueue;
 use crate::delivery::queue::backlog::BacklogRows;
 use crate::delivery::queue::cancellations::selects;
 use crate::delivery::queue::ordering::OrderAnswer;
 use crate::delivery::queue::ownership::NodeOwnership;
+use crate::delivery::queue::queue_settings::QueueSettings;
 use crate::delivery::queue::throttle::Throttle;
 use crate::delivery::queue::{BacklogKind, QueuedDelivery};
 use crate::domain::webhook::Webhook;
