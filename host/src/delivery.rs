@@ -49,7 +49,7 @@ pub use comparer::{Comparer, Comparison, ComparisonRequest, Difference};
 pub use compiled_plugins::CompiledPlugins;
 pub use engine::{Engine, EngineParts};
 pub use manual_retry::ManualRetry;
-pub use pinger::Pinger;
+pub use pinger::{Pinger, SampleEvent};
 pub use previewer::{Preview, Previewer};
 pub use publisher::{AcceptedEvent, NewEvent, Publisher, SubmittedEvent};
 pub use recorder::Rng;

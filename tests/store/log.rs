@@ -149,6 +149,17 @@ pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     assert!(case.delivery("other", &id(NOW, 1)).await.unwrap().is_some());
 }
 
+pub(crate) async fn newest_event_of_a_type_is_found(case: Case) {
+    let of_type = |number, event_type: &str| with(row(&id(NOW, number)), |event| event.event_type = event_type.into());
+    for row in [of_type(1, "a"), of_type(2, "a"), of_type(3, "b")] {
+        case.stored(row).await;
+    }
+    case.stored(with(of_type(4, "a"), |event| event.company = "other".into())).await;
+    let newest = async |event_type| case.newest_event_of_type("acme", event_type).await.unwrap();
+    assert_eq!(newest("a").await.unwrap(), *of_type(2, "a").event);
+    assert!(newest("c").await.is_none());
+}
+
 pub(crate) async fn past_events_of_a_plugin_are_read_newest_first(case: Case) {
     let digest = Digest::of(b"p");
     case.home

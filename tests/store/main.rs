@@ -71,6 +71,7 @@ on_both! {
         one_request_examines_a_bounded_number_of_rows
         companies_are_ordered_byte_by_byte
         old_deliveries_are_removed_in_steps
+        newest_event_of_a_type_is_found
         past_events_of_a_plugin_are_read_newest_first;
     transfer:
         everything_is_transferred_to_a_database_of_the_other_kind;

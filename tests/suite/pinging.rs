@@ -1,4 +1,4 @@
-//! `POST /webhooks/{id}/test`: one ping through the whole path, at once.
+//! `POST /webhooks/{id}/test`: one event through the whole path, at once.
 
 use posthaste_tests::{Answer, Client, Host, Receiver, guest};
 use serde_json::{Value, json};
@@ -55,6 +55,85 @@ async fn ping_runs_the_plugin() {
     }
     let arrivals = receiver.arrivals();
     assert_eq!((arrivals.len(), arrivals[0].text()), (1, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn event_of_a_test_takes_the_whole_path_and_is_logged_as_a_ping() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook =
+        json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-mask", "config": {"fields": ["/iban"]}});
+    let id = host.subscribe(&hook).await;
+    let path = format!("/webhooks/{id}/test");
+    let event = json!({"event": {"data": {"iban": "ES1", "a": 1}, "headers": {"x-a": "b"}}});
+    let attempt = host.post(&path, &event).await.expect(200);
+    assert_eq!((&attempt["status_code"], &attempt["plugin"]["outcome"]), (&json!(200), &json!("replace")));
+    let arrival = receiver.first().await;
+    assert_eq!((arrival.header("webhook-event-type"), arrival.header("x-a")), ("t", "b"));
+    assert_eq!((&arrival.json()["a"], arrival.json()["iban"] == "ES1"), (&json!(1), false));
+    assert!(arrival.header("webhook-signature").starts_with("v1,"));
+    let other = json!({"event": {"type": "other", "data": [1]}});
+    host.post(&path, &other).await.expect(200);
+    assert_eq!(receiver.wait_for(2).await[1].header("webhook-event-type"), "other");
+    // Neither is an event that can be replayed or looked up as one of its type.
+    for (kind, count) in [("t", 0), ("other", 0), ("ping", 2)] {
+        let page = host.get(&format!("/deliveries?type={kind}")).await.expect(200);
+        assert_eq!(page["data"].as_array().unwrap().len(), count, "{kind}");
+    }
+    let logged = &host.get("/deliveries?type=ping").await.expect(200)["data"][1]["id"];
+    let transformed = host.get(&format!("/deliveries/{}/transformed", logged.as_str().unwrap())).await;
+    assert_eq!((transformed.status, transformed.bytes), (200, arrival.body.to_vec()));
+}
+
+#[tokio::test]
+async fn test_by_type_sends_the_newest_event_of_that_type_or_an_example() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let path = format!("/webhooks/{id}/test");
+    host.post(&path, &json!({"type": "t"})).await.expect(200);
+    let made_up = receiver.first().await;
+    assert_eq!((&made_up.json()["type"], &made_up.json()["example"]), (&json!("t"), &json!(true)));
+    assert_eq!(made_up.header("webhook-event-type"), "t");
+    for number in 1..=3 {
+        host.publish("nobody", &json!({ "number": number })).await;
+    }
+    host.company("other").await.publish("nobody", &json!({"number": 4})).await;
+    host.post(&path, &json!({"type": "nobody"})).await.expect(200);
+    let newest = receiver.wait_for(2).await.remove(1);
+    assert_eq!((newest.json(), newest.header("webhook-event-type")), (json!({"number": 3}), "nobody"));
+}
+
+#[tokio::test]
+async fn body_of_a_test_that_is_not_understood_is_refused() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let id = host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let path = format!("/webhooks/{id}/test");
+    for (body, part) in [
+        (json!({"data": 1}), "data"),
+        (json!({"event": {"type": "t"}}), "[/event/data]"),
+        (json!({"event": {"data": 1, "id": "x"}}), "[/event/id]"),
+        (json!({"event": {"data": 1, "type": "a b"}}), "[/event/type]"),
+        (json!({"event": {"data": 1, "type": "posthaste.x"}}), "[/event/type]"),
+        (json!({"event": {"data": 1, "headers": {"webhook-id": "x"}}}), "[/event/headers/webhook-id]"),
+        (json!({"event": 1}), "[/event]"),
+        (json!({"type": "ping"}), "[/type]"),
+        (json!({"type": 1}), "[/type]"),
+        (json!({"type": "t", "event": {"data": 1}}), "[/type]"),
+        (json!([]), ""),
+    ] {
+        let text = host.post(&path, &body).await.problem(422);
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let raw = async |body: &str| host.call(http::Method::POST, &path, &[], body).await;
+    raw("{").await.problem(400);
+    assert!(raw("type=t&data=1").await.problem(400).contains("form"));
+    let large = json!({"event": {"data": "x".repeat(262_144)}});
+    host.post(&path, &large).await.problem(413);
+    assert!(receiver.arrivals().is_empty());
+    // No body, and none of its fields, is a ping.
+    for (count, body) in (1..).zip(["", " ", "null", "{}", r#"{"event": null, "type": null}"#]) {
+        raw(body).await.expect(200);
+        assert_eq!(receiver.wait_for(count).await[count - 1].header("webhook-event-type"), "ping");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! Tests a webhook: one event through the whole path, at once, past everything that waits.
+//!
+//! The log has the event of a test as a `ping`, whatever type it was sent as: it is no event of its producer, to be replayed or
+//! compared.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -11,7 +15,7 @@ use super::delivery_clock::DeliveryClock;
 use super::host_event::HostEvents;
 use super::queue::QueuedDelivery;
 use crate::domain::delivery::{Attempt, Status};
-use crate::domain::event::PING;
+use crate::domain::event::{Event, PING};
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
 use crate::store::{DeliveryUpdate, Store, StoreError};
@@ -45,7 +49,20 @@ impl PingLimiter {
     }
 }
 
-/// Sends pings.
+/// An event to test a webhook with.
+#[derive(Debug)]
+pub struct SampleEvent {
+    /// The event type.
+    pub event_type: String,
+    /// When it happened, milliseconds since 1970; `None`: now.
+    pub occurred_at: Option<i64>,
+    /// The headers of its producer.
+    pub headers: Vec<(String, String)>,
+    /// JSON text.
+    pub data: Bytes,
+}
+
+/// Sends test events.
 pub struct Pinger {
     store: Arc<Store>,
     attempts: Arc<AttemptRunner>,
@@ -64,20 +81,26 @@ impl Pinger {
         Self { store, attempts, host_events, clock, limiter: PingLimiter::default() }
     }
 
-    /// Sends a `ping` event to the webhook once, also if it is disabled. It is in the log afterwards, like any other event,
-    /// and is not retried.
+    /// Sends an event to the webhook once, also if it is disabled: the `sample`, or a `ping`. It is in the log afterwards, as a
+    /// `ping`, and is not retried.
     ///
     /// # Errors
     /// The store's; the attempt was made.
-    pub async fn ping(&self, webhook: &Webhook) -> Result<Attempt, StoreError> {
+    pub async fn test(&self, webhook: &Webhook, sample: Option<SampleEvent>) -> Result<Attempt, StoreError> {
         // The semaphores are never closed.
         let company = self.limiter.of_company(&webhook.company);
         let _own = company.acquire().await.ok();
         let _slot = self.limiter.all.acquire().await.ok();
         let now = self.clock.wall_ms();
         let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
-        let row = self.host_events.event_for(webhook, PING, &data, now);
-        let delivery = QueuedDelivery::fresh(row.id.clone(), webhook, row.event.clone());
+        let mut row = self.host_events.event_for(webhook, PING, &data, now);
+        let mut event = row.event.clone();
+        if let Some(SampleEvent { event_type, occurred_at, headers, data }) = sample {
+            let logged = Event { occurred_at: occurred_at.unwrap_or(now), headers, data, ..(*event).clone() };
+            event = Arc::new(Event { event_type, ..logged.clone() });
+            row.event = Arc::new(logged);
+        }
+        let delivery = QueuedDelivery::fresh(row.id.clone(), webhook, event);
         // No other node takes a ping over.
         let report = self.attempts.run(&delivery, webhook, std::future::pending()).await;
         let status = final_status(&report.outcome);

@@ -73,7 +73,7 @@ impl Previewer {
             let plugin = self.plugins.get(owner, &run.name, &digest).await?;
             let config = self.store.config(&Digest::stored(&run.config_digest)).await;
             let config = config.map_err(|error| error.to_string())?.ok_or("its config is no longer kept")?;
-            let call = self.transformer.call(&plugin, event.clone(), config).await;
+            let call = self.transformer.call(&plugin, as_sent(event, attempt), config).await;
             call.result.map_err(|failure| failure.to_string())
         };
         match outcome.await {
@@ -113,15 +113,33 @@ fn recorded(attempt: &Attempt) -> Option<Recorded> {
     }
 }
 
+/// The headers of an attempt that a preview depends on.
+#[derive(Deserialize, Default)]
+struct SentHeaders {
+    #[serde(rename = "content-type")]
+    content_type: Option<String>,
+    #[serde(rename = "webhook-event-type")]
+    event_type: Option<String>,
+}
+
+impl SentHeaders {
+    fn of(attempt: &Attempt) -> Self {
+        let headers = attempt.request_headers.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
+        headers.unwrap_or_default()
+    }
+}
+
 /// The content type of the attempt.
 fn sent_type(attempt: &Attempt) -> String {
-    #[derive(Deserialize)]
-    struct SentHeaders {
-        #[serde(rename = "content-type")]
-        content_type: Option<String>,
+    SentHeaders::of(attempt).content_type.unwrap_or_else(|| "application/json".into())
+}
+
+/// The event with the type that the attempt sent it as: the log has the event of a test as a `ping`.
+fn as_sent(event: &Arc<Event>, attempt: &Attempt) -> Arc<Event> {
+    match SentHeaders::of(attempt).event_type {
+        Some(event_type) if event_type != event.event_type => Arc::new(Event { event_type, ..(**event).clone() }),
+        _ => event.clone(),
     }
-    let headers = attempt.request_headers.as_ref().and_then(|raw| serde_json::from_str::<SentHeaders>(raw.get()).ok());
-    headers.and_then(|headers| headers.content_type).unwrap_or_else(|| "application/json".into())
 }
 
 #[cfg(test)]

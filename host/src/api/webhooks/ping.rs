@@ -3,21 +3,117 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::Request;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::not_found;
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, WebhooksWrite};
+use crate::api::body::{self, BodyLimit};
 use crate::api::deliveries::AttemptView;
+use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
-use crate::api::problem::Problem;
+use crate::api::problem::{Problem, ProblemKind};
+use crate::delivery::SampleEvent;
+use crate::domain::time::rfc3339;
+use crate::domain::webhook::Webhook;
+use crate::domain::{Invalid, event};
 
-/// `POST /webhooks/{id}/test`: sends a `ping` now; 200 with the attempt, whatever its result.
+/// The body of a test. Without a field, and without a body, the event is a `ping`.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TestRequest<'b> {
+    #[serde(borrow)]
+    event: Option<&'b RawValue>,
+    /// The type of an example event.
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an event")]
+struct TestEvent<'b> {
+    r#type: Option<String>,
+    #[serde(borrow)]
+    data: &'b RawValue,
+    headers: Option<HeaderFields>,
+}
+
+/// The event to send, whose rules hold.
+enum Sample {
+    Ping,
+    Sent(SampleEvent),
+    ExampleOf(String),
+}
+
+/// `POST /webhooks/{id}/test`: sends an event now; 200 with the attempt, whatever its result.
 pub(in crate::api) async fn ping(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     PathParams(id): PathParams<String>,
+    request: Request<Body>,
 ) -> Result<Json<AttemptView>, Problem> {
+    let bytes = body::read(request, BodyLimit::DryRun(api.max_event_bytes)).await?;
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
-    Ok(Json(api.engine.pinger.ping(&webhook).await?.into()))
+    let sample = match bytes.trim_ascii() {
+        b"" | b"null" => Sample::Ping,
+        _ => body::checked(&bytes, |requested: TestRequest| check(&api, &webhook, &requested))?,
+    };
+    let sample = match sample {
+        Sample::Ping => None,
+        Sample::Sent(event) if event.data.len() > api.max_event_bytes => {
+            return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
+        }
+        Sample::Sent(event) => Some(event),
+        Sample::ExampleOf(event_type) => Some(example(&api, &webhook, event_type).await?),
+    };
+    Ok(Json(api.engine.pinger.test(&webhook, sample).await?.into()))
+}
+
+fn check(api: &ApiState, webhook: &Webhook, requested: &TestRequest) -> Result<Sample, Vec<Invalid>> {
+    match (requested.event, &requested.r#type) {
+        (Some(_), Some(_)) => Err(vec![Invalid::at("/type", "send the type within `event`, or send a type alone")]),
+        (Some(event), None) => body::nested(event, "/event", |sent| check_event(api, webhook, sent)).map(Sample::Sent),
+        (None, Some(event_type)) => {
+            check_type(event_type, webhook).map_err(|error| vec![error])?;
+            Ok(Sample::ExampleOf(event_type.clone()))
+        }
+        (None, None) => Ok(Sample::Ping),
+    }
+}
+
+/// The types that a producer may publish, and the webhook's own: it may be for events of the service.
+fn check_type(event_type: &str, webhook: &Webhook) -> Result<(), Invalid> {
+    if event_type == webhook.event_type { Ok(()) } else { event::check_published_type(event_type) }
+}
+
+/// Checks the rules for published events.
+fn check_event(api: &ApiState, webhook: &Webhook, sent: TestEvent) -> Result<SampleEvent, Vec<Invalid>> {
+    let event_type = sent.r#type.unwrap_or_else(|| webhook.event_type.clone());
+    let headers = sent.headers.unwrap_or_default();
+    let errors = check_type(&event_type, webhook).err().into_iter().chain(headers.errors(&api.challenge_header));
+    let errors: Vec<_> = errors.collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let data = Bytes::copy_from_slice(sent.data.get().as_bytes());
+    Ok(SampleEvent { event_type, occurred_at: None, headers: headers.pairs(), data })
+}
+
+/// Returns the company's newest event of the type, or one that is made up.
+async fn example(api: &ApiState, webhook: &Webhook, event_type: String) -> Result<SampleEvent, Problem> {
+    Ok(match api.store.newest_event_of_type(&webhook.company, &event_type).await? {
+        Some(event) => {
+            SampleEvent { event_type, occurred_at: Some(event.occurred_at), headers: event.headers, data: event.data }
+        }
+        None => {
+            let now = rfc3339(api.clock.now_ms());
+            let data = json!({"type": event_type, "webhook": webhook.id, "example": true, "sent_at": now});
+            SampleEvent { event_type, occurred_at: None, headers: Vec::new(), data: data.to_string().into() }
+        }
+    })
 }

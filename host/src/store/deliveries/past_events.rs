@@ -1,9 +1,10 @@
-//! Past events of a plugin, for comparing two of its versions.
+//! Past events: those of a plugin, for comparing two of its versions, and one of a type, as an example.
 
 use sqlx::AssertSqlSafe;
 
+use crate::domain::event::Event;
 use crate::store::db;
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, claimed_from_row};
+use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, claimed_from_row, event_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -29,6 +30,20 @@ impl PastEvents {
 }
 
 impl Store {
+    /// Returns the company's newest event of a type.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn newest_event_of_type(&self, company: &str, event_type: &str) -> Result<Option<Event>, StoreError> {
+        let sql = format!(
+            "SELECT company, event_id, event_type, occurred_at, headers, data FROM deliveries {}\
+             WHERE company = $1 AND event_type = $2 ORDER BY id DESC LIMIT 1",
+            self.readers.kind().index_hint("deliveries_type")
+        );
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
+        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(event_from_row).transpose()?)
+    }
+
     /// Returns the next few events, possibly none; `None` at the end.
     ///
     /// # Errors
