@@ -255,6 +255,33 @@ async fn removed_versions_are_kept_as_long_as_the_delivery_log() {
 }
 
 #[tokio::test]
+async fn activated_version_attempts_at_once_what_waits_for_a_retry() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=10h"]).await, Receiver::start().await);
+    let broken = digest(&host.upload("p", &guest("trap")).await.expect(201));
+    for (kind, plugin) in [("named", "p".to_owned()), ("second", "p".to_owned()), ("pinned", format!("p@{broken}"))] {
+        host.subscribe(&json!({"type": kind, "target_url": receiver.url("/"), "plugin": plugin})).await;
+    }
+    let tried = |delivery: &Value| delivery["attempt_count"] == 1;
+    let mut waiting = Vec::new();
+    for kind in ["named", "second", "pinned"] {
+        let id = host.publish(kind, &json!(1)).await;
+        host.delivery_when(&id, "tried", tried).await;
+        waiting.push(id);
+    }
+    let right = digest(&host.upload("p", &guest("pass")).await.expect(201));
+    for id in &waiting[..2] {
+        assert_eq!(host.delivery(id, "delivered").await["attempt_count"], 2);
+    }
+    host.post("/plugins/p/activate", &json!({ "digest": broken })).await.expect(200);
+    let id = host.publish("named", &json!(2)).await;
+    host.delivery_when(&id, "tried", tried).await;
+    host.post("/plugins/p/activate", &json!({ "digest": right })).await.expect(200);
+    assert_eq!(host.delivery(&id, "delivered").await["attempt_count"], 2);
+    let pinned = host.get(&format!("/deliveries/{}", waiting[2])).await.expect(200);
+    assert_eq!((&pinned["status"], &pinned["attempt_count"]), (&json!("pending"), &json!(1)));
+}
+
+#[tokio::test]
 async fn migration_from_the_first_schema_keeps_plugins() {
     let (mut host, receiver) = (Host::start().await, Receiver::start().await);
     let version = host.upload("mask", &shipped("mask")).await.expect(201);

@@ -15,6 +15,28 @@ use crate::outbound::Outbound;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
+/// Moves retries into the backlogs of their webhooks.
+struct RetrySpiller {
+    store: Arc<Store>,
+    queues: Arc<WebhookQueues>,
+    effects: Arc<EffectRunner>,
+    log: Arc<ThrottledLog>,
+}
+
+impl RetrySpiller {
+    async fn spill(&self, webhook: &Webhook) -> Result<(), StoreError> {
+        self.store.spill_scheduled(&webhook.id).await?;
+        if webhook.enabled {
+            self.effects.apply(self.queues.spilled(webhook)).await;
+        }
+        Ok(())
+    }
+
+    fn log_failure(&self, error: &StoreError) {
+        self.log.warn("spilling the retries of a changed webhook failed; each waits until it is due", error);
+    }
+}
+
 /// Follows changes of webhooks.
 pub struct WebhookLifecycle {
     pub(super) store: Arc<Store>,
@@ -54,19 +76,44 @@ impl WebhookLifecycle {
         }
     }
 
-    /// Moves the retries of a webhook into its backlog, in the background. If it is enabled, they are fetched at once.
-    fn spill_retries(&self, webhook: &Webhook) {
-        let (store, log, webhook) = (self.store.clone(), self.log.clone(), webhook.clone());
-        let (queues, effects) = (self.queues.clone(), self.effects.clone());
+    /// Another version of a plugin is active for the company's webhooks of these types. As after an edit, their deliveries
+    /// that wait for a retry are attempted at once, within the limits of each webhook: one webhook after the other, in the
+    /// background.
+    pub fn plugin_activated(&self, company: &str, event_types: Vec<String>) {
+        let (store, spiller, company) = (self.store.clone(), self.retry_spiller(), company.to_owned());
         self.tasks.spawn(async move {
-            match store.spill_scheduled(&webhook.id).await {
-                Ok(()) if webhook.enabled => effects.apply(queues.spilled(&webhook)).await,
-                Ok(()) => (),
-                Err(error) => {
-                    log.warn("spilling the retries of a changed webhook failed; each waits until it is due", &error);
+            for event_type in event_types {
+                let spilled = async {
+                    let webhook = store.webhook_for(&company, &event_type).await?;
+                    match webhook.filter(|webhook| webhook.enabled) {
+                        Some(webhook) => spiller.spill(&webhook).await,
+                        None => Ok(()),
+                    }
+                };
+                if let Err(error) = spilled.await {
+                    return spiller.log_failure(&error);
                 }
             }
         });
+    }
+
+    /// Moves the retries of a webhook into its backlog, in the background. If it is enabled, they are fetched at once.
+    fn spill_retries(&self, webhook: &Webhook) {
+        let (spiller, webhook) = (self.retry_spiller(), webhook.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = spiller.spill(&webhook).await {
+                spiller.log_failure(&error);
+            }
+        });
+    }
+
+    fn retry_spiller(&self) -> RetrySpiller {
+        RetrySpiller {
+            store: self.store.clone(),
+            queues: self.queues.clone(),
+            effects: self.effects.clone(),
+            log: self.log.clone(),
+        }
     }
 
     /// A webhook was removed: its waiting deliveries, in memory and in the database, are cancelled when this returns. Attempts

@@ -80,6 +80,7 @@ where
     loop {
         let followers = api.store.followers(target.company, target.name).await?;
         check_configs(api, target, plugin, &followers).await?;
+        let event_types = followers.iter().map(|follower| follower.event_type.clone()).collect();
         let activation = Activation {
             company: target.company.to_owned(),
             name: target.name.to_owned(),
@@ -89,7 +90,12 @@ where
         };
         match store(activation).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
-            done => return Ok(done?),
+            done => {
+                let activated = done?;
+                // The version may correct the cause of failures.
+                api.engine.webhooks.plugin_activated(target.company, event_types);
+                return Ok(activated);
+            }
         }
     }
 }
