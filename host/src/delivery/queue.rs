@@ -291,10 +291,12 @@ impl WebhookQueues {
     }
 
     /// Returns the longest time that a queue has had a delivery and a free slot without being served; none has while the
-    /// node is fenced.
+    /// node is fenced. Queues of restricted receivers do not count: they share few attempts, each of which may hang until the
+    /// timeout of its webhook.
     pub(in crate::delivery) fn longest_wait(&self) -> Option<Duration> {
         let (state, now) = (self.lock(), (self.now)());
-        let since = state.queues.values().filter_map(|queue| queue.notes.servable_since).min()?;
+        let counted = state.queues.values().filter(|queue| queue.class() != AttemptClass::Restricted);
+        let since = counted.filter_map(|queue| queue.notes.servable_since).min()?;
         (!state.node.is_fenced(now)).then(|| now.duration_since(since))
     }
 

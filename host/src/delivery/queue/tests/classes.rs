@@ -113,3 +113,21 @@ fn a_value_per_class_is_read_where_it_was_written() {
     in_flight.end(AttemptClass::Healthy);
     assert_eq!((in_flight.all(), in_flight.total()), ([&0, &1, &1], 2));
 }
+
+#[test]
+fn a_silent_receiver_whose_deliveries_wait_does_not_make_the_node_look_stuck() {
+    let (clock, queues) = TestClock::with_queues(99);
+    let hook = webhook("a", 8);
+    for number in 0..3 {
+        offer(&queues, &hook, vec![delivery("c", "a", number)]);
+        let taken = take(&queues).unwrap();
+        judge(&queues, &taken, ReceiverSignal::NoResponse);
+        end(&queues, &taken, true);
+    }
+    clock.advance(60 * SECOND);
+    let _ = queues.open_due();
+    offer(&queues, &hook, vec![delivery("c", "a", 3)]);
+    clock.advance(600 * SECOND);
+    assert_eq!(queues.longest_wait(), None);
+    assert_eq!(ids(take(&queues)), ["a-3"], "it could be sent");
+}
