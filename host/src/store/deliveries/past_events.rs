@@ -55,6 +55,7 @@ impl Store {
         let Some(before) = recorded.before.take() else {
             return Ok(None);
         };
+        let _turn = self.log_turns.turn(&recorded.company).await?;
         let sql = "SELECT MIN(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
                    LIMIT $3) AS looked_at";
         let query = db::query(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(EXAMINED_ROWS);
