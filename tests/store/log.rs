@@ -89,20 +89,38 @@ pub(crate) async fn every_status_is_a_filter_wherever_its_rows_are(case: Case) {
     }
 }
 
+/// Stores more events of the type `t` than one request examines, like the only one that is stored, but newer.
+async fn many(case: &Case, webhook: &str, status: &str) {
+    let sql = format!(
+        "INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
+         due, lease, parked, created_at, finished_at, occurred_at, headers, data) \
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
+         SELECT 'acme', '{}' || CAST(100000 + i AS TEXT), 'e' || CAST(i AS TEXT), 't', {webhook}, '{status}', 0, 0, \
+         NULL, NULL, 0, {NOW}, NULL, {NOW}, '[]', data FROM n, (SELECT data FROM deliveries) AS d",
+        &id(NOW + 1, 0)[..30]
+    );
+    case.home.sql(&sql).await;
+}
+
+pub(crate) async fn rare_type_is_found_behind_any_number_of_others(case: Case) {
+    let oldest = id(NOW, 1);
+    let row = with(spilled(&oldest), |event| event.event_type = "rare".into());
+    case.finished(row, |completion| DeliveryUpdate { status: Status::Failed, ..completion }).await;
+    many(&case, "'wh_1'", "failed").await;
+    let status = Some(StatusFilter::Is(Status::Failed));
+    let filter = DeliveryFilter { event_type: Some("rare".into()), status, ..DeliveryFilter::default() };
+    let page = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
+    assert_eq!((page.entries.len(), page.next), (1, None));
+    let common = DeliveryFilter { event_type: Some("t".into()), ..filter };
+    let page = case.deliveries("acme", &common, &PageRequest { limit: 5, after: None }).await.unwrap();
+    assert!(page.entries.len() == 5 && page.next.is_some());
+}
+
 pub(crate) async fn one_request_examines_a_bounded_number_of_rows(case: Case) {
     let oldest = id(NOW, 1);
     case.finished(spilled(&oldest), |completion| completion).await;
     // Events without a subscriber, which no list of deliveries shows, behind it.
-    case.home
-        .sql(&format!(
-            "INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
-             due, lease, parked, created_at, finished_at, occurred_at, headers, data) \
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
-             SELECT 'acme', '{}' || CAST(100000 + i AS TEXT), 'e' || CAST(i AS TEXT), 't', NULL, 'unrouted', 0, 0, \
-             NULL, NULL, 0, {NOW}, NULL, {NOW}, '[]', data FROM n, (SELECT data FROM deliveries) AS d",
-            &id(NOW + 1, 0)[..30]
-        ))
-        .await;
+    many(&case, "NULL", "unrouted").await;
     for filter in
         [DeliveryFilter::default(), DeliveryFilter { event_type: Some("t".into()), ..DeliveryFilter::default() }]
     {

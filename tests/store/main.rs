@@ -69,6 +69,7 @@ on_both! {
         list_is_filtered_and_paged
         every_status_is_a_filter_wherever_its_rows_are
         one_request_examines_a_bounded_number_of_rows
+        rare_type_is_found_behind_any_number_of_others
         companies_are_ordered_byte_by_byte
         old_deliveries_are_removed_in_steps
         newest_event_of_a_type_is_found

@@ -141,12 +141,21 @@ impl Store {
             (None, Some(id)) => self.webhook(company, id).await?.map(|webhook| webhook.event_type.clone()),
             _ => None,
         };
-        let index = LogIndex::of(filter.status, filter.event_type.as_deref().or(of_webhook.as_deref()));
+        let range = page.range(company, filter.since, filter.until);
+        let event_type = filter.event_type.as_deref().or(of_webhook.as_deref());
+        let mut index = LogIndex::of(filter.status, event_type);
+        if let (LogIndex::Ended(_) | LogIndex::Pending, Some(name)) = (&index, event_type) {
+            // A rare type finds all in one page, a common one is better than many rows of other types.
+            let by_type = LogIndex::Type(name.into());
+            if !self.is_short(&index, &range).await? && self.is_short(&by_type, &range).await? {
+                index = by_type;
+            }
+        }
         let status = filter.status.map(|filter| filter.status().name().to_owned());
         let selection = LogSelection {
             sql: list_sql(&index, self.readers.kind()),
             index,
-            range: page.range(company, filter.since, filter.until),
+            range,
             parameters: vec![filter.event_type.clone(), status, filter.webhook.clone()],
         };
         self.walk(selection, page.limit).await

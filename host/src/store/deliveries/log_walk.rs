@@ -191,6 +191,13 @@ pub(super) struct LogSelection<'c> {
 }
 
 impl Store {
+    /// Returns whether one request can examine all rows of the range along this index.
+    pub(super) async fn is_short(&self, index: &LogIndex, range: &LogRange<'_>) -> Result<bool, StoreError> {
+        let _turn = self.log_turns.turn(range.company).await?;
+        let (_, last) = range.clone().split(index, STEPS.iter().sum(), &self.readers).await?;
+        Ok(last)
+    }
+
     /// Reads a page.
     pub(super) async fn walk<T: LogEntry>(
         &self,
