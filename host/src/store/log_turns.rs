@@ -72,7 +72,7 @@ impl LogTurns {
                 "{MOST_PER_COMPANY} requests of this company are reading its log already, which is the limit; ask again when one \
                  has been answered"
             );
-            return Err(CompanyLimit::in_progress("log reads", detail).into());
+            return Err(CompanyLimit::in_progress("log-reads", detail).into());
         }
         reads.requests += 1;
         Ok(Request { all: self, company, turns: reads.turns.clone() })
