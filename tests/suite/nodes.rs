@@ -1,5 +1,6 @@
 //! Several nodes on one PostgreSQL: accepted events arrive whichever node dies, and limits hold over all nodes.
 
+mod cancelling;
 mod leaving;
 
 use std::collections::HashSet;
