@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::log_walk::{LogEntry, LogIndex, LogPage, LogRange, LogSelection};
 use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, PING};
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
 use crate::store::error::StoreError;
@@ -136,21 +136,8 @@ impl Store {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<LogPage<DeliveryRecord>, StoreError> {
-        // A webhook has one type.
-        let of_webhook = match (&filter.event_type, &filter.webhook) {
-            (None, Some(id)) => self.webhook(company, id).await?.map(|webhook| webhook.event_type.clone()),
-            _ => None,
-        };
         let range = page.range(company, filter.since, filter.until);
-        let event_type = filter.event_type.as_deref().or(of_webhook.as_deref());
-        let mut index = LogIndex::of(filter.status, event_type);
-        if let (LogIndex::Ended(_) | LogIndex::Pending, Some(name)) = (&index, event_type) {
-            // A rare type finds all in one page, a common one is better than many rows of other types.
-            let by_type = LogIndex::Type(name.into());
-            if !self.is_short(&index, &range).await? && self.is_short(&by_type, &range).await? {
-                index = by_type;
-            }
-        }
+        let index = self.index(company, filter, &range).await?;
         let status = filter.status.map(|filter| filter.status().name().to_owned());
         let selection = LogSelection {
             sql: list_sql(&index, self.readers.kind()),
@@ -159,6 +146,34 @@ impl Store {
             parameters: vec![filter.event_type.clone(), status, filter.webhook.clone()],
         };
         self.walk(selection, page.limit).await
+    }
+
+    /// Returns the index along which to look for the deliveries of a list.
+    async fn index(
+        &self,
+        company: &str,
+        filter: &DeliveryFilter,
+        range: &LogRange<'_>,
+    ) -> Result<LogIndex, StoreError> {
+        let by_type = match (&filter.event_type, &filter.webhook) {
+            (Some(name), _) => Some(LogIndex::Type(name.clone())),
+            (None, Some(id)) => {
+                let webhook = self.webhook(company, id).await?.filter(|webhook| webhook.event_type != PING);
+                webhook.map(|webhook| LogIndex::TypeAndTests(webhook.event_type))
+            }
+            (None, None) => None,
+        };
+        let by_status = LogIndex::of(filter.status, None);
+        let Some(by_type) = by_type else { return Ok(by_status) };
+        // A rare type finds all in one page, a common one is better than many rows of other types.
+        let is_better = match by_status {
+            LogIndex::Ended(_) | LogIndex::Pending => {
+                !self.is_short(&by_status, range).await? && self.is_short(&by_type, range).await?
+            }
+            LogIndex::Retrying => false,
+            _ => true,
+        };
+        Ok(if is_better { by_type } else { by_status })
     }
 
     /// Returns one delivery with its event, and its last 100 attempts, oldest first. An attempt that ended after the delivery

@@ -4,6 +4,7 @@
 use sqlx::AssertSqlSafe;
 
 use crate::domain::delivery::{Status, StatusFilter};
+use crate::domain::event::PING;
 use crate::store::db::{self, ConnectionPool, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -18,6 +19,8 @@ pub(super) enum LogIndex {
     Everything,
     /// Those of one type.
     Type(String),
+    /// Those of one type, and the tests: those that a webhook of this type can have.
+    TypeAndTests(String),
     /// The failed, filtered or cancelled deliveries.
     Ended(Status),
     /// The pending deliveries that are in no node's memory.
@@ -49,7 +52,7 @@ impl LogIndex {
         let keyless = format!("CAST({key} AS TEXT) IS NULL");
         match self {
             Self::Everything => keyless,
-            Self::Type(_) => format!("event_type = {key}"),
+            Self::Type(_) | Self::TypeAndTests(_) => format!("event_type = {key}"),
             Self::Ended(_) => format!("status IN ('failed', 'filtered', 'cancelled') AND status = {key}"),
             Self::Pending => format!("{keyless} AND status = 'pending' AND lease IS NULL"),
             Self::Retrying => {
@@ -64,7 +67,7 @@ impl LogIndex {
         let name = match self {
             // The primary key.
             Self::Everything => return String::new(),
-            Self::Type(_) => "deliveries_type",
+            Self::Type(_) | Self::TypeAndTests(_) => "deliveries_type",
             Self::Ended(_) => "deliveries_ended",
             Self::Pending => "deliveries_pending",
             Self::Retrying => "deliveries_retrying",
@@ -76,7 +79,7 @@ impl LogIndex {
     /// Returns the key.
     pub(super) fn key(&self) -> Option<&str> {
         match self {
-            Self::Type(name) => Some(name),
+            Self::Type(name) | Self::TypeAndTests(name) => Some(name),
             Self::Ended(status) => Some(status.name()),
             Self::Everything | Self::Pending | Self::Retrying | Self::Unmatched => None,
         }
@@ -93,13 +96,14 @@ impl LogIndex {
             )
         };
         let rows = select(self.hint(kind), &self.condition("$5"));
-        // The rows in some node's memory are few: their index is read through.
-        let leased = match self {
-            Self::Pending => "lease IS NOT NULL",
-            Self::Retrying => "lease IS NOT NULL AND attempt_count > attempt_base",
+        // These are few, whatever the size of the log: the rows in some node's memory, and the tests, which people make.
+        let (hint, few) = match self {
+            Self::Pending => ("deliveries_leased", "lease IS NOT NULL".to_owned()),
+            Self::Retrying => ("deliveries_leased", "lease IS NOT NULL AND attempt_count > attempt_base".to_owned()),
+            Self::TypeAndTests(_) => ("deliveries_type", format!("event_type = '{PING}'")),
             _ => return rows,
         };
-        format!("{rows} UNION ALL {}", select(kind.index_hint("deliveries_leased"), leased))
+        format!("{rows} UNION ALL {}", select(kind.index_hint(hint), &few))
     }
 
     /// Finds the last row that a step examines, and how many it examines. Binds: the company, the id before which the step

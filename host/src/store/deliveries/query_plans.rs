@@ -61,6 +61,7 @@ fn log_indexes() -> Vec<(LogIndex, &'static str)> {
     all.extend([
         (LogIndex::Everything, "deliveries_1 (company=? AND id>? AND id<?)"),
         (LogIndex::Type("t".into()), "deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
+        (LogIndex::TypeAndTests("t".into()), "deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
         (LogIndex::Pending, "deliveries_pending (company=? AND id>? AND id<?)"),
         (LogIndex::Retrying, "deliveries_retrying (company=? AND id>? AND id<?)"),
         (LogIndex::Unmatched, "deliveries_unmatched (company=? AND id>? AND id<?)"),
