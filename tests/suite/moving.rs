@@ -30,6 +30,10 @@ async fn seen(client: &Client, delivered: &str) -> Vec<Value> {
     for path in ["/webhooks", "/plugins", "/plugins/my-mask", &format!("/deliveries/{delivered}")] {
         all.push(client.get(path).await.expect(200));
     }
+    // It follows the deliveries, which go on after the move.
+    for webhook in all[0].as_array_mut().unwrap() {
+        webhook.as_object_mut().unwrap().remove("health");
+    }
     all.push(client.get(&format!("/deliveries/{delivered}/transformed")).await.bytes.into());
     all
 }

@@ -32,6 +32,8 @@ async fn webhook_shows_every_field_with_its_default() {
         "company": "acme", "type": "t", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
         "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null,
+        "health": {"state": "unknown", "failing_since": null, "last_error": null, "last_success_at": null,
+            "waiting": 0, "oldest_waiting_at": null},
     });
     assert_eq!(created, expected);
 }

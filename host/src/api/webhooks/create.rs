@@ -11,12 +11,12 @@ use super::fields::{NewFields, WebhookFields};
 use super::plugin_version::resolve_plugin;
 use super::tls::check_scheme;
 use super::view::WebhookView;
-use super::{check_target, field_rules, new_secret};
+use super::{check_target, field_rules, new_secret, shown};
 use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::body::{self, BodyLimit};
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
-use crate::domain::webhook::{NewWebhook, Webhook};
+use crate::domain::webhook::{NewWebhook, Webhook, WebhookHealth};
 use crate::store::{StoreError, StoredWebhook};
 
 /// `POST /webhooks`: 201, or 200 if it overwrote a webhook.
@@ -45,11 +45,13 @@ pub(in crate::api) async fn create(
     Ok(match before {
         None => {
             api.engine.webhooks.changed(&webhook);
-            (StatusCode::CREATED, Json(WebhookView::with_secret(webhook)))
+            let secret = webhook.signing_secret.clone();
+            let view = WebhookView::with_health(webhook, WebhookHealth::default());
+            (StatusCode::CREATED, Json(view.with_secret(&secret)))
         }
         Some(before) => {
             api.engine.webhooks.edited(&webhook, &before);
-            (StatusCode::OK, Json(webhook.into()))
+            (StatusCode::OK, Json(shown(&api, webhook).await))
         }
     })
 }

@@ -11,7 +11,7 @@ use super::fields::WebhookFields;
 use super::plugin_version::resolve_plugin;
 use super::tls::check_scheme;
 use super::view::WebhookView;
-use super::{check_target, field_rules, not_found};
+use super::{check_target, field_rules, not_found, shown};
 use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
@@ -40,7 +40,7 @@ pub(in crate::api) async fn patch(
     }
     let stored = change(&api, current.clone(), Arc::new(fields)).await?;
     api.engine.webhooks.edited(&stored, &current);
-    Ok(Json(stored.into()))
+    Ok(Json(shown(&api, stored).await))
 }
 
 /// Stores the change. If it concerns the plugin or the config, the plugin checks the config first; the check is

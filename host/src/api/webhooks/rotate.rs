@@ -10,7 +10,7 @@ use axum::http::Request;
 use serde::Deserialize;
 
 use super::view::WebhookView;
-use super::{new_secret, not_found};
+use super::{new_secret, not_found, shown};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::body::{self, BodyLimit};
@@ -49,7 +49,8 @@ pub(in crate::api) async fn rotate(
     let rotation = Rotation { secret: new_secret()?, now, until };
     let key = WebhookKey { company: &company, id: &id };
     let stored = api.store.rotate_secret(key, rotation).await?.ok_or_else(not_found)?;
-    Ok(Json(WebhookView::with_secret(stored)))
+    let secret = stored.signing_secret.clone();
+    Ok(Json(shown(&api, stored).await.with_secret(&secret)))
 }
 
 fn parse_overlap(text: &str) -> Result<Duration, Invalid> {

@@ -123,8 +123,7 @@ impl WebhookView {
     }
 
     /// Shows the signing secret too: only in the answer to the request that made it.
-    pub(super) fn with_secret(webhook: Webhook) -> Self {
-        let secret = sign::show_secret(&webhook.signing_secret);
-        Self { signing_secret: Some(secret), ..webhook.into() }
+    pub(super) fn with_secret(self, secret: &[u8]) -> Self {
+        Self { signing_secret: Some(sign::show_secret(secret)), ..self }
     }
 }
