@@ -109,13 +109,13 @@ impl Canceller {
         }
     }
 
-    /// Makes one step of each cancellation. Returns whether there were any.
+    /// Makes one step of each cancellation. Returns whether there may be more.
     async fn step(&self) -> Result<bool, StoreError> {
-        let cancellations = self.store.cancellations_in_progress().await?;
-        let more = !cancellations.is_empty();
-        for id in cancellations {
+        let mut more = false;
+        for id in self.store.cancellations_in_progress().await? {
             let intake = self.intake.lock().await;
             if let Some(selection) = self.store.cancel_step(id, self.clock.wall_ms()).await? {
+                more = true;
                 self.cancel_queued(&selection).await;
                 drop(intake);
                 self.effects.apply(self.queues.cancelled(&selection)).await;
