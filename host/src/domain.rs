@@ -7,6 +7,7 @@ pub mod credential;
 pub mod delivery;
 pub mod event;
 pub mod headers;
+pub mod hops;
 pub mod id;
 pub mod plugin;
 pub mod rate_limit;

@@ -7,6 +7,7 @@ mod again;
 mod answers;
 mod batches;
 mod cases;
+mod circles;
 mod commands;
 mod comparing;
 mod compiling;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -22,6 +22,7 @@ use super::header_fields::HeaderFields;
 use super::problem::{Problem, ProblemKind};
 use super::spans;
 use crate::delivery::{AcceptedEvent, NewEvent};
+use crate::domain::hops::{HOPS_HEADER, Hops};
 use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
@@ -69,8 +70,9 @@ pub(super) async fn publish(
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<AcceptedView>), Problem> {
     publisher.check_scope()?;
+    let source = EventSource { hops: hops_of(request.headers())?, publisher };
     let bytes = body::read(request, BodyLimit::Event(api.max_event_bytes)).await?;
-    let event = read_event(&api, &publisher, &bytes)?;
+    let event = read_event(&api, &source, &bytes)?;
     spans::record_company(&event.company);
     let span = spans::publish_span(&event);
     let accepted = api.engine.publisher.publish(event).instrument(span.clone()).await?;
@@ -78,18 +80,37 @@ pub(super) async fn publish(
     Ok((StatusCode::ACCEPTED, Json(accepted.into())))
 }
 
+/// Returns how many POSTs of a Posthaste led to a request.
+///
+/// # Errors
+/// 508 if there are too many.
+fn hops_of(headers: &HeaderMap) -> Result<Hops, Problem> {
+    let given = headers.get(HOPS_HEADER).map(|value| Hops::parse(value.to_str().unwrap_or_default()));
+    let hops = given.unwrap_or_default();
+    if hops.are_allowed() { Ok(hops) } else { Err(Problem::new(ProblemKind::Loop, hops.refusal())) }
+}
+
 /// Names the event and its delivery in the log, where their ids were made by the service.
 fn log_accepted(accepted: &AcceptedEvent) {
     tracing::debug!(event = accepted.id, delivery = accepted.delivery_id, "the event is stored");
 }
 
+/// Where the events of a request come from.
+struct EventSource {
+    publisher: EventPublisher,
+    hops: Hops,
+}
+
 /// Reads an event and checks its rules.
-fn read_event(api: &ApiState, publisher: &EventPublisher, bytes: &Bytes) -> Result<NewEvent, Problem> {
+fn read_event(api: &ApiState, source: &EventSource, bytes: &Bytes) -> Result<NewEvent, Problem> {
     let check = |fields: EventFields| check_event(fields, bytes, &api.challenge_header);
-    let CheckedEvent { company, event_type, id, occurred_at, headers, data } = body::checked(bytes, check)?;
-    let company = publisher.company(company.as_deref())?;
+    let CheckedEvent { company, event_type, id, occurred_at, mut headers, data } = body::checked(bytes, check)?;
+    let company = source.publisher.company(company.as_deref())?;
     if data.len() > api.max_event_bytes {
         return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
+    }
+    if source.hops.is_some() {
+        headers.push((HOPS_HEADER.into(), source.hops.to_string()));
     }
     Ok(NewEvent { company, event_type, id, occurred_at, headers, data })
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::domain::Invalid;
 use crate::domain::company_limit::CompanyLimit;
+use crate::domain::hops::HOPS_HEADER;
 use crate::store::StoreError;
 use crate::telemetry::ThrottledLog;
 
@@ -38,6 +39,8 @@ pub(super) enum ProblemKind {
     Rule,
     /// A limit of one company; the limits of the whole process are [`Self::Unavailable`].
     CompanyLimit,
+    /// The request is the result of too many others.
+    Loop,
     Internal,
     Unavailable,
     DiskFull,
@@ -77,6 +80,7 @@ impl ProblemKind {
             }
             Self::Rule => (StatusCode::UNPROCESSABLE_ENTITY, "broken-rule", "The request breaks a rule"),
             Self::CompanyLimit => (StatusCode::TOO_MANY_REQUESTS, "limit", "A limit of the company is reached"),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "loop", "Webhooks lead in a circle"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "full", "The disk is full"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this now"),
@@ -216,6 +220,10 @@ impl IntoResponse for Problem {
             ProblemKind::CompanyLimit => {
                 let seconds = self.limit.map_or(1, |(_, retry_after)| retry_after.as_secs().max(1));
                 headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            // By which a Posthaste that sent the request knows that it is meant.
+            ProblemKind::Loop => {
+                headers.insert(HOPS_HEADER, HeaderValue::from_static("too-many"));
             }
             // The rest of the body is not read, so the connection cannot be used again.
             ProblemKind::TooSlow | ProblemKind::TooLarge => {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Invalid;
+use super::hops::{HOPS_HEADER, Hops};
 
 /// An event as its producer published it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Event {
     pub company: String,
     /// The time at which it happened, in milliseconds since 1970.
     pub occurred_at: i64,
-    /// Headers that the producer adds to the request.
+    /// Headers that the producer adds to the request, and the event's [`Hops`] if there are any.
     pub headers: Vec<(String, String)>,
     /// The event's data: JSON text, byte for byte as published. Always valid UTF-8.
     pub data: Bytes,
@@ -25,6 +26,13 @@ impl Event {
     /// Returns the data as text.
     pub fn data_text(&self) -> &str {
         std::str::from_utf8(&self.data).unwrap_or_default()
+    }
+
+    /// Returns how many POSTs of this service led to the event. They are kept among its headers, where no producer can put
+    /// them.
+    pub fn hops(&self) -> Hops {
+        let kept = self.headers.iter().find(|(name, _)| name == HOPS_HEADER);
+        kept.map_or_else(Hops::default, |(_, number)| Hops::parse(number))
     }
 }
 

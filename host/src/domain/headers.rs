@@ -1,5 +1,7 @@
 //! The headers that a webhook, an event or a plugin may set, and their precedence.
 
+use super::hops::HOPS_HEADER;
+
 /// Bounds the number of headers of one webhook, event or plugin call.
 pub const MAX_COUNT: usize = 32;
 /// Bounds the header names and values of one webhook, event or plugin call, in bytes.
@@ -56,6 +58,7 @@ pub fn check(name: &str, value: &str, challenge_header: &str) -> Result<(), Stri
 
 fn is_reserved(lower: &str, challenge_header: &str) -> bool {
     RESERVED.contains(&lower)
+        || lower == HOPS_HEADER
         || lower == challenge_header
         || lower.starts_with("webhook-")
         || lower.starts_with("x-factorial-")

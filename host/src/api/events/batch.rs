@@ -15,7 +15,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
-use super::{AcceptedView, log_accepted, read_event};
+use super::{AcceptedView, EventSource, hops_of, log_accepted, read_event};
 use crate::api::auth::EventPublisher;
 use crate::api::body::{self, BodyLimit};
 use crate::api::problem::{Problem, ProblemKind};
@@ -86,9 +86,10 @@ pub(in crate::api) async fn batch(
 ) -> Result<(StatusCode, Json<BatchView>), Problem> {
     publisher.check_scope()?;
     check_content_type(request.headers())?;
+    let source = EventSource { hops: hops_of(request.headers())?, publisher };
     let _permit = permit(request.headers(), BodyLimit::Event(api.max_event_bytes).bytes()).await?;
     let bytes = body::read(request, BodyLimit::Batch(api.max_event_bytes)).await?;
-    let done = publish_lines(&api, &publisher, lines(&bytes)?).await;
+    let done = publish_lines(&api, &source, lines(&bytes)?).await;
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
         Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
         Ok(event) => LineView::Accepted(event.into()),
@@ -121,12 +122,12 @@ impl PendingLine {
 }
 
 /// Publishes the lines in their order; returns one result for each.
-async fn publish_lines(api: &ApiState, publisher: &EventPublisher, lines: Vec<Line>) -> Vec<PublishedLine> {
+async fn publish_lines(api: &ApiState, source: &EventSource, lines: Vec<Line>) -> Vec<PublishedLine> {
     let mut pending = Vec::with_capacity(lines.len());
     for Line { number, bytes } in lines {
         // Reading a thousand lines takes long: other tasks run in between.
         consume_budget().await;
-        let submitted = match read_line(api, publisher, bytes) {
+        let submitted = match read_line(api, source, bytes) {
             Ok(event) => PendingLine::submit(api, event).await,
             Err(problem) => Err(problem),
         };
@@ -180,12 +181,12 @@ fn lines(bytes: &Bytes) -> Result<Vec<Line>, Problem> {
     Ok(lines)
 }
 
-fn read_line(api: &ApiState, publisher: &EventPublisher, line: Bytes) -> Result<NewEvent, Problem> {
+fn read_line(api: &ApiState, source: &EventSource, line: Bytes) -> Result<NewEvent, Problem> {
     let limit = BodyLimit::Event(api.max_event_bytes);
     if line.len() > limit.bytes() {
         return Err(Problem::new(ProblemKind::TooLarge, limit.exceeded()));
     }
-    let event = read_event(api, publisher, &line)?;
+    let event = read_event(api, source, &line)?;
     // A slice of the batch would keep all of it in memory for as long as the event waits in its queue.
     Ok(NewEvent { data: Bytes::copy_from_slice(&event.data), ..event })
 }

@@ -33,6 +33,8 @@ pub(in crate::delivery) enum AttemptOutcome {
 pub(in crate::delivery) enum Rejection {
     /// The receiver wants no further event, ever (410).
     Gone,
+    /// The receiver is a Posthaste that gets its own events again and again (508 with `posthaste-hops`).
+    Loop,
     /// The receiver accepts no event for a while (429, or 503 with `Retry-After`).
     Throttled,
     /// The receiver accepts no event (5xx).
@@ -111,7 +113,7 @@ impl AttemptReport {
             AttemptOutcome::Rejected { rejection, retry_after } => match rejection {
                 Rejection::Throttled => ReceiverSignal::Throttled(retry_after),
                 Rejection::Overloaded => ReceiverSignal::Overloaded,
-                Rejection::Refused | Rejection::Gone => ReceiverSignal::Refused,
+                Rejection::Refused | Rejection::Gone | Rejection::Loop => ReceiverSignal::Refused,
             },
             AttemptOutcome::NoResponse => ReceiverSignal::NoResponse,
             AttemptOutcome::Filtered | AttemptOutcome::HostError => ReceiverSignal::Nothing,

@@ -16,6 +16,7 @@ use super::transform::Outgoing;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::event::Event;
+use crate::domain::hops::HOPS_HEADER;
 use crate::domain::webhook::Webhook;
 use crate::domain::{headers, retry};
 use crate::outbound::{Outbound, PostRequest, Target, sign};
@@ -25,6 +26,7 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const EVENT_TYPE: HeaderName = HeaderName::from_static("webhook-event-type");
+const HOPS: HeaderName = HeaderName::from_static(HOPS_HEADER);
 /// Parsed target URLs in memory.
 const TARGETS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
@@ -83,6 +85,9 @@ impl Sender {
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
         let outcome = match sent.status {
             Some(200..300) => AttemptOutcome::Delivered,
+            Some(508) if sent.headers.contains_key(HOPS) => {
+                AttemptOutcome::Rejected { rejection: Rejection::Loop, retry_after: None }
+            }
             Some(status) => {
                 let rejection = Rejection::of(status, retry_after.is_some());
                 AttemptOutcome::Rejected { rejection, retry_after }
@@ -143,6 +148,7 @@ fn request_headers(
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
         map.insert(name, value(&text)?);
     }
+    map.insert(HOPS, value(&event.hops().next().to_string())?);
     if let Some(content_type) = &outgoing.content_type {
         map.insert(CONTENT_TYPE, value(content_type)?);
     }

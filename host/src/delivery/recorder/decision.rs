@@ -70,7 +70,7 @@ pub(super) fn next_step(
     let (shortest, throttled) = match outcome {
         AttemptOutcome::Delivered => return ended(Status::Delivered),
         AttemptOutcome::Filtered => return ended(Status::Filtered),
-        AttemptOutcome::Rejected { rejection: Rejection::Gone, .. } => return ended(Status::Failed),
+        AttemptOutcome::Rejected { rejection: Rejection::Gone | Rejection::Loop, .. } => return ended(Status::Failed),
         AttemptOutcome::Rejected { rejection, retry_after } => {
             (retry_after.unwrap_or_default(), *rejection == Rejection::Throttled)
         }
@@ -113,8 +113,16 @@ pub(super) fn consequence(
     streak: Option<Streak>,
     error: &str,
 ) -> Consequence {
-    if matches!(outcome, AttemptOutcome::Rejected { rejection: Rejection::Gone, .. }) {
-        return Consequence::Disable("the receiver answered 410 Gone".into());
+    match outcome {
+        AttemptOutcome::Rejected { rejection: Rejection::Gone, .. } => {
+            return Consequence::Disable("the receiver answered 410 Gone".into());
+        }
+        AttemptOutcome::Rejected { rejection: Rejection::Loop, .. } => {
+            let reason =
+                "its events are published again and come back to it: its target leads to this service, in a circle";
+            return Consequence::Disable(reason.into());
+        }
+        _ => (),
     }
     let Some(Streak { since_ms, now_ms, rest_ms }) = streak else {
         let news = webhook.failing_since.is_some() || !webhook.proven;

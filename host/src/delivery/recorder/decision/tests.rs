@@ -40,6 +40,7 @@ fn rejected(retry_after_s: Option<u64>) -> AttemptOutcome {
     AttemptOutcome::Rejected { rejection: Rejection::Refused, retry_after: retry_after_s.map(Duration::from_secs) }
 }
 
+const LOOP: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Loop, retry_after: None };
 const GONE: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Gone, retry_after: None };
 const THROTTLED: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Throttled, retry_after: None };
 
@@ -131,6 +132,15 @@ fn failed(webhook: &Webhook, streak: Option<Streak>) -> Consequence {
 fn gone_disables_the_webhook_at_once() {
     let expected = Consequence::Disable("the receiver answered 410 Gone".into());
     assert_eq!(consequence(&Webhook::sample("acme", "wh_1"), &GONE, streak(0, None), ""), expected);
+}
+
+#[test]
+fn circle_disables_the_webhook_at_once_and_its_delivery_has_failed() {
+    let Consequence::Disable(reason) = consequence(&Webhook::sample("acme", "wh_1"), &LOOP, None, "") else {
+        panic!("it stays enabled")
+    };
+    assert!(reason.contains("in a circle"), "{reason}");
+    assert_eq!(step(&LOOP, 1), ended(Status::Failed));
 }
 
 #[test]
