@@ -120,8 +120,8 @@ async fn transformed_shows_the_last_attempt_that_sent_a_body() {
         [(1, Value::Null, r#"{"n":1}"#), (2, json!("replace"), "hello"), (3, json!("trap"), "hello")]
     {
         if attempts > 1 {
+            // What waits for its retry is attempted at once after such a change.
             host.subscribe(&hook(plugin)).await;
-            host.post(&format!("/deliveries/{id}/retry"), &Value::Null).await.expect(202);
         }
         host.delivery_when(&id, "tried", |one| one["attempts"].as_array().unwrap().len() == attempts).await;
         assert_eq!(String::from_utf8(transformed(&host, &id).await.bytes).unwrap(), sent);
