@@ -39,6 +39,9 @@ const REPLAYED: i64 = 2;
 const SERVED: &str = "COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
     WHERE o.webhook_id = deliveries.webhook_id AND {needs_single_owner}), {node}) = {node}";
 
+/// The rows that wait for a retry.
+const SCHEDULED: &str = "lease IS NULL";
+
 /// The rows whose lease a node may take over: its own, and those of nodes that no longer exist.
 const LEASE_ENDS: &str = "lease IS NOT NULL AND (lease = {node} OR lease NOT IN (SELECT id FROM nodes))";
 
@@ -47,14 +50,9 @@ pub(super) fn has_owner_sql() -> String {
     format!("(w.ordered = 1 OR w.rate_limit IS NOT NULL OR w.max_in_flight < {SINGLE_OWNER_BELOW})")
 }
 
-/// Scheduled rows that the node in parameter `node` may claim.
-fn scheduled_sql(node: &str) -> String {
-    format!("lease IS NULL AND {SERVED}").replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
-}
-
-/// Leased rows that the node in parameter `node` may claim when their lease has ended.
-fn leased_sql(node: &str) -> String {
-    format!("{LEASE_ENDS} AND {SERVED}").replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
+/// Those of `rows`, [`SCHEDULED`] or [`LEASE_ENDS`], that the node in parameter `node` may claim when they are due.
+fn claimable_sql(rows: &str, node: &str) -> String {
+    format!("{rows} AND {SERVED}").replace("{node}", node).replace("{needs_single_owner}", &has_owner_sql())
 }
 
 /// Binds: the node.
@@ -66,19 +64,19 @@ pub(super) fn next_due_sql() -> String {
     };
     format!(
         "SELECT MIN(due) FROM ({} UNION ALL {}) AS firsts",
-        first("due, id", &scheduled_sql("$1")),
-        first("due, company, id", &leased_sql("$1"))
+        first("due, id", &claimable_sql(SCHEDULED, "$1")),
+        first("due, company, id", &claimable_sql(LEASE_ENDS, "$1"))
     )
 }
 
 /// Binds: the number of rows, the bytes, the end of the lease, the node, now.
 pub(super) fn claim_due_sql(kind: DatabaseKind) -> String {
-    claim_sql("due, id", &format!("due <= $5 AND {}", scheduled_sql("$4")), kind)
+    claim_sql("due, id", &format!("due <= $5 AND {}", claimable_sql(SCHEDULED, "$4")), kind)
 }
 
 /// Binds as [`claim_due_sql`].
 pub(super) fn claim_lapsed_sql(kind: DatabaseKind) -> String {
-    claim_sql("due, company, id", &format!("due <= $5 AND {}", leased_sql("$4")), kind)
+    claim_sql("due, company, id", &format!("due <= $5 AND {}", claimable_sql(LEASE_ENDS, "$4")), kind)
 }
 
 /// Binds: the number of rows, the bytes, the end of the lease, the node, the webhook, the value of `parked`, the id before
