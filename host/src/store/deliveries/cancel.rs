@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::{LogIndex, LogRange};
+use super::log_walk::{LogIndex, LogRange, LogSelection};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
 use crate::store::cancel_selection::{CancelSelection, CancelState};
@@ -16,8 +16,6 @@ use crate::store::writer::transaction;
 const MAX_PER_COMPANY: i64 = 10;
 /// Deliveries that one step examines and ends.
 const STEP: i64 = 500;
-/// Deliveries that one statement examines to count those of a cancellation.
-const COUNT_STEP: i64 = 10_000;
 
 impl CancelState {
     fn index(self) -> LogIndex {
@@ -109,20 +107,16 @@ impl Store {
 
     async fn count_cancellable(&self, selection: &CancelSelection) -> Result<u64, StoreError> {
         let index = selection.state.index();
-        let (before, least) = (selection.end.clone(), selection.first.clone());
-        let mut range = LogRange { company: &selection.company, before, least };
         let condition = format!("{} AND (CAST($6 AS TEXT) IS NULL OR event_type = $6)", selection.state.condition());
         let rows = index.rows_sql(self.readers.kind(), "id", &condition);
-        let sql = format!("SELECT COUNT(*) FROM ({rows}) AS selected");
-        let (mut count, mut last) = (0, false);
-        while !last {
-            let _turn = self.log_turns.turn(&selection.company).await?;
-            let step;
-            (step, last) = range.split(&index, COUNT_STEP, &self.readers).await?;
-            let query = step.bind(sql.clone(), i64::MAX, &index).bind(selection.event_type.as_deref());
-            count += query.value::<i64>(&self.readers).await?;
-        }
-        Ok(u64::try_from(count).unwrap_or(0))
+        let (before, least) = (selection.end.clone(), selection.first.clone());
+        let selection = LogSelection {
+            index,
+            range: LogRange { company: &selection.company, before, least },
+            sql: format!("SELECT COUNT(*) FROM ({rows}) AS selected"),
+            parameters: vec![selection.event_type.clone()],
+        };
+        self.count(selection).await
     }
 
     /// Returns the ids of the cancellations in progress, oldest first.

@@ -12,6 +12,9 @@ use crate::store::handle::Store;
 /// Most rows that the steps of one request examine. The first is small because most requests fill their page from it.
 const STEPS: [i64; 3] = [500, 2_000, 7_500];
 
+/// Rows that one statement examines to count those of a selection.
+const COUNT_STEP: i64 = 10_000;
+
 /// The index along which a walk goes, with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LogIndex {
@@ -184,7 +187,7 @@ pub(super) trait LogEntry: Sized {
     fn row_id(&self) -> &str;
 }
 
-/// What a page of the log selects.
+/// The rows that a page, or a count, selects.
 pub(super) struct LogSelection<'c> {
     pub(super) index: LogIndex,
     pub(super) range: LogRange<'c>,
@@ -200,6 +203,22 @@ impl Store {
         let _turn = self.log_turns.turn(range.company).await?;
         let (_, last) = range.clone().split(index, STEPS.iter().sum(), &self.readers).await?;
         Ok(last)
+    }
+
+    /// Counts the rows of a selection, in steps between which others have their turns at the log. The statement counts the rows
+    /// of one step.
+    pub(super) async fn count(&self, selection: LogSelection<'_>) -> Result<u64, StoreError> {
+        let LogSelection { index, mut range, sql, parameters } = selection;
+        let (mut count, mut last) = (0, false);
+        while !last {
+            let _turn = self.log_turns.turn(range.company).await?;
+            let step;
+            (step, last) = range.split(&index, COUNT_STEP, &self.readers).await?;
+            let query = step.bind(sql.clone(), i64::MAX, &index);
+            let query = parameters.iter().fold(query, |query, parameter| query.bind(parameter.clone()));
+            count += query.value::<i64>(&self.readers).await?;
+        }
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// Reads a page.

@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::cancel;
-use super::log_walk::{LogIndex, LogRange};
+use super::log_walk::{LogIndex, LogRange, LogSelection};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::id;
@@ -19,8 +19,6 @@ use crate::store::writer::transaction;
 const MAX_PER_COMPANY: i64 = 10;
 /// Most replays of one company, with those whose deliveries wait to be sent.
 const MAX_KEPT: i64 = 100;
-/// Deliveries that one statement examines to count those of a replay.
-const COUNT_STEP: i64 = 10_000;
 /// Deliveries that one step of a replay examines and marks.
 const STEP: i64 = 500;
 
@@ -182,17 +180,13 @@ impl Store {
     async fn count_replayable(&self, replay: &Replay) -> Result<u64, StoreError> {
         let index = LogIndex::of(replay.status.map(StatusFilter::Is), replay.event_type.as_deref());
         let (before, least) = (first_id(replay.until), first_id(replay.since));
-        let mut range = LogRange { company: &replay.company, before, least };
-        let (mut count, mut last) = (0, false);
-        while !last {
-            let _turn = self.log_turns.turn(&replay.company).await?;
-            let step;
-            (step, last) = range.split(&index, COUNT_STEP, &self.readers).await?;
-            let query = step.bind(count_sql(&index, self.readers.kind()), COUNT_STEP, &index);
-            let query = query.bind(replay.event_type.as_deref()).bind(replay.status.map(Status::name));
-            count += query.value::<i64>(&self.readers).await?;
-        }
-        Ok(u64::try_from(count).unwrap_or(0))
+        let selection = LogSelection {
+            sql: count_sql(&index, self.readers.kind()),
+            index,
+            range: LogRange { company: &replay.company, before, least },
+            parameters: vec![replay.event_type.clone(), replay.status.map(|status| status.name().to_owned())],
+        };
+        self.count(selection).await
     }
 
     /// Returns the ids of the replays whose deliveries are being marked, oldest first.
