@@ -15,6 +15,7 @@ pub mod outbound;
 pub mod sandbox;
 mod secret_key;
 mod server;
+pub mod shares;
 pub mod standard_transforms;
 pub mod store;
 pub mod telemetry;
@@ -35,6 +36,7 @@ use oauth::Tokens;
 use outbound::{Guard, IdleLimits, Outbound, Trust};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, ServerOptions, max_connections};
+use shares::{ShareTotals, Shares};
 use store::{Sealer, Store, StoreError, WriterEnd, database_kind};
 
 /// Idle connections to one receiver that stay open.
@@ -158,6 +160,9 @@ impl Service {
         let folder = config.data_dir.join("compiled");
         let cache = Cache::open(&folder, &key).map_err(|error| StartError::Cache { folder, error })?;
         let max_attempts = max_attempts();
+        let max_connections = max_connections(max_files(), max_attempts);
+        let totals = ShareTotals { client_connections: max_connections as u64, idle_connections: idle.total as u64 };
+        let shares = Arc::new(Shares::new(totals, &metrics));
         let parts = EngineParts {
             clock: environment.clock.clone(),
             rng: environment.rng,
@@ -172,6 +177,7 @@ impl Service {
             retention: config.retention,
             max_attempts,
             metrics: metrics.clone(),
+            shares: shares.clone(),
         };
         let engine = Arc::new(Engine::start(store.clone(), parts).await?);
         let router = api::router(Arc::new(api::ApiState {
@@ -189,7 +195,6 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let max_connections = max_connections(max_files(), max_attempts);
         let server = Server::start(listener, router, ServerOptions { max_connections, metrics });
         Ok(Self { address, server, engine, store, writer })
     }

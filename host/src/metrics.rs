@@ -10,6 +10,7 @@ mod plugins;
 #[cfg(target_os = "linux")]
 mod process;
 mod serving;
+mod sharing;
 mod writing;
 
 use std::sync::atomic::AtomicU64;
@@ -24,9 +25,11 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use delivering::DeliveryMetrics;
 use plugins::TransformMetrics;
 use serving::HttpMetrics;
+use sharing::SharingMetrics;
 use writing::WriterMetrics;
 
 pub use delivering::AttemptResult;
+pub use sharing::ShareMetrics;
 
 /// The content type of [`Metrics::text`]: the Prometheus text format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -39,6 +42,7 @@ pub struct Metrics {
     plugins: TransformMetrics,
     writing: WriterMetrics,
     serving: HttpMetrics,
+    sharing: SharingMetrics,
 }
 
 impl Metrics {
@@ -62,7 +66,8 @@ impl Metrics {
         let plugins = TransformMetrics::register(own, standard);
         let writing = WriterMetrics::register(own);
         let serving = HttpMetrics::register(own);
-        Self { registry, delivering, plugins, writing, serving }
+        let sharing = SharingMetrics::register(own);
+        Self { registry, delivering, plugins, writing, serving, sharing }
     }
 
     /// Describes the process: the `commit` from which it was built, and the kind of its `database`.

@@ -32,6 +32,7 @@ use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::sandbox::{Compiler, Sandbox};
+use crate::shares::Shares;
 use crate::store::{Store, StoreError};
 use wiring::Wiring;
 
@@ -60,6 +61,8 @@ pub struct EngineParts {
     pub max_attempts: usize,
     /// Counts and times.
     pub metrics: Arc<Metrics>,
+    /// What companies share.
+    pub shares: Arc<Shares>,
     /// How long a node's heartbeat stands still before the node is dead, if several nodes serve one database.
     pub node_timeout: Duration,
     /// The time limit of an attempt whose webhook sets none.

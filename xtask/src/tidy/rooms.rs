@@ -21,7 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
 ];
 
 /// Modules that every room except `domain` may name; they may name each other and `domain`.
-const LEAVES: [&str; 4] = ["clock", "config", "metrics", "telemetry"];
+const LEAVES: [&str; 5] = ["clock", "config", "metrics", "shares", "telemetry"];
 
 /// A crate and the modules that may use it.
 const CRATES: [(&str, &[&str]); 7] = [

@@ -1,0 +1,320 @@
+//! One shared resource: who holds how much of it, and who waits for it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{Resource, ShareExceeded};
+use crate::metrics::{Metrics, ShareMetrics};
+
+/// Requests of one holder that wait for a resource at once.
+const MOST_WAITING: usize = 64;
+
+/// A resource with a total, of which a holder may have as much as remains free besides: alone about half of it, with another
+/// holder a third, and so on. So there is room for one more holder, however much the others have.
+#[derive(Debug)]
+pub struct Share {
+    resource: Resource,
+    total: u64,
+    holders: Mutex<Holders>,
+    metrics: ShareMetrics,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    used: u64,
+    /// Holders without anything are not kept.
+    held: HashMap<Arc<str>, u64>,
+    /// The oldest first.
+    line: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    holder: Arc<str>,
+    amount: u64,
+    granted: oneshot::Sender<Part>,
+}
+
+/// A part of a resource, given back on drop.
+#[derive(Debug)]
+#[must_use = "dropping the part gives it back at once"]
+pub struct Part {
+    share: Arc<Share>,
+    holder: Arc<str>,
+    amount: u64,
+}
+
+impl Holders {
+    fn held(&self, holder: &str) -> u64 {
+        self.held.get(holder).copied().unwrap_or(0)
+    }
+
+    /// Takes an amount if the holder then has no more than was free before.
+    fn take(&mut self, holder: &str, amount: u64, total: u64) -> Option<Arc<str>> {
+        let free = total.saturating_sub(self.used);
+        if self.held(holder).saturating_add(amount) > free {
+            return None;
+        }
+        self.used += amount;
+        match self.held.get_key_value(holder) {
+            Some((name, held)) => {
+                let (name, held) = (name.clone(), held + amount);
+                self.held.insert(name.clone(), held);
+                Some(name)
+            }
+            None => {
+                let name: Arc<str> = holder.into();
+                self.held.insert(name.clone(), amount);
+                Some(name)
+            }
+        }
+    }
+
+    fn give_back(&mut self, holder: &str, amount: u64) {
+        self.used = self.used.saturating_sub(amount);
+        if let Some(held) = self.held.get_mut(holder) {
+            *held = held.saturating_sub(amount);
+            if *held == 0 {
+                self.held.remove(holder);
+            }
+        }
+    }
+
+    /// Takes the first waiter that finds room and does not overtake another of its holder.
+    fn next_in_line(&mut self, total: u64) -> Option<Waiter> {
+        let mut passed = HashSet::new();
+        let index = self.line.iter().position(|waiter| {
+            let free = total.saturating_sub(self.used);
+            let first = !passed.contains(&waiter.holder);
+            let fits = first && self.held(&waiter.holder).saturating_add(waiter.amount) <= free;
+            if !fits {
+                passed.insert(waiter.holder.clone());
+            }
+            fits
+        })?;
+        self.line.remove(index)
+    }
+}
+
+impl Share {
+    /// Returns a resource that is all free.
+    pub(super) fn new(resource: Resource, total: u64, metrics: &Metrics) -> Self {
+        let metrics = metrics.share(resource.info().name, total);
+        Self { resource, total, holders: Mutex::default(), metrics }
+    }
+
+    /// Returns the resource.
+    pub fn resource(&self) -> Resource {
+        self.resource
+    }
+
+    /// Returns the most that all holders together may have, in the unit of the resource.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns how much a holder has, and how much it could have at this moment.
+    pub fn usage(&self, holder: &str) -> (u64, u64) {
+        let holders = self.lock();
+        let held = holders.held(holder);
+        (held, (held + self.total.saturating_sub(holders.used)).div_ceil(2))
+    }
+
+    /// Takes an amount if it fits now.
+    ///
+    /// # Errors
+    /// There is no room for this holder.
+    pub fn try_take(self: &Arc<Self>, holder: &str, amount: u64) -> Result<Part, ShareExceeded> {
+        let mut holders = self.lock();
+        let part = self.grant(&mut holders, holder, amount);
+        part.ok_or_else(|| self.refuse(&holders, holder))
+    }
+
+    /// Waits until an amount fits. Requests of one holder are served in their order.
+    ///
+    /// # Errors
+    /// 64 requests of this holder wait already, or the amount is over the total.
+    pub async fn take(self: &Arc<Self>, holder: &str, amount: u64) -> Result<Part, ShareExceeded> {
+        let granted = {
+            let mut holders = self.lock();
+            holders.line.retain(|waiter| !waiter.granted.is_closed());
+            let own = holders.line.iter().filter(|waiter| *waiter.holder == *holder).count();
+            if own == 0
+                && let Some(part) = self.grant(&mut holders, holder, amount)
+            {
+                return Ok(part);
+            }
+            if own >= MOST_WAITING || amount > self.total {
+                return Err(self.refuse(&holders, holder));
+            }
+            let (granted, part) = oneshot::channel();
+            holders.line.push_back(Waiter { holder: holder.into(), amount, granted });
+            part
+        };
+        // The sender is dropped only with the share, which `self` keeps.
+        granted.await.map_err(|_| ShareExceeded { resource: self.resource, own: false })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holders> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn grant(self: &Arc<Self>, holders: &mut Holders, holder: &str, amount: u64) -> Option<Part> {
+        let holder = holders.take(holder, amount, self.total)?;
+        self.metrics.used(holders.used);
+        Some(Part { share: self.clone(), holder, amount })
+    }
+
+    fn refuse(&self, holders: &Holders, holder: &str) -> ShareExceeded {
+        self.metrics.refused();
+        let waits = || holders.line.iter().any(|waiter| *waiter.holder == *holder);
+        ShareExceeded { resource: self.resource, own: holders.held(holder) > 0 || waits() }
+    }
+
+    fn give_back(self: &Arc<Self>, holder: &str, amount: u64) {
+        let mut holders = self.lock();
+        holders.give_back(holder, amount);
+        // Parts for those who no longer wait are dropped after the lock, which their drop takes.
+        let mut unwanted = Vec::new();
+        while !holders.line.is_empty()
+            && let Some(waiter) = holders.next_in_line(self.total)
+        {
+            let part = self.grant(&mut holders, &waiter.holder, waiter.amount);
+            unwanted.extend(part.and_then(|part| waiter.granted.send(part).err()));
+        }
+        self.metrics.used(holders.used);
+        drop(holders);
+    }
+}
+
+impl Part {
+    /// Returns how much it is, in the unit of the resource.
+    pub fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Takes more, if it fits now.
+    ///
+    /// # Errors
+    /// There is no room for this holder. The part stays as it is.
+    pub fn grow(&mut self, amount: u64) -> Result<(), ShareExceeded> {
+        let mut holders = self.share.lock();
+        if holders.take(&self.holder, amount, self.share.total).is_none() {
+            return Err(self.share.refuse(&holders, &self.holder));
+        }
+        self.share.metrics.used(holders.used);
+        self.amount += amount;
+        Ok(())
+    }
+
+    /// Gives some of it back.
+    pub fn shrink(&mut self, amount: u64) {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        self.share.give_back(&self.holder, amount);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.share.give_back(&self.holder, self.amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn share(total: u64) -> Arc<Share> {
+        Arc::new(Share::new(Resource::LogReads, total, &Metrics::new(0, [])))
+    }
+
+    /// Takes one unit at a time for a holder until it is refused.
+    fn take_all(share: &Arc<Share>, holder: &str) -> Vec<Part> {
+        std::iter::from_fn(|| share.try_take(holder, 1).ok()).collect()
+    }
+
+    #[test]
+    fn holder_alone_has_half_and_later_ones_find_room() {
+        let share = share(96);
+        let first = take_all(&share, "a");
+        assert_eq!((first.len(), share.usage("a"), share.usage("b")), (48, (48, 48), (0, 24)));
+        let second = take_all(&share, "b");
+        assert_eq!(second.len(), 24);
+        let third = take_all(&share, "c");
+        assert_eq!(third.len(), 12);
+        drop(first);
+        let more = take_all(&share, "b");
+        assert_eq!(more.len(), 18, "as many as are then free");
+        drop((second, third, more));
+        assert_eq!(share.lock().used, 0);
+        assert!(share.lock().held.is_empty(), "nothing is kept of a holder without parts");
+    }
+
+    #[test]
+    fn amounts_are_taken_in_the_unit_of_the_resource() {
+        let share = share(100);
+        let mut part = share.try_take("a", 30).unwrap();
+        assert_eq!(share.try_take("a", 41).err(), Some(ShareExceeded { resource: Resource::LogReads, own: true }));
+        part.grow(20).unwrap();
+        assert_eq!(part.grow(1), Err(ShareExceeded { resource: Resource::LogReads, own: true }));
+        assert_eq!(part.amount(), 50);
+        assert_eq!(share.try_take("b", 51).err(), Some(ShareExceeded { resource: Resource::LogReads, own: false }));
+        part.shrink(1);
+        let rest = share.try_take("b", 51).unwrap();
+        drop((part, rest));
+        assert_eq!(share.lock().used, 0);
+    }
+
+    #[test]
+    fn those_who_wait_are_served_in_order_unless_they_do_not_fit() {
+        let share = share(4);
+        let own = take_all(&share, "a");
+        let mut later = Box::pin(share.take("a", 1));
+        let mut last = Box::pin(share.take("a", 1));
+        assert!(later.as_mut().now_or_never().is_none() && last.as_mut().now_or_never().is_none());
+        let other = share.take("b", 1).now_or_never().expect("another holder overtakes").unwrap();
+        drop(own);
+        let later = later.now_or_never().expect("it was first").unwrap();
+        drop((later, other));
+        assert!(last.now_or_never().unwrap().is_ok());
+        assert!(share.lock().line.is_empty() && share.lock().used == 0);
+    }
+
+    #[test]
+    fn part_of_a_waiter_that_left_goes_to_the_next() {
+        let share = share(1);
+        let first = share.try_take("a", 1).unwrap();
+        let mut left = Box::pin(share.take("b", 1));
+        let mut stays = Box::pin(share.take("c", 1));
+        assert!(left.as_mut().now_or_never().is_none() && stays.as_mut().now_or_never().is_none());
+        drop(left);
+        drop(first);
+        assert!(stays.now_or_never().is_some());
+        assert_eq!(share.lock().used, 0);
+        // Granted, and dropped before it was received.
+        let first = share.try_take("a", 1).unwrap();
+        let mut granted = Box::pin(share.take("b", 1));
+        assert!(granted.as_mut().now_or_never().is_none());
+        drop(first);
+        drop(granted);
+        assert_eq!(share.lock().used, 0);
+    }
+
+    #[test]
+    fn line_of_one_holder_is_bounded() {
+        let share = share(1);
+        let _held = share.try_take("a", 1).unwrap();
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(share.take("a", 1))).collect();
+        assert!(waiting.iter_mut().all(|wait| wait.as_mut().now_or_never().is_none()));
+        assert!(share.take("a", 1).now_or_never().unwrap().is_err());
+        assert!(share.take("b", 1).now_or_never().is_none(), "another holder may wait");
+        assert!(share.take("b", 2).now_or_never().unwrap().is_err(), "it would wait for ever");
+        waiting.pop();
+        assert!(share.take("a", 1).now_or_never().is_none());
+    }
+}
