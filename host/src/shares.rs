@@ -58,6 +58,8 @@ pub enum Resource {
     WriterBytes,
     /// Memory of deliveries in the queues.
     QueueBytes,
+    /// Memory of large bodies that plugins made and that are being sent.
+    TransformedBytes,
     /// Memory of webhooks that are kept for the next event.
     WebhookCacheBytes,
     /// Uploads that are compiled or wait for it.
@@ -79,7 +81,7 @@ pub struct ResourceInfo {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientConnections,
         Self::IdleConnections,
         Self::DnsLookups,
@@ -90,6 +92,7 @@ impl Resource {
         Self::LogReads,
         Self::WriterBytes,
         Self::QueueBytes,
+        Self::TransformedBytes,
         Self::WebhookCacheBytes,
         Self::Compilations,
     ];
@@ -117,7 +120,10 @@ impl Resource {
             Self::LogReads => ("log-reads", "reads of the delivery log", Count, "the request waits, then 429"),
             Self::WriterBytes => ("writer-bytes", "memory for writes that wait", Bytes, "the request waits"),
             Self::QueueBytes => {
-                ("queue-bytes", "memory for deliveries in queues", Bytes, "the delivery waits in the database")
+                ("queue-bytes", "memory for deliveries in queues", Bytes, "the data stay in the database")
+            }
+            Self::TransformedBytes => {
+                ("transformed-bytes", "memory for large bodies made by plugins", Bytes, "the attempt waits")
             }
             Self::WebhookCacheBytes => {
                 ("webhook-cache-bytes", "memory for webhooks between events", Bytes, "the webhook is read again")
@@ -149,7 +155,7 @@ impl ShareTotals {
             Resource::HeavyCalls => 16,
             Resource::LogReads => 3,
             Resource::WriterBytes => 64 * MIB,
-            Resource::QueueBytes => 24 * MIB,
+            Resource::QueueBytes | Resource::TransformedBytes => 24 * MIB,
             Resource::WebhookCacheBytes => 32 * MIB,
             Resource::Compilations => 32,
         }

@@ -51,24 +51,23 @@ impl Holders {
         self.held.get(holder).copied().unwrap_or(0)
     }
 
-    /// Takes an amount if the holder then has no more than was free before.
-    fn take(&mut self, holder: &str, amount: u64, total: u64) -> Option<Arc<str>> {
-        let free = total.saturating_sub(self.used);
-        if self.held(holder).saturating_add(amount) > free {
-            return None;
-        }
+    /// Returns whether a holder may take an amount: what it has then is no more than was free before.
+    fn fits(&self, holder: &str, amount: u64, total: u64) -> bool {
+        self.held(holder).saturating_add(amount) <= total.saturating_sub(self.used)
+    }
+
+    /// Counts an amount. Returns the name under which the holder is kept.
+    fn add(&mut self, holder: &str, amount: u64) -> Arc<str> {
+        let name = self.held.get_key_value(holder).map_or_else(|| holder.into(), |(name, _)| name.clone());
+        self.add_to(&name, amount);
+        name
+    }
+
+    fn add_to(&mut self, holder: &Arc<str>, amount: u64) {
         self.used += amount;
-        match self.held.get_key_value(holder) {
-            Some((name, held)) => {
-                let (name, held) = (name.clone(), held + amount);
-                self.held.insert(name.clone(), held);
-                Some(name)
-            }
-            None => {
-                let name: Arc<str> = holder.into();
-                self.held.insert(name.clone(), amount);
-                Some(name)
-            }
+        match self.held.get_mut(holder) {
+            Some(held) => *held += amount,
+            None => drop(self.held.insert(holder.clone(), amount)),
         }
     }
 
@@ -86,9 +85,8 @@ impl Holders {
     fn next_in_line(&mut self, total: u64) -> Option<Waiter> {
         let mut passed = HashSet::new();
         let index = self.line.iter().position(|waiter| {
-            let free = total.saturating_sub(self.used);
             let first = !passed.contains(&waiter.holder);
-            let fits = first && self.held(&waiter.holder).saturating_add(waiter.amount) <= free;
+            let fits = first && self.fits(&waiter.holder, waiter.amount, total);
             if !fits {
                 passed.insert(waiter.holder.clone());
             }
@@ -137,6 +135,18 @@ impl Share {
     /// # Errors
     /// 64 requests of this holder wait already, or the amount is over the total.
     pub async fn take(self: &Arc<Self>, holder: &str, amount: u64) -> Result<Part, ShareExceeded> {
+        self.wait(holder, amount, MOST_WAITING).await
+    }
+
+    /// As [`Share::take`], however many requests of this holder wait: for work of which another bound lets only so much begin.
+    ///
+    /// # Errors
+    /// The amount is over the total.
+    pub async fn take_patiently(self: &Arc<Self>, holder: &str, amount: u64) -> Result<Part, ShareExceeded> {
+        self.wait(holder, amount, usize::MAX).await
+    }
+
+    async fn wait(self: &Arc<Self>, holder: &str, amount: u64, most_waiting: usize) -> Result<Part, ShareExceeded> {
         let granted = {
             let mut holders = self.lock();
             holders.line.retain(|waiter| !waiter.granted.is_closed());
@@ -146,7 +156,7 @@ impl Share {
             {
                 return Ok(part);
             }
-            if own >= MOST_WAITING || amount > self.total {
+            if own >= most_waiting || amount > self.total {
                 return Err(self.refuse(&holders, holder));
             }
             let (granted, part) = oneshot::channel();
@@ -162,7 +172,10 @@ impl Share {
     }
 
     fn grant(self: &Arc<Self>, holders: &mut Holders, holder: &str, amount: u64) -> Option<Part> {
-        let holder = holders.take(holder, amount, self.total)?;
+        if !holders.fits(holder, amount, self.total) {
+            return None;
+        }
+        let holder = holders.add(holder, amount);
         self.metrics.used(holders.used);
         Some(Part { share: self.clone(), holder, amount })
     }
@@ -200,13 +213,25 @@ impl Part {
     /// # Errors
     /// There is no room for this holder. The part stays as it is.
     pub fn grow(&mut self, amount: u64) -> Result<(), ShareExceeded> {
-        let mut holders = self.share.lock();
-        if holders.take(&self.holder, amount, self.share.total).is_none() {
-            return Err(self.share.refuse(&holders, &self.holder));
+        let share = self.share.clone();
+        let mut holders = share.lock();
+        if !holders.fits(&self.holder, amount, share.total) {
+            return Err(share.refuse(&holders, &self.holder));
         }
+        self.add(&mut holders, amount);
+        Ok(())
+    }
+
+    /// Counts more, whether or not there is room: for what is held in any case.
+    pub fn hold(&mut self, amount: u64) {
+        let share = self.share.clone();
+        self.add(&mut share.lock(), amount);
+    }
+
+    fn add(&mut self, holders: &mut Holders, amount: u64) {
+        holders.add_to(&self.holder, amount);
         self.share.metrics.used(holders.used);
         self.amount += amount;
-        Ok(())
     }
 
     /// Gives some of it back.
@@ -264,7 +289,9 @@ mod tests {
         assert_eq!(part.grow(1), Err(ShareExceeded { resource: Resource::LogReads, own: true }));
         assert_eq!(part.amount(), 50);
         assert_eq!(share.try_take("b", 51).err(), Some(ShareExceeded { resource: Resource::LogReads, own: false }));
-        part.shrink(1);
+        part.hold(1);
+        assert_eq!((part.amount(), share.usage("a").0), (51, 51));
+        part.shrink(2);
         let rest = share.try_take("b", 51).unwrap();
         drop((part, rest));
         assert_eq!(share.lock().used, 0);
