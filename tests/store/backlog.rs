@@ -41,7 +41,7 @@ pub(crate) async fn due_deliveries_are_claimed_once_and_oldest_first(case: Case)
 
 pub(crate) async fn one_claim_is_bounded_in_bytes(case: Case) {
     for number in 0..4 {
-        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
+        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 18]));
         case.finished(row, retry(NOW)).await;
     }
     let taken = async || case.claim_due(NOW, lease(), 10).await.unwrap().len();

@@ -178,6 +178,13 @@ pub(crate) async fn newest_event_of_a_type_is_found(case: Case) {
     assert!(newest("c").await.is_none());
 }
 
+pub(crate) async fn event_of_a_delivery_is_read_for_its_attempt(case: Case) {
+    case.stored(row(&id(NOW, 1))).await;
+    let event = case.event_to_send("acme", &id(NOW, 1)).await.unwrap();
+    assert_eq!(event, Some((*row(&id(NOW, 1)).event).clone()));
+    assert_eq!(case.event_to_send("other", &id(NOW, 1)).await.unwrap(), None);
+}
+
 pub(crate) async fn past_events_of_a_plugin_are_read_newest_first(case: Case) {
     let digest = Digest::of(b"p");
     case.home

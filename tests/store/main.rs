@@ -72,6 +72,7 @@ on_both! {
         rare_type_is_found_behind_any_number_of_others
         companies_are_ordered_byte_by_byte
         old_deliveries_are_removed_in_steps
+        event_of_a_delivery_is_read_for_its_attempt
         newest_event_of_a_type_is_found
         past_events_of_a_plugin_are_read_newest_first;
     transfer:

@@ -38,6 +38,7 @@ mod queries;
 mod restoring;
 mod rotating;
 mod schedule;
+mod shares;
 mod standard;
 mod standard_transforms;
 mod surviving;

@@ -12,9 +12,10 @@ use super::attempt::AttemptRunner;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::{EffectRunner, WorkerPool};
 use super::lease::LeaseHolder;
-use super::queue::{QueuedDelivery, WebhookQueues};
+use super::queue::{HeldEvent, QueuedDelivery, WebhookQueues};
 use super::recorder::Recorder;
 use super::unattempted::cancelled;
+use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;
@@ -61,9 +62,9 @@ impl Dispatcher {
             let span = tracing::info_span!(
                 "attempt",
                 delivery = delivery.id,
-                event = delivery.event.id,
+                event = delivery.event.id(),
                 webhook = delivery.webhook_id,
-                company = delivery.event.company,
+                company = delivery.event.company(),
             );
             let will_retry = self.attempt(&delivery).instrument(span).await;
             self.effects.apply_now(self.queues.attempt_ended(&delivery, will_retry));
@@ -93,7 +94,9 @@ impl Dispatcher {
     async fn attempt(&self, delivery: &QueuedDelivery) -> bool {
         match self.permission(delivery).await {
             Permission::Granted(webhook) => {
-                let report = self.attempts.run(delivery, &webhook, self.delivery_lost()).await;
+                // Neither row nor service is there: there is nothing to record.
+                let Some(event) = self.event(delivery).await else { return false };
+                let report = self.attempts.run(&event, &webhook, self.delivery_lost()).await;
                 return self.recorder.record(delivery, &webhook, report).await;
             }
             Permission::Spill(webhook) => self.effects.spill_one(delivery, &webhook).await,
@@ -101,6 +104,23 @@ impl Dispatcher {
             Permission::Stopping => (),
         }
         false
+    }
+
+    /// Returns the event, from the database if memory has only its names. `None`: it is no longer there, or the service stops.
+    async fn event(&self, delivery: &QueuedDelivery) -> Option<Arc<Event>> {
+        if let HeldEvent::Whole(event) = &delivery.event {
+            return Some(event.clone());
+        }
+        loop {
+            match self.store.event_to_send(delivery.event.company(), &delivery.id).await {
+                Ok(event) => return event.map(Arc::new),
+                Err(_) if self.stop.is_cancelled() => return None,
+                Err(error) => {
+                    self.log.warn("reading an event failed; trying again", &error);
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// Waits until other nodes may take over the deliveries of this one.
@@ -115,7 +135,7 @@ impl Dispatcher {
     async fn permission(&self, delivery: &QueuedDelivery) -> Permission {
         // The webhook as it stands now: a delivery goes wherever it points at the moment of the attempt.
         let webhook = loop {
-            match self.store.webhook_for(&delivery.event.company, &delivery.event.event_type).await {
+            match self.store.webhook_for(delivery.event.company(), delivery.event.event_type()).await {
                 Ok(Some(webhook)) if webhook.id == delivery.webhook_id => break webhook,
                 Ok(_) => return Permission::Cancel,
                 Err(_) if self.stop.is_cancelled() => return Permission::Stopping,

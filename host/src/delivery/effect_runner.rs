@@ -84,7 +84,7 @@ impl EffectRunner {
         let mut event_types = HashSet::new();
         for delivery in &deliveries {
             self.store.finish(spilled(delivery)).await;
-            event_types.insert((delivery.event.company.as_str(), delivery.event.event_type.as_str()));
+            event_types.insert((delivery.event.company(), delivery.event.event_type()));
         }
         for (company, event_type) in event_types {
             match self.store.webhook_for(company, event_type).await {

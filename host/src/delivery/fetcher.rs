@@ -23,6 +23,8 @@ use crate::telemetry::ThrottledLog;
 
 /// Deliveries claimed in one statement.
 const BATCH: u32 = 256;
+/// Backlogs that are claimed at once: each is in memory until its deliveries are in their queues.
+const FETCHES_AT_ONCE: usize = 16;
 /// How often the database is asked which webhooks have a backlog, whatever memory believes.
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
 /// Pause after the database failed.
@@ -93,8 +95,11 @@ impl Fetcher {
     async fn pass(&self) -> Result<Duration, StoreError> {
         let intake = self.intake.lock().await;
         let fetches = self.queues.backlogs_to_fetch();
-        // Together, so that they share commits.
-        let ended = join_all(fetches.iter().map(|fetch| self.fetch_backlog(fetch))).await;
+        let mut ended = Vec::with_capacity(fetches.len());
+        // Several at once, so that they share commits.
+        for some in fetches.chunks(FETCHES_AT_ONCE) {
+            ended.extend(join_all(some.iter().map(|fetch| self.fetch_backlog(fetch))).await);
+        }
         ended.into_iter().collect::<Result<Vec<_>, _>>()?;
         let now = self.clock.due_ms();
         let due = self.store.claim_due(now, self.leases.lease(), BATCH).await?;

@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 use super::attempt::{AttemptOutcome, AttemptRunner};
 use super::delivery_clock::DeliveryClock;
 use super::host_event::HostEvents;
-use super::queue::QueuedDelivery;
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::{Event, PING};
 use crate::domain::time::rfc3339;
@@ -100,9 +99,8 @@ impl Pinger {
             event = Arc::new(Event { event_type, ..logged.clone() });
             row.event = Arc::new(logged);
         }
-        let delivery = QueuedDelivery::fresh(row.id.clone(), webhook, event);
         // No other node takes a ping over.
-        let report = self.attempts.run(&delivery, webhook, std::future::pending()).await;
+        let report = self.attempts.run(&event, webhook, std::future::pending()).await;
         let status = final_status(&report.outcome);
         let attempt = report.into_attempt(1);
         let completion = DeliveryUpdate {

@@ -38,7 +38,7 @@ mod throttle;
 mod timers;
 mod webhook_queue;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -46,13 +46,14 @@ use tokio::time::Instant;
 
 use crate::domain::waiting::WaitingCount;
 use crate::domain::webhook::Webhook;
+use crate::shares::Share;
 use crate::store::CancelSelection;
 use scheduler::Scheduler;
 use webhook_queue::{Position, WebhookQueue};
 
 pub(super) use attempt_class::AttemptClass;
 pub(super) use backlog::BacklogKind;
-pub(super) use delivery::QueuedDelivery;
+pub(super) use delivery::{HeldEvent, QueuedDelivery};
 pub(super) use effects::Effects;
 pub(super) use fetches::{BacklogFetch, FetchResult};
 pub(super) use ordering::OrderAnswer;
@@ -78,13 +79,13 @@ pub(in crate::delivery) struct WebhookQueues {
 }
 
 impl WebhookQueues {
-    /// Returns an empty set of queues, for at most `max_attempts` in flight at once.
-    pub(in crate::delivery) fn new(max_attempts: usize) -> Self {
-        Self::with_clock(max_attempts, Instant::now)
+    /// Returns an empty set of queues, for at most `max_attempts` in flight at once. Their deliveries take `memory`.
+    pub(in crate::delivery) fn new(max_attempts: usize, memory: Arc<Share>) -> Self {
+        Self::with_clock(max_attempts, memory, Instant::now)
     }
 
-    fn with_clock(max_attempts: usize, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        let state = Mutex::new(Scheduler::new(max_attempts));
+    fn with_clock(max_attempts: usize, memory: Arc<Share>, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        let state = Mutex::new(Scheduler::new(max_attempts, memory));
         Self { state, now: Box::new(now), timer_brought_forward: Notify::new() }
     }
 
@@ -131,7 +132,7 @@ impl WebhookQueues {
     pub(in crate::delivery) fn retry_now(&self, webhook: &Webhook, delivery: QueuedDelivery) -> Effects {
         self.change(|state, now| {
             if !state.held.contains(&delivery.id) {
-                let limit = state.queue_limit();
+                let limit = state.queue_limit(&webhook.company);
                 let queue = state.queue(webhook);
                 queue.attempt_requested(now);
                 // As many again as are queued without a request.
@@ -276,12 +277,12 @@ impl WebhookQueues {
     /// again whether it is still there.
     pub(in crate::delivery) fn prune(&self) -> Effects {
         let (mut state, now) = (self.lock(), (self.now)());
-        let limit = state.queue_limit();
         let mut wake_fetcher = false;
-        for queue in state.queues.values_mut() {
-            wake_fetcher |= queue.ask_again_if_blocked() && queue.wants_fetch(limit);
+        let Scheduler { queues, held, .. } = &mut *state;
+        for queue in queues.values_mut() {
+            wake_fetcher |= queue.ask_again_if_blocked() && queue.wants_fetch(held.queue_limit(&queue.company));
         }
-        state.queues.retain(|_, queue| !queue.is_forgettable(now));
+        queues.retain(|_, queue| !queue.is_forgettable(now));
         Effects { wake_fetcher, ..Effects::default() }
     }
 

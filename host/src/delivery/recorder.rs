@@ -69,7 +69,7 @@ impl Recorder {
         self.effects.apply_now(effects);
         let streak = streak?;
         if let Some(failures) = streak.failures_to_log {
-            let (webhook, company) = (&delivery.webhook_id, &delivery.event.company);
+            let (webhook, company) = (&delivery.webhook_id, delivery.event.company());
             tracing::warn!(webhook, company, failures, error, "a webhook fails");
         }
         Some(streak.since_ms)
@@ -78,7 +78,7 @@ impl Recorder {
     async fn finish(&self, delivery: &QueuedDelivery, next: NextStep, report: AttemptReport) {
         let number = delivery.attempt_count.saturating_add(1);
         let completion = DeliveryUpdate {
-            company: delivery.event.company.clone(),
+            company: delivery.event.company().to_owned(),
             id: delivery.id.clone(),
             lease: delivery.lease.clone(),
             status: next.status,
@@ -107,7 +107,7 @@ impl Recorder {
         if self.queues.is_cancelled(delivery) {
             return (NextStep { status: Status::Cancelled, due: None, ..planned }, None);
         }
-        let found = self.store.webhook_for(&delivery.event.company, &delivery.event.event_type).await;
+        let found = self.store.webhook_for(delivery.event.company(), delivery.event.event_type()).await;
         let now = match &found {
             Ok(Some(webhook)) if webhook.id == delivery.webhook_id && webhook.enabled => WebhookNow::Enabled,
             Ok(Some(webhook)) if webhook.id == delivery.webhook_id => WebhookNow::Disabled,

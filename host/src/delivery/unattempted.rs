@@ -7,7 +7,7 @@ use crate::store::DeliveryUpdate;
 /// Returns the delivery to the database, where it waits until its queue has room or its webhook is enabled.
 pub(super) fn spilled(delivery: &QueuedDelivery) -> DeliveryUpdate {
     DeliveryUpdate {
-        company: delivery.event.company.clone(),
+        company: delivery.event.company().to_owned(),
         id: delivery.id.clone(),
         lease: delivery.lease.clone(),
         status: Status::Pending,

@@ -98,7 +98,7 @@ impl Holders {
 
 impl Share {
     /// Returns a resource that is all free.
-    pub(super) fn new(resource: Resource, total: u64, metrics: &Metrics) -> Self {
+    pub fn new(resource: Resource, total: u64, metrics: &Metrics) -> Self {
         let metrics = metrics.share(resource.info().name, total);
         Self { resource, total, holders: Mutex::default(), metrics }
     }
@@ -128,6 +128,19 @@ impl Share {
         let mut holders = self.lock();
         let part = self.grant(&mut holders, holder, amount);
         part.ok_or_else(|| self.refuse(&holders, holder))
+    }
+
+    /// Takes an amount whether or not there is room: for what is held in any case.
+    pub fn hold(self: &Arc<Self>, holder: &str, amount: u64) -> Part {
+        let mut holders = self.lock();
+        let holder = holders.add(holder, amount);
+        self.metrics.used(holders.used);
+        Part { share: self.clone(), holder, amount }
+    }
+
+    /// Returns whether nobody has any of it.
+    pub fn is_free(&self) -> bool {
+        self.lock().used == 0
     }
 
     /// Waits until an amount fits. Requests of one holder are served in their order.

@@ -37,6 +37,7 @@ use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+use crate::shares::Resource;
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;
 
@@ -77,7 +78,7 @@ impl Wiring {
         ids.next("dlv", newest.saturating_add(1));
         let run = ids.next("run", parts.clock.now_ms());
         let clock = Arc::new(DeliveryClock::new(parts.clock, newest));
-        let queues = Arc::new(WebhookQueues::new(parts.max_attempts));
+        let queues = Arc::new(WebhookQueues::new(parts.max_attempts, parts.shares.of(Resource::QueueBytes).clone()));
         let fetch = Arc::new(FetchSignal::new(Instant::now()));
         let tasks = TaskTracker::new();
         let plugins = Arc::new(CompiledPlugins::new(parts.sandbox.clone(), parts.compiler, store.clone()));
@@ -86,7 +87,13 @@ impl Wiring {
         let sender = Sender::new(parts.outbound.clone(), clock.clone(), header);
         Self {
             leases: Arc::new(LeaseHolder::new(run.into(), clock.clone())),
-            attempts: Arc::new(AttemptRunner::new(transformer.clone(), sender, clock.clone(), metrics.clone())),
+            attempts: Arc::new(AttemptRunner::new(
+                transformer.clone(),
+                sender,
+                clock.clone(),
+                metrics.clone(),
+                parts.shares.of(Resource::TransformedBytes).clone(),
+            )),
             host_events: Arc::new(HostEvents { ids: ids.clone() }),
             effects: Arc::new(EffectRunner::new(queues.clone(), store.clone(), fetch.clone(), tasks.clone())),
             store,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::queue::{
-    AttemptClass, BacklogFetch, BacklogKind, FetchResult, OrderAnswer, Origin, QueuedDelivery,
+    AttemptClass, BacklogFetch, BacklogKind, FetchResult, HeldEvent, OrderAnswer, Origin, QueuedDelivery,
 };
 use crate::domain::webhook::Webhook;
 use crate::store::{BacklogSelection, ClaimedDelivery};
@@ -73,7 +73,7 @@ impl From<ClaimedDelivery> for QueuedDelivery {
             lease: claimed.lease,
             attempt_count: claimed.attempt_count,
             attempt_base: claimed.attempt_base,
-            event: claimed.event,
+            event: HeldEvent::Whole(claimed.event),
             class: AttemptClass::Unproven,
             attempt: 0,
         }

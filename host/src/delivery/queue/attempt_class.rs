@@ -15,12 +15,12 @@ impl AttemptClass {
     /// All classes, in the order in which they are served.
     pub(super) const ALL: [Self; 3] = [Self::Healthy, Self::Unproven, Self::Restricted];
 
-    /// Returns how many attempts of this class may be in flight if `max_attempts` may be in all.
-    pub(super) fn limit(self, max_attempts: usize) -> usize {
+    /// Returns how many attempts of this class may be in flight if `all` may be in all classes, and likewise their bytes.
+    pub(super) fn limit(self, all: usize) -> usize {
         match self {
-            Self::Healthy => max_attempts,
-            Self::Unproven => max_attempts.div_ceil(2),
-            Self::Restricted => max_attempts.div_ceil(8),
+            Self::Healthy => all,
+            Self::Unproven => all.div_ceil(2),
+            Self::Restricted => all.div_ceil(8),
         }
     }
 }
@@ -58,23 +58,23 @@ impl<T> PerClass<T> {
     }
 }
 
-/// Attempts in flight.
+/// Attempts in flight, or their bytes.
 pub(super) type InFlight = PerClass<usize>;
 
 impl InFlight {
-    /// Returns the attempts of all classes together.
+    /// Returns those of all classes together.
     pub(super) fn total(&self) -> usize {
         self.all().into_iter().sum()
     }
 
-    /// Counts an attempt that begins.
-    pub(super) fn begin(&mut self, class: AttemptClass) {
-        *self.get_mut(class) += 1;
+    /// Counts an attempt that begins, or its bytes.
+    pub(super) fn begin(&mut self, class: AttemptClass, amount: usize) {
+        *self.get_mut(class) += amount;
     }
 
-    /// Counts an attempt that has ended.
-    pub(super) fn end(&mut self, class: AttemptClass) {
+    /// Counts an attempt that has ended, or its bytes.
+    pub(super) fn end(&mut self, class: AttemptClass, amount: usize) {
         let count = self.get_mut(class);
-        *count = count.saturating_sub(1);
+        *count = count.saturating_sub(amount);
     }
 }

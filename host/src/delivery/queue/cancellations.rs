@@ -59,7 +59,7 @@ impl RecentCancellations {
 /// Returns whether a selection has this delivery, whose state is `state`.
 pub(super) fn selects(selection: &CancelSelection, delivery: &QueuedDelivery, state: CancelState) -> bool {
     (selection.state == state || selection.state == CancelState::Pending)
-        && selection.company == delivery.event.company
-        && selection.event_type.as_ref().is_none_or(|name| *name == delivery.event.event_type)
+        && selection.company == delivery.event.company()
+        && selection.event_type.as_ref().is_none_or(|name| *name == delivery.event.event_type())
         && (&selection.first..&selection.end).contains(&&delivery.id)
 }

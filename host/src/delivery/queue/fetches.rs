@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::scheduler::Scheduler;
 use super::webhook_queue::WebhookQueue;
 use super::{BacklogKind, Effects, OrderAnswer, WebhookQueues};
 
@@ -44,15 +45,14 @@ pub(in crate::delivery) struct FetchResult {
 struct FetchRound {
     number: u64,
     term: u64,
-    queue_limit: usize,
 }
 
 impl FetchRound {
-    /// Begins the fetch of one queue's backlog.
-    fn begin(self, webhook_id: &Arc<str>, queue: &mut WebhookQueue) -> BacklogFetch {
-        let (kind, room) = match queue.wants_spilled(self.queue_limit) {
-            true if queue.is_ordered() => (BacklogKind::Ordered, queue.room(self.queue_limit)),
-            true => (BacklogKind::Unordered, queue.room(self.queue_limit)),
+    /// Begins the fetch of the backlog of a queue that may hold `queue_limit` deliveries.
+    fn begin(self, webhook_id: &Arc<str>, queue: &mut WebhookQueue, queue_limit: usize) -> BacklogFetch {
+        let (kind, room) = match queue.wants_spilled(queue_limit) {
+            true if queue.is_ordered() => (BacklogKind::Ordered, queue.room(queue_limit)),
+            true => (BacklogKind::Unordered, queue.room(queue_limit)),
             false => (BacklogKind::Replay, REPLAYS),
         };
         let last = queue.last_in_doubt().filter(|_| kind == BacklogKind::Ordered);
@@ -64,7 +64,7 @@ impl FetchRound {
             company: queue.company.clone(),
             event_type: queue.event_type.clone(),
             kind,
-            room: if before.is_some() { self.queue_limit } else { room },
+            room: if before.is_some() { queue_limit } else { room },
             before,
             needs_ownership: !queue.may_serve(),
             term: self.term,
@@ -77,11 +77,16 @@ impl WebhookQueues {
     #[must_use]
     pub(in crate::delivery) fn backlogs_to_fetch(&self) -> Vec<BacklogFetch> {
         let mut state = self.lock();
-        let (number, term, queue_limit) = (state.next_fetch(), state.node.term(), state.queue_limit());
-        let round = FetchRound { number, term, queue_limit };
-        let mut queues: Vec<_> = state.queues.iter_mut().filter(|(_, queue)| queue.wants_fetch(queue_limit)).collect();
-        queues.sort_by_key(|(_, queue)| queue.last_fetch);
-        queues.into_iter().take(FETCHES).map(|(webhook_id, queue)| round.begin(webhook_id, queue)).collect()
+        let round = FetchRound { number: state.next_fetch(), term: state.node.term() };
+        let Scheduler { queues, held, .. } = &mut *state;
+        let limit = |queue: &WebhookQueue| held.queue_limit(&queue.company);
+        let mut wanting: Vec<_> = queues.iter_mut().filter(|(_, queue)| queue.wants_fetch(limit(queue))).collect();
+        wanting.sort_by_key(|(_, queue)| queue.last_fetch);
+        let begin = |(webhook_id, queue): (&Arc<str>, &mut WebhookQueue)| {
+            let limit = limit(queue);
+            round.begin(webhook_id, queue, limit)
+        };
+        wanting.into_iter().take(FETCHES).map(begin).collect()
     }
 
     /// Ends a fetch whose deliveries have been offered.

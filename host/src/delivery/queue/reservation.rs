@@ -35,7 +35,7 @@ impl WebhookQueues {
     /// Reserves a place for a new event of this webhook.
     pub(in crate::delivery) fn reserve(self: &Arc<Self>, webhook: &Webhook) -> Reservation {
         let mut state = self.lock();
-        let limit = state.queue_limit();
+        let limit = state.queue_limit(&webhook.company);
         let in_memory = state.queue(webhook).reserve(limit);
         Reservation { queues: self.clone(), webhook_id: webhook.id.clone(), in_memory }
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::AttemptClass;
 use super::attempt_class::{InFlight, PerClass};
+use super::memory::READ_FOR_ATTEMPTS;
 
 /// A company with something to be served or in flight.
 #[derive(Debug, Default)]
 struct Company {
-    in_flight: InFlight,
+    attempts: InFlight,
+    bytes: InFlight,
     rounds: PerClass<CompanyRound>,
 }
 
@@ -24,7 +26,32 @@ struct CompanyRound {
 
 impl Company {
     fn is_idle(&self) -> bool {
-        self.in_flight.total() == 0 && self.rounds.all().iter().all(|round| round.webhooks.is_empty() && !round.listed)
+        self.attempts.total() == 0 && self.rounds.all().iter().all(|round| round.webhooks.is_empty() && !round.listed)
+    }
+}
+
+/// A bound on what is in flight, of which a company may have as much as is free.
+#[derive(Debug)]
+struct Budget {
+    max: usize,
+    in_flight: InFlight,
+}
+
+impl Budget {
+    fn new(max: usize) -> Self {
+        Self { max, in_flight: InFlight::default() }
+    }
+
+    /// Returns whether the class has some of it left.
+    fn has_room(&self, class: AttemptClass) -> bool {
+        *self.in_flight.get(class) < class.limit(self.max)
+    }
+
+    /// Returns whether what a company has is its share, in all or in the class.
+    fn is_fair_share(&self, own: &InFlight, class: AttemptClass) -> bool {
+        let free = self.max.saturating_sub(self.in_flight.total());
+        let free_in_class = class.limit(self.max).saturating_sub(*self.in_flight.get(class));
+        own.total() >= free || *own.get(class) >= free_in_class
     }
 }
 
@@ -35,20 +62,22 @@ pub(super) struct FairRounds {
     companies: HashMap<Arc<str>, Company>,
     /// The companies with a webhook to be served, each once, in turn.
     rounds: PerClass<VecDeque<Arc<str>>>,
-    max_attempts: usize,
-    in_flight: InFlight,
+    attempts: Budget,
+    /// Of events that are read from the database for their attempts.
+    bytes: Budget,
 }
 
 impl FairRounds {
     /// Returns empty rounds for at most `max_attempts` in flight.
     pub(super) fn new(max_attempts: usize) -> Self {
-        Self { companies: HashMap::new(), rounds: PerClass::default(), max_attempts, in_flight: InFlight::default() }
+        let (attempts, bytes) = (Budget::new(max_attempts), Budget::new(READ_FOR_ATTEMPTS));
+        Self { companies: HashMap::new(), rounds: PerClass::default(), attempts, bytes }
     }
 
     /// Returns whether nothing is in flight or remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.companies.is_empty() && self.in_flight.total() == 0
+        self.companies.is_empty() && self.attempts.in_flight.total() == 0 && self.bytes.in_flight.total() == 0
     }
 
     /// Returns whether a company stands in a round in which an attempt may begin.
@@ -70,7 +99,7 @@ impl FairRounds {
 
     /// Returns whether one more attempt of a class may begin.
     pub(super) fn may_begin(&self, class: AttemptClass) -> bool {
-        *self.in_flight.get(class) < class.limit(self.max_attempts)
+        self.attempts.has_room(class) && self.bytes.has_room(class)
     }
 
     /// Returns how many companies stand in the round of a class.
@@ -95,13 +124,12 @@ impl FairRounds {
         }
     }
 
-    /// Returns whether a company has its fair share in flight: as many attempts as are free, in all or in the class.
+    /// Returns whether a company has its fair share in flight: as many attempts as are free, or as many bytes, in all or in the
+    /// class.
     pub(super) fn has_fair_share(&self, company: &str, class: AttemptClass) -> bool {
-        let free = self.max_attempts.saturating_sub(self.in_flight.total());
-        let free_in_class = class.limit(self.max_attempts).saturating_sub(*self.in_flight.get(class));
-        self.companies
-            .get(company)
-            .is_some_and(|company| company.in_flight.total() >= free || *company.in_flight.get(class) >= free_in_class)
+        self.companies.get(company).is_some_and(|company| {
+            self.attempts.is_fair_share(&company.attempts, class) || self.bytes.is_fair_share(&company.bytes, class)
+        })
     }
 
     /// Returns how many webhooks stand in the round of a company.
@@ -114,19 +142,23 @@ impl FairRounds {
         self.companies.get_mut(company)?.rounds.get_mut(class).webhooks.pop_front()
     }
 
-    /// Counts an attempt that begins.
-    pub(super) fn attempt_began(&mut self, company: &str, class: AttemptClass) {
-        self.in_flight.begin(class);
+    /// Counts an attempt that begins, and the `bytes` that are read for it.
+    pub(super) fn attempt_began(&mut self, company: &str, class: AttemptClass, bytes: usize) {
+        self.attempts.in_flight.begin(class, 1);
+        self.bytes.in_flight.begin(class, bytes);
         if let Some(company) = self.companies.get_mut(company) {
-            company.in_flight.begin(class);
+            company.attempts.begin(class, 1);
+            company.bytes.begin(class, bytes);
         }
     }
 
-    /// Counts an attempt that has ended.
-    pub(super) fn attempt_ended(&mut self, company: &str, class: AttemptClass) {
-        self.in_flight.end(class);
+    /// Counts an attempt that has ended, with the `bytes` that were read for it.
+    pub(super) fn attempt_ended(&mut self, company: &str, class: AttemptClass, bytes: usize) {
+        self.attempts.in_flight.end(class, 1);
+        self.bytes.in_flight.end(class, bytes);
         if let Some(company) = self.companies.get_mut(company) {
-            company.in_flight.end(class);
+            company.attempts.end(class, 1);
+            company.bytes.end(class, bytes);
         }
     }
 

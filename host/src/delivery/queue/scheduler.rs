@@ -13,6 +13,7 @@ use super::timers::Timers;
 use super::webhook_queue::{Admission, Position, WebhookQueue};
 use super::{AttemptClass, Effects, Origin, QueuedDelivery};
 use crate::domain::webhook::Webhook;
+use crate::shares::Share;
 use crate::store::CancelSelection;
 
 /// The content of the lock.
@@ -33,12 +34,12 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Returns a scheduler without queues, for at most `max_attempts` in flight.
-    pub(super) fn new(max_attempts: usize) -> Self {
+    /// Returns a scheduler without queues, for at most `max_attempts` in flight. Its deliveries take `memory`.
+    pub(super) fn new(max_attempts: usize, memory: Arc<Share>) -> Self {
         Self {
             queues: HashMap::new(),
             rounds: FairRounds::new(max_attempts),
-            held: HeldDeliveries::default(),
+            held: HeldDeliveries::new(memory),
             timers: Timers::default(),
             node: NodeOwnership::default(),
             cancellations: RecentCancellations::default(),
@@ -57,9 +58,9 @@ impl Scheduler {
         queue
     }
 
-    /// Returns how many deliveries a queue may hold now.
-    pub(super) fn queue_limit(&self) -> usize {
-        self.held.queue_limit()
+    /// Returns how many deliveries a queue of this company may hold now.
+    pub(super) fn queue_limit(&self, company: &str) -> usize {
+        self.held.queue_limit(company)
     }
 
     /// Returns whether nothing at all is held or remembered.
@@ -69,13 +70,13 @@ impl Scheduler {
     }
 
     /// Queues a delivery of a known webhook.
-    pub(super) fn push(&mut self, delivery: QueuedDelivery, position: Position, now: Instant) {
+    pub(super) fn push(&mut self, mut delivery: QueuedDelivery, position: Position, now: Instant) {
         let Some((id, _)) = self.queues.get_key_value(delivery.webhook_id.as_str()) else {
             return;
         };
         let id = id.clone();
-        self.held.insert(&delivery);
         if let Some(queue) = self.queues.get_mut(&id) {
+            self.held.insert(&mut delivery, &queue.company);
             queue.push(delivery, position);
         }
         self.settle(&id, now);
@@ -93,7 +94,7 @@ impl Scheduler {
         if self.held.contains(&delivery.id) {
             return None;
         }
-        let limit = self.queue_limit();
+        let limit = self.queue_limit(&webhook.company);
         let queue = self.queue(webhook);
         if origin == Origin::Replay {
             self.push(delivery, Position::Replay, now);
@@ -152,7 +153,7 @@ impl Scheduler {
         now: Instant,
         mut change: impl FnMut(&mut WebhookQueue),
     ) -> bool {
-        let (limit, mut ids, mut wants_fetch) = (self.queue_limit(), Vec::new(), false);
+        let (limit, mut ids, mut wants_fetch) = (self.queue_limit(&selection.company), Vec::new(), false);
         for (id, queue) in &mut self.queues {
             let of_type = selection.event_type.as_ref().is_none_or(|name| *name == queue.event_type);
             if *queue.company == *selection.company && of_type {
@@ -187,7 +188,7 @@ impl Scheduler {
 
     /// Returns whether a queue has room for rows that may lie in the database.
     pub(super) fn wants_fetch(&self, webhook_id: &str) -> bool {
-        self.queues.get(webhook_id).is_some_and(|queue| queue.wants_fetch(self.queue_limit()))
+        self.queues.get(webhook_id).is_some_and(|queue| queue.wants_fetch(self.queue_limit(&queue.company)))
     }
 
     /// Returns the effects of an input to a webhook's queue: a worker, and the fetcher.
@@ -283,7 +284,7 @@ impl Scheduler {
             if let Some(mut delivery) = delivery {
                 delivery.class = class;
                 delivery.attempt = self.cancellations.attempt_began();
-                self.rounds.attempt_began(company, class);
+                self.rounds.attempt_began(company, class, delivery.bytes_to_read());
                 return Some(delivery);
             }
         }
@@ -292,9 +293,9 @@ impl Scheduler {
 
     /// Records that an attempt has ended; `will_retry`: its delivery waits for a retry.
     pub(super) fn attempt_ended(&mut self, delivery: &QueuedDelivery, will_retry: bool, now: Instant) {
-        let company = delivery.event.company.as_str();
+        let company = delivery.event.company();
         self.held.remove(delivery);
-        self.rounds.attempt_ended(company, delivery.class);
+        self.rounds.attempt_ended(company, delivery.class, delivery.bytes_to_read());
         if let Some(queue) = self.queues.get_mut(delivery.webhook_id.as_str()) {
             queue.attempt_ended(&delivery.id, will_retry);
         }

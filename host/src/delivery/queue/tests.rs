@@ -22,9 +22,22 @@ use super::memory::BUFFER;
 use super::*;
 use crate::domain::event::Event;
 use crate::domain::rate_limit::RateLimit;
+use crate::shares::Resource;
 
+/// Memory of all deliveries, in bytes.
+const MEMORY: u64 = 24 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Memory for deliveries, so many bytes.
+fn memory(bytes: u64) -> Arc<Share> {
+    let metrics = crate::metrics::Metrics::new(0, []);
+    Arc::new(Share::new(Resource::QueueBytes, bytes, &metrics))
+}
+
+fn new_queues(max_attempts: usize) -> WebhookQueues {
+    WebhookQueues::new(max_attempts, memory(MEMORY))
+}
 
 /// A webhook of the company `c` with so many slots.
 fn webhook(id: &str, slots: u32) -> Webhook {
@@ -43,23 +56,26 @@ fn rate_limited_webhook(id: &str, per_second: u64) -> Webhook {
     Webhook { rate_limit: RateLimit::per_second(per_second).ok(), ..webhook(id, 32) }
 }
 
-/// The delivery `{webhook}-{number}`, without data.
-fn delivery(company: &str, webhook: &str, number: usize) -> QueuedDelivery {
-    let event = Event {
+fn event_of(company: &str) -> Event {
+    Event {
         id: String::new(),
         event_type: "t".into(),
         company: company.into(),
         occurred_at: 0,
         headers: Vec::new(),
         data: Bytes::new(),
-    };
+    }
+}
+
+/// The delivery `{webhook}-{number}`, without data.
+fn delivery(company: &str, webhook: &str, number: usize) -> QueuedDelivery {
     QueuedDelivery {
         id: format!("{webhook}-{number}"),
         webhook_id: webhook.into(),
         lease: None,
         attempt_count: 0,
         attempt_base: 0,
-        event: Arc::new(event),
+        event: HeldEvent::Whole(Arc::new(event_of(company))),
         class: AttemptClass::Unproven,
         attempt: 0,
     }
@@ -153,7 +169,7 @@ impl TestClock {
     fn with_queues(max_attempts: usize) -> (Self, Arc<WebhookQueues>) {
         let clock = Self { start: Instant::now(), elapsed: Arc::default() };
         let read = clock.clone();
-        (clock, Arc::new(WebhookQueues::with_clock(max_attempts, move || read.now())))
+        (clock, Arc::new(WebhookQueues::with_clock(max_attempts, memory(MEMORY), move || read.now())))
     }
 
     fn now(&self) -> Instant {

@@ -11,7 +11,7 @@ use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
 /// Most bytes of event data that one statement claims; it claims at least one delivery.
-const MAX_BYTES: i64 = 4 << 20;
+const MAX_BYTES: i64 = 1 << 20;
 
 /// The part of a webhook's backlog to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ struct ClaimRequest {
 
 impl Store {
     /// Claims the deliveries that are due at `now`, in milliseconds since 1970, oldest first, under `lease`: `limit` at most,
-    /// and no more than a few MiB of event data.
+    /// and no more than a MiB of event data.
     ///
     /// # Errors
     /// The database's.

@@ -128,4 +128,15 @@ impl Store {
         };
         Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, delivery }))
     }
+
+    /// Returns the event of a delivery, for its attempt. `None`: the delivery is no longer there.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn event_to_send(&self, company: &str, delivery_id: &str) -> Result<Option<Event>, StoreError> {
+        let sql = "SELECT company, event_id, event_type, occurred_at, headers, data FROM deliveries \
+                   WHERE company = $1 AND id = $2";
+        let query = db::query(sql).bind(company).bind(delivery_id);
+        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(event_from_row).transpose()?)
+    }
 }

@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_queue_with_a_backlog_takes_no_new_event_until_it_is_fetched() {
-    let queues = Arc::new(WebhookQueues::new(1));
+    let queues = Arc::new(new_queues(1));
     let hook = webhook("a", 1);
     let place = queues.reserve(&hook);
     assert!(spill(&queues, &hook));
@@ -23,7 +23,7 @@ fn a_queue_with_a_backlog_takes_no_new_event_until_it_is_fetched() {
 
 #[test]
 fn a_fetch_names_its_webhook() {
-    let queues = WebhookQueues::new(1);
+    let queues = new_queues(1);
     spill(&queues, &Webhook { event_type: "paid".into(), ..webhook_of("acme", "a", 1) });
     let fetch = one_fetch(&queues);
     assert_eq!((&*fetch.webhook_id, &*fetch.company, &*fetch.event_type), ("a", "acme", "paid"));
@@ -32,7 +32,7 @@ fn a_fetch_names_its_webhook() {
 
 #[test]
 fn backlogs_are_fetched_in_turn() {
-    let queues = WebhookQueues::new(1);
+    let queues = new_queues(1);
     for number in 0..FETCHES + 10 {
         spill(&queues, &webhook(&format!("w{number}"), 1));
     }
@@ -47,7 +47,7 @@ fn backlogs_are_fetched_in_turn() {
 
 #[test]
 fn the_least_recently_fetched_backlog_comes_first() {
-    let queues = WebhookQueues::new(1);
+    let queues = new_queues(1);
     let fetched = || {
         let fetches = queues.backlogs_to_fetch();
         fetches.iter().for_each(|fetch| end_fetch_with_more(&queues, fetch, OrderAnswer::NotAsked));
@@ -70,7 +70,7 @@ fn the_least_recently_fetched_backlog_comes_first() {
 
 #[test]
 fn a_backlog_is_fetched_once_half_of_the_queue_is_free() {
-    let queues = WebhookQueues::new(1);
+    let queues = new_queues(1);
     let hook = webhook("a", 1);
     offer(&queues, &hook, deliveries("a", BUFFER / 2));
     assert!(!spill(&queues, &hook) && queues.backlogs_to_fetch().is_empty());
@@ -81,7 +81,7 @@ fn a_backlog_is_fetched_once_half_of_the_queue_is_free() {
 
 #[test]
 fn replays_wait_behind_live_deliveries() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = webhook("a", 1);
     let _ = queues.replay_requested(&hook);
     let fetch = queues.backlogs_to_fetch().remove(0);
@@ -103,7 +103,7 @@ fn replays_wait_behind_live_deliveries() {
 
 #[test]
 fn replays_are_fetched_once_nothing_else_is_spilled_or_queued() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     spill(&queues, &hook);
     assert!(queues.replay_requested(&hook).wake_fetcher);
@@ -119,7 +119,7 @@ fn replays_are_fetched_once_nothing_else_is_spilled_or_queued() {
 
 #[test]
 fn a_changed_webhook_fetches_everything_and_follows_its_settings() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     offer(&queues, &hook, deliveries("a", 4));
     assert_eq!(take_all(&queues).len(), 1);
@@ -135,7 +135,7 @@ fn a_changed_webhook_fetches_everything_and_follows_its_settings() {
 
 #[test]
 fn a_changed_webhook_fetches_its_replays_after_its_spilled_rows() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let _ = queues.webhook_changed(&webhook("a", 2));
     let kinds = [(); 2].map(|()| {
         let fetch = one_fetch(&queues);
@@ -147,7 +147,7 @@ fn a_changed_webhook_fetches_its_replays_after_its_spilled_rows() {
 
 #[test]
 fn pruning_keeps_queues_with_a_reservation() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = webhook("a", 1);
     let in_memory = queues.reserve(&hook);
     let _ = queues.prune();

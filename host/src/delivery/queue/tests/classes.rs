@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn receivers_that_do_not_answer_leave_most_attempts_to_those_that_do() {
-    let queues = WebhookQueues::new(40);
+    let queues = new_queues(40);
     for company in 0..100 {
         let name = format!("dead-{company}");
         let hook = webhook_of(&name, &name, 32);
@@ -26,7 +26,7 @@ fn receivers_that_do_not_answer_leave_most_attempts_to_those_that_do() {
 
 #[test]
 fn unproven_receivers_leave_half_of_all_attempts_to_healthy_ones_and_a_company_half_of_that() {
-    let queues = WebhookQueues::new(40);
+    let queues = new_queues(40);
     for number in 0..100 {
         let name = format!("new-{number}");
         offer(&queues, &webhook(&name, 32), deliveries(&name, 1));
@@ -44,7 +44,7 @@ fn unproven_receivers_leave_half_of_all_attempts_to_healthy_ones_and_a_company_h
 
 #[test]
 fn stored_receiver_health_holds_until_more_is_known() {
-    let queues = WebhookQueues::new(99);
+    let queues = new_queues(99);
     let healthy = Webhook { proven: true, ..webhook("healthy", 5) };
     let failing = Webhook { failing_since: Some(0), ..webhook("failing", 5) };
     offer(&queues, &failing, deliveries("failing", 9));
@@ -59,7 +59,7 @@ fn stored_receiver_health_holds_until_more_is_known() {
 
 #[test]
 fn a_second_attempt_to_an_unproven_receiver_is_restricted() {
-    let queues = WebhookQueues::new(99);
+    let queues = new_queues(99);
     offer(&queues, &webhook("a", 5), deliveries("a", 3));
     let (first, second) = (take(&queues).unwrap(), take(&queues).unwrap());
     assert_eq!((first.class, second.class), (AttemptClass::Unproven, AttemptClass::Restricted));
@@ -75,7 +75,7 @@ fn a_second_attempt_to_an_unproven_receiver_is_restricted() {
 
 #[test]
 fn an_attempt_is_counted_in_the_class_under_which_it_was_taken() {
-    let queues = WebhookQueues::new(8);
+    let queues = new_queues(8);
     let hook = Webhook { failing_since: Some(0), ..webhook("a", 9) };
     offer(&queues, &hook, deliveries("a", 5));
     let first = take(&queues).unwrap();
@@ -106,11 +106,11 @@ fn a_value_per_class_is_read_where_it_was_written() {
     assert_eq!(AttemptClass::ALL.map(|class| *figures.get(class)), [1, 2, 3]);
     assert_eq!(figures.all(), [&1, &2, &3]);
     let mut in_flight = InFlight::default();
-    in_flight.begin(AttemptClass::Unproven);
-    in_flight.begin(AttemptClass::Unproven);
-    in_flight.begin(AttemptClass::Restricted);
-    in_flight.end(AttemptClass::Unproven);
-    in_flight.end(AttemptClass::Healthy);
+    in_flight.begin(AttemptClass::Unproven, 1);
+    in_flight.begin(AttemptClass::Unproven, 1);
+    in_flight.begin(AttemptClass::Restricted, 1);
+    in_flight.end(AttemptClass::Unproven, 1);
+    in_flight.end(AttemptClass::Healthy, 1);
     assert_eq!((in_flight.all(), in_flight.total()), ([&0, &1, &1], 2));
 }
 

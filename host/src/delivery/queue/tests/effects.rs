@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_filled_place_starts_a_worker_and_needs_nothing_fetched() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = webhook("a", 1);
     let place = queues.reserve(&hook);
     let effects = queues.fill(&place, delivery("c", "a", 0));
@@ -14,7 +14,7 @@ fn a_filled_place_starts_a_worker_and_needs_nothing_fetched() {
 
 #[test]
 fn a_filled_place_wakes_the_fetcher_for_a_backlog_that_has_come_up_meanwhile() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = webhook("a", 1);
     let place = queues.reserve(&hook);
     spill(&queues, &hook);
@@ -23,7 +23,7 @@ fn a_filled_place_wakes_the_fetcher_for_a_backlog_that_has_come_up_meanwhile() {
 
 #[test]
 fn inputs_of_the_fetcher_never_wake_it() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     spill(&queues, &hook);
     let fetch = one_fetch(&queues);
@@ -35,7 +35,7 @@ fn inputs_of_the_fetcher_never_wake_it() {
 
 #[test]
 fn a_backlog_wakes_the_fetcher_only_while_none_is_being_fetched() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     let effects = queues.spilled(&hook);
     assert!(effects.wake_fetcher && !effects.start_worker && effects.give_back.is_empty());
@@ -52,7 +52,7 @@ fn a_backlog_wakes_the_fetcher_only_while_none_is_being_fetched() {
 
 #[test]
 fn the_fetcher_is_left_alone_if_there_is_no_backlog() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     let effects = queues.retry_now(&hook, delivery("c", "a", 0));
     assert!(effects.start_worker && !effects.wake_fetcher);
@@ -66,7 +66,7 @@ fn the_fetcher_is_left_alone_if_there_is_no_backlog() {
 
 #[test]
 fn a_requested_replay_wakes_the_fetcher_if_nothing_is_queued() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     let effects = queues.replay_requested(&hook);
     assert!(effects.wake_fetcher && !effects.start_worker && effects.give_back.is_empty());

@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn webhooks_are_served_in_turn_whatever_their_backlog() {
-    let queues = WebhookQueues::new(100);
+    let queues = new_queues(100);
     offer(&queues, &webhook("a", 100), deliveries("a", 50));
     offer(&queues, &webhook("b", 100), deliveries("b", 2));
     let order = ids((0..5).map(|_| take(&queues).unwrap()));
@@ -14,7 +14,7 @@ fn webhooks_are_served_in_turn_whatever_their_backlog() {
 
 #[test]
 fn companies_are_served_in_turn_however_many_webhooks_they_have() {
-    let queues = WebhookQueues::new(100);
+    let queues = new_queues(100);
     for id in ["a", "b", "c"] {
         let hook = webhook_of("many", id, 9);
         make_healthy(&queues, &hook);
@@ -28,13 +28,13 @@ fn companies_are_served_in_turn_however_many_webhooks_they_have() {
 
 #[test]
 fn a_company_leaves_as_many_attempts_free_as_it_has_in_flight() {
-    let queues = WebhookQueues::new(12);
+    let queues = new_queues(12);
     let taken = |company: &str| {
         let hook = webhook_of(company, company, 99);
         make_healthy(&queues, &hook);
         offer(&queues, &hook, deliveries_of(company, company, 50));
         let taken = take_all(&queues);
-        assert!(taken.iter().all(|delivery| delivery.event.company == company));
+        assert!(taken.iter().all(|delivery| delivery.event.company() == company));
         taken
     };
     let first = taken("a");
@@ -43,12 +43,12 @@ fn a_company_leaves_as_many_attempts_free_as_it_has_in_flight() {
     for delivery in &first[..2] {
         end(&queues, delivery, false);
     }
-    assert_eq!(take(&queues).unwrap().event.company, "c");
+    assert_eq!(take(&queues).unwrap().event.company(), "c");
 }
 
 #[test]
 fn slots_bound_the_attempts_in_flight_of_one_webhook() {
-    let queues = WebhookQueues::new(99);
+    let queues = new_queues(99);
     offer(&queues, &webhook("a", 2), deliveries("a", 5));
     let first = take(&queues).unwrap();
     take(&queues).unwrap();
@@ -59,14 +59,14 @@ fn slots_bound_the_attempts_in_flight_of_one_webhook() {
 
 #[test]
 fn a_webhook_without_slots_has_one() {
-    let queues = WebhookQueues::new(99);
+    let queues = new_queues(99);
     offer(&queues, &webhook("a", 0), deliveries("a", 5));
     assert_eq!(ids(take_all(&queues)), ["a-0"]);
 }
 
 #[test]
 fn workers_are_bounded_and_each_starts_the_next_while_there_is_work() {
-    let queues = WebhookQueues::new(2);
+    let queues = new_queues(2);
     let hook = webhook("a", 9);
     make_healthy(&queues, &hook);
     assert!(queues.offer(&hook, deliveries("a", 5), Origin::Live).start_worker);
@@ -81,7 +81,7 @@ fn workers_are_bounded_and_each_starts_the_next_while_there_is_work() {
 
 #[test]
 fn no_more_workers_are_started_than_attempts_may_be_in_flight() {
-    let queues = WebhookQueues::new(3);
+    let queues = new_queues(3);
     let hook = webhook("a", 9);
     let started = |number| queues.offer(&hook, vec![delivery("c", "a", number)], Origin::Live).start_worker;
     assert_eq!([started(0), started(1), started(2), started(3)], [true, true, true, false]);
@@ -95,7 +95,7 @@ fn no_more_workers_are_started_than_attempts_may_be_in_flight() {
 
 #[test]
 fn a_worker_is_started_only_for_a_class_with_room() {
-    let queues = WebhookQueues::new(8);
+    let queues = new_queues(8);
     let silent = Webhook { failing_since: Some(0), ..webhook("a", 9) };
     assert!(queues.offer(&silent, deliveries("a", 5), Origin::Live).start_worker);
     let taken = take(&queues).unwrap();
@@ -110,7 +110,7 @@ fn a_worker_is_started_only_for_a_class_with_room() {
 
 #[test]
 fn closed_queues_hand_out_nothing() {
-    let queues = WebhookQueues::new(1);
+    let queues = new_queues(1);
     offer(&queues, &webhook("a", 1), deliveries("a", 1));
     queues.close();
     assert!(queues.take().is_none());
@@ -166,17 +166,17 @@ fn a_company_is_remembered_while_it_has_an_attempt_in_flight_or_stands_in_a_roun
     rounds.enlist(&"c".into(), &"c1".into(), AttemptClass::Healthy, &mut listed);
     rounds.forget_if_idle("c");
     assert!(!rounds.is_empty(), "it stands in a round");
-    rounds.attempt_began("c", AttemptClass::Healthy);
+    rounds.attempt_began("c", AttemptClass::Healthy, 0);
     assert_eq!(serve(&mut rounds, AttemptClass::Healthy).as_deref(), Some("c1"));
     rounds.forget_if_idle("c");
     assert!(!rounds.has_fair_share("c", AttemptClass::Healthy));
     for _ in 1..5 {
-        rounds.attempt_began("c", AttemptClass::Healthy);
+        rounds.attempt_began("c", AttemptClass::Healthy, 0);
     }
     assert!(rounds.has_fair_share("c", AttemptClass::Healthy), "five of nine are in flight");
     assert!(!rounds.has_fair_share("d", AttemptClass::Healthy));
     for _ in 0..5 {
-        rounds.attempt_ended("c", AttemptClass::Healthy);
+        rounds.attempt_ended("c", AttemptClass::Healthy, 0);
     }
     assert!(!rounds.has_fair_share("c", AttemptClass::Healthy));
     rounds.forget_if_idle("c");
@@ -202,7 +202,7 @@ fn a_company_whose_turn_has_begun_is_not_forgotten() {
 
 #[test]
 fn a_company_that_has_ended_all_its_attempts_costs_nothing() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     offer(&queues, &webhook("a", 1), deliveries("a", 1));
     let first = take(&queues).unwrap();
     assert!(!queues.lock().rounds.is_empty());

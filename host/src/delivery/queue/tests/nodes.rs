@@ -4,7 +4,7 @@ use super::*;
 
 /// Queues of one of `count` nodes.
 fn shared(count: u32) -> Arc<WebhookQueues> {
-    let queues = Arc::new(WebhookQueues::new(100));
+    let queues = Arc::new(new_queues(100));
     let _ = queues.set_node_count(count);
     queues
 }
@@ -70,7 +70,7 @@ fn a_webhook_with_few_slots_has_all_of_them_at_its_owner_and_none_elsewhere() {
 
 #[test]
 fn a_node_that_is_always_alone_claims_no_ownership() {
-    let queues = Arc::new(WebhookQueues::new(100));
+    let queues = Arc::new(new_queues(100));
     assert!(queues.reserve(&webhook("a", 1)).in_memory());
     assert!(queues.reserve(&rate_limited_webhook("b", 1000)).in_memory());
     spill(&queues, &ordered_webhook("c"));

@@ -20,7 +20,7 @@ fn numbered(numbers: impl IntoIterator<Item = usize>) -> Vec<QueuedDelivery> {
 
 #[test]
 fn an_ordered_queue_sends_nothing_before_it_knows_its_order() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = ordered_webhook("a");
     assert!(!queues.reserve(&hook).in_memory());
     offer(&queues, &hook, numbered([2, 1]));
@@ -36,7 +36,7 @@ fn an_ordered_queue_sends_nothing_before_it_knows_its_order() {
 
 #[test]
 fn a_delivery_that_waits_for_its_retry_is_not_passed() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([1, 2, 4]));
     learn(&queues, &hook, blocked_by("a-3"));
@@ -60,7 +60,7 @@ fn a_delivery_that_waits_for_its_retry_is_not_passed() {
 
 #[test]
 fn pruning_leaves_an_ordered_queue_with_an_attempt_in_flight_alone() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([1, 4]));
     learn(&queues, &hook, blocked_by("a-3"));
@@ -74,7 +74,7 @@ fn pruning_leaves_an_ordered_queue_with_an_attempt_in_flight_alone() {
 
 #[test]
 fn pruning_wakes_the_fetcher_for_blocked_queues_and_for_no_others() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     spill(&queues, &webhook("unordered", 1));
     assert!(!queues.prune().wake_fetcher);
     let fetch = one_fetch(&queues);
@@ -88,7 +88,7 @@ fn pruning_wakes_the_fetcher_for_blocked_queues_and_for_no_others() {
 
 #[test]
 fn an_ordered_queue_that_is_full_asks_all_the_same() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([0]));
     learn(&queues, &hook, OrderAnswer::Open);
@@ -107,7 +107,7 @@ fn an_ordered_queue_that_is_full_asks_all_the_same() {
 
 #[test]
 fn an_earlier_delivery_takes_the_place_of_the_last_in_a_full_ordered_queue() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered(1000..1000 + BUFFER));
     learn(&queues, &hook, OrderAnswer::Open);
@@ -118,7 +118,7 @@ fn an_earlier_delivery_takes_the_place_of_the_last_in_a_full_ordered_queue() {
 
 #[test]
 fn a_delivery_pushed_out_of_an_ordered_queue_can_come_back() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered(1000..1000 + BUFFER));
     let pushed_out = offer(&queues, &hook, numbered([0]));
@@ -132,7 +132,7 @@ fn a_delivery_pushed_out_of_an_ordered_queue_can_come_back() {
 
 #[test]
 fn an_ordered_queue_whose_places_are_all_reserved_admits_a_delivery_from_the_database() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = ordered_webhook("a");
     spill(&queues, &hook);
     learn(&queues, &hook, OrderAnswer::Open);
@@ -148,7 +148,7 @@ fn an_ordered_queue_whose_places_are_all_reserved_admits_a_delivery_from_the_dat
 
 #[test]
 fn a_new_event_of_an_ordered_webhook_does_not_pass_one_that_is_being_spilled() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = ordered_webhook("a");
     let first = queues.reserve(&hook);
     assert!(!first.in_memory());
@@ -163,7 +163,7 @@ fn a_new_event_of_an_ordered_webhook_does_not_pass_one_that_is_being_spilled() {
 
 #[test]
 fn a_blocked_queue_takes_nothing_into_memory_and_asks_once_it_is_free() {
-    let queues = Arc::new(WebhookQueues::new(9));
+    let queues = Arc::new(new_queues(9));
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([1, 2]));
     learn(&queues, &hook, OrderAnswer::Open);
@@ -186,7 +186,7 @@ fn a_blocked_queue_takes_nothing_into_memory_and_asks_once_it_is_free() {
 
 #[test]
 fn an_outdated_answer_does_not_block_an_ordered_queue() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([1, 2]));
     learn(&queues, &hook, OrderAnswer::Open);
@@ -206,7 +206,7 @@ fn an_outdated_answer_does_not_block_an_ordered_queue() {
 
 #[test]
 fn a_webhook_that_becomes_ordered_sorts_its_queue_and_asks_before_it_goes_on() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     offer(&queues, &webhook("a", 9), numbered([3, 1, 2]));
     let effects = queues.webhook_changed(&ordered_webhook("a"));
     assert!(effects.wake_fetcher && queues.take().is_none());
@@ -224,7 +224,7 @@ fn a_webhook_that_becomes_ordered_sorts_its_queue_and_asks_before_it_goes_on() {
 
 #[test]
 fn a_webhook_that_becomes_ordered_without_a_notice_asks_too() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     offer(&queues, &webhook("a", 9), numbered([3, 1]));
     offer(&queues, &ordered_webhook("a"), numbered([2]));
     assert!(queues.take().is_none());
@@ -237,7 +237,7 @@ fn a_webhook_that_becomes_ordered_without_a_notice_asks_too() {
 
 #[test]
 fn replays_of_an_ordered_webhook_wait_until_nothing_waits_for_a_retry() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     let _ = queues.offer(&hook, numbered([1]), Origin::Replay);
     assert!(queues.take().is_none());
@@ -252,7 +252,7 @@ fn replays_of_an_ordered_webhook_wait_until_nothing_waits_for_a_retry() {
 
 #[test]
 fn a_requested_retry_joins_an_ordered_queue_in_its_place_and_has_it_ask_again() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     offer(&queues, &hook, numbered([1, 5]));
     learn(&queues, &hook, blocked_by("a-0"));
@@ -272,7 +272,7 @@ fn a_requested_retry_joins_an_ordered_queue_in_its_place_and_has_it_ask_again() 
 
 #[test]
 fn an_ordered_queue_that_knows_its_order_is_kept() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = ordered_webhook("a");
     learn(&queues, &hook, OrderAnswer::Open);
     let _ = queues.prune();

@@ -174,7 +174,7 @@ fn judging_tells_the_streak_and_closes_the_queue_between_probes() {
 
 #[test]
 fn retries_and_first_attempts_take_turns() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     offer(&queues, &hook, retries("a", 3));
     offer(&queues, &hook, deliveries("a", 6).split_off(3));

@@ -38,7 +38,7 @@ fn requested_retries_keep_to_the_pace_and_are_bounded() {
 
 #[test]
 fn the_last_requested_retry_comes_first() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     offer(&queues, &hook, deliveries("a", 3));
     let _ = queues.retry_now(&hook, delivery("c", "a", 8));
@@ -56,7 +56,7 @@ fn the_last_requested_retry_comes_first() {
 
 #[test]
 fn a_replay_can_be_expedited() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 1);
     let _ = queues.offer(&hook, deliveries("a", 3), Origin::Replay);
     offer(&queues, &hook, vec![delivery("c", "a", 9)]);
@@ -66,7 +66,7 @@ fn a_replay_can_be_expedited() {
 
 #[test]
 fn a_requested_retry_of_a_delivery_in_flight_is_left_alone() {
-    let queues = WebhookQueues::new(9);
+    let queues = new_queues(9);
     let hook = webhook("a", 8);
     offer(&queues, &hook, deliveries("a", 1));
     let taken = take(&queues).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::delivery::attempt::AttemptReport;
+use crate::delivery::queue::HeldEvent;
 use crate::delivery::queue::{AttemptClass, ReceiverSignal};
 use crate::domain::event::Event;
 
@@ -30,7 +31,7 @@ fn delivery(attempt_count: u32, attempt_base: u32) -> QueuedDelivery {
         lease: None,
         attempt_count,
         attempt_base,
-        event: Arc::new(event),
+        event: HeldEvent::Whole(Arc::new(event)),
         class: AttemptClass::Unproven,
         attempt: 0,
     }

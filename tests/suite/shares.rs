@@ -1,0 +1,4 @@
+//! One company with an ordinary key, or a stranger without one, takes all that it can of a shared resource: a neighbour notices
+//! nothing.
+
+mod queue_memory;
