@@ -14,7 +14,7 @@
 //! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
 //! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
-//! | `retention`, `precompiler`, `backlog_gauge` | background tasks |
+//! | `orphan_sweeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
 //! | `cluster` | several nodes on one database |
 //! | `engine` | builds, starts and stops all of them, and reports their health |
 
@@ -33,6 +33,7 @@ mod fetcher;
 mod host_event;
 mod lease;
 mod manual_retry;
+mod orphan_sweeper;
 mod pinger;
 mod precompiler;
 mod previewer;

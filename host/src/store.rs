@@ -42,7 +42,7 @@ pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use deliveries::{
     BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,
-    EventRecord, LogPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
+    EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
     RetryRequest, WaitingLimits, WaitingPage,
 };
 pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published, first_id};

@@ -134,7 +134,13 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
         ("acme", "t", true, false)
     );
     assert_eq!(case.waiting().await.scheduled.count, 0);
-    case.cancel_waiting("wh_1", NOW + 7).await.unwrap();
+    assert!(case.orphaned_webhooks("").await.unwrap().webhooks.is_empty());
+    assert!(case.delete_webhook(&crate::case::webhook("wh_1", "t")).await.unwrap());
+    let orphans = case.orphaned_webhooks("").await.unwrap();
+    assert_eq!((&*orphans.webhooks, orphans.next), (&["wh_1".to_owned()][..], None));
+    assert!(case.orphaned_webhooks("wh_1").await.unwrap().webhooks.is_empty());
+    assert!(case.cancel_orphans("wh_1".into(), NOW + 7).await.unwrap());
+    assert!(!case.cancel_orphans("wh_1".into(), NOW + 7).await.unwrap());
     for id in [&waits, &scheduled] {
         let delivery = case.one(id).await;
         assert_eq!((delivery.status, delivery.finished_at), (Status::Cancelled, Some(NOW + 7)));
@@ -142,6 +148,18 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     // The process that has a delivery in memory cancels it.
     assert_eq!(case.one(&held).await.status, Status::Pending);
     assert_eq!(case.one(&other).await.status, Status::Pending);
+}
+
+pub(crate) async fn cancelling_what_has_no_webhook_is_bounded_in_bytes(case: Case) {
+    for number in 0..4 {
+        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
+        case.stored(row).await;
+    }
+    let step = async || {
+        let more = case.cancel_orphans("wh_1".into(), NOW).await.unwrap();
+        (more, case.waiting().await.backlog.count)
+    };
+    assert_eq!([step().await, step().await, step().await], [(true, 2), (true, 0), (false, 0)]);
 }
 
 pub(crate) async fn pending_deliveries_are_counted(case: Case) {

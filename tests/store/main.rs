@@ -99,6 +99,7 @@ on_both! {
         ordered_backlog_stops_before_a_scheduled_retry
         leases_of_removed_nodes_are_released
         pending_deliveries_are_spilled_and_cancelled
+        cancelling_what_has_no_webhook_is_bounded_in_bytes
         database_has_a_size
         pending_deliveries_are_counted;
     webhooks:

@@ -2,3 +2,4 @@
 //! nothing.
 
 mod queue_memory;
+mod removals;

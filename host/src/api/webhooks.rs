@@ -113,9 +113,8 @@ pub(super) async fn delete_by_id(
 
 async fn remove(api: &ApiState, found: Option<&Webhook>) -> Result<Json<WebhookView>, Problem> {
     let webhook = found.ok_or_else(not_found)?;
-    if !api.store.delete_webhook(webhook).await? {
+    if !api.engine.webhooks.remove(webhook.clone()).await? {
         return Err(not_found());
     }
-    api.engine.webhooks.removed(webhook).await?;
     Ok(Json(webhook.clone().into()))
 }

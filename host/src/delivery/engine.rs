@@ -134,6 +134,7 @@ impl Engine {
         tasks.spawn(dispatcher.clone().open_queues());
         tasks.spawn(replayer.clone().run());
         tasks.spawn(canceller.clone().run());
+        tasks.spawn(wiring.orphan_sweeper().run());
         tasks.spawn(wiring.retention().run());
         tasks.spawn(wiring.precompiler().run());
         tasks.spawn(wiring.backlog_gauge().run());

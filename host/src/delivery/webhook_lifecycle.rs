@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::delivery_clock::DeliveryClock;
@@ -47,6 +48,8 @@ pub struct WebhookLifecycle {
     pub(super) intake: IntakeLock,
     pub(super) outbound: Arc<Outbound>,
     pub(super) tasks: TaskTracker,
+    /// Wakes the sweeper.
+    pub(super) sweep: Arc<Notify>,
     pub(super) log: Arc<ThrottledLog>,
 }
 
@@ -116,19 +119,33 @@ impl WebhookLifecycle {
         }
     }
 
-    /// A webhook was removed: its waiting deliveries, in memory and in the database, are cancelled when this returns. Attempts
-    /// in flight end by themselves.
+    /// Removes a webhook. Returns false if it did not exist. Of its waiting deliveries, those in memory and a first part of
+    /// those in the database are cancelled when this returns; the [sweeper](super::orphan_sweeper) cancels the others. All that
+    /// goes on if the caller goes away. Attempts in flight end by themselves.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn removed(&self, webhook: &Webhook) -> Result<(), StoreError> {
-        self.cancel_deliveries(&webhook.id).await
+    /// The store's. The webhook may be removed all the same if cancelling its deliveries failed.
+    pub async fn remove(self: &Arc<Self>, webhook: Webhook) -> Result<bool, StoreError> {
+        let lifecycle = self.clone();
+        let removing = self.tasks.spawn(async move {
+            if !lifecycle.store.delete_webhook(&webhook).await? {
+                return Ok(false);
+            }
+            // The webhook is gone: what cannot be cancelled now is left to the sweeper.
+            if let Err(error) = lifecycle.cancel_deliveries(&webhook.id).await {
+                lifecycle.log.warn("cancelling the deliveries of a removed webhook failed; trying again", &error);
+            }
+            Ok(true)
+        });
+        removing.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// As [`WebhookLifecycle::removed`], for a webhook of which only the id is known.
+    /// Cancels the deliveries of a removed webhook that are in memory, and the first of those in the database.
     pub(super) async fn cancel_deliveries(&self, webhook_id: &str) -> Result<(), StoreError> {
         self.cancel_queued(webhook_id).await;
-        self.store.cancel_waiting(webhook_id, self.clock.wall_ms()).await?;
+        let more = self.store.cancel_orphans(webhook_id.to_owned(), self.clock.wall_ms()).await;
+        self.sweep.notify_one();
+        more?;
         // The fetcher may have claimed some just before: they have reached the queue when it lets go of this lock.
         drop(self.intake.lock().await);
         self.cancel_queued(webhook_id).await;

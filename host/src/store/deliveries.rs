@@ -19,6 +19,7 @@ mod counts;
 mod events;
 mod log;
 mod log_walk;
+mod orphans;
 mod past_events;
 #[cfg(test)]
 mod query_plans;
@@ -32,6 +33,7 @@ pub use counts::{WaitingLimits, WaitingPage};
 pub use events::{EventDetail, EventFilter, EventRecord};
 pub use log::{DeliveryFilter, PageRequest};
 pub use log_walk::LogPage;
+pub use orphans::OrphanPage;
 pub use past_events::PastEvents;
 pub use replay::{Replay, ReplayKey, ReplayRecord, ReplayStep};
 pub use retry::{DeliveryKey, RetryMode, RetryRequest};

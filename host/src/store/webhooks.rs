@@ -14,8 +14,6 @@ use super::cache::CacheLookup;
 use super::db::{self, DatabaseRow};
 use super::error::StoreError;
 use super::handle::Store;
-use super::writer::transaction;
-use crate::domain::delivery::Status;
 use crate::domain::plugin::{Digest, PluginVersion};
 use crate::domain::webhook::Webhook;
 use rows::{SELECT, find, webhook_from_row};
@@ -23,9 +21,6 @@ use rows::{SELECT, find, webhook_from_row};
 pub use edit::{Rotation, StoredWebhook};
 pub use failure::DisableReason;
 pub use rows::WebhookKey;
-
-/// Most deliveries cancelled in one transaction, so that other operations do not wait long for a webhook with a large backlog.
-const CANCEL_STEP: i64 = 5_000;
 
 impl Store {
     /// Returns the webhook for events of this type, from memory if it is cached.
@@ -79,32 +74,5 @@ impl Store {
             Ok(PluginVersion { owner: row.try_get("company")?, name: row.try_get("plugin_name")?, digest })
         };
         Ok(rows.iter().map(version).collect::<Result<_, _>>()?)
-    }
-
-    /// Cancels the deliveries in the database of a webhook that was removed, at `now`, in milliseconds since 1970. Each
-    /// process cancels those that it has in memory. All operations handed in before are committed when this returns.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn cancel_waiting(&self, webhook: &str, now: i64) -> Result<(), StoreError> {
-        while self.cancel_some(webhook.to_owned(), now).await? > 0 {}
-        Ok(())
-    }
-
-    async fn cancel_some(&self, webhook: String, now: i64) -> Result<u64, StoreError> {
-        let work = transaction(move |connection| {
-            Box::pin(async move {
-                let sql = format!(
-                    "UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, \
-                     finished_at = $1 WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                     WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL LIMIT $3 {})",
-                    connection.kind().row_lock()
-                );
-                let query = db::query(AssertSqlSafe(sql)).bind(now).bind(webhook).bind(CANCEL_STEP);
-                Ok(query.execute(connection).await?)
-            })
-        });
-        let metrics = self.metrics.clone();
-        self.writer.run(work, move |count| metrics.deliveries_ended(Status::Cancelled, *count)).await
     }
 }

@@ -24,6 +24,7 @@ use crate::delivery::fetcher::{Fetcher, IntakeLock};
 use crate::delivery::host_event::HostEvents;
 use crate::delivery::lease::LeaseHolder;
 use crate::delivery::manual_retry::ManualRetry;
+use crate::delivery::orphan_sweeper::OrphanSweeper;
 use crate::delivery::pinger::Pinger;
 use crate::delivery::precompiler::Precompiler;
 use crate::delivery::previewer::Previewer;
@@ -61,6 +62,7 @@ pub(super) struct Wiring {
     intake: IntakeLock,
     outbound: Arc<Outbound>,
     precompile: Arc<Notify>,
+    sweep: Arc<Notify>,
     metrics: Arc<Metrics>,
     schedule: Schedule,
     rng: Rng,
@@ -110,6 +112,7 @@ impl Wiring {
             intake: IntakeLock::default(),
             outbound: parts.outbound,
             precompile: Arc::default(),
+            sweep: Arc::default(),
             metrics,
             schedule: parts.schedule,
             rng: parts.rng,
@@ -130,6 +133,7 @@ impl Wiring {
             intake: self.intake.clone(),
             outbound: self.outbound.clone(),
             tasks: self.tasks.clone(),
+            sweep: self.sweep.clone(),
             log: Arc::default(),
         })
     }
@@ -275,6 +279,16 @@ impl Wiring {
             store: self.store.clone(),
             clock: self.clock.clone(),
             keep: self.retention,
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn orphan_sweeper(&self) -> OrphanSweeper {
+        OrphanSweeper {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            wake: self.sweep.clone(),
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }

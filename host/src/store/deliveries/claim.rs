@@ -10,8 +10,8 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
-/// Most bytes of event data that one statement claims; it claims at least one delivery.
-const MAX_BYTES: i64 = 1 << 20;
+/// Most bytes of event data that one statement claims, or ends; at least one delivery.
+pub(super) const MAX_BYTES: i64 = 1 << 20;
 
 /// The part of a webhook's backlog to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +88,23 @@ pub(super) fn claim_backlog_sql(kind: DatabaseKind) -> String {
 
 /// Claims the first rows that meet `condition`, up to a number of rows and of bytes.
 fn claim_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
+    let taken = taken_sql(order, condition, kind);
+    format!(
+        "{taken} UPDATE deliveries SET due = $3, lease = $4, parked = 0 \
+         WHERE (company, id) IN (SELECT company, id FROM taken) RETURNING {CLAIMED_COLUMNS}"
+    )
+}
+
+/// Selects, as `taken`, the first rows that meet `condition`, for a statement that changes them: SQLite writes the whole of
+/// each row that changes, with its data. Binds: the number of rows, the bytes of their data; at least one row is taken.
+pub(super) fn taken_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
     let lock = kind.row_lock();
     // PostgreSQL locks no rows in a query with a window function: the rows are locked in a query inside of it.
     format!(
         "WITH taken AS MATERIALIZED (SELECT company, id FROM (SELECT company, id, length, \
-         SUM(length) OVER (ORDER BY {order}) AS sum FROM (SELECT company, id, due, LENGTH(data) AS length \
+         SUM(length) OVER (ORDER BY {order}) AS sum FROM (SELECT company, id, due, parked, LENGTH(data) AS length \
          FROM deliveries WHERE {condition} ORDER BY {order} LIMIT $1 {lock}) AS first) AS waiting \
-         WHERE sum - length < $2) UPDATE deliveries SET due = $3, lease = $4, parked = 0 \
-         WHERE (company, id) IN (SELECT company, id FROM taken) RETURNING {CLAIMED_COLUMNS}"
+         WHERE sum - length < $2)"
     )
 }
 

@@ -8,6 +8,7 @@ use super::counts::{OLDEST_DUE, waiting_sql};
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
+use super::orphans::{cancel_sql, orphans_sql};
 use super::replay::{count_sql, mark_sql, sent_sql};
 use crate::domain::delivery::Status;
 use crate::store::CancelState;
@@ -116,6 +117,16 @@ async fn steps_of_a_cancellation_go_along_the_index_of_what_waits() {
         let plan = plan(&mut connection, &end_sql(state, KIND)).await;
         assert!(plan.contains(used), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn waiting_deliveries_without_a_webhook_are_found_and_ended_by_the_partial_index() {
+    let (_folder, mut connection) = database().await;
+    let orphans = plan(&mut connection, &orphans_sql()).await;
+    assert_eq!(orphans.matches("SEARCH d USING INDEX deliveries_waiting (webhook_id>?)").count(), 2, "{orphans}");
+    assert!(orphans.contains("SEARCH w USING") && !orphans.contains("SCAN d"), "{orphans}");
+    let cancel = plan(&mut connection, &cancel_sql(KIND)).await;
+    assert!(cancel.contains("deliveries_waiting (webhook_id=?)") && !cancel.contains("TEMP B-TREE"), "{cancel}");
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ impl Store {
         self.writer.run(work, |_| ()).await
     }
 
-    /// Removes a webhook. Returns false if it did not exist. Its pending deliveries are left to [`Store::cancel_waiting`].
+    /// Removes a webhook. Returns false if it did not exist. Its pending deliveries are left to [`Store::cancel_orphans`].
     ///
     /// # Errors
     /// The database's.
