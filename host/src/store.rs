@@ -56,5 +56,5 @@ pub use restore::{Restored, RestoredSecrets, restore};
 pub use seal::Sealer;
 pub use secret_reset::{SecretReset, holds_secrets, reset_secrets};
 pub use transfer::{TransferProgress, transfer};
-pub use webhooks::{DisableReason, Rotation, StoredWebhook, WebhookKey};
+pub use webhooks::{DisableReason, ListedWebhook, Rotation, StoredWebhook, WebhookKey, WebhookPage};
 pub use writer::Publish;

@@ -15,7 +15,7 @@ async fn ten_nodes_start_at_once_on_an_empty_database() {
     let home = Home::of(Kind::Postgres).await;
     let open = || Store::open(home.database(), sealer(7), Arc::new(Metrics::new(NOW, [])));
     for opened in join_all((0..10).map(|_| open())).await {
-        assert_eq!(opened.unwrap().0.webhooks("acme").await.unwrap().len(), 0);
+        assert_eq!(opened.unwrap().0.webhooks("acme", None, 9).await.unwrap().webhooks.len(), 0);
     }
 }
 

@@ -66,8 +66,14 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     assert!(case.change_webhook(WebhookKey { company: "other", id: "wh_1" }, |_| Ok(())).await.unwrap().is_none());
 
     case.put_webhook(webhook("wh_3", "u")).await.unwrap();
-    let listed = case.webhooks("acme").await.unwrap();
-    assert_eq!(listed.iter().map(|webhook| &*webhook.id).collect::<Vec<_>>(), ["wh_3", "wh_1"]);
+    let listed = async |after, limit| {
+        let page = case.webhooks("acme", after, limit).await.unwrap();
+        (page.webhooks.into_iter().map(|listed| listed.webhook.id).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(listed(None, 9).await, (vec!["wh_3".into(), "wh_1".into()], None));
+    assert_eq!(listed(None, 1).await, (vec!["wh_3".into()], Some("wh_3".into())));
+    assert_eq!(listed(Some("wh_3"), 1).await, (vec!["wh_1".into()], None));
+    assert_eq!(listed(Some("wh_1"), 1).await, (vec![], None));
     assert!(case.delete_webhook(&stored).await.unwrap() && !case.delete_webhook(&stored).await.unwrap());
     assert!(case.webhook("acme", "wh_1").await.unwrap().is_none());
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
@@ -158,8 +164,8 @@ pub(crate) async fn health_is_read_from_the_recent_deliveries(case: Case) {
     let stored = case.webhook("acme", "wh_1").await.unwrap().unwrap();
     let health = async |webhook: &Webhook| {
         let one = case.webhook_health(webhook).await.unwrap();
-        let all = case.health_of_webhooks("acme", std::slice::from_ref(webhook)).await.unwrap();
-        assert_eq!(all, std::slice::from_ref(&one));
+        let all = case.health_of_webhooks("acme", "wh_1", &webhook.id).await.unwrap();
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), [(webhook.id.clone(), one.clone())]);
         one
     };
     assert_eq!(health(&stored).await, WebhookHealth::default());
@@ -179,6 +185,10 @@ pub(crate) async fn health_is_read_from_the_recent_deliveries(case: Case) {
     let attempt = attempt(1);
     assert_eq!((found.last_error_at, found.last_error.is_some()), (Some(attempt.started_at), true));
     // A success from before the failures is found behind any number of them.
-    let failing = Webhook { failing_since: Some(NOW + 1), ..stored };
-    assert_eq!(health(&failing).await.last_success_at, Some(NOW + 5));
+    case.record_failing(&stored, Some(NOW + 1)).await.unwrap();
+    for number in 10..40 {
+        case.finished(spilled(&id(NOW + 9, number)), retry(NOW + 99)).await;
+    }
+    let brief = case.health_of_webhooks("acme", "wh_1", "wh_1").await.unwrap();
+    assert_eq!((brief["wh_1"].last_success_at, brief["wh_1"].failing_since), (Some(NOW + 5), Some(NOW + 1)));
 }

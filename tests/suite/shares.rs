@@ -1,5 +1,6 @@
 //! One company with an ordinary key, or a stranger without one, takes all that it can of a shared resource: a neighbour notices
 //! nothing.
 
+mod large_configs;
 mod queue_memory;
 mod removals;

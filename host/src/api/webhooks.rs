@@ -2,6 +2,7 @@
 
 mod create;
 mod fields;
+mod list;
 mod patch;
 mod ping;
 mod plugin_version;
@@ -15,6 +16,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::ApiState;
@@ -29,6 +32,7 @@ use fields::FieldRules;
 use view::WebhookView;
 
 pub(super) use create::create;
+pub(super) use list::list;
 pub(super) use patch::patch;
 pub(super) use ping::ping;
 pub(super) use rotate::rotate;
@@ -49,18 +53,6 @@ async fn check_target(api: &ApiState, url: &str) -> Result<(), Problem> {
     checked.map(drop).map_err(|detail| Invalid::at("/target_url", detail).into())
 }
 
-/// `GET /webhooks`: a bare array, newest first.
-pub(super) async fn list(
-    State(api): State<Arc<ApiState>>,
-    Authorized { company, .. }: Authorized<WebhooksRead>,
-) -> Result<Json<Vec<WebhookView>>, Problem> {
-    let webhooks = api.store.webhooks(&company).await?;
-    let health = api.store.health_of_webhooks(&company, &webhooks).await?;
-    Ok(Json(
-        webhooks.into_iter().zip(health).map(|(webhook, health)| WebhookView::with_health(webhook, health)).collect(),
-    ))
-}
-
 /// `GET /webhooks/{id}`.
 pub(super) async fn show(
     State(api): State<Arc<ApiState>>,
@@ -68,6 +60,16 @@ pub(super) async fn show(
     PathParams(id): PathParams<String>,
 ) -> Result<Json<WebhookView>, Problem> {
     Ok(Json(shown(&api, api.store.webhook(&company, &id).await?.ok_or_else(not_found)?).await))
+}
+
+/// `GET /webhooks/{id}/config`: the config alone, as it was given.
+pub(super) async fn config(
+    State(api): State<Arc<ApiState>>,
+    Authorized { company, .. }: Authorized<WebhooksRead>,
+    PathParams(id): PathParams<String>,
+) -> Result<Response, Problem> {
+    let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
+    Ok(([(CONTENT_TYPE, "application/json")], webhook.config.to_string()).into_response())
 }
 
 /// Shows a webhook with its health; without, if that cannot be read now: a change that is stored must not look as if it were

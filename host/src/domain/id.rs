@@ -34,9 +34,9 @@ pub fn made_at(id: &str) -> Option<i64> {
     i64::from_str_radix(uuid.get(..12)?, 16).ok()
 }
 
-/// Returns whether the text has the form of a delivery's identifier.
-pub fn is_delivery(text: &str) -> bool {
-    let uuid = text.strip_prefix("dlv_").unwrap_or_default();
+/// Returns whether the text has the form of an identifier with this prefix, for example `dlv`.
+pub fn is_id_of(prefix: &str, text: &str) -> bool {
+    let uuid = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).unwrap_or_default();
     uuid.len() == 32 && uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

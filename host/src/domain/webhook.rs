@@ -7,6 +7,9 @@ use super::plugin::{Digest, PluginRef};
 use super::rate_limit::RateLimit;
 use super::tls::TlsSettings;
 
+/// Most bytes of a config that a webhook's answers show; a larger one has an answer of its own.
+pub const MAX_INLINE_CONFIG_BYTES: usize = 64 * 1024;
+
 /// What happens to an event if the plugin fails on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {

@@ -3,6 +3,7 @@
 mod edit;
 mod failure;
 pub(in crate::store) mod health;
+pub(in crate::store) mod list;
 mod rows;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use super::error::StoreError;
 use super::handle::Store;
 use crate::domain::plugin::{Digest, PluginVersion};
 use crate::domain::webhook::Webhook;
-use rows::{SELECT, find, webhook_from_row};
+use rows::{find, select_sql, webhook_from_row};
 
 pub use edit::{Rotation, StoredWebhook};
 pub use failure::DisableReason;
+pub use list::{ListedWebhook, WebhookPage};
 pub use rows::WebhookKey;
 
 impl Store {
@@ -33,7 +35,7 @@ impl Store {
             CacheLookup::Hit(webhook) => return Ok(webhook),
             CacheLookup::Miss(mark) => mark,
         };
-        let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
+        let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
         let row = query.fetch_optional(&self.readers).await?;
         let found = row.as_ref().map(|row| webhook_from_row(&self.sealer, row)).transpose()?.map(Arc::new);
@@ -47,16 +49,6 @@ impl Store {
     /// The database's.
     pub async fn webhook(&self, company: &str, id: &str) -> Result<Option<Webhook>, StoreError> {
         find(&self.readers, &self.sealer, WebhookKey { company, id }).await
-    }
-
-    /// Returns a company's webhooks, newest first.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn webhooks(&self, company: &str) -> Result<Vec<Webhook>, StoreError> {
-        let sql = format!("{SELECT} WHERE w.company = $1 ORDER BY w.id DESC");
-        let rows = db::query(AssertSqlSafe(sql)).bind(company).fetch_all(&self.readers).await?;
-        rows.iter().map(|row| webhook_from_row(&self.sealer, row)).collect()
     }
 
     /// Returns the plugin versions that enabled webhooks run, each once: those to compile ahead of need.

@@ -10,8 +10,9 @@ use super::tls::TlsField;
 use crate::domain::headers;
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::time::rfc3339;
-use crate::domain::webhook::{HealthState, Webhook, WebhookHealth};
+use crate::domain::webhook::{HealthState, MAX_INLINE_CONFIG_BYTES, Webhook, WebhookHealth};
 use crate::outbound::sign;
+use crate::store::ListedWebhook;
 
 #[derive(Serialize)]
 struct PluginReferenceView {
@@ -31,7 +32,11 @@ pub(in crate::api) struct WebhookView {
     enabled: bool,
     disabled_reason: Option<String>,
     plugin: Option<PluginReferenceView>,
+    /// Absent if it is large: then `config_size` has its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_size: Option<usize>,
     on_error: &'static str,
     headers: BTreeMap<String, String>,
     tls: Option<TlsField>,
@@ -89,6 +94,14 @@ fn shown_rate(rate: RateLimit) -> Value {
 
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
+        let config_size = webhook.config.len();
+        ListedWebhook { webhook, config_size }.into()
+    }
+}
+
+impl From<ListedWebhook> for WebhookView {
+    fn from(ListedWebhook { webhook, config_size }: ListedWebhook) -> Self {
+        let is_large = config_size > MAX_INLINE_CONFIG_BYTES;
         let digest = webhook.plugin_digest.map(|digest| digest.to_string());
         Self {
             id: webhook.id,
@@ -100,7 +113,8 @@ impl From<Webhook> for WebhookView {
             enabled: webhook.enabled,
             disabled_reason: webhook.disabled_reason,
             plugin: webhook.plugin.map(|plugin| PluginReferenceView { name: plugin.name, digest }),
-            config: RawValue::from_string(webhook.config.to_string()).ok(),
+            config: if is_large { None } else { RawValue::from_string(webhook.config.to_string()).ok() },
+            config_size: is_large.then_some(config_size),
             on_error: webhook.on_error.name(),
             headers: webhook.headers.into_iter().map(shown_header).collect(),
             tls: webhook.tls.as_deref().map(Into::into),
@@ -118,7 +132,7 @@ impl From<Webhook> for WebhookView {
 
 impl WebhookView {
     /// Shows the webhook with its health.
-    pub(super) fn with_health(webhook: Webhook, health: WebhookHealth) -> Self {
+    pub(super) fn with_health(webhook: impl Into<Self>, health: WebhookHealth) -> Self {
         Self { health: Some(health.into()), ..webhook.into() }
     }
 

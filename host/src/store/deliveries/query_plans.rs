@@ -15,6 +15,7 @@ use crate::store::CancelState;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::health::health_sql;
+use crate::store::webhooks::list::{SIZES, page_sql};
 
 const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
@@ -148,6 +149,16 @@ async fn health_of_a_webhook_reads_indexes_alone() {
         assert!(plan.contains(used), "{plan}");
     }
     assert!(!plan.contains("SCAN deliveries\n") && plan.contains("deliveries_leased"), "{plan}");
+    assert!(!plan.contains("SCAN w\n") && !plan.contains("SCAN a"), "{plan}");
+}
+
+#[tokio::test]
+async fn webhooks_of_a_company_are_listed_without_those_of_others() {
+    let (_folder, mut connection) = database().await;
+    for sql in [SIZES.to_owned(), page_sql()] {
+        let plan = plan(&mut connection, &sql).await;
+        assert!(!plan.contains("SCAN w"), "{plan}");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The health of webhooks, as their recent deliveries show it.
 
+use std::collections::HashMap;
+
 use sqlx::AssertSqlSafe;
 
 use crate::domain::webhook::{Webhook, WebhookHealth};
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
-use crate::store::delivery_rows::{ID_END, first_id};
+use crate::store::delivery_rows::ID_END;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -25,50 +27,67 @@ const WHOLE: Extent = Extent { recent: 200, counted: MOST_COUNTED };
 /// For each of a list, which may have a thousand.
 const BRIEF: Extent = Extent { recent: 20, counted: 1_000 };
 
-/// Returns the statement for the webhook of this id. Binds: the company, its id, its type, the id before which to look for
-/// deliveries, the number of recent ones, the most to count.
+/// Returns the statement for the webhooks of a company whose ids lie in a range. Binds: the company, the first and the last id,
+/// the number of recent deliveries, the most to count.
 ///
 /// The last attempts are found among the newest deliveries of the type, and among the newest that wait for a retry: behind many
-/// that were never attempted, only those tell why.
+/// that were never attempted, only those tell why. What was delivered before the failures began is behind those.
 pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
     let by_type = kind.index_hint("deliveries_type");
     let waiting = kind.index_hint("deliveries_waiting");
     let leased = kind.index_hint("deliveries_leased");
-    let recent = format!(
-        "SELECT * FROM (SELECT id, attempt_count, status, webhook_id, finished_at FROM deliveries {by_type}\
-         WHERE company = $1 AND event_type = $3 AND id < $4 ORDER BY id DESC LIMIT $5) AS newest"
-    );
-    let retries = format!(
-        "SELECT * FROM (SELECT id, attempt_count, status, webhook_id, finished_at FROM deliveries {waiting}\
-         WHERE webhook_id = $2 AND status = 'pending' AND lease IS NULL AND parked = 0 ORDER BY id DESC LIMIT $5) AS retries"
-    );
-    let held = format!("FROM deliveries {leased}WHERE lease IS NOT NULL AND company = $1 AND webhook_id = $2");
-    let oldest = |parked| {
+    let columns = "id, attempt_count, status, webhook_id, finished_at";
+    let newest = |before: &str| {
         format!(
-            "SELECT MIN(id) AS id FROM deliveries {waiting}WHERE webhook_id = $2 AND status = 'pending' \
-             AND lease IS NULL AND parked = {parked}"
+            "SELECT * FROM (SELECT {columns} FROM deliveries {by_type}WHERE company = w.company \
+             AND event_type = w.event_type AND id < {before} ORDER BY id DESC LIMIT $4) AS newest"
         )
     };
+    let success = |before: &str| {
+        let newest = newest(before);
+        format!("SELECT MAX(finished_at) FROM ({newest}) AS own WHERE webhook_id = w.id AND status = 'delivered'")
+    };
+    let own_waiting =
+        format!("FROM deliveries {waiting}WHERE webhook_id = w.id AND status = 'pending' AND lease IS NULL");
+    let retries =
+        format!("SELECT * FROM (SELECT {columns} {own_waiting} AND parked = 0 ORDER BY id DESC LIMIT $4) AS retries");
+    let oldest = |parked| format!("SELECT MIN(id) AS id {own_waiting} AND parked = {parked}");
+    let end = format!("'{ID_END}'");
     format!(
-        "WITH recent AS ({recent} UNION {retries}), own AS (SELECT * FROM recent WHERE webhook_id = $2) \
-         SELECT (SELECT MAX(finished_at) FROM own WHERE status = 'delivered') AS last_success_at, \
-         f.error AS last_error, f.started_at AS last_error_at, \
-         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries {waiting}WHERE webhook_id = $2 AND status = 'pending' \
-         AND lease IS NULL LIMIT $6) AS counted) + (SELECT COUNT(*) {held}) AS waiting, \
-         (SELECT MIN(id) FROM ({} UNION ALL {} UNION ALL {} UNION ALL SELECT MIN(id) {held}) AS firsts) AS oldest \
-         FROM (SELECT 1 AS one) AS always LEFT JOIN (SELECT a.error, a.started_at FROM own JOIN attempts a \
-         ON a.delivery_id = own.id AND a.number = own.attempt_count WHERE a.error IS NOT NULL \
-         ORDER BY a.started_at DESC LIMIT 1) AS f ON 1 = 1",
+        "WITH held AS MATERIALIZED (SELECT webhook_id, COUNT(*) AS number, MIN(id) AS oldest FROM deliveries {leased}\
+         WHERE lease IS NOT NULL AND company = $1 GROUP BY webhook_id), \
+         health AS MATERIALIZED (SELECT w.id AS webhook, w.failing_since, \
+         COALESCE(({}), CASE WHEN w.failing_since IS NOT NULL THEN ({}) END) AS last_success_at, \
+         (SELECT COUNT(*) FROM (SELECT 1 AS one {own_waiting} LIMIT $5) AS counted) + COALESCE(held.number, 0) AS waiting, \
+         (SELECT MIN(id) FROM ({} UNION ALL {} UNION ALL {} UNION ALL SELECT held.oldest) AS firsts) AS oldest, \
+         (SELECT own.id FROM ({} UNION ALL {retries}) AS own JOIN attempts a ON a.delivery_id = own.id \
+         AND a.number = own.attempt_count WHERE own.webhook_id = w.id AND a.error IS NOT NULL \
+         ORDER BY a.started_at DESC LIMIT 1) AS failed \
+         FROM webhooks w LEFT JOIN held ON held.webhook_id = w.id WHERE w.company = $1 AND w.id >= $2 AND w.id <= $3) \
+         SELECT h.*, a.error AS last_error, a.started_at AS last_error_at FROM health h \
+         LEFT JOIN deliveries d ON d.company = $1 AND d.id = h.failed \
+         LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count",
+        success(&end),
+        success(&first_id_sql("w.failing_since", kind)),
         oldest(0),
         oldest(1),
-        oldest(2)
+        oldest(2),
+        newest(&end),
     )
 }
 
-fn health_from_row(webhook: &Webhook, row: &DatabaseRow) -> Result<WebhookHealth, sqlx::Error> {
+/// Returns [`first_id`](crate::store::first_id) in SQL. The databases write a number in hexadecimal digits by different functions.
+fn first_id_sql(ms: &str, kind: DatabaseKind) -> String {
+    match kind {
+        DatabaseKind::Sqlite => format!("'dlv_' || format('%012x', {ms})"),
+        DatabaseKind::Postgres => format!("'dlv_' || lpad(to_hex({ms}), 12, '0')"),
+    }
+}
+
+fn health_from_row(row: &DatabaseRow) -> Result<WebhookHealth, sqlx::Error> {
     let oldest: Option<String> = row.try_get("oldest")?;
     Ok(WebhookHealth {
-        failing_since: webhook.failing_since,
+        failing_since: row.try_get("failing_since")?,
         last_error: row.try_get("last_error")?,
         last_error_at: row.try_get("last_error_at")?,
         last_success_at: row.try_get("last_success_at")?,
@@ -77,49 +96,51 @@ fn health_from_row(webhook: &Webhook, row: &DatabaseRow) -> Result<WebhookHealth
     })
 }
 
+/// The webhooks of a company whose health is looked up.
+struct WebhookRange<'r> {
+    company: &'r str,
+    first: &'r str,
+    last: &'r str,
+}
+
 impl Store {
     /// Returns the health of a webhook.
     ///
     /// # Errors
     /// [`StoreError::Limit`], and the database's.
     pub async fn webhook_health(&self, webhook: &Webhook) -> Result<WebhookHealth, StoreError> {
-        let _turn = self.log_turns.turn(&webhook.company).await?;
-        self.health(webhook, WHOLE).await
+        let range = WebhookRange { company: &webhook.company, first: &webhook.id, last: &webhook.id };
+        Ok(self.health(range, WHOLE).await?.remove(&webhook.id).unwrap_or_default())
     }
 
-    /// Returns the health of several webhooks of a company, in their order, as a shorter look at their logs shows it.
+    /// Returns the health of those webhooks of a company whose ids lie between `first` and `last`, by their ids, as a shorter
+    /// look at their logs shows it.
     ///
     /// # Errors
     /// [`StoreError::Limit`], and the database's.
     pub async fn health_of_webhooks(
         &self,
         company: &str,
-        webhooks: &[Webhook],
-    ) -> Result<Vec<WebhookHealth>, StoreError> {
-        let _turn = self.log_turns.turn(company).await?;
-        let mut all = Vec::with_capacity(webhooks.len());
-        for webhook in webhooks {
-            all.push(self.health(webhook, BRIEF).await?);
-        }
-        Ok(all)
+        first: &str,
+        last: &str,
+    ) -> Result<HashMap<String, WebhookHealth>, StoreError> {
+        self.health(WebhookRange { company, first, last }, BRIEF).await
     }
 
-    async fn health(&self, webhook: &Webhook, extent: Extent) -> Result<WebhookHealth, StoreError> {
-        let found = self.look(webhook, ID_END.into(), extent).await?;
-        // What was delivered before the failures began is behind those.
-        let Some(since) = found.failing_since.filter(|_| found.last_success_at.is_none()) else { return Ok(found) };
-        let earlier = self.look(webhook, first_id(since), extent).await?;
-        Ok(WebhookHealth { last_success_at: earlier.last_success_at, ..found })
-    }
-
-    async fn look(&self, webhook: &Webhook, before: String, extent: Extent) -> Result<WebhookHealth, StoreError> {
+    async fn health(
+        &self,
+        range: WebhookRange<'_>,
+        extent: Extent,
+    ) -> Result<HashMap<String, WebhookHealth>, StoreError> {
+        let _turn = self.log_turns.turn(range.company).await?;
         let query = db::query(AssertSqlSafe(health_sql(self.readers.kind())))
-            .bind(webhook.company.as_str())
-            .bind(webhook.id.as_str())
-            .bind(webhook.event_type.as_str())
-            .bind(before)
+            .bind(range.company)
+            .bind(range.first)
+            .bind(range.last)
             .bind(extent.recent)
             .bind(extent.counted);
-        Ok(health_from_row(webhook, &query.fetch_one(&self.readers).await?)?)
+        let rows = query.fetch_all(&self.readers).await?;
+        let health = |row: &DatabaseRow| Ok::<_, sqlx::Error>((row.try_get("webhook")?, health_from_row(row)?));
+        Ok(rows.iter().map(health).collect::<Result<_, _>>()?)
     }
 }

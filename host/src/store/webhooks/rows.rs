@@ -14,10 +14,14 @@ use crate::store::error::StoreError;
 use crate::store::plugins::check_version_to_run;
 use crate::store::seal::Sealer;
 
-// The owner of a plugin name is decided as in `domain::plugin::owner`.
-pub(super) const SELECT: &str = "SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w \
-                      LEFT JOIN plugins p ON p.name = w.plugin_name \
+/// Joins the plugin `p` of a webhook `w`. Its owner is decided as in `domain::plugin::owner`.
+pub(super) const PLUGIN_JOIN: &str = "LEFT JOIN plugins p ON p.name = w.plugin_name \
                       AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END";
+
+/// Selects webhooks with the alias `w`.
+pub(super) fn select_sql() -> String {
+    format!("SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w {PLUGIN_JOIN}")
+}
 
 // An overwritten webhook starts without failures. A previous secret that no longer signs is removed with the next change.
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
@@ -74,10 +78,20 @@ fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Option<
     sealer.seal(&json).map(Some)
 }
 
-/// Reads a row of [`SELECT`].
+/// Reads a row of [`select_sql`].
 pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
-    let on_error: String = row.try_get("on_error")?;
     let config: String = row.try_get("config")?;
+    let digest = Digest::of(config.as_bytes());
+    webhook_with_config(sealer, row, (config, digest))
+}
+
+/// Reads a row whose config, with its digest, was read before.
+pub(super) fn webhook_with_config(
+    sealer: &Sealer,
+    row: &DatabaseRow,
+    (config, config_digest): (String, Digest),
+) -> Result<Webhook, StoreError> {
+    let on_error: String = row.try_get("on_error")?;
     let sealed: Vec<u8> = row.try_get("signing_secret")?;
     let plugin: Option<String> = row.try_get("plugin_name")?;
     let pin: Option<String> = row.try_get("plugin_pin")?;
@@ -106,7 +120,7 @@ pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Web
         disabled_reason: row.try_get("disabled_reason")?,
         plugin_digest: digest.as_deref().filter(|_| plugin.is_some()).map(Digest::stored),
         plugin: plugin.map(|name| PluginRef { name, digest_prefix: pin }),
-        config_digest: Digest::of(config.as_bytes()),
+        config_digest,
         config: config.into(),
         on_error: OnError::named(&on_error).unwrap_or_default(),
         headers: headers_from_row(sealer, row)?,
@@ -130,7 +144,7 @@ pub(super) async fn find(
     sealer: &Sealer,
     key: WebhookKey<'_>,
 ) -> Result<Option<Webhook>, StoreError> {
-    let sql = format!("{SELECT} WHERE w.company = $1 AND w.id = $2");
+    let sql = format!("{} WHERE w.company = $1 AND w.id = $2", select_sql());
     let query = db::query(AssertSqlSafe(sql)).bind(key.company).bind(key.id);
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
@@ -142,7 +156,7 @@ pub(super) async fn find_by_type(
     company: &str,
     event_type: &str,
 ) -> Result<Option<Webhook>, StoreError> {
-    let sql = format!("{SELECT} WHERE w.company = $1 AND w.event_type = $2");
+    let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
     let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
