@@ -51,6 +51,7 @@ macro_rules! on_both {
 on_both! {
     replays:
         requested_delivery_is_claimed_whatever_its_status
+        delivery_is_sent_again_on_request_a_hundred_times_at_most
         replay_marks_its_deliveries_step_by_step
         cancellation_ends_what_waits_step_by_step
         stopped_replay_cancels_what_it_has_marked

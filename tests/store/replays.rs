@@ -43,6 +43,30 @@ pub(crate) async fn requested_delivery_is_claimed_whatever_its_status(case: Case
     assert!(matches!(urge("other", &ended, RetryMode::Spill).await, RetryRequest::Missing));
 }
 
+pub(crate) async fn delivery_is_sent_again_on_request_a_hundred_times_at_most(case: Case) {
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    let (often, once) = (id(NOW, 1), id(NOW, 2));
+    for id in [&often, &once] {
+        case.finished(spilled(id), |completion| completion).await;
+    }
+    let urge = async || {
+        let key = DeliveryKey { company: "acme".into(), id: often.clone() };
+        case.request_retry(key, "wh_1".into(), RetryMode::Spill).await
+    };
+    for _ in 0..100 {
+        assert!(matches!(urge().await.unwrap(), RetryRequest::Waiting));
+    }
+    let Err(StoreError::Limit(limit)) = urge().await else { panic!("once more") };
+    assert!(limit.name == "manual-retries" && limit.detail.contains("100 times"), "{limit}");
+    // A replay counts as one of them, and leaves it out.
+    case.home.sql("UPDATE deliveries SET status = 'delivered', parked = 0").await;
+    case.start_replay(replay(1, None, None)).await.unwrap();
+    case.replay_step("rpl_1".into()).await.unwrap();
+    assert_eq!((case.one(&often).await.status, case.one(&once).await.status), (Status::Delivered, Status::Pending));
+    let requested = "SELECT MIN(requested_count) FROM deliveries";
+    assert_eq!(case.home.value::<i64>(requested).await, 1);
+}
+
 pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     case.put_webhook(webhook("wh_2", "t")).await.unwrap();
     let (early, ended, failed, waits) = (id(NOW - 1, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));

@@ -2,5 +2,6 @@
 //! nothing.
 
 mod large_configs;
+mod manual_retries;
 mod queue_memory;
 mod removals;

@@ -104,6 +104,8 @@ pub(super) struct DeliveryDetailView {
     delivery: DeliveryView,
     payload: Option<Box<RawValue>>,
     attempts: Vec<AttemptView>,
+    /// How many earlier attempts are not among `attempts`.
+    attempts_omitted: u32,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +177,9 @@ pub(super) async fn show(
 ) -> Result<Json<DeliveryDetailView>, Problem> {
     let found = api.store.delivery(&company, &id).await?;
     let (delivery, event, attempts) = found.ok_or_else(not_found)?;
+    let shown = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
     Ok(Json(DeliveryDetailView {
+        attempts_omitted: delivery.attempt_count.saturating_sub(shown),
         delivery: DeliveryView::new(&api, delivery),
         payload: RawValue::from_string(event.data_text().to_owned()).ok(),
         attempts: attempts.into_iter().map(Into::into).collect(),

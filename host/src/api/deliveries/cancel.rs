@@ -26,11 +26,11 @@ pub(in crate::api) async fn cancel(
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     PathParams(id): PathParams<String>,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
-    let (before, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
+    let before = api.store.delivery_record(&company, &id).await?.ok_or_else(not_found)?;
     if before.status == Status::Pending {
         api.engine.canceller.cancel_one(&company, &id).await?;
     }
-    let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
+    let delivery = api.store.delivery_record(&company, &id).await?.ok_or_else(not_found)?;
     let status = match delivery.status {
         Status::Cancelled => StatusCode::OK,
         Status::Pending => StatusCode::ACCEPTED,

@@ -13,13 +13,14 @@ use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::store::RetryRequest;
 
-/// `POST /deliveries/{id}/retry`: 202 with the delivery; 409 if nobody subscribes to its type any more.
+/// `POST /deliveries/{id}/retry`: 202 with the delivery; 409 if nobody subscribes to its type any more, 429 if it was sent
+/// again too often.
 pub(in crate::api) async fn retry(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     PathParams(id): PathParams<String>,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
-    let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
+    let delivery = api.store.delivery_record(&company, &id).await?.ok_or_else(not_found)?;
     let Some(webhook) = api.store.webhook_for(&company, &delivery.event_type).await? else {
         let detail = format!("nobody subscribes to `{}` any more; subscribe first", delivery.event_type);
         return Err(Problem::new(ProblemKind::Conflict, detail));
@@ -27,6 +28,6 @@ pub(in crate::api) async fn retry(
     if matches!(api.engine.manual_retry.retry(&company, &id, &webhook).await?, RetryRequest::Missing) {
         return Err(not_found());
     }
-    let (delivery, ..) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
+    let delivery = api.store.delivery_record(&company, &id).await?.ok_or_else(not_found)?;
     Ok((StatusCode::ACCEPTED, Json(DeliveryView::new(&api, delivery))))
 }

@@ -54,6 +54,14 @@ pub(super) const LAST_ATTEMPT_JOIN: &str =
     "LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count";
 /// Most attempts of one delivery that are shown: the last ones.
 const SHOWN_ATTEMPTS: i64 = 100;
+/// Most bytes of the attempts that are shown; the last one is shown in any case.
+const SHOWN_ATTEMPT_BYTES: i64 = 1 << 20;
+
+/// Finds the last attempts of a delivery, newest first, and their bytes. Binds: the delivery, its last attempt, the most attempts.
+const ATTEMPT_SIZES: &str = "SELECT number, CAST(COALESCE(octet_length(error), 0) + COALESCE(octet_length(response_body), 0) \
+    + COALESCE(octet_length(url), 0) + COALESCE(octet_length(request_headers), 0) + COALESCE(octet_length(response_headers), 0) \
+    + COALESCE(octet_length(plugin), 0) AS BIGINT) AS bytes FROM attempts WHERE delivery_id = $1 AND number <= $2 \
+    ORDER BY number DESC LIMIT $3";
 
 /// The deliveries of a page, whatever its index. Binds: the type, the status, the webhook.
 const CONDITION: &str = "webhook_id IS NOT NULL AND (CAST($6 AS TEXT) IS NULL OR event_type = $6) \
@@ -176,8 +184,22 @@ impl Store {
         Ok(if is_better { by_type } else { by_status })
     }
 
-    /// Returns one delivery with its event, and its last 100 attempts, oldest first. An attempt that ended after the delivery
-    /// was read is not among them.
+    /// Returns one delivery, without its event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delivery_record(&self, company: &str, id: &str) -> Result<Option<DeliveryRecord>, StoreError> {
+        let sql = format!(
+            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND id = $2 \
+             AND webhook_id IS NOT NULL) AS d {LAST_ATTEMPT_JOIN}"
+        );
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
+        let row = query.fetch_optional(&self.readers).await?;
+        Ok(row.as_ref().map(DeliveryRecord::from_row).transpose()?)
+    }
+
+    /// Returns one delivery with its event, and its last attempts, oldest first: 100 at most, and no more than 1 MiB of them.
+    /// An attempt that ended after the delivery was read is not among them.
     ///
     /// # Errors
     /// The database's.
@@ -194,12 +216,7 @@ impl Store {
         let Some(row) = query.fetch_optional(&self.readers).await? else {
             return Ok(None);
         };
-        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
-                   response_headers, plugin FROM attempts WHERE delivery_id = $1 AND number <= $2 \
-                   ORDER BY number DESC LIMIT $3";
-        let query = db::query(sql).bind(id).bind(row.try_get::<i64>("attempt_count")?).bind(SHOWN_ATTEMPTS);
-        let attempts = query.fetch_all(&self.readers).await?;
-        let attempts = attempts.iter().rev().map(attempt_from_row).collect::<Result<Vec<_>, _>>()?;
+        let attempts = self.last_attempts(id, row.try_get("attempt_count")?).await?;
         let last_attempt = attempts.last().map(|last: &Attempt| LastAttempt {
             started_at: last.started_at,
             status_code: last.status_code,
@@ -207,5 +224,24 @@ impl Store {
         });
         let delivery = DeliveryRecord { last_attempt, ..delivery_from_row(&row)? };
         Ok(Some((delivery, event_from_row(&row)?, attempts)))
+    }
+
+    /// Returns the attempts that are shown of a delivery with `count` attempts, oldest first.
+    async fn last_attempts(&self, delivery: &str, count: i64) -> Result<Vec<Attempt>, StoreError> {
+        let query = db::query(ATTEMPT_SIZES).bind(delivery).bind(count).bind(SHOWN_ATTEMPTS);
+        let (mut first, mut sum) = (count, 0_i64);
+        for row in query.fetch_all(&self.readers).await? {
+            sum = sum.saturating_add(row.try_get("bytes")?);
+            let number: i64 = row.try_get("number")?;
+            if sum > SHOWN_ATTEMPT_BYTES && number < count {
+                break;
+            }
+            first = number;
+        }
+        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
+                   response_headers, plugin FROM attempts WHERE delivery_id = $1 AND number >= $2 AND number <= $3 \
+                   ORDER BY number";
+        let rows = db::query(sql).bind(delivery).bind(first).bind(count).fetch_all(&self.readers).await?;
+        Ok(rows.iter().map(attempt_from_row).collect::<Result<_, _>>()?)
     }
 }

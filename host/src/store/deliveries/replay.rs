@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::cancel;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
+use super::retry::MAX_REQUESTED;
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::id;
@@ -126,14 +127,15 @@ pub(super) fn sent_sql(kind: DatabaseKind) -> String {
     )
 }
 
-/// Returns the statement that marks the deliveries of a step. Binds: the company, the first and the last id, the key of the
+/// Returns the statement that marks the deliveries of a step, except those that were requested too often: they are counted all
+/// the same, because reading how often costs SQLite the whole row. Binds: the company, the first and the last id, the key of the
 /// index, the type, the status.
 pub(super) fn mark_sql(index: &LogIndex, kind: DatabaseKind) -> String {
     format!(
         "UPDATE deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
-         attempt_base = attempt_count, webhook_id = (SELECT w.id FROM webhooks w WHERE w.company = deliveries.company \
+         attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = (SELECT w.id FROM webhooks w WHERE w.company = deliveries.company \
          AND w.event_type = deliveries.event_type) WHERE company = $1 AND id >= $2 AND id <= $3 AND {} AND {} \
-         RETURNING event_type",
+         AND requested_count < {MAX_REQUESTED} RETURNING event_type",
         index.hint(kind),
         index.condition("$4"),
         replayable_sql("$5", "$6")

@@ -2,11 +2,15 @@
 
 use sqlx::AssertSqlSafe;
 
+use crate::domain::company_limit::CompanyLimit;
 use crate::store::db;
 use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, Lease, claimed_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
+
+/// How often a delivery may be sent again on request, by retries and replays together.
+pub(super) const MAX_REQUESTED: i64 = 100;
 
 /// How a delivery that was requested is to be sent.
 #[derive(Debug, Clone)]
@@ -45,7 +49,7 @@ impl Store {
     /// Prepares one delivery to be attempted now, whatever its status, for the webhook of this id.
     ///
     /// # Errors
-    /// The database's.
+    /// [`StoreError::Limit`]: the delivery was sent again on request too often. The database's.
     pub async fn request_retry(
         &self,
         delivery: DeliveryKey,
@@ -62,11 +66,11 @@ impl Store {
             Box::pin(async move {
                 let sql = format!(
                     "UPDATE deliveries SET status = 'pending', webhook_id = $3, due = $4, lease = $5, parked = $6, \
-                     finished_at = NULL WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL AND lease IS NULL \
-                     RETURNING {CLAIMED_COLUMNS}"
+                     finished_at = NULL, requested_count = requested_count + 1 WHERE company = $1 AND id = $2 \
+                     AND webhook_id IS NOT NULL AND lease IS NULL AND requested_count < $7 RETURNING {CLAIMED_COLUMNS}"
                 );
                 let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
-                let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none()));
+                let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none())).bind(MAX_REQUESTED);
                 if let Some(row) = query.fetch_optional(&mut *connection).await? {
                     let claimed = claimed_from_row(&row)?;
                     return Ok(if lease.is_some() {
@@ -75,11 +79,24 @@ impl Store {
                         RetryRequest::Waiting
                     });
                 }
-                let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
-                let exists = db::query(sql).bind(company).bind(id).fetch_optional(connection).await?;
-                Ok(if exists.is_some() { RetryRequest::InMemory } else { RetryRequest::Missing })
+                let sql = "SELECT lease FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
+                let Some(row) = db::query(sql).bind(company).bind(id).fetch_optional(connection).await? else {
+                    return Ok(RetryRequest::Missing);
+                };
+                match row.try_get::<Option<String>>("lease")? {
+                    Some(_) => Ok(RetryRequest::InMemory),
+                    None => Err(requested_too_often().into()),
+                }
             })
         });
         self.writer.run(work, |_| ()).await
     }
+}
+
+fn requested_too_often() -> CompanyLimit {
+    let detail = format!(
+        "this delivery was sent again on request {MAX_REQUESTED} times, which is the limit; publish the event again, with \
+         another id"
+    );
+    CompanyLimit::stored("manual-retries", detail)
 }

@@ -140,6 +140,14 @@ const CANCELLATIONS: TransferTable = table(
     ],
 );
 
+const COMPANY_LIMITS: TransferTable =
+    table("company_limits", 2, &[("company", Text), ("name", Text), ("value", Number)]);
+
+const COMPANY_USAGE: TransferTable = table("company_usage", 1, &[("company", Text), ("event_bytes", Number)]);
+
+const COMPANY_CONFIGS: TransferTable =
+    table("company_configs", 2, &[("company", Text), ("digest", Text), ("bytes", Number), ("released_at", Number)]);
+
 const DELIVERIES: TransferTable = table(
     "deliveries",
     2,
@@ -160,6 +168,7 @@ const DELIVERIES: TransferTable = table(
         ("occurred_at", Number),
         ("headers", Text),
         ("data", Bytes),
+        ("requested_count", Number),
     ],
 );
 
@@ -182,7 +191,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 11] = [
+pub(super) const TABLES: [TransferTable; 14] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -192,6 +201,9 @@ pub(super) const TABLES: [TransferTable; 11] = [
     WEBHOOKS,
     REPLAYS,
     CANCELLATIONS,
+    COMPANY_LIMITS,
+    COMPANY_USAGE,
+    COMPANY_CONFIGS,
     DELIVERIES,
     ATTEMPTS,
 ];
