@@ -192,6 +192,11 @@ impl From<StoreError> for Problem {
                 ProblemKind::Unavailable,
                 format!("{error}, so it may or may not be stored; try again, and send an event with the same `id`"),
             ),
+            StoreError::TooSlow => {
+                let detail = "the database took longer for this request than it may, and stopped: ask for less, for \
+                              example a shorter time with `since` and `until`, one `type`, or a smaller `limit`";
+                Self::new(ProblemKind::Unavailable, detail)
+            }
             StoreError::Setup(_) | StoreError::Database(_) => {
                 DATABASE_WARNINGS.warn("requests fail at the database", &error);
                 Self::new(ProblemKind::Unavailable, "the database failed to answer the request; try again")

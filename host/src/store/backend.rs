@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::Damage;
 use super::database_file::DatabaseFile;
-use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
+use super::db::{self, DatabaseConnection, DatabaseKind, DriverConnection};
 use super::error::{StoreError, is_malformed};
 use super::integrity::check_after_crash;
 use super::migrations;
 use super::multi_row::MAX_ROWS;
+use super::readers::Readers;
 use crate::telemetry::ThrottledLog;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(migrations::migrator);
@@ -38,16 +39,12 @@ static POSTGRES_MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     Migrator { migrations: Cow::Owned(migrations), ignore_missing: true, ..Migrator::DEFAULT }
 });
 
-/// Connections that only read; in SQLite they run beside the writer.
-pub(super) const READERS: u32 = 4;
-/// Size of a connection's page cache, in KiB; SQLite takes KiB as a negative number. The operating system caches the file as
-/// well, so readers need little.
+/// Size of the writer's page cache, in KiB; SQLite takes KiB as a negative number.
 const WRITER_CACHE: &str = "-4096";
-const READER_CACHE: &str = "-1024";
 /// Prepared statements per connection: the writer has three kinds in every size up to [`MAX_ROWS`], and some others.
 const STATEMENT_CACHE: usize = 4 * MAX_ROWS;
 /// Time that a statement waits for another process that has locked the database, and a caller for a connection.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to migrate an SQLite database, which has no lock for that: another process may migrate it at the same moment.
 const MIGRATION_ATTEMPTS: u32 = 5;
 /// Pause between two attempts to migrate.
@@ -140,20 +137,6 @@ impl DatabaseOptions {
         }
     }
 
-    fn pool(&self, damage: Damage) -> ConnectionPool {
-        let driver = match self {
-            Self::Sqlite(options) => {
-                let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
-                DriverPool::Sqlite(pool.connect_lazy_with(served(options).pragma("cache_size", READER_CACHE)))
-            }
-            Self::Postgres(options) => {
-                let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT);
-                DriverPool::Postgres(pool.connect_lazy_with(options.clone()))
-            }
-        };
-        ConnectionPool { driver, damage }
-    }
-
     /// Returns a pool of one connection for notifications; `None` for a database without them.
     pub(super) fn listener_pool(&self) -> Option<sqlx::PgPool> {
         match self {
@@ -169,7 +152,7 @@ impl DatabaseOptions {
 /// An open database at the newest schema.
 pub(super) struct Backend {
     pub(super) options: DatabaseOptions,
-    pub(super) readers: ConnectionPool,
+    pub(super) readers: Readers,
     /// It had no tables: this process made the database.
     pub(super) is_new: bool,
 }
@@ -212,7 +195,7 @@ impl Backend {
                 Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", redacted_url(url)))),
             }
         }
-        Ok(Self { readers: options.pool(damage), options, is_new })
+        Ok(Self { readers: Readers::new(&options, &damage), options, is_new })
     }
 
     /// As [`Backend::open`], for this process alone: returns the lock of a database in a file, and `None` for PostgreSQL.
@@ -231,7 +214,7 @@ impl Backend {
 
     /// Opens a connection for the caller alone.
     pub(super) async fn connect(&self) -> Result<DatabaseConnection, StoreError> {
-        Ok(self.options.connect(&self.readers.damage).await?)
+        Ok(self.options.connect(self.readers.damage()).await?)
     }
 }
 
@@ -247,7 +230,7 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
 }
 
 /// Adds the settings of connections that write, or that read beside the writer.
-fn served(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+pub(super) fn served(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .clone()
         .create_if_missing(true)

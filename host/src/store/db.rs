@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
@@ -16,8 +17,10 @@ use sqlx::{SqlitePool, Type};
 use tokio::time::timeout;
 
 use super::damage::Damage;
+use super::error::interrupted;
+use super::interrupt::WaitingCaller;
 
-/// Bounds a statement of the reader pool on a remote database, and so the time that a caller waits for an answer.
+/// Bounds how long a caller waits for the answer of a remote database, which interrupts statements itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The key of the advisory lock of [`DatabaseConnection::lock_exclusively`]: "posthast" in ASCII.
@@ -95,6 +98,8 @@ pub(super) struct ConnectionPool {
     pub(super) driver: DriverPool,
     /// As in [`DatabaseConnection`].
     pub(super) damage: Damage,
+    /// Time after which a statement is interrupted.
+    pub(super) time_limit: Duration,
 }
 
 /// The connections of either driver.
@@ -115,25 +120,90 @@ impl ConnectionPool {
 
 /// The connection or pool on which a statement runs.
 pub(super) struct QueryTarget<'c> {
-    driver: DriverTarget<'c>,
+    connections: TargetConnections<'c>,
     damage: &'c Damage,
 }
 
-enum DriverTarget<'c> {
-    Connection(&'c mut DriverConnection),
-    Pool(&'c DriverPool),
+enum TargetConnections<'c> {
+    Own(&'c mut DriverConnection),
+    Pool(&'c ConnectionPool),
 }
 
 impl<'c> From<&'c mut DatabaseConnection> for QueryTarget<'c> {
     fn from(DatabaseConnection { driver, damage }: &'c mut DatabaseConnection) -> Self {
-        Self { driver: DriverTarget::Connection(driver), damage }
+        Self { connections: TargetConnections::Own(driver), damage }
     }
 }
 
 impl<'c> From<&'c ConnectionPool> for QueryTarget<'c> {
-    fn from(ConnectionPool { driver, damage }: &'c ConnectionPool) -> Self {
-        Self { driver: DriverTarget::Pool(driver), damage }
+    fn from(pool: &'c ConnectionPool) -> Self {
+        Self { connections: TargetConnections::Pool(pool), damage: &pool.damage }
     }
+}
+
+impl<'c> TargetConnections<'c> {
+    async fn acquire(self) -> Result<AcquiredConnection<'c>, sqlx::Error> {
+        let ConnectionPool { driver, time_limit, .. } = match self {
+            Self::Own(connection) => return Ok(AcquiredConnection::Own(connection)),
+            Self::Pool(pool) => pool,
+        };
+        Ok(match driver {
+            DriverPool::Sqlite(pool) => {
+                let mut connection = pool.acquire().await?;
+                let caller = WaitingCaller::of(&mut connection).await?;
+                AcquiredConnection::Sqlite { connection, time_limit: *time_limit, _caller: caller }
+            }
+            DriverPool::Postgres(pool) => AcquiredConnection::Postgres(pool.acquire().await?),
+        })
+    }
+}
+
+/// A connection for one statement.
+enum AcquiredConnection<'c> {
+    Own(&'c mut DriverConnection),
+    Sqlite { connection: PoolConnection<Sqlite>, time_limit: Duration, _caller: WaitingCaller },
+    /// The server knows its time limit. If the caller goes away, the connection returns to the pool when the server has ended
+    /// the statement.
+    Postgres(PoolConnection<Postgres>),
+}
+
+enum DriverTarget<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl AcquiredConnection<'_> {
+    fn driver(&mut self) -> DriverTarget<'_> {
+        match self {
+            Self::Own(DriverConnection::Sqlite(connection)) => DriverTarget::Sqlite(connection),
+            Self::Own(DriverConnection::Postgres(connection)) => DriverTarget::Postgres(connection),
+            Self::Sqlite { connection, .. } => DriverTarget::Sqlite(connection),
+            Self::Postgres(connection) => DriverTarget::Postgres(connection),
+        }
+    }
+
+    /// Returns the longest time to wait for an answer, and the error after it.
+    fn time_limit(&self) -> Option<(Duration, sqlx::Error)> {
+        match self {
+            Self::Own(_) => None,
+            Self::Sqlite { time_limit, .. } => Some((*time_limit, interrupted())),
+            Self::Postgres(_) => Some((READ_TIMEOUT, sqlx::Error::PoolTimedOut)),
+        }
+    }
+}
+
+/// Runs a statement, whose future `$run` makes of a [`DriverTarget`], on a connection of the target.
+macro_rules! run_on {
+    ($on:expr, $run:expr) => {{
+        let QueryTarget { connections, damage } = $on.into();
+        let mut acquired = damage.noted(connections.acquire().await)?;
+        let time_limit = acquired.time_limit();
+        let answer = $run(acquired.driver());
+        damage.noted(match time_limit {
+            None => answer.await,
+            Some((limit, error)) => timeout(limit, answer).await.unwrap_or(Err(error)),
+        })
+    }};
 }
 
 /// One row of a result.
@@ -281,38 +351,28 @@ impl<'q> DatabaseQuery<'q> {
 
     /// Runs the statement and returns how many rows it changed.
     pub(super) async fn execute(self, on: impl Into<QueryTarget<'_>>) -> Result<u64, sqlx::Error> {
-        let QueryTarget { driver, damage } = on.into();
-        damage.noted(self.execute_on(driver).await)
+        run_on!(on, |on| self.execute_on(on))
     }
 
     async fn execute_on(self, on: DriverTarget<'_>) -> Result<u64, sqlx::Error> {
         Ok(match on {
-            DriverTarget::Connection(DriverConnection::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
-            DriverTarget::Connection(DriverConnection::Postgres(on)) => {
-                self.postgres().execute(on).await?.rows_affected()
-            }
-            DriverTarget::Pool(DriverPool::Sqlite(on)) => self.sqlite().execute(on).await?.rows_affected(),
-            DriverTarget::Pool(DriverPool::Postgres(on)) => {
-                with_timeout(self.postgres().execute(on)).await?.rows_affected()
-            }
+            DriverTarget::Sqlite(on) => self.sqlite().execute(on).await?.rows_affected(),
+            DriverTarget::Postgres(on) => self.postgres().execute(on).await?.rows_affected(),
         })
     }
 
     /// Returns all rows.
     pub(super) async fn fetch_all(self, on: impl Into<QueryTarget<'_>>) -> Result<Vec<DatabaseRow>, sqlx::Error> {
-        let QueryTarget { driver, damage } = on.into();
-        damage.noted(self.fetch_all_from(driver).await)
+        run_on!(on, |on| self.fetch_all_from(on))
     }
 
     async fn fetch_all_from(self, on: DriverTarget<'_>) -> Result<Vec<DatabaseRow>, sqlx::Error> {
-        let sqlite = |rows: Vec<_>| rows.into_iter().map(DatabaseRow::Sqlite).collect();
-        let postgres = |rows: Vec<_>| rows.into_iter().map(DatabaseRow::Postgres).collect();
         Ok(match on {
-            DriverTarget::Connection(DriverConnection::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
-            DriverTarget::Connection(DriverConnection::Postgres(on)) => postgres(self.postgres().fetch_all(on).await?),
-            DriverTarget::Pool(DriverPool::Sqlite(on)) => sqlite(self.sqlite().fetch_all(on).await?),
-            DriverTarget::Pool(DriverPool::Postgres(on)) => {
-                postgres(with_timeout(self.postgres().fetch_all(on)).await?)
+            DriverTarget::Sqlite(on) => {
+                self.sqlite().fetch_all(on).await?.into_iter().map(DatabaseRow::Sqlite).collect()
+            }
+            DriverTarget::Postgres(on) => {
+                self.postgres().fetch_all(on).await?.into_iter().map(DatabaseRow::Postgres).collect()
             }
         })
     }
@@ -322,24 +382,13 @@ impl<'q> DatabaseQuery<'q> {
         self,
         on: impl Into<QueryTarget<'_>>,
     ) -> Result<Option<DatabaseRow>, sqlx::Error> {
-        let QueryTarget { driver, damage } = on.into();
-        damage.noted(self.fetch_optional_from(driver).await)
+        run_on!(on, |on| self.fetch_optional_from(on))
     }
 
     async fn fetch_optional_from(self, on: DriverTarget<'_>) -> Result<Option<DatabaseRow>, sqlx::Error> {
         Ok(match on {
-            DriverTarget::Connection(DriverConnection::Sqlite(on)) => {
-                self.sqlite().fetch_optional(on).await?.map(DatabaseRow::Sqlite)
-            }
-            DriverTarget::Connection(DriverConnection::Postgres(on)) => {
-                self.postgres().fetch_optional(on).await?.map(DatabaseRow::Postgres)
-            }
-            DriverTarget::Pool(DriverPool::Sqlite(on)) => {
-                self.sqlite().fetch_optional(on).await?.map(DatabaseRow::Sqlite)
-            }
-            DriverTarget::Pool(DriverPool::Postgres(on)) => {
-                with_timeout(self.postgres().fetch_optional(on)).await?.map(DatabaseRow::Postgres)
-            }
+            DriverTarget::Sqlite(on) => self.sqlite().fetch_optional(on).await?.map(DatabaseRow::Sqlite),
+            DriverTarget::Postgres(on) => self.postgres().fetch_optional(on).await?.map(DatabaseRow::Postgres),
         })
     }
 
@@ -365,8 +414,4 @@ impl<'q> DatabaseQuery<'q> {
     ) -> Result<Option<T>, sqlx::Error> {
         self.fetch_optional(on).await?.map(|row| row.try_get(0)).transpose()
     }
-}
-
-async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    timeout(READ_TIMEOUT, answer).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -76,7 +76,7 @@ impl Store {
     /// The database's.
     pub async fn company_after(&self, company: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT company FROM deliveries WHERE company > $1 ORDER BY company LIMIT 1";
-        Ok(db::query(sql).bind(company).value_if_any(&self.readers).await?)
+        Ok(db::query(sql).bind(company).value_if_any(&self.readers.background).await?)
     }
 
     /// Removes events of a company that were accepted before `before`, in milliseconds since 1970, with their deliveries and

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The disk is full; nothing of the write is stored.
     #[error("the disk is full")]
     Full,
+    /// The statement took longer than its time limit and was stopped.
+    #[error("the database took longer for this than it may")]
+    TooSlow,
     /// The database is malformed: it takes no writes until the process is started again.
     #[error(
         "the database is malformed and takes no writes; the operator has to restore a backup and restart the service"
@@ -41,7 +44,31 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_malformed(&error) { Self::Malformed } else { Self::Database(error) }
+        if is_malformed(&error) {
+            Self::Malformed
+        } else if is_interrupted(&error) {
+            Self::TooSlow
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+/// The statement was interrupted.
+#[derive(Debug, thiserror::Error)]
+#[error("the statement took too long")]
+struct Interrupted;
+
+/// Returns the error of a statement that exceeded its time limit.
+pub(super) fn interrupted() -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(Interrupted))
+}
+
+/// Returns whether the error is that of [`interrupted`], or PostgreSQL's `query_canceled` (57014).
+fn is_interrupted(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::AnyDriverError(error) => error.is::<Interrupted>(),
+        error => error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "57014"),
     }
 }
 

@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::backend::{Backend, READERS, checkpoint_wal};
+use super::backend::{Backend, checkpoint_wal};
 use super::cache::{ReadCache, WebhookCache};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
 use super::log_turns::LogTurns;
+use super::readers::{LOG_CONNECTIONS, LogReader, Readers};
 use super::seal::Sealer;
 use super::transfer_marks::check_marks;
 use super::writer::{Writer, transaction};
@@ -42,7 +43,7 @@ fn webhook_ttl(kind: DatabaseKind) -> Duration {
 
 /// The database, open at the newest schema.
 pub struct Store {
-    pub(super) readers: ConnectionPool,
+    pub(super) readers: Readers,
     pub(super) log_turns: LogTurns,
     pub(super) writer: Writer,
     pub(super) metrics: Arc<Metrics>,
@@ -69,8 +70,8 @@ impl Store {
     /// [`StoreError::Setup`]: the database cannot be opened, is served by another process, or is sealed under another key.
     pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
         let (backend, lock) = Backend::open_locked(url).await?;
-        check_marks(&backend.readers).await?;
-        check_secret_key(&backend.readers, &sealer).await?;
+        check_marks(&backend.readers.background).await?;
+        check_secret_key(&backend.readers.background, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
         let webhooks = Arc::new(ReadCache::new(CACHED_WEBHOOKS, webhook_ttl(backend.readers.kind())));
@@ -81,8 +82,7 @@ impl Store {
         }
         let store = Self {
             readers: backend.readers,
-            // One connection is left for keys and webhooks.
-            log_turns: LogTurns::new(READERS as usize - 1),
+            log_turns: LogTurns::new(LOG_CONNECTIONS as usize),
             writer,
             metrics,
             sealer: Arc::new(sealer),
@@ -103,12 +103,20 @@ impl Store {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Waits for the company's turn at reading the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]: too many requests of the company wait already.
+    pub(super) async fn log_reader<'s>(&'s self, company: &'s str) -> Result<LogReader<'s>, StoreError> {
+        Ok(self.readers.log(self.log_turns.turn(company).await?))
+    }
+
     /// Checks that the database answers and commits writes.
     ///
     /// # Errors
     /// The database's, or [`StoreError::NotCommitted`] if it does not answer within 5 s.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        db::query("SELECT 1 FROM meta LIMIT 1").fetch_optional(&self.readers).await?;
+        db::query("SELECT 1 FROM meta LIMIT 1").fetch_optional(&self.readers.look_ups).await?;
         timeout(WRITE_PROBE_TIMEOUT, self.written()).await.unwrap_or(Err(StoreError::NotCommitted))
     }
 

@@ -41,9 +41,9 @@ impl KeyStore {
     /// # Errors
     /// [`StoreError::Setup`]: the database cannot be opened, or was moved.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let Backend { readers: pool, is_new, .. } = Backend::open(url).await?;
-        check_marks(&pool).await?;
-        Ok(Self { pool, is_new })
+        let Backend { readers, is_new, .. } = Backend::open(url).await?;
+        check_marks(&readers.background).await?;
+        Ok(Self { pool: readers.background, is_new })
     }
 
     /// Returns whether opening it made the database.
@@ -113,7 +113,7 @@ impl Store {
             CacheLookup::Miss(mark) => mark,
         };
         let sql = "SELECT id, company, scopes, created_at, revoked_at, name, expires_at FROM api_keys WHERE hash = $1";
-        let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers).await?;
+        let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers.look_ups).await?;
         let found = row.as_ref().map(key_from_row).transpose()?.filter(|key| key.is_valid_at(now)).map(Arc::new);
         match &found {
             Some(key) => self.keys.insert(mark, hash, key.clone(), Instant::now()),

@@ -43,7 +43,7 @@ impl Store {
             .bind(at.saturating_neg())
             .bind(name)
             .bind(i64::from(limit))
-            .fetch_all(&self.readers)
+            .fetch_all(&self.log_reader(company).await?)
             .await?;
         Ok(rows.iter().map(plugin_from_row).collect::<Result<_, _>>()?)
     }
@@ -55,7 +55,7 @@ impl Store {
     pub async fn plugin(&self, company: &str, name: &str) -> Result<Option<PluginRow>, StoreError> {
         let sql = format!("{SELECT_PLUGIN} WHERE company = $1 AND name = $2");
         let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
-        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(plugin_from_row).transpose()?)
+        Ok(query.fetch_optional(&self.readers.look_ups).await?.as_ref().map(plugin_from_row).transpose()?)
     }
 
     /// Returns a plugin's versions, newest first.
@@ -65,7 +65,7 @@ impl Store {
     pub async fn versions(&self, company: &str, name: &str) -> Result<Vec<VersionRow>, StoreError> {
         let sql = format!("{SELECT_VERSION} ORDER BY v.created_at DESC, v.digest");
         let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = query.fetch_all(&self.log_reader(company).await?).await?;
         Ok(rows.iter().map(version_from_row).collect::<Result<_, _>>()?)
     }
 
@@ -82,7 +82,7 @@ impl Store {
         let sql = format!("{SELECT_VERSION} AND v.digest >= $3 AND v.digest < $4 LIMIT 2");
         let query = db::query(AssertSqlSafe(sql)).bind(owner(company, name)).bind(name);
         // `g` is the first character after the hex digits.
-        let rows = query.bind(prefix).bind(format!("{prefix}g")).fetch_all(&self.readers).await?;
+        let rows = query.bind(prefix).bind(format!("{prefix}g")).fetch_all(&self.readers.look_ups).await?;
         Ok(rows.iter().map(version_from_row).collect::<Result<_, _>>()?)
     }
 
@@ -94,6 +94,6 @@ impl Store {
         let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \
                    WHERE v.company = $1 AND v.name = $2 AND v.digest = $3";
         let query = db::query(sql).bind(owner(company, name)).bind(name).bind(digest.as_str());
-        Ok(query.value_if_any(&self.readers).await?)
+        Ok(query.value_if_any(&self.readers.background).await?)
     }
 }

@@ -52,7 +52,7 @@ pub async fn reset_secrets(
     let (backend, _lock) = Backend::open_locked(url).await?;
     let mut connection = backend.connect().await?;
     check_no_node_beats(&mut connection).await?;
-    if seals_this_database(&backend.readers, sealer).await? {
+    if seals_this_database(&backend.readers.background, sealer).await? {
         let text = "the secret key is the one of this database, so nothing needs to be reset";
         return Err(StoreError::InUse(text.into()));
     }
@@ -60,7 +60,7 @@ pub async fn reset_secrets(
     let reset = reset_webhooks(&mut connection, sealer, random).await?;
     db::query("DELETE FROM meta WHERE name = 'secret_key_check'").execute(&mut connection).await?;
     db::query("COMMIT").execute(&mut connection).await?;
-    check_secret_key(&backend.readers, sealer).await?;
+    check_secret_key(&backend.readers.background, sealer).await?;
     Ok(reset)
 }
 

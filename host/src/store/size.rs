@@ -13,12 +13,12 @@ impl Store {
     /// # Errors
     /// The database's, or the file system's.
     pub async fn size_bytes(&self) -> Result<u64, StoreError> {
-        match &self.readers.driver {
+        match &self.readers.background.driver {
             // The files, because the write-ahead log is no part of what SQLite itself tells.
             DriverPool::Sqlite(pool) => files_size(pool.connect_options().get_filename())
                 .map_err(|error| StoreError::Database(sqlx::Error::Io(error))),
             DriverPool::Postgres(_) => {
-                let bytes: i64 = db::query("SELECT pg_database_size(current_database())").value(&self.readers).await?;
+                let bytes: i64 = db::query("SELECT pg_database_size(current_database())").value(&self.readers.background).await?;
                 Ok(bytes.unsigned_abs())
             }
         }

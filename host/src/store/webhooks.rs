@@ -37,7 +37,7 @@ impl Store {
         };
         let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
-        let row = query.fetch_optional(&self.readers).await?;
+        let row = query.fetch_optional(&self.readers.look_ups).await?;
         let found = row.as_ref().map(|row| webhook_from_row(&self.sealer, row)).transpose()?.map(Arc::new);
         self.webhooks.insert(mark, key, found.clone(), Instant::now());
         Ok(found)
@@ -48,7 +48,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn webhook(&self, company: &str, id: &str) -> Result<Option<Webhook>, StoreError> {
-        find(&self.readers, &self.sealer, WebhookKey { company, id }).await
+        find(&self.readers.look_ups, &self.sealer, WebhookKey { company, id }).await
     }
 
     /// Returns the plugin versions that enabled webhooks run, each once: those to compile ahead of need.
@@ -60,7 +60,7 @@ impl Store {
                    FROM webhooks w JOIN plugins p ON p.name = w.plugin_name \
                    AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END \
                    WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
-        let rows = db::query(sql).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let rows = db::query(sql).bind(i64::from(limit)).fetch_all(&self.readers.background).await?;
         let version = |row: &DatabaseRow| -> Result<_, sqlx::Error> {
             let digest = Digest::stored(&row.try_get::<String>("digest")?);
             Ok(PluginVersion { owner: row.try_get("company")?, name: row.try_get("plugin_name")?, digest })

@@ -49,7 +49,7 @@ impl Writer {
         let (operations, receiver) = mpsc::channel(2 * QUEUE_CAPACITY);
         let task = WriterTask::new(backend, metrics).await?;
         let completion_permits = Arc::new(Semaphore::new(QUEUE_CAPACITY));
-        let damage = backend.readers.damage.clone();
+        let damage = backend.readers.damage().clone();
         Ok((Self { operations, completion_permits, damage }, tokio::spawn(task.run(receiver))))
     }
 

@@ -71,7 +71,7 @@ impl Store {
             exists(2),
             has_owner_sql()
         );
-        let rows = db::query(AssertSqlSafe(sql)).bind(node).fetch_all(&self.readers).await?;
+        let rows = db::query(AssertSqlSafe(sql)).bind(node).fetch_all(&self.readers.background).await?;
         Ok(rows.iter().map(waiting_from_row).collect::<Result<_, _>>()?)
     }
 
@@ -85,7 +85,7 @@ impl Store {
                    SELECT (SELECT MIN(d.company) FROM deliveries d WHERE d.company > names.company) FROM names \
                    WHERE names.company IS NOT NULL) \
                    SELECT MAX((SELECT MAX(d.id) FROM deliveries d WHERE d.company = names.company)) FROM names";
-        let newest: Option<String> = db::query(sql).value(&self.readers).await?;
+        let newest: Option<String> = db::query(sql).value(&self.readers.background).await?;
         Ok(newest.as_deref().and_then(id::made_at))
     }
 }

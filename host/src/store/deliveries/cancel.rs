@@ -124,7 +124,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn cancellations_in_progress(&self) -> Result<Vec<String>, StoreError> {
-        Ok(db::query("SELECT id FROM cancellations ORDER BY id LIMIT 100").values(&self.readers).await?)
+        Ok(db::query("SELECT id FROM cancellations ORDER BY id LIMIT 100").values(&self.readers.background).await?)
     }
 
     /// Ends the next few deliveries of a cancellation at `now`, milliseconds since 1970. Returns the part of the selection that

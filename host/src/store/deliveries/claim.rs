@@ -201,7 +201,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn next_due(&self, node: &str) -> Result<Option<i64>, StoreError> {
-        Ok(db::query(AssertSqlSafe(next_due_sql())).bind(node).value(&self.readers).await?)
+        Ok(db::query(AssertSqlSafe(next_due_sql())).bind(node).value(&self.readers.background).await?)
     }
 }
 

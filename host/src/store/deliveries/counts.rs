@@ -61,7 +61,7 @@ impl Store {
     /// The database's.
     pub async fn waiting_page(&self, after: &str, limits: WaitingLimits) -> Result<WaitingPage, StoreError> {
         let query = db::query(AssertSqlSafe(waiting_sql())).bind(after).bind(limits.webhooks).bind(limits.deliveries);
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = query.fetch_all(&self.readers.background).await?;
         let mut page = WaitingPage { webhooks: rows.len(), ..WaitingPage::default() };
         let mut last = None;
         for row in &rows {
@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn oldest_due(&self, now: i64) -> Result<Option<i64>, StoreError> {
-        Ok(db::query(OLDEST_DUE).bind(now).value_if_any(&self.readers).await?)
+        Ok(db::query(OLDEST_DUE).bind(now).value_if_any(&self.readers.background).await?)
     }
 }
 

@@ -119,7 +119,8 @@ impl Store {
              WHERE company = $1 AND event_id = $2) AS d {LAST_ATTEMPT_JOIN}"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id);
-        let Some(row) = query.fetch_optional(&self.readers).await? else {
+        let log = self.log_reader(company).await?;
+        let Some(row) = query.fetch_optional(&log).await? else {
             return Ok(None);
         };
         let delivery = match row.try_get::<Option<String>>("webhook_id")? {
@@ -137,6 +138,6 @@ impl Store {
         let sql = "SELECT company, event_id, event_type, occurred_at, headers, data FROM deliveries \
                    WHERE company = $1 AND id = $2";
         let query = db::query(sql).bind(company).bind(delivery_id);
-        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(event_from_row).transpose()?)
+        Ok(query.fetch_optional(&self.readers.background).await?.as_ref().map(event_from_row).transpose()?)
     }
 }

@@ -10,6 +10,7 @@ use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::readers::LogReader;
 
 /// Selects the deliveries of a list. `None` does not filter.
 #[derive(Debug, Default, Clone)]
@@ -194,7 +195,7 @@ impl Store {
              AND webhook_id IS NOT NULL) AS d {LAST_ATTEMPT_JOIN}"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
-        let row = query.fetch_optional(&self.readers).await?;
+        let row = query.fetch_optional(&self.readers.look_ups).await?;
         Ok(row.as_ref().map(DeliveryRecord::from_row).transpose()?)
     }
 
@@ -213,10 +214,11 @@ impl Store {
              AND webhook_id IS NOT NULL"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
-        let Some(row) = query.fetch_optional(&self.readers).await? else {
+        let log = self.log_reader(company).await?;
+        let Some(row) = query.fetch_optional(&log).await? else {
             return Ok(None);
         };
-        let attempts = self.last_attempts(id, row.try_get("attempt_count")?).await?;
+        let attempts = last_attempts(&log, id, row.try_get("attempt_count")?).await?;
         let last_attempt = attempts.last().map(|last: &Attempt| LastAttempt {
             started_at: last.started_at,
             status_code: last.status_code,
@@ -225,23 +227,23 @@ impl Store {
         let delivery = DeliveryRecord { last_attempt, ..delivery_from_row(&row)? };
         Ok(Some((delivery, event_from_row(&row)?, attempts)))
     }
+}
 
-    /// Returns the attempts that are shown of a delivery with `count` attempts, oldest first.
-    async fn last_attempts(&self, delivery: &str, count: i64) -> Result<Vec<Attempt>, StoreError> {
-        let query = db::query(ATTEMPT_SIZES).bind(delivery).bind(count).bind(SHOWN_ATTEMPTS);
-        let (mut first, mut sum) = (count, 0_i64);
-        for row in query.fetch_all(&self.readers).await? {
-            sum = sum.saturating_add(row.try_get("bytes")?);
-            let number: i64 = row.try_get("number")?;
-            if sum > SHOWN_ATTEMPT_BYTES && number < count {
-                break;
-            }
-            first = number;
+/// Returns the attempts that are shown of a delivery with `count` attempts, oldest first.
+async fn last_attempts(log: &LogReader<'_>, delivery: &str, count: i64) -> Result<Vec<Attempt>, StoreError> {
+    let query = db::query(ATTEMPT_SIZES).bind(delivery).bind(count).bind(SHOWN_ATTEMPTS);
+    let (mut first, mut sum) = (count, 0_i64);
+    for row in query.fetch_all(log).await? {
+        sum = sum.saturating_add(row.try_get("bytes")?);
+        let number: i64 = row.try_get("number")?;
+        if sum > SHOWN_ATTEMPT_BYTES && number < count {
+            break;
         }
-        let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
-                   response_headers, plugin FROM attempts WHERE delivery_id = $1 AND number >= $2 AND number <= $3 \
-                   ORDER BY number";
-        let rows = db::query(sql).bind(delivery).bind(first).bind(count).fetch_all(&self.readers).await?;
-        Ok(rows.iter().map(attempt_from_row).collect::<Result<_, _>>()?)
+        first = number;
     }
+    let sql = "SELECT number, started_at, duration_ms, status_code, error, response_body, url, request_headers, \
+               response_headers, plugin FROM attempts WHERE delivery_id = $1 AND number >= $2 AND number <= $3 \
+               ORDER BY number";
+    let rows = db::query(sql).bind(delivery).bind(first).bind(count).fetch_all(log).await?;
+    Ok(rows.iter().map(attempt_from_row).collect::<Result<_, _>>()?)
 }

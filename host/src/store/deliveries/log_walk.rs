@@ -5,9 +5,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::event::PING;
-use crate::store::db::{self, ConnectionPool, DatabaseKind, DatabaseRow};
+use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::readers::LogReader;
 
 /// Most rows that the steps of one request examine. The first is small because most requests fill their page from it.
 const STEPS: [i64; 3] = [500, 2_000, 7_500];
@@ -156,9 +157,9 @@ impl<'c> LogRange<'c> {
         &mut self,
         index: &LogIndex,
         rows: i64,
-        readers: &ConnectionPool,
+        log: &LogReader<'_>,
     ) -> Result<(Self, bool), StoreError> {
-        let found = self.bind(index.floor_sql(readers.kind()), rows, index).fetch_one(readers).await?;
+        let found = self.bind(index.floor_sql(log.kind()), rows, index).fetch_one(log).await?;
         let floor: Option<String> = found.try_get("floor")?;
         let examined: i64 = found.try_get("examined")?;
         let last = examined < rows;
@@ -200,8 +201,8 @@ pub(super) struct LogSelection<'c> {
 impl Store {
     /// Returns whether one request can examine all rows of the range along this index.
     pub(super) async fn is_short(&self, index: &LogIndex, range: &LogRange<'_>) -> Result<bool, StoreError> {
-        let _turn = self.log_turns.turn(range.company).await?;
-        let (_, last) = range.clone().split(index, STEPS.iter().sum(), &self.readers).await?;
+        let log = self.log_reader(range.company).await?;
+        let (_, last) = range.clone().split(index, STEPS.iter().sum(), &log).await?;
         Ok(last)
     }
 
@@ -211,12 +212,12 @@ impl Store {
         let LogSelection { index, mut range, sql, parameters } = selection;
         let (mut count, mut last) = (0, false);
         while !last {
-            let _turn = self.log_turns.turn(range.company).await?;
+            let log = self.log_reader(range.company).await?;
             let step;
-            (step, last) = range.split(&index, COUNT_STEP, &self.readers).await?;
+            (step, last) = range.split(&index, COUNT_STEP, &log).await?;
             let query = step.bind(sql.clone(), i64::MAX, &index);
             let query = parameters.iter().fold(query, |query, parameter| query.bind(parameter.clone()));
-            count += query.value::<i64>(&self.readers).await?;
+            count += query.value::<i64>(&log).await?;
         }
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -228,15 +229,15 @@ impl Store {
         limit: u32,
     ) -> Result<LogPage<T>, StoreError> {
         let LogSelection { index, mut range, sql, parameters } = selection;
-        let _turn = self.log_turns.turn(range.company).await?;
+        let log = self.log_reader(range.company).await?;
         let limit = limit as usize;
         let mut entries: Vec<T> = Vec::new();
         for rows in STEPS {
-            let (step, last) = range.split(&index, rows, &self.readers).await?;
+            let (step, last) = range.split(&index, rows, &log).await?;
             let wanted = i64::try_from(limit + 1 - entries.len()).unwrap_or(i64::MAX);
             let query = step.bind(sql.clone(), wanted, &index);
             let query = parameters.iter().fold(query, |query, parameter| query.bind(parameter.clone()));
-            let rows = query.fetch_all(&self.readers).await?;
+            let rows = query.fetch_all(&log).await?;
             let mut found = rows.iter().map(T::from_row).collect::<Result<Vec<_>, _>>()?;
             found.sort_unstable_by(|a, b| b.row_id().cmp(a.row_id()));
             entries.extend(found);

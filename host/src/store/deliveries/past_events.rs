@@ -41,7 +41,8 @@ impl Store {
             self.readers.kind().index_hint("deliveries_type")
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
-        Ok(query.fetch_optional(&self.readers).await?.as_ref().map(event_from_row).transpose()?)
+        let log = self.log_reader(company).await?;
+        Ok(query.fetch_optional(&log).await?.as_ref().map(event_from_row).transpose()?)
     }
 
     /// Returns the next few events, possibly none; `None` at the end.
@@ -55,11 +56,11 @@ impl Store {
         let Some(before) = recorded.before.take() else {
             return Ok(None);
         };
-        let _turn = self.log_turns.turn(&recorded.company).await?;
+        let log = self.log_reader(&recorded.company).await?;
         let sql = "SELECT MIN(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
                    LIMIT $3) AS looked_at";
         let query = db::query(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(EXAMINED_ROWS);
-        let Some(floor): Option<String> = query.value(&self.readers).await? else {
+        let Some(floor): Option<String> = query.value(&log).await? else {
             return Ok(None);
         };
         let sql = format!(
@@ -74,7 +75,7 @@ impl Store {
             .bind(recorded.plugin.as_str())
             .bind(recorded.webhook.as_deref())
             .bind(READ_STEP)
-            .fetch_all(&self.readers)
+            .fetch_all(&log)
             .await?;
         let found = rows.iter().map(claimed_from_row).collect::<Result<Vec<_>, _>>()?;
         let exhausted = i64::try_from(found.len()).is_ok_and(|count| count < READ_STEP);

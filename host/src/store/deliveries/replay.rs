@@ -197,7 +197,7 @@ impl Store {
     /// The database's.
     pub async fn replays_in_progress(&self) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT id FROM replays WHERE next_id < end_id ORDER BY id LIMIT 100";
-        Ok(db::query(sql).values(&self.readers).await?)
+        Ok(db::query(sql).values(&self.readers.background).await?)
     }
 
     /// Returns a page of a company's replays, newest first, and whether there are more.
@@ -215,7 +215,7 @@ impl Store {
              ORDER BY id DESC LIMIT $3"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(after).bind(i64::from(limit) + 1);
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = query.fetch_all(&self.log_reader(company).await?).await?;
         let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
@@ -261,7 +261,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn forget_sent_replays(&self) -> Result<(), StoreError> {
-        let ids = db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers).await?;
+        let ids = db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers.background).await?;
         for id in ids {
             let work = transaction(|connection| {
                 Box::pin(async move {

@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn followers(&self, company: &str, name: &str) -> Result<Vec<Follower>, StoreError> {
-        let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(&self.readers).await?;
+        let rows = db::query(FOLLOWERS).bind(company).bind(name).fetch_all(&self.readers.look_ups).await?;
         Ok(rows.iter().map(follower_from_row).collect::<Result<_, _>>()?)
     }
 
@@ -54,7 +54,7 @@ impl Store {
     /// The database's.
     pub async fn config(&self, digest: &Digest) -> Result<Option<Arc<str>>, StoreError> {
         let query = db::query("SELECT body FROM configs WHERE digest = $1").bind(digest.as_str());
-        let body: Option<String> = query.value_if_any(&self.readers).await?;
+        let body: Option<String> = query.value_if_any(&self.readers.look_ups).await?;
         Ok(body.map(Into::into))
     }
 }

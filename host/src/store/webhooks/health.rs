@@ -132,14 +132,14 @@ impl Store {
         range: WebhookRange<'_>,
         extent: Extent,
     ) -> Result<HashMap<String, WebhookHealth>, StoreError> {
-        let _turn = self.log_turns.turn(range.company).await?;
-        let query = db::query(AssertSqlSafe(health_sql(self.readers.kind())))
+        let log = self.log_reader(range.company).await?;
+        let query = db::query(AssertSqlSafe(health_sql(log.kind())))
             .bind(range.company)
             .bind(range.first)
             .bind(range.last)
             .bind(extent.recent)
             .bind(extent.counted);
-        let rows = query.fetch_all(&self.readers).await?;
+        let rows = query.fetch_all(&log).await?;
         let health = |row: &DatabaseRow| Ok::<_, sqlx::Error>((row.try_get("webhook")?, health_from_row(row)?));
         Ok(rows.iter().map(health).collect::<Result<_, _>>()?)
     }

@@ -85,9 +85,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Limit`], and the database's.
     pub async fn webhooks(&self, company: &str, after: Option<&str>, limit: usize) -> Result<WebhookPage, StoreError> {
-        let _turn = self.log_turns.turn(company).await?;
+        let log = self.log_reader(company).await?;
         let inline = i64::try_from(MAX_INLINE_CONFIG_BYTES).unwrap_or(i64::MAX);
-        let rows = db::query(SIZES).bind(company).bind(inline).fetch_all(&self.readers).await?;
+        let rows = db::query(SIZES).bind(company).bind(inline).fetch_all(&log).await?;
         let size = |row: &DatabaseRow| Ok(Sized { id: row.try_get("id")?, bytes: row.try_get("bytes")? });
         let mut sizes = rows.iter().map(size).collect::<Result<Vec<_>, sqlx::Error>>()?;
         sizes.retain(|sized| after.is_none_or(|after| *sized.id < *after));
@@ -96,7 +96,7 @@ impl Store {
             return Ok(WebhookPage { webhooks: Vec::new(), next: None });
         };
         let query = db::query(AssertSqlSafe(page_sql())).bind(company).bind(oldest.id.as_str());
-        let rows = query.bind(newest.id.as_str()).bind(inline).fetch_all(&self.readers).await?;
+        let rows = query.bind(newest.id.as_str()).bind(inline).fetch_all(&log).await?;
         let webhooks = rows.iter().map(|row| listed_from_row(&self.sealer, row)).collect::<Result<_, _>>()?;
         let next = (page.len() < sizes.len()).then(|| oldest.id.clone());
         Ok(WebhookPage { webhooks, next })
