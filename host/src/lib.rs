@@ -146,23 +146,24 @@ impl Service {
         let mut metrics = Metrics::new(environment.clock.now_ms(), standard);
         metrics.describe_build(version::COMMIT, database_kind(database)?);
         let metrics = Arc::new(metrics);
-        let (store, writer) = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone()).await?;
+        let delivering = config.delivering;
+        let idle = idle_limits(delivering.connection_max_age);
+        let max_attempts = max_attempts();
+        let max_connections = max_connections(max_files(), max_attempts);
+        let totals = ShareTotals { client_connections: max_connections as u64, idle_connections: idle.total as u64 };
+        let shares = Arc::new(Shares::new(totals, &metrics));
+        let opened = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone(), &shares).await;
+        let (store, writer) = opened?;
         let store = Arc::new(store);
         standard_transforms::install(&store, environment.clock.now_ms()).await?;
-        let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
         let trust = Trust::load(delivering.tls_ca, environment.clock.clone()).map_err(StartError::Outbound)?;
-        let idle = idle_limits(delivering.connection_max_age);
         let outbound = Outbound::new(guard, trust, delivering.attempt_timeout, idle);
         let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
         let sandbox = Sandbox::new(limits(&config.plugins))?;
         let folder = config.data_dir.join("compiled");
         let cache = Cache::open(&folder, &key).map_err(|error| StartError::Cache { folder, error })?;
-        let max_attempts = max_attempts();
-        let max_connections = max_connections(max_files(), max_attempts);
-        let totals = ShareTotals { client_connections: max_connections as u64, idle_connections: idle.total as u64 };
-        let shares = Arc::new(Shares::new(totals, &metrics));
         let parts = EngineParts {
             clock: environment.clock.clone(),
             rng: environment.rng,

@@ -13,6 +13,8 @@ use crate::domain::company_limit::CompanyLimit;
 use crate::metrics::Metrics;
 pub use share::{Part, Share};
 
+/// Connections that read the delivery log.
+pub const LOG_READS: u32 = 3;
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
 
@@ -153,7 +155,7 @@ impl ShareTotals {
             Resource::RequestBytes | Resource::AnswerBytes => 128 * MIB,
             Resource::BatchReads => 4,
             Resource::HeavyCalls => 16,
-            Resource::LogReads => 3,
+            Resource::LogReads => LOG_READS as u64,
             Resource::WriterBytes => 64 * MIB,
             Resource::QueueBytes | Resource::TransformedBytes => 24 * MIB,
             Resource::WebhookCacheBytes => 32 * MIB,

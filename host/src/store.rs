@@ -23,7 +23,6 @@ mod handle;
 mod integrity;
 mod interrupt;
 mod keys;
-mod log_turns;
 mod migrations;
 mod multi_row;
 mod nodes;

@@ -13,8 +13,10 @@ use posthaste::domain::tls::TlsSettings;
 use posthaste::domain::waiting::Waiting;
 use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
+use posthaste::shares::{ShareTotals, Shares};
 use posthaste::store::{
-    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, WaitingLimits, WriterEnd,
+    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, StoreError, WaitingLimits,
+    WriterEnd,
 };
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
@@ -43,6 +45,13 @@ pub(crate) fn sealer(key: u8) -> Sealer {
     Sealer::new(&[key; 32]).unwrap()
 }
 
+/// Opens a store whose secrets are encrypted with this key.
+pub(crate) async fn open_store(home: &Home, key: u8) -> Result<(Store, WriterEnd), StoreError> {
+    let metrics = Arc::new(Metrics::new(NOW, []));
+    let shares = Shares::new(ShareTotals { client_connections: 1, idle_connections: 1 }, &metrics);
+    Store::open(home.database(), sealer(key), metrics, &shares).await
+}
+
 impl Case {
     /// Opens a store on an empty database of this kind.
     pub(crate) async fn on(kind: Kind) -> Self {
@@ -51,8 +60,7 @@ impl Case {
 
     /// Opens a store on an existing database.
     pub(crate) async fn open(home: Arc<Home>) -> Self {
-        let metrics = Arc::new(Metrics::new(NOW, []));
-        let (store, end) = Store::open(home.database(), sealer(7), metrics).await.unwrap();
+        let (store, end) = open_store(&home, 7).await.unwrap();
         Self { store, end, home }
     }
 

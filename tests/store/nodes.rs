@@ -1,19 +1,16 @@
 //! Several nodes on one PostgreSQL database.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
-use posthaste::metrics::Metrics;
-use posthaste::store::{Change, Store};
+use posthaste::store::Change;
 use posthaste_tests::{Home, Kind, PATIENCE, until};
 use tokio::time::timeout;
 
-use crate::case::{Case, NOW, sealer, webhook};
+use crate::case::{Case, open_store, webhook};
 
 #[tokio::test]
 async fn ten_nodes_start_at_once_on_an_empty_database() {
     let home = Home::of(Kind::Postgres).await;
-    let open = || Store::open(home.database(), sealer(7), Arc::new(Metrics::new(NOW, [])));
+    let open = || open_store(&home, 7);
     for opened in join_all((0..10).map(|_| open())).await {
         assert_eq!(opened.unwrap().0.webhooks("acme", None, 9).await.unwrap().webhooks.len(), 0);
     }

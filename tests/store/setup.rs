@@ -1,17 +1,14 @@
 //! Opening and closing a store.
 
-use std::sync::Arc;
-
 use posthaste::domain::webhook::Webhook;
-use posthaste::metrics::Metrics;
-use posthaste::store::{Published, Store, StoreError, holds_secrets, reset_secrets};
+use posthaste::store::{Published, StoreError, holds_secrets, reset_secrets};
 use posthaste_tests::{Home, Kind};
 
-use crate::case::{Case, NOW, id, row, sealer, webhook};
+use crate::case::{Case, NOW, id, open_store, row, sealer, webhook};
 
 pub(crate) async fn wrong_secret_key_is_refused(case: Case) {
     let home = case.end().await;
-    let opened = |key| Store::open(home.database(), sealer(key), Arc::new(Metrics::new(NOW, [])));
+    let opened = |key| open_store(&home, key);
     let Err(StoreError::Setup(why)) = opened(8).await else { panic!("it opened") };
     assert!(why.contains("--secret-key"), "{why}");
     let (store, end) = opened(7).await.unwrap();
@@ -33,7 +30,7 @@ pub(crate) async fn lost_secret_key_is_replaced(case: Case) {
     let reset = reset_secrets(home.database(), &sealer(8), random).await.unwrap();
     assert_eq!(reset.webhooks, 2);
     assert_eq!(reset.without_headers, ["acme  wh_1  t"]);
-    let (store, end) = Store::open(home.database(), sealer(8), Arc::new(Metrics::new(NOW, []))).await.unwrap();
+    let (store, end) = open_store(&home, 8).await.unwrap();
     let after = store.webhook("acme", "wh_1").await.unwrap().unwrap();
     assert_eq!((&*after.signing_secret, after.headers.len()), (&[9_u8; 32][..], 0));
     assert_eq!(after.created_at, before.created_at);

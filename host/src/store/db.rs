@@ -161,7 +161,11 @@ impl<'c> TargetConnections<'c> {
 /// A connection for one statement.
 enum AcquiredConnection<'c> {
     Own(&'c mut DriverConnection),
-    Sqlite { connection: PoolConnection<Sqlite>, time_limit: Duration, _caller: WaitingCaller },
+    Sqlite {
+        connection: PoolConnection<Sqlite>,
+        time_limit: Duration,
+        _caller: WaitingCaller,
+    },
     /// The server knows its time limit. If the caller goes away, the connection returns to the pool when the server has ended
     /// the statement.
     Postgres(PoolConnection<Postgres>),

@@ -13,13 +13,14 @@ use super::cache::{ReadCache, WebhookCache};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
-use super::log_turns::LogTurns;
-use super::readers::{LOG_CONNECTIONS, LogReader, Readers};
+use super::readers::{LogReader, Readers};
 use super::seal::Sealer;
 use super::transfer_marks::check_marks;
 use super::writer::{Writer, transaction};
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::credential::Key;
 use crate::metrics::Metrics;
+use crate::shares::{Resource, Share, Shares};
 
 /// Most webhooks in memory; others are read when an event for them arrives.
 const CACHED_WEBHOOKS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -44,7 +45,7 @@ fn webhook_ttl(kind: DatabaseKind) -> Duration {
 /// The database, open at the newest schema.
 pub struct Store {
     pub(super) readers: Readers,
-    pub(super) log_turns: LogTurns,
+    log_reads: Arc<Share>,
     pub(super) writer: Writer,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sealer: Arc<Sealer>,
@@ -64,11 +65,16 @@ pub type WriterEnd = tokio::task::JoinHandle<()>;
 
 impl Store {
     /// Opens `url`, creating and migrating the database if needed. `sealer` holds the key of its signing secrets;
-    /// `metrics` counts what is written.
+    /// `metrics` counts what is written, and `shares` has the companies' parts of reads and writes.
     ///
     /// # Errors
     /// [`StoreError::Setup`]: the database cannot be opened, is served by another process, or is sealed under another key.
-    pub async fn open(url: &str, sealer: Sealer, metrics: Arc<Metrics>) -> Result<(Self, WriterEnd), StoreError> {
+    pub async fn open(
+        url: &str,
+        sealer: Sealer,
+        metrics: Arc<Metrics>,
+        shares: &Shares,
+    ) -> Result<(Self, WriterEnd), StoreError> {
         let (backend, lock) = Backend::open_locked(url).await?;
         check_marks(&backend.readers.background).await?;
         check_secret_key(&backend.readers.background, &sealer).await?;
@@ -82,7 +88,7 @@ impl Store {
         }
         let store = Self {
             readers: backend.readers,
-            log_turns: LogTurns::new(LOG_CONNECTIONS as usize),
+            log_reads: shares.of(Resource::LogReads).clone(),
             writer,
             metrics,
             sealer: Arc::new(sealer),
@@ -107,8 +113,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Limit`]: too many requests of the company wait already.
-    pub(super) async fn log_reader<'s>(&'s self, company: &'s str) -> Result<LogReader<'s>, StoreError> {
-        Ok(self.readers.log(self.log_turns.turn(company).await?))
+    pub(super) async fn log_reader(&self, company: &str) -> Result<LogReader<'_>, StoreError> {
+        let turn = self.log_reads.take(company, 1).await.map_err(CompanyLimit::from)?;
+        Ok(self.readers.log(turn))
     }
 
     /// Checks that the database answers and commits writes.

@@ -8,10 +8,8 @@ use sqlx::sqlite::SqlitePoolOptions;
 use super::backend::{BUSY_TIMEOUT, DatabaseOptions, served};
 use super::damage::Damage;
 use super::db::{ConnectionPool, DatabaseKind, DriverPool, QueryTarget};
-use super::log_turns::LogTurn;
+use crate::shares::{LOG_READS, Part};
 
-/// Connections that read the log.
-pub(super) const LOG_CONNECTIONS: u32 = 3;
 /// Size of a reader's page cache, in KiB, which SQLite takes as a negative number. The operating system caches the file as
 /// well, so readers need little.
 const READER_CACHE: &str = "-1024";
@@ -31,7 +29,7 @@ impl ReadClass {
     const fn connections(self) -> u32 {
         match self {
             Self::LookUps | Self::Background => 2,
-            Self::Log => LOG_CONNECTIONS,
+            Self::Log => LOG_READS,
         }
     }
 
@@ -56,7 +54,7 @@ pub(super) struct Readers {
 #[must_use = "the turn ends when it is dropped"]
 pub(super) struct LogReader<'s> {
     connections: &'s ConnectionPool,
-    _turn: LogTurn<'s>,
+    _turn: Part,
 }
 
 impl LogReader<'_> {
@@ -75,15 +73,12 @@ impl Readers {
     /// Opens no connection before it is used.
     pub(super) fn new(options: &DatabaseOptions, damage: &Damage) -> Self {
         let pool = |class| pool(options, class, damage.clone());
-        Self {
-            look_ups: pool(ReadClass::LookUps),
-            log: pool(ReadClass::Log),
-            background: pool(ReadClass::Background),
-        }
+        Self { look_ups: pool(ReadClass::LookUps), log: pool(ReadClass::Log), background: pool(ReadClass::Background) }
     }
 
-    /// Returns the connections that read the log. A turn allows one statement at a time.
-    pub(super) fn log<'s>(&'s self, turn: LogTurn<'s>) -> LogReader<'s> {
+    /// Returns the connections that read the log, for a part of [`Resource::LogReads`](crate::shares::Resource::LogReads): one
+    /// statement at a time.
+    pub(super) fn log(&self, turn: Part) -> LogReader<'_> {
         LogReader { connections: &self.log, _turn: turn }
     }
 

@@ -18,7 +18,8 @@ impl Store {
             DriverPool::Sqlite(pool) => files_size(pool.connect_options().get_filename())
                 .map_err(|error| StoreError::Database(sqlx::Error::Io(error))),
             DriverPool::Postgres(_) => {
-                let bytes: i64 = db::query("SELECT pg_database_size(current_database())").value(&self.readers.background).await?;
+                let bytes: i64 =
+                    db::query("SELECT pg_database_size(current_database())").value(&self.readers.background).await?;
                 Ok(bytes.unsigned_abs())
             }
         }

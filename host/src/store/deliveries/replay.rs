@@ -261,7 +261,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn forget_sent_replays(&self) -> Result<(), StoreError> {
-        let ids = db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers.background).await?;
+        let ids =
+            db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers.background).await?;
         for id in ids {
             let work = transaction(|connection| {
                 Box::pin(async move {
