@@ -116,6 +116,17 @@ impl ConnectionPool {
             DriverPool::Postgres(_) => DatabaseKind::Postgres,
         }
     }
+
+    async fn acquire<'c>(&self) -> Result<AcquiredConnection<'c>, sqlx::Error> {
+        Ok(match &self.driver {
+            DriverPool::Sqlite(pool) => {
+                let mut connection = pool.acquire().await?;
+                let caller = WaitingCaller::of(&mut connection).await?;
+                AcquiredConnection::Sqlite { connection, time_limit: self.time_limit, _caller: caller }
+            }
+            DriverPool::Postgres(pool) => AcquiredConnection::Postgres(pool.acquire().await?),
+        })
+    }
 }
 
 /// The connection or pool on which a statement runs.
@@ -143,18 +154,11 @@ impl<'c> From<&'c ConnectionPool> for QueryTarget<'c> {
 
 impl<'c> TargetConnections<'c> {
     async fn acquire(self) -> Result<AcquiredConnection<'c>, sqlx::Error> {
-        let ConnectionPool { driver, time_limit, .. } = match self {
-            Self::Own(connection) => return Ok(AcquiredConnection::Own(connection)),
-            Self::Pool(pool) => pool,
-        };
-        Ok(match driver {
-            DriverPool::Sqlite(pool) => {
-                let mut connection = pool.acquire().await?;
-                let caller = WaitingCaller::of(&mut connection).await?;
-                AcquiredConnection::Sqlite { connection, time_limit: *time_limit, _caller: caller }
-            }
-            DriverPool::Postgres(pool) => AcquiredConnection::Postgres(pool.acquire().await?),
-        })
+        match self {
+            Self::Own(connection) => Ok(AcquiredConnection::Own(connection)),
+            // Boxed: otherwise the future of every statement has room for it, also on a connection of its own.
+            Self::Pool(pool) => Box::pin(pool.acquire()).await,
+        }
     }
 }
 
