@@ -4,4 +4,5 @@
 mod large_configs;
 mod manual_retries;
 mod queue_memory;
+mod reading;
 mod removals;
