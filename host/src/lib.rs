@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod domain;
 pub mod metrics;
 mod oauth;
+mod open_files;
 pub mod outbound;
 pub mod sandbox;
 mod secret_key;
@@ -24,7 +25,6 @@ mod version;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -33,14 +33,12 @@ use config::{Config, PluginLimits};
 use delivery::{Engine, EngineParts};
 use metrics::Metrics;
 use oauth::Tokens;
-use outbound::{Guard, IdleLimits, Outbound, Trust};
+use open_files::OpenFiles;
+use outbound::{Guard, Outbound, OutboundOptions, Trust};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
-use server::{Server, ServerOptions, max_connections};
+use server::{Server, ServerOptions};
 use shares::{ShareTotals, Shares};
 use store::{Sealer, Store, StoreError, WriterEnd, database_kind};
-
-/// Idle connections to one receiver that stay open.
-const IDLE_PER_ORIGIN: usize = 128;
 
 /// The reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +46,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The limit on open files.
+    #[error("{0}")]
+    OpenFiles(String),
     /// The text or the file of the secret key.
     #[error("{0}")]
     SecretKey(String),
@@ -78,25 +79,10 @@ fn limits(settings: &PluginLimits) -> Limits {
     Limits { deadline: settings.plugin_deadline, memory_bytes: settings.plugin_memory, ..Limits::default() }
 }
 
-/// Attempts in flight at once, over all webhooks, if the limit on open files leaves room for them. A hanging attempt holds
-/// about 35 KiB, most of it in the client.
-const MAX_ATTEMPTS: usize = 4_096;
-
-/// The limit on open files of this process; `None`: unlimited.
-fn max_files() -> Option<usize> {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    files.and_then(|files| usize::try_from(files).ok())
-}
-
-/// Each attempt holds a socket, and most open files are reserved for callers of the API.
-fn max_attempts() -> usize {
-    max_files().map_or(MAX_ATTEMPTS, |files| (files / 4).clamp(64, MAX_ATTEMPTS))
-}
-
-/// Idle connections hold open files as well: at most an eighth of all.
-fn idle_limits(max_age: Duration) -> IdleLimits {
-    let total = max_files().map_or(MAX_ATTEMPTS, |files| (files / 8).min(MAX_ATTEMPTS));
-    IdleLimits { per_origin: IDLE_PER_ORIGIN, total, max_age }
+/// The totals of what companies share, by the open files that there may be.
+fn share_totals(files: &OpenFiles) -> ShareTotals {
+    let OpenFiles { idle, lookups, pings, callers, .. } = *files;
+    ShareTotals { client_connections: callers, idle_connections: idle, dns_lookups: lookups, pings }
 }
 
 /// The parts of the machine that a test may replace.
@@ -138,6 +124,7 @@ impl Service {
     /// # Errors
     /// As [`Service::start`].
     pub async fn start_in(environment: Environment, config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        let files = OpenFiles::of_this_process().map_err(StartError::OpenFiles)?;
         let database = &config.database.database;
         let key = secret_key::load(&config.secret_key, &config.data_dir, database).await;
         let key = key.map_err(StartError::SecretKey)?;
@@ -146,20 +133,23 @@ impl Service {
         let mut metrics = Metrics::new(environment.clock.now_ms(), standard);
         metrics.describe_build(version::COMMIT, database_kind(database)?);
         let metrics = Arc::new(metrics);
-        let delivering = config.delivering;
-        let idle = idle_limits(delivering.connection_max_age);
-        let max_attempts = max_attempts();
-        let max_connections = max_connections(max_files(), max_attempts);
-        let totals = ShareTotals { client_connections: max_connections as u64, idle_connections: idle.total as u64 };
-        let shares = Arc::new(Shares::new(totals, &metrics));
+        let shares = Arc::new(Shares::new(share_totals(&files), &metrics));
         let opened = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone(), &shares).await;
         let (store, writer) = opened?;
         let store = Arc::new(store);
         standard_transforms::install(&store, environment.clock.now_ms()).await?;
+        let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);
         let trust = Trust::load(delivering.tls_ca, environment.clock.clone()).map_err(StartError::Outbound)?;
-        let outbound = Outbound::new(guard, trust, delivering.attempt_timeout, idle);
+        let options = OutboundOptions {
+            guard,
+            trust,
+            attempt_timeout: delivering.attempt_timeout,
+            connection_max_age: delivering.connection_max_age,
+            second_sockets: files.second_sockets as usize,
+        };
+        let outbound = Outbound::new(options, &shares);
         let outbound = Arc::new(outbound.map_err(StartError::Outbound)?);
         let sandbox = Sandbox::new(limits(&config.plugins))?;
         let folder = config.data_dir.join("compiled");
@@ -176,7 +166,7 @@ impl Service {
             attempt_timeout: delivering.attempt_timeout,
             data_dir: config.data_dir,
             retention: config.retention,
-            max_attempts,
+            max_attempts: files.attempts as usize,
             metrics: metrics.clone(),
             shares: shares.clone(),
         };
@@ -196,7 +186,8 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server = Server::start(listener, router, ServerOptions { max_connections, metrics });
+        let server =
+            Server::start(listener, router, ServerOptions { max_connections: files.callers as usize, metrics });
         Ok(Self { address, server, engine, store, writer })
     }
 

@@ -7,6 +7,7 @@ mod connect;
 mod fault;
 mod guard;
 mod idle;
+mod lookups;
 mod resolve;
 pub mod sign;
 mod special_purpose;
@@ -14,9 +15,8 @@ mod target;
 mod tls;
 mod unguarded;
 
-pub use client::{MAX_ANSWER_BYTES, Outbound, PostRequest, PostResult};
+pub use client::{MAX_ANSWER_BYTES, Outbound, OutboundOptions, PostRequest, PostResult};
 pub use guard::{Guard, RefusedAddress};
-pub use idle::IdleLimits;
 pub use resolve::{ResolveFuture, Resolver, SystemResolver};
 pub use target::{MAX_URL_BYTES, Scheme, Target, Transport};
 pub use tls::{Trust, check_ca};

@@ -22,10 +22,6 @@ use crate::api::PeerAddress;
 use crate::metrics::Metrics;
 use crate::telemetry::ThrottledLog;
 
-/// Most connections at once, if the limit on open files leaves room for them; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16_384;
-/// Open files that are neither connections nor attempts: the database's, and those of a plugin being compiled.
-const OTHER_FILES: usize = 128;
 /// A connection is closed if the head of its next request does not arrive within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is closed if the client acknowledges none of an answer's bytes for this time.
@@ -38,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The options of a server.
 pub(crate) struct ServerOptions {
-    /// Most connections at once.
+    /// Most connections at once; further ones wait in the kernel's queue.
     pub(crate) max_connections: usize,
     /// Counts the open connections.
     pub(crate) metrics: Arc<Metrics>,
@@ -62,13 +58,6 @@ impl Server {
         self.stop.cancel();
         let _ = self.task.await;
     }
-}
-
-/// Returns the most connections for a limit of `files` open files (`None`: no limit) and `attempts` delivery attempts
-/// at once: callers must not take the sockets that deliveries need.
-pub(crate) fn max_connections(files: Option<usize>, attempts: usize) -> usize {
-    let room = files.map(|files| files.saturating_sub(attempts + OTHER_FILES));
-    room.map_or(MAX_CONNECTIONS, |room| room.clamp(OTHER_FILES / 2, MAX_CONNECTIONS))
 }
 
 /// Accepts connections until `stop`, then drains them.
@@ -130,17 +119,4 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Re
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
     Ok(AcceptedConnection { stream, peer, permit })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_get_the_open_files_that_attempts_leave() {
-        assert_eq!(max_connections(None, 4096), MAX_CONNECTIONS);
-        assert_eq!(max_connections(Some(1_000_000), 4096), MAX_CONNECTIONS);
-        assert_eq!(max_connections(Some(1024), 256), 1024 - 256 - OTHER_FILES);
-        assert_eq!(max_connections(Some(64), 64), OTHER_FILES / 2, "some connections are always accepted");
-    }
 }

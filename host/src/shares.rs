@@ -46,6 +46,8 @@ pub enum Resource {
     IdleConnections,
     /// Lookups of receivers' names.
     DnsLookups,
+    /// Tests of webhooks.
+    Pings,
     /// Memory of request bodies that are arriving.
     RequestBytes,
     /// Batches that are checked and stored.
@@ -83,10 +85,11 @@ pub struct ResourceInfo {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientConnections,
         Self::IdleConnections,
         Self::DnsLookups,
+        Self::Pings,
         Self::RequestBytes,
         Self::BatchReads,
         Self::AnswerBytes,
@@ -113,6 +116,7 @@ impl Resource {
                 "the connection idle for longest is closed",
             ),
             Self::DnsLookups => ("dns-lookups", "lookups of receivers' names", Count, "the attempt waits"),
+            Self::Pings => ("pings", "tests of webhooks at once", Count, "the request waits, then 429"),
             Self::RequestBytes => ("request-bytes", "memory for request bodies that are arriving", Bytes, "429"),
             Self::BatchReads => ("batches", "batches that are stored at once", Count, "the request waits, then 429"),
             Self::AnswerBytes => ("answer-bytes", "memory for answers that are being sent", Bytes, "429"),
@@ -143,6 +147,10 @@ pub struct ShareTotals {
     pub client_connections: u64,
     /// Idle connections to receivers.
     pub idle_connections: u64,
+    /// Lookups of receivers' names.
+    pub dns_lookups: u64,
+    /// Tests of webhooks.
+    pub pings: u64,
 }
 
 impl ShareTotals {
@@ -151,7 +159,8 @@ impl ShareTotals {
         match resource {
             Resource::ClientConnections => self.client_connections,
             Resource::IdleConnections => self.idle_connections,
-            Resource::DnsLookups => 128,
+            Resource::DnsLookups => self.dns_lookups,
+            Resource::Pings => self.pings,
             Resource::RequestBytes | Resource::AnswerBytes => 128 * MIB,
             Resource::BatchReads => 4,
             Resource::HeavyCalls => 16,
@@ -226,7 +235,10 @@ mod tests {
     #[test]
     fn every_resource_has_its_own_share_and_name() {
         let metrics = Metrics::new(0, []);
-        let shares = Shares::new(ShareTotals { client_connections: 10, idle_connections: 10 }, &metrics);
+        let shares = Shares::new(
+            ShareTotals { client_connections: 10, idle_connections: 10, dns_lookups: 10, pings: 10 },
+            &metrics,
+        );
         for (index, resource) in Resource::ALL.into_iter().enumerate() {
             assert_eq!(shares.of(resource).resource(), resource);
             assert!(shares.of(resource).total() > 0);

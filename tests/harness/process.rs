@@ -59,6 +59,17 @@ impl Process {
         started.await.unwrap_or_else(|log| panic!("serve ended: {log}"))
     }
 
+    /// As [`Process::serve`], with a limit on open files.
+    pub async fn serve_with_files(home: &Home, files: usize, flags: &[&str]) -> Self {
+        let key = new_key("acme", home.database()).await;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(binary());
+        let started = Self::start_by(shell, home, key, |command| {
+            command.args(flags);
+        });
+        started.await.unwrap_or_else(|log| panic!("serve ended: {log}"))
+    }
+
     /// Starts `serve` in `home`, with an existing key and the arguments that `more` adds.
     ///
     /// # Errors

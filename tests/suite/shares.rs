@@ -3,6 +3,7 @@
 
 mod large_configs;
 mod manual_retries;
+mod open_files;
 mod queue_memory;
 mod reading;
 mod removals;

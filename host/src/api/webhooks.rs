@@ -48,8 +48,8 @@ fn field_rules(api: &ApiState) -> FieldRules<'_> {
 }
 
 /// Checks whether the target may be reached. It is checked again each time a connection to it is opened.
-async fn check_target(api: &ApiState, url: &str) -> Result<(), Problem> {
-    let checked = api.outbound.check_target(url).await;
+async fn check_target(api: &ApiState, company: &str, url: &str) -> Result<(), Problem> {
+    let checked = api.outbound.check_target(company, url).await;
     checked.map(drop).map_err(|detail| Invalid::at("/target_url", detail).into())
 }
 

@@ -3,50 +3,21 @@
 //! The log has the event of a test as a `ping`, whatever type it was sent as: it is no event of its producer, to be replayed or
 //! compared.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use super::attempt::{AttemptOutcome, AttemptRunner};
 use super::delivery_clock::DeliveryClock;
 use super::host_event::HostEvents;
+use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::{Event, PING};
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
+use crate::shares::Share;
 use crate::store::{DeliveryUpdate, Store, StoreError};
-
-/// Pings at once, over all companies and for one company: each may take the whole attempt timeout.
-const MAX_PINGS: usize = 128;
-const MAX_PINGS_PER_COMPANY: usize = 8;
-
-/// Bounds pings. A company waits for its own before it waits for those of others.
-struct PingLimiter {
-    all: Semaphore,
-    companies: Mutex<HashMap<String, Weak<Semaphore>>>,
-}
-
-impl Default for PingLimiter {
-    fn default() -> Self {
-        Self { all: Semaphore::new(MAX_PINGS), companies: Mutex::default() }
-    }
-}
-
-impl PingLimiter {
-    fn of_company(&self, company: &str) -> Arc<Semaphore> {
-        let mut companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = companies.get(company).and_then(Weak::upgrade) {
-            return own;
-        }
-        companies.retain(|_, own| own.strong_count() > 0);
-        let own = Arc::new(Semaphore::new(MAX_PINGS_PER_COMPANY));
-        companies.insert(company.to_owned(), Arc::downgrade(&own));
-        own
-    }
-}
 
 /// An event to test a webhook with.
 #[derive(Debug)]
@@ -67,7 +38,8 @@ pub struct Pinger {
     attempts: Arc<AttemptRunner>,
     host_events: Arc<HostEvents>,
     clock: Arc<DeliveryClock>,
-    limiter: PingLimiter,
+    /// Pings at once: each holds a socket, and may take the whole attempt timeout.
+    share: Arc<Share>,
 }
 
 impl Pinger {
@@ -76,20 +48,19 @@ impl Pinger {
         attempts: Arc<AttemptRunner>,
         host_events: Arc<HostEvents>,
         clock: Arc<DeliveryClock>,
+        share: Arc<Share>,
     ) -> Self {
-        Self { store, attempts, host_events, clock, limiter: PingLimiter::default() }
+        Self { store, attempts, host_events, clock, share }
     }
 
     /// Sends an event to the webhook once, also if it is disabled: the `sample`, or a `ping`. It is in the log afterwards, as a
     /// `ping`, and is not retried.
     ///
     /// # Errors
-    /// The store's; the attempt was made.
+    /// [`StoreError::Limit`]: too many tests of the company wait already; no attempt was made. Any other error of the store:
+    /// the attempt was made.
     pub async fn test(&self, webhook: &Webhook, sample: Option<SampleEvent>) -> Result<Attempt, StoreError> {
-        // The semaphores are never closed.
-        let company = self.limiter.of_company(&webhook.company);
-        let _own = company.acquire().await.ok();
-        let _slot = self.limiter.all.acquire().await.ok();
+        let _part = self.share.take(&webhook.company, 1).await.map_err(CompanyLimit::from)?;
         let now = self.clock.wall_ms();
         let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
         let mut row = self.host_events.event_for(webhook, PING, &data, now);
@@ -130,20 +101,6 @@ fn final_status(outcome: &AttemptOutcome) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_company_shares_one_limit_while_it_pings_and_costs_nothing_afterwards() {
-        let limiter = PingLimiter::default();
-        let first = limiter.of_company("acme");
-        assert_eq!(first.available_permits(), MAX_PINGS_PER_COMPANY);
-        let pinging = first.try_acquire().unwrap();
-        assert_eq!(limiter.of_company("acme").available_permits(), MAX_PINGS_PER_COMPANY - 1);
-        assert_eq!(limiter.of_company("other").available_permits(), MAX_PINGS_PER_COMPANY);
-        drop(pinging);
-        drop(first);
-        limiter.of_company("third");
-        assert_eq!(limiter.companies.lock().unwrap().len(), 1, "forgets companies that do not ping");
-    }
 
     #[test]
     fn ping_is_never_retried() {

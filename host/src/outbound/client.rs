@@ -9,16 +9,19 @@ use http::header::{ACCEPT, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect::{Connection, Connector, MAX_CONNECT_TIMEOUT};
+use super::connect::{Connection, Connector, MAX_CONNECT_TIMEOUT, Opening};
 use super::fault::{self, RequestFault};
 use super::guard::Guard;
-use super::idle::{IdleLimits, IdlePool, Origin};
+use super::idle::{IdlePool, Origin};
+use super::lookups::Lookups;
 use super::resolve::{Resolver, SystemResolver};
 use super::target::{Scheme, Target};
 use super::tls::{Trust, Trusted};
 use crate::domain::tls::TlsSettings;
+use crate::shares::{Resource, Shares};
 
 /// Bounds the part of an answer's body that is read and kept, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
@@ -74,6 +77,20 @@ pub struct PostResult {
     pub duration: Duration,
 }
 
+/// The settings of an [`Outbound`].
+pub struct OutboundOptions {
+    /// The addresses that may be reached.
+    pub guard: Guard,
+    /// The certificates that are trusted.
+    pub trust: Trust,
+    /// Bounds an attempt from the lookup to the end of the answer, unless the request names another limit.
+    pub attempt_timeout: Duration,
+    /// The age at which a connection serves no further request.
+    pub connection_max_age: Duration,
+    /// Most connections that are opened over IPv6 and IPv4 at once, with two sockets.
+    pub second_sockets: usize,
+}
+
 /// Sends to webhook targets. The service has one instance, because it owns the idle connections.
 pub struct Outbound {
     connector: Connector,
@@ -103,13 +120,12 @@ struct Exchange {
 }
 
 impl Outbound {
-    /// Creates a client that connects only to addresses that `guard` allows and uses the system's resolver.
-    /// `attempt_timeout` bounds an attempt from the lookup to the end of the answer, unless the request names another limit.
+    /// Creates a client that connects only to addresses that the guard allows and uses the system's resolver.
     ///
     /// # Errors
-    /// Fails if `attempt_timeout` is zero or over one hour.
-    pub fn new(guard: Guard, trust: Trust, attempt_timeout: Duration, idle: IdleLimits) -> Result<Self, String> {
-        Self::with_resolver(guard, Arc::new(SystemResolver::default()), trust, attempt_timeout, idle)
+    /// Fails if the attempt timeout is zero or over one hour.
+    pub fn new(options: OutboundOptions, shares: &Shares) -> Result<Self, String> {
+        Self::with_resolver(options, Arc::new(SystemResolver), shares)
     }
 
     /// Creates a client like [`Outbound::new`], with another resolver.
@@ -117,17 +133,18 @@ impl Outbound {
     /// # Errors
     /// As [`Outbound::new`].
     pub fn with_resolver(
-        guard: Guard,
+        options: OutboundOptions,
         resolver: Arc<dyn Resolver>,
-        trust: Trust,
-        attempt_timeout: Duration,
-        idle: IdleLimits,
+        shares: &Shares,
     ) -> Result<Self, String> {
+        let OutboundOptions { guard, trust, attempt_timeout, connection_max_age, second_sockets } = options;
         if attempt_timeout.is_zero() || attempt_timeout > MAX_ATTEMPT_TIMEOUT {
             return Err("the attempt timeout must be more than 0 and at most one hour".into());
         }
-        let connector = Connector { guard: Arc::new(guard), resolver };
-        Ok(Self { connector, trust: Arc::new(trust), idle: IdlePool::new(idle), attempt_timeout })
+        let lookups = Lookups::new(resolver, shares.of(Resource::DnsLookups).clone());
+        let connector = Connector { guard, lookups, second_sockets: Semaphore::new(second_sockets) };
+        let idle = IdlePool::new(shares.of(Resource::IdleConnections).clone(), connection_max_age);
+        Ok(Self { connector, trust: Arc::new(trust), idle, attempt_timeout })
     }
 
     /// Returns the guard that checks targets.
@@ -135,13 +152,14 @@ impl Outbound {
         &self.connector.guard
     }
 
-    /// Checks the target URL of a new subscription: [`Guard::parse_target`], then [`Guard::check_resolved`].
+    /// Checks the target URL of a company's new subscription: [`Guard::parse_target`], then the addresses of its name.
     ///
     /// # Errors
-    /// As these two.
-    pub async fn check_target(&self, url: &str) -> Result<Target, String> {
+    /// As [`Guard::parse_target`]; or the name has only addresses that may not be reached.
+    pub async fn check_target(&self, company: &str, url: &str) -> Result<Target, String> {
         let target = self.guard().parse_target(url)?;
-        self.guard().check_resolved(&target, &*self.connector.resolver).await?;
+        let lookup = self.connector.lookups.addresses(company, target.host());
+        self.guard().check_resolved(&target, lookup).await?;
         Ok(target)
     }
 
@@ -204,7 +222,9 @@ impl Outbound {
         }
         let time = limit.timeout.min(MAX_CONNECT_TIMEOUT);
         let tls = trusted.map(|trusted| trusted.config);
-        let connection = self.connector.connect(post.target, tls, time, limit.deadline).await?;
+        let PostRequest { company, target, .. } = *post;
+        let opening = Opening { company, target, tls, time, deadline: limit.deadline };
+        let connection = self.connector.connect(opening).await?;
         self.exchange((connection, &origin), request(post), limit).await.map_err(|fault| fault.text)
     }
 

@@ -20,13 +20,14 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
 use super::fault::{self, TargetAddress};
 use super::guard::Guard;
-use super::resolve::Resolver;
+use super::lookups::Lookups;
 use super::target::Target;
 
 /// Bounds connection setup: DNS, TCP and TLS together.
@@ -44,32 +45,43 @@ pub(super) struct Connection {
 
 /// Opens connections.
 pub(super) struct Connector {
-    pub(super) guard: Arc<Guard>,
-    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) guard: Guard,
+    pub(super) lookups: Lookups,
+    /// Connections that may be opened over IPv6 and IPv4 at once: for these an attempt has two sockets.
+    pub(super) second_sockets: Semaphore,
+}
+
+/// The connection to open.
+pub(super) struct Opening<'a> {
+    /// The company that takes a part of the lookups for it.
+    pub(super) company: &'a str,
+    pub(super) target: &'a Target,
+    /// `None`: without TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Bounds the whole of it, from the call.
+    pub(super) time: Duration,
+    /// Ends it earlier.
+    pub(super) deadline: Instant,
 }
 
 impl Connector {
-    /// Opens a connection to the target, within `time` from now and before `deadline`. With `tls`, it is encrypted.
+    /// Opens a connection.
     ///
     /// # Errors
     /// The reason, as a text for the webhook's owner.
-    pub(super) async fn connect(
-        &self,
-        target: &Target,
-        tls: Option<Arc<ClientConfig>>,
-        time: Duration,
-        deadline: Instant,
-    ) -> Result<Connection, String> {
+    pub(super) async fn connect(&self, opening: Opening<'_>) -> Result<Connection, String> {
+        let Opening { company, target, tls, time, deadline } = opening;
         let (address, deadline) = (TargetAddress::of(target.url()), deadline.min(Instant::now() + time));
         // An IP literal is never looked up; the guard has checked it.
         let ips = match target.literal() {
             Some(ip) => vec![ip],
-            None => timeout_at(deadline, self.lookup(target))
+            None => timeout_at(deadline, self.lookup(company, target))
                 .await
                 .unwrap_or_else(|_| Err(fault::lookup_timed_out(&address, time)))?,
         };
         let opening = async {
-            let tcp = dial(target, ips, time).await.map_err(|error| fault::connect_failed(&error, &address, time))?;
+            let tcp = self.dial(target, ips, time).await;
+            let tcp = tcp.map_err(|error| fault::connect_failed(&error, &address, time))?;
             let Some(tls) = tls else { return handshake(TokioIo::new(tcp)).await };
             let name = address.host.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(name.to_owned())
@@ -82,8 +94,8 @@ impl Connector {
     }
 
     /// Returns the addresses of the target's name that the guard allows: those that are dialled are those that it checked.
-    async fn lookup(&self, target: &Target) -> Result<Vec<IpAddr>, String> {
-        let ips = self.resolver.resolve(target.host()).await;
+    async fn lookup(&self, company: &str, target: &Target) -> Result<Vec<IpAddr>, String> {
+        let ips = self.lookups.addresses(company, target.host()).await;
         let ips = ips.map_err(|error| fault::lookup_failed(target.host(), &error))?;
         let allowed = self.guard.retain_allowed(target.transport(), target.host(), ips);
         let allowed = allowed.map_err(|refused| refused.to_string())?;
@@ -92,17 +104,23 @@ impl Connector {
         }
         Ok(allowed)
     }
-}
 
-/// Connects to one of the addresses: IPv6 and IPv4 side by side (RFC 8305), each with its part of the time.
-async fn dial(target: &Target, ips: Vec<IpAddr>, time: Duration) -> Result<TcpStream, impl Error + use<>> {
-    let port = target.transport().port;
-    let checked = CheckedAddresses(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
-    let mut connector = HttpConnector::new_with_resolver(checked);
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(time));
-    connector.call(target.uri().clone()).await.map(TokioIo::into_inner)
+    /// Connects to one of the addresses: IPv6 and IPv4 side by side (RFC 8305), each with its part of the time; one after the
+    /// other if too many connections are opened at the moment.
+    async fn dial(&self, target: &Target, ips: Vec<IpAddr>, time: Duration) -> Result<TcpStream, impl Error + use<>> {
+        let port = target.transport().port;
+        let has_both = ips.iter().any(IpAddr::is_ipv4) && ips.iter().any(IpAddr::is_ipv6);
+        let second_socket = has_both.then(|| self.second_sockets.try_acquire().ok()).flatten();
+        let checked = CheckedAddresses(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+        let mut connector = HttpConnector::new_with_resolver(checked);
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(time));
+        if second_socket.is_none() {
+            connector.set_happy_eyeballs_timeout(None);
+        }
+        connector.call(target.uri().clone()).await.map(TokioIo::into_inner)
+    }
 }
 
 /// A resolver that knows the answer.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::resolve::Resolver;
 use super::target::{Scheme, Target, Transport};
 use super::{bad_ports, special_purpose};
 
@@ -91,16 +90,21 @@ impl Guard {
         Ok(target)
     }
 
-    /// Checks the addresses of a new subscription's host: refuses a name that resolves only to addresses that may not be
-    /// reached. A name that does not resolve within two seconds is accepted: it is checked again when connecting.
+    /// Checks the addresses of a new subscription's host, which `lookup` finds: refuses a name that resolves only to addresses
+    /// that may not be reached. A name that does not resolve within two seconds is accepted: it is checked again when
+    /// connecting.
     ///
     /// # Errors
     /// The text names the first address and why it may not be reached.
-    pub async fn check_resolved(&self, target: &Target, resolver: &dyn Resolver) -> Result<(), String> {
+    pub(super) async fn check_resolved<E>(
+        &self,
+        target: &Target,
+        lookup: impl Future<Output = Result<Vec<IpAddr>, E>>,
+    ) -> Result<(), String> {
         if target.literal().is_some() {
             return self.check_literal(target);
         }
-        match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.resolve(target.host())).await {
+        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
             Ok(Ok(ips)) => self
                 .retain_allowed(target.transport(), target.host(), ips)
                 .map(drop)

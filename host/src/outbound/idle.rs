@@ -1,5 +1,6 @@
 //! Idle connections, for the next request to the same receiver.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,23 +10,15 @@ use tokio::time::{Instant, sleep};
 use super::connect::Connection;
 use super::target::Target;
 use super::tls::TrustId;
+use crate::shares::{Part, Share};
 
 /// Closes an idle connection before common servers and firewalls drop it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Interval at which idle connections are checked against [`IDLE_TIMEOUT`].
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The bounds of the idle connections.
-#[derive(Debug, Clone, Copy)]
-pub struct IdleLimits {
-    /// Most idle connections to one receiver.
-    pub per_origin: usize,
-    /// Most idle connections in all: each holds an open file.
-    pub total: usize,
-    /// The age at which a connection serves no further request, so that a receiver that moves to another address is found
-    /// there, also under steady traffic.
-    pub max_age: Duration,
-}
+/// Most idle connections of a company to one receiver.
+const PER_ORIGIN: usize = 128;
 
 /// The other end of a connection, the company that uses it and what it trusts: requests to the same origin may share one.
 /// Companies share none, so that none can close or use up the connections of another.
@@ -51,16 +44,22 @@ struct IdleConnection<C> {
     number: u64,
     idle_since: Instant,
     connection: C,
+    /// Its place among the idle connections of all companies.
+    part: Part,
 }
 
 /// The idle connections of all receivers.
 struct Shelf<C> {
-    limits: IdleLimits,
+    share: Arc<Share>,
+    per_origin: usize,
+    /// The age at which a connection serves no further request, so that a receiver that moves to another address is found
+    /// there, also under steady traffic.
+    max_age: Duration,
     next_number: u64,
     /// The oldest idle one of each origin first.
     by_origin: HashMap<Origin, VecDeque<IdleConnection<C>>>,
-    /// All of them, in the order in which they became idle.
-    by_number: BTreeMap<u64, Origin>,
+    /// The origins of those of each company, in the order in which they became idle.
+    by_company: HashMap<String, BTreeMap<u64, Origin>>,
     /// The task that closes them after [`IDLE_TIMEOUT`] runs.
     swept: bool,
 }
@@ -83,69 +82,102 @@ impl Kept for Connection {
 }
 
 impl<C: Kept> Shelf<C> {
-    fn new(limits: IdleLimits) -> Self {
-        Self { limits, next_number: 0, by_origin: HashMap::new(), by_number: BTreeMap::new(), swept: false }
+    fn new(share: Arc<Share>, per_origin: usize, max_age: Duration) -> Self {
+        let (by_origin, by_company) = (HashMap::new(), HashMap::new());
+        Self { share, per_origin, max_age, next_number: 0, by_origin, by_company, swept: false }
     }
 
     /// Takes the connection that became idle last, if one is usable at `now`.
     fn take(&mut self, origin: &Origin, now: Instant) -> Option<C> {
-        let idle = self.by_origin.get_mut(origin)?;
-        let usable = std::iter::from_fn(|| idle.pop_back())
-            .inspect(|last| drop(self.by_number.remove(&last.number)))
-            .map(|last| last.connection)
-            .find(|last| now.duration_since(last.opened_at()) < self.limits.max_age && !last.is_closed());
-        if idle.is_empty() {
-            self.by_origin.remove(origin);
+        while let Some(idle) = self.remove_from(origin, VecDeque::pop_back) {
+            let connection = idle.connection;
+            if now.duration_since(connection.opened_at()) < self.max_age && !connection.is_closed() {
+                return Some(connection);
+            }
         }
-        usable
+        None
     }
 
-    /// Keeps a connection that is idle from `now` on, in place of the one that has been idle longest if there is no room.
+    /// Keeps a connection that is idle from `now` on, if its company has room for it or an older one to close.
     fn put(&mut self, origin: Origin, connection: C, now: Instant) {
-        let too_old = now.duration_since(connection.opened_at()) >= self.limits.max_age;
-        if too_old || connection.is_closed() || self.limits.total == 0 || self.limits.per_origin == 0 {
+        let too_old = now.duration_since(connection.opened_at()) >= self.max_age;
+        if too_old || connection.is_closed() {
             return;
         }
-        let idle = self.by_origin.entry(origin.clone()).or_default();
-        if idle.len() >= self.limits.per_origin
-            && let Some(oldest) = idle.pop_front()
-        {
-            self.by_number.remove(&oldest.number);
+        if self.by_origin.get(&origin).is_some_and(|idle| idle.len() >= self.per_origin) {
+            self.remove_from(&origin, VecDeque::pop_front);
         }
+        let Some(part) = self.room_for(&origin.company) else { return };
         let number = self.next_number;
         self.next_number += 1;
-        idle.push_back(IdleConnection { number, idle_since: now, connection });
-        self.by_number.insert(number, origin);
-        if self.by_number.len() > self.limits.total {
-            self.drop_oldest();
+        match self.by_company.get_mut(&origin.company) {
+            Some(own) => drop(own.insert(number, origin.clone())),
+            None => drop(self.by_company.insert(origin.company.clone(), BTreeMap::from([(number, origin.clone())]))),
         }
+        let idle = IdleConnection { number, idle_since: now, connection, part };
+        self.by_origin.entry(origin).or_default().push_back(idle);
+    }
+
+    /// Returns a place for a connection of the company. One that has its share closes its own that has been idle longest. For
+    /// one without any, the company that has most closes one.
+    fn room_for(&mut self, company: &str) -> Option<Part> {
+        if let Ok(part) = self.share.try_take(company, 1) {
+            return Some(part);
+        }
+        if self.by_company.contains_key(company) {
+            return self.remove_oldest(company).map(|oldest| oldest.part);
+        }
+        let oldest = |own: &BTreeMap<u64, Origin>| Reverse(own.keys().next().copied());
+        let most = self.by_company.iter().max_by_key(|(_, own)| (own.len(), oldest(own)))?.0.clone();
+        drop(self.remove_oldest(&most));
+        self.share.try_take(company, 1).ok()
     }
 
     /// Closes those that have been idle too long. Returns whether any are left.
     fn expire(&mut self, now: Instant) -> bool {
-        while let Some((_, origin)) = self.by_number.first_key_value()
-            && let Some(oldest) = self.by_origin.get(origin).and_then(VecDeque::front)
-            && now.duration_since(oldest.idle_since) >= IDLE_TIMEOUT.min(self.limits.max_age)
-        {
-            self.drop_oldest();
-        }
-        !self.by_number.is_empty()
-    }
-
-    fn drop_oldest(&mut self) {
-        let Some((_, origin)) = self.by_number.pop_first() else { return };
-        if let Some(idle) = self.by_origin.get_mut(&origin) {
-            idle.pop_front();
-            if idle.is_empty() {
-                self.by_origin.remove(&origin);
+        let longest = IDLE_TIMEOUT.min(self.max_age);
+        let companies: Vec<_> = self.by_company.keys().cloned().collect();
+        for company in companies {
+            while self.oldest_of(&company).is_some_and(|oldest| now.duration_since(oldest.idle_since) >= longest) {
+                self.remove_oldest(&company);
             }
         }
+        !self.by_company.is_empty()
+    }
+
+    fn oldest_of(&self, company: &str) -> Option<&IdleConnection<C>> {
+        let (_, origin) = self.by_company.get(company)?.first_key_value()?;
+        self.by_origin.get(origin)?.front()
+    }
+
+    fn remove_oldest(&mut self, company: &str) -> Option<IdleConnection<C>> {
+        let origin = self.by_company.get(company)?.first_key_value()?.1.clone();
+        self.remove_from(&origin, VecDeque::pop_front)
+    }
+
+    /// Removes the connection that `which` takes from those of the origin.
+    fn remove_from(
+        &mut self,
+        origin: &Origin,
+        which: impl FnOnce(&mut VecDeque<IdleConnection<C>>) -> Option<IdleConnection<C>>,
+    ) -> Option<IdleConnection<C>> {
+        let idle = self.by_origin.get_mut(origin)?;
+        let removed = which(idle);
+        if idle.is_empty() {
+            self.by_origin.remove(origin);
+        }
+        let removed = removed?;
+        if let Some(own) = self.by_company.get_mut(&origin.company) {
+            own.remove(&removed.number);
+            if own.is_empty() {
+                self.by_company.remove(&origin.company);
+            }
+        }
+        Some(removed)
     }
 
     fn remove(&mut self, origin: &Origin) {
-        for idle in self.by_origin.remove(origin).into_iter().flatten() {
-            self.by_number.remove(&idle.number);
-        }
+        while self.remove_from(origin, VecDeque::pop_front).is_some() {}
     }
 }
 
@@ -153,9 +185,9 @@ impl<C: Kept> Shelf<C> {
 pub(super) struct IdlePool(Arc<Mutex<Shelf<Connection>>>);
 
 impl IdlePool {
-    /// Returns an empty pool.
-    pub(super) fn new(limits: IdleLimits) -> Self {
-        Self(Arc::new(Mutex::new(Shelf::new(limits))))
+    /// Returns an empty pool, whose connections take their places from `share` and serve requests up to `max_age`.
+    pub(super) fn new(share: Arc<Share>, max_age: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Shelf::new(share, PER_ORIGIN, max_age))))
     }
 
     /// Takes an idle connection.
@@ -201,6 +233,7 @@ mod tests {
 
     use super::*;
     use crate::domain::plugin::Digest;
+    use crate::shares::Resource;
 
     /// A connection with a name.
     #[derive(Debug, Clone)]
@@ -220,17 +253,27 @@ mod tests {
         Origin { company: "acme".into(), trust: Some(TrustId::System(0)), host: host.into(), port: 443 }
     }
 
-    fn shelf(per_origin: usize, total: usize) -> Shelf<Named> {
-        Shelf::new(IdleLimits { per_origin, total, max_age: Duration::from_secs(60) })
+    fn shelf(per_origin: usize, total: u64) -> Shelf<Named> {
+        let share = Share::for_tests(Resource::IdleConnections, total);
+        Shelf::new(Arc::new(share), per_origin, Duration::from_secs(60))
     }
 
     fn names(shelf: &mut Shelf<Named>, host: &str, now: Instant) -> Vec<&'static str> {
         std::iter::from_fn(|| shelf.take(&origin(host), now)).map(|connection| connection.0).collect()
     }
 
+    fn count(shelf: &Shelf<Named>) -> usize {
+        shelf.by_company.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether it holds nothing, and no place.
+    fn is_empty(shelf: &Shelf<Named>) -> bool {
+        shelf.by_origin.is_empty() && shelf.by_company.is_empty() && shelf.share.usage("acme").0 == 0
+    }
+
     #[test]
     fn connection_that_became_idle_last_is_taken_first_by_its_own_origin() {
-        let (mut shelf, now) = (shelf(8, 8), Instant::now());
+        let (mut shelf, now) = (shelf(8, 16), Instant::now());
         let named = |name| Named(name, now, Rc::default());
         for (host, name) in [("a", "a1"), ("b", "b1"), ("a", "a2")] {
             shelf.put(origin(host), named(name), now);
@@ -243,23 +286,23 @@ mod tests {
         let others = [other_port, plain, other_trust, own_trust, other_company];
         assert!(others.iter().all(|other| shelf.take(other, now).is_none()));
         assert_eq!((names(&mut shelf, "a", now), names(&mut shelf, "b", now)), (vec!["a2", "a1"], vec!["b1"]));
-        assert!(shelf.by_origin.is_empty() && shelf.by_number.is_empty());
+        assert!(is_empty(&shelf));
     }
 
     #[test]
     fn longest_idle_connection_leaves_when_there_is_no_room() {
-        let (mut shelf, now) = (shelf(2, 3), Instant::now());
+        let (mut shelf, now) = (shelf(2, 6), Instant::now());
         let named = |name| Named(name, now, Rc::default());
         for (host, name) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("b", "b2")] {
             shelf.put(origin(host), named(name), now);
         }
-        assert_eq!(shelf.by_number.len(), 3);
+        assert_eq!(count(&shelf), 3);
         assert_eq!((names(&mut shelf, "a", now), names(&mut shelf, "b", now)), (vec!["a3"], vec!["b2", "b1"]));
     }
 
     #[test]
     fn old_and_closed_connections_serve_no_request() {
-        let (mut shelf, opened) = (shelf(8, 8), Instant::now());
+        let (mut shelf, opened) = (shelf(8, 16), Instant::now());
         let (open, closes) = (Rc::<Cell<bool>>::default(), Rc::<Cell<bool>>::default());
         let later = opened + Duration::from_secs(59);
         shelf.put(origin("a"), Named("young", later, open.clone()), later);
@@ -270,20 +313,54 @@ mod tests {
         shelf.put(origin("a"), Named("too old", opened, open.clone()), now);
         shelf.put(origin("a"), Named("closed", now, closes), now);
         assert_eq!(names(&mut shelf, "a", now), ["young"]);
-        assert!(shelf.by_origin.is_empty() && shelf.by_number.is_empty());
+        assert!(is_empty(&shelf));
     }
 
     #[test]
     fn connections_expire_in_the_order_in_which_they_became_idle() {
-        let (mut shelf, start) = (shelf(8, 8), Instant::now());
+        let (mut shelf, start) = (shelf(8, 16), Instant::now());
         let second = start + Duration::from_secs(30);
         shelf.put(origin("a"), Named("a1", start, Rc::default()), start);
         shelf.put(origin("b"), Named("b1", second, Rc::default()), second);
         shelf.put(origin("a"), Named("a2", second, Rc::default()), second);
-        assert!(shelf.expire(start + Duration::from_secs(59)) && shelf.by_number.len() == 3);
-        assert!(shelf.expire(start + Duration::from_secs(60)) && shelf.by_number.len() == 2);
+        assert!(shelf.expire(start + Duration::from_secs(59)) && count(&shelf) == 3);
+        assert!(shelf.expire(start + Duration::from_secs(60)) && count(&shelf) == 2);
         shelf.remove(&origin("b"));
-        assert_eq!(shelf.by_number.len(), 1);
-        assert!(!shelf.expire(second + Duration::from_secs(60)) && shelf.by_origin.is_empty());
+        assert_eq!(count(&shelf), 1);
+        assert!(!shelf.expire(second + Duration::from_secs(60)) && is_empty(&shelf));
+    }
+
+    fn of_company(company: &str, host: &str) -> Origin {
+        Origin { company: company.into(), ..origin(host) }
+    }
+
+    #[test]
+    fn company_closes_its_own_connection_when_it_has_its_share_and_another_finds_room() {
+        let (mut shelf, now) = (shelf(8, 8), Instant::now());
+        let named = |name| Named(name, now, Rc::default());
+        for (host, name) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6")] {
+            shelf.put(of_company("many", host), named(name), now);
+        }
+        assert_eq!(count(&shelf), 4, "half of all");
+        assert!(shelf.take(&of_company("many", "b"), now).is_none(), "the one that was idle for longest left");
+        shelf.put(of_company("few", "a"), named("7"), now);
+        assert_eq!(shelf.take(&of_company("few", "a"), now).map(|kept| kept.0), Some("7"));
+        assert_eq!(shelf.take(&of_company("many", "c"), now).map(|kept| kept.0), Some("3"), "nobody else's left");
+    }
+
+    #[test]
+    fn company_that_has_most_makes_room_for_one_without_any() {
+        let (mut shelf, now) = (shelf(8, 4), Instant::now());
+        let named = |name| Named(name, now, Rc::default());
+        for (company, host) in [("one", "a"), ("most", "a"), ("most", "b"), ("two", "a")] {
+            shelf.put(of_company(company, host), named("kept"), now);
+        }
+        assert_eq!((count(&shelf), shelf.share.usage("new")), (4, (0, 0)));
+        shelf.put(of_company("new", "a"), named("new"), now);
+        assert_eq!(count(&shelf), 4);
+        assert!(shelf.take(&of_company("most", "a"), now).is_none(), "the oldest of the company that had two");
+        for company in ["one", "two", "new"] {
+            assert!(shelf.take(&of_company(company, "a"), now).is_some(), "{company}");
+        }
     }
 }

@@ -103,6 +103,12 @@ impl Share {
         Self { resource, total, holders: Mutex::default(), metrics }
     }
 
+    /// Returns a resource that is all free, apart from the service.
+    #[cfg(test)]
+    pub(crate) fn for_tests(resource: Resource, total: u64) -> Self {
+        Self::new(resource, total, &Metrics::new(0, []))
+    }
+
     /// Returns the resource.
     pub fn resource(&self) -> Resource {
         self.resource

@@ -2,12 +2,11 @@
 
 use axum::response::IntoResponse;
 use futures_util::{StreamExt, stream};
-use posthaste_tests::{Home, Process, Receiver, binary, until};
+use posthaste_tests::{Home, Process, Receiver, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::subscribe;
 
@@ -51,7 +50,7 @@ async fn publish(process: &Process, stream: &mut TcpStream, number: usize) -> St
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served() {
-    open_files(CROWD + 2_000);
+    open_files(CROWD + 8_000);
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
     let process = Process::serve(&folder, &[]).await;
     subscribe(&process.client, &receiver).await;
@@ -76,15 +75,10 @@ async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served(
 async fn clients_cannot_exhaust_the_open_files_that_deliveries_need() {
     const FILES: usize = 200;
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
-    let process = Process::serve(&folder, &[]).await;
+    let process = Process::serve_with_files(&folder, FILES, &[]).await;
     subscribe(&process.client, &receiver).await;
     // Each delivery needs a new socket.
     receiver.answer(|_, _| ([("connection", "close")], "").into_response());
-    let key = process.client.key.clone();
-    process.kill().await;
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {FILES} && exec \"$0\" \"$@\"")]).arg(binary());
-    let process = Process::start_by(shell, &folder, key, |_| ()).await.unwrap_or_else(|said| panic!("{said}"));
     let mut first = connect(&process).await;
     assert_eq!(publish(&process, &mut first, 0).await, "HTTP/1.1 202 Accepted");
     // Together with its other open files, these reach the limit of the process.

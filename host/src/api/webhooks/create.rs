@@ -29,7 +29,7 @@ pub(in crate::api) async fn create(
     let rules = field_rules(&api);
     let NewFields { event_type, target_url, fields } =
         body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;
-    check_target(&api, &target_url).await?;
+    check_target(&api, &company, &target_url).await?;
     let now = api.clock.now_ms();
     let mut webhook = Webhook::new(NewWebhook {
         id: api.engine.ids.next("wh", now),

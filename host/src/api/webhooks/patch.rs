@@ -36,7 +36,7 @@ pub(in crate::api) async fn patch(
     let check = |fields: WebhookFields| fields.check_change(&current.event_type, field_rules(&api));
     let fields = body::checked(&bytes, check)?;
     if let Some(url) = fields.target_url() {
-        check_target(&api, url).await?;
+        check_target(&api, &company, url).await?;
     }
     let stored = change(&api, current.clone(), Arc::new(fields)).await?;
     api.engine.webhooks.edited(&stored, &current);

@@ -38,7 +38,7 @@ use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use crate::shares::Resource;
+use crate::shares::{Resource, Shares};
 use crate::store::Store;
 use crate::telemetry::ThrottledLog;
 
@@ -64,6 +64,7 @@ pub(super) struct Wiring {
     precompile: Arc<Notify>,
     sweep: Arc<Notify>,
     metrics: Arc<Metrics>,
+    shares: Arc<Shares>,
     schedule: Schedule,
     rng: Rng,
     retention: Duration,
@@ -114,6 +115,7 @@ impl Wiring {
             precompile: Arc::default(),
             sweep: Arc::default(),
             metrics,
+            shares: parts.shares,
             schedule: parts.schedule,
             rng: parts.rng,
             retention: parts.retention,
@@ -326,6 +328,7 @@ impl Wiring {
 
     pub(super) fn pinger(&self) -> Pinger {
         let (attempts, host_events) = (self.attempts.clone(), self.host_events.clone());
-        Pinger::new(self.store.clone(), attempts, host_events, self.clock.clone())
+        let share = self.shares.of(Resource::Pings).clone();
+        Pinger::new(self.store.clone(), attempts, host_events, self.clock.clone(), share)
     }
 }

@@ -10,12 +10,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::super::{Outbound, UnguardedAnswer, UnguardedClient, UnguardedRequest};
 use super::*;
 use crate::clock::SystemClock;
+use crate::metrics::Metrics;
+use crate::shares::ShareTotals;
 
 mod names;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
-const IDLE: IdleLimits = IdleLimits { per_origin: 8, total: 8, max_age: LONG };
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn guard(allowed: &str) -> Guard {
@@ -26,8 +27,21 @@ fn trust() -> Trust {
     Trust::load(Vec::new(), Arc::new(SystemClock)).unwrap()
 }
 
+fn options(guard: Guard, attempt_timeout: Duration) -> OutboundOptions {
+    OutboundOptions { guard, trust: trust(), attempt_timeout, connection_max_age: LONG, second_sockets: 8 }
+}
+
+fn shares() -> Shares {
+    let totals = ShareTotals { client_connections: 8, idle_connections: 16, dns_lookups: 8, pings: 8 };
+    Shares::new(totals, &Metrics::new(0, []))
+}
+
 fn outbound(timeout: Duration) -> Outbound {
-    Outbound::new(guard("127.0.0.0/8"), trust(), timeout, IDLE).unwrap()
+    Outbound::new(options(guard("127.0.0.0/8"), timeout), &shares()).unwrap()
+}
+
+fn resolving(guard: Guard, timeout: Duration, resolver: Arc<dyn Resolver>) -> Outbound {
+    Outbound::with_resolver(options(guard, timeout), resolver, &shares()).unwrap()
 }
 
 fn request_to(target: &Target, headers: HeaderMap) -> PostRequest<'_> {
@@ -195,8 +209,8 @@ async fn an_answer_with_many_headers_is_an_answer_and_one_with_an_endless_head_i
 async fn a_connection_is_not_reused_when_it_is_old_or_its_target_was_closed() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let url = format!("http://{addr}/");
-    let aging =
-        Outbound::new(guard("127.0.0.0/8"), trust(), LONG, IdleLimits { max_age: Duration::ZERO, ..IDLE }).unwrap();
+    let aging = OutboundOptions { connection_max_age: Duration::ZERO, ..options(guard("127.0.0.0/8"), LONG) };
+    let aging = Outbound::new(aging, &shares()).unwrap();
     for number in 0..2 {
         assert_eq!(post(&aging, &url).await.status, Some(200));
         assert_eq!(requests.recv().await.unwrap().0, number);
@@ -258,7 +272,7 @@ async fn a_server_without_tls_is_a_tls_failure() {
 #[test]
 fn an_attempt_takes_up_to_an_hour() {
     for (timeout, fine) in [(0, false), (1, true), (3600, true), (3601, false), (u64::MAX, false)] {
-        let built = Outbound::new(guard("127.0.0.0/8"), trust(), Duration::from_secs(timeout), IDLE);
+        let built = Outbound::new(options(guard("127.0.0.0/8"), Duration::from_secs(timeout)), &shares());
         assert_eq!(built.is_ok(), fine, "{timeout}");
     }
 }

@@ -53,7 +53,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn orphaned_webhooks(&self, after: &str) -> Result<OrphanPage, StoreError> {
-        let rows = db::query(AssertSqlSafe(orphans_sql())).bind(after).bind(PAGE).fetch_all(&self.readers.background).await?;
+        let rows =
+            db::query(AssertSqlSafe(orphans_sql())).bind(after).bind(PAGE).fetch_all(&self.readers.background).await?;
         let (mut webhooks, mut last) = (Vec::new(), None);
         for row in &rows {
             let id: String = row.try_get("webhook_id")?;

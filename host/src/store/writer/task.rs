@@ -215,7 +215,8 @@ mod tests {
         assert!(matches!(failed, Err(StoreError::NotCommitted)), "{failed:?}");
         let next = commit_group(&mut task, &[("3", "d")]).await;
         assert!(matches!(next, Ok(Published::Stored)), "{next:?}");
-        let stored = db::query("SELECT id FROM deliveries ORDER BY id").values::<String>((&backend.readers).await;backend.readers.background).await;
+        let stored =
+            db::query("SELECT id FROM deliveries ORDER BY id").values::<String>(&backend.readers.background).await;
         assert_eq!(stored.unwrap(), ["1", "3"]);
     }
 

@@ -38,14 +38,14 @@ impl Resolver for Fake {
 async fn a_name_that_resolves_to_loopback_is_refused_when_connecting() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let fake = Fake::new(&[[127, 0, 0, 1]]);
-    let outbound = Outbound::with_resolver(guard("10.0.0.0/8"), fake, trust(), LONG, IDLE).unwrap();
+    let outbound = resolving(guard("10.0.0.0/8"), LONG, fake);
     for scheme in ["http", "https"] {
         let sent = post(&outbound, &format!("{scheme}://hook.test:{}/?k=s3cret", addr.port())).await;
         let error = sent.error.unwrap();
         assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
     }
     assert!(requests.try_recv().is_err());
-    let error = outbound.check_target("https://hook.test/").await.unwrap_err();
+    let error = outbound.check_target("acme", "https://hook.test/").await.unwrap_err();
     assert!(error.starts_with("the address 127.0.0.1 of hook.test may not be reached: "), "{error}");
 }
 
@@ -53,7 +53,7 @@ async fn a_name_that_resolves_to_loopback_is_refused_when_connecting() {
 async fn an_ip_literal_is_checked_again_before_each_send() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let target = guard("127.0.0.0/8").parse_target(&format!("http://{addr}/")).unwrap();
-    let strict = Outbound::new(Guard::new(Vec::new(), true), trust(), LONG, IDLE).unwrap();
+    let strict = Outbound::new(options(Guard::new(Vec::new(), true), LONG), &shares()).unwrap();
     let sent = strict.post(request_to(&target, HeaderMap::new())).await;
     assert!(sent.error.unwrap().starts_with("127.0.0.1 is a loopback address"));
     assert!(requests.try_recv().is_err());
@@ -66,7 +66,7 @@ async fn only_allowed_addresses_are_dialled_after_one_lookup() {
     let (addr, mut forbidden) = server([127, 0, 0, 1], 0, OK).await;
     let (_, mut allowed) = server([127, 0, 0, 2], addr.port(), OK).await;
     let fake = Fake::new(&[[127, 0, 0, 1], [127, 0, 0, 2]]);
-    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, trust(), LONG, IDLE).unwrap();
+    let outbound = resolving(guard("127.0.0.2/32"), LONG, Arc::clone(&fake) as _);
     let sent = post(&outbound, &format!("http://hook.test:{}/", addr.port())).await;
     assert_eq!(sent.status, Some(200), "{sent:?}");
     let (_, text) = allowed.try_recv().unwrap();
@@ -83,12 +83,12 @@ async fn the_error_of_a_failed_lookup_names_the_host() {
             Box::pin(async { Err(io::Error::other("Name or service not known")) })
         }
     }
-    let nowhere = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Nowhere), trust(), LONG, IDLE).unwrap();
-    let nothing = Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[]), trust(), LONG, IDLE).unwrap();
+    let nowhere = resolving(guard("127.0.0.0/8"), LONG, Arc::new(Nowhere));
+    let nothing = resolving(guard("127.0.0.0/8"), LONG, Fake::new(&[]));
     for (outbound, cause) in [(nowhere, "Name or service not known"), (nothing, "the name has no addresses")] {
         let sent = post(&outbound, "https://hook.test/?k=s3cret").await;
         assert_eq!(sent.error, Some(format!("could not resolve hook.test: {cause}")));
-        assert!(outbound.check_target("https://hook.test/").await.is_ok());
+        assert!(outbound.check_target("acme", "https://hook.test/").await.is_ok());
     }
 }
 
@@ -109,9 +109,9 @@ async fn a_rebound_name_reaches_only_addresses_that_were_checked() {
         closed.await.unwrap();
     });
     let fake = Fake::new(&[[127, 0, 0, 2]]);
-    let outbound = Outbound::with_resolver(guard("127.0.0.2/32"), Arc::clone(&fake) as _, trust(), LONG, IDLE).unwrap();
+    let outbound = resolving(guard("127.0.0.2/32"), LONG, Arc::clone(&fake) as _);
     let url = format!("http://hook.test:{port}/");
-    outbound.check_target(&url).await.unwrap();
+    outbound.check_target("acme", &url).await.unwrap();
     assert_eq!(post(&outbound, &url).await.status, Some(200));
     // From here on the name resolves to loopback: the open connection still leads to the checked address.
     fake.rebind(&[[127, 0, 0, 1]]);
@@ -126,11 +126,10 @@ async fn a_rebound_name_reaches_only_addresses_that_were_checked() {
 
 #[tokio::test]
 async fn a_bad_port_of_a_public_address_is_refused() {
-    let outbound =
-        Outbound::with_resolver(guard("127.0.0.0/8"), Fake::new(&[[93, 184, 216, 34]]), trust(), SHORT, IDLE).unwrap();
+    let outbound = resolving(guard("127.0.0.0/8"), SHORT, Fake::new(&[[93, 184, 216, 34]]));
     let error = post(&outbound, "https://hook.test:25/").await.error.unwrap();
     assert!(error.contains("93.184.216.34 is a public address, and port 25 is another protocol's"), "{error}");
-    let error = outbound.check_target("https://hook.test:25/").await.unwrap_err();
+    let error = outbound.check_target("acme", "https://hook.test:25/").await.unwrap_err();
     assert!(error.contains("port 25 is another protocol's"), "{error}");
 }
 
@@ -142,7 +141,7 @@ async fn a_lookup_that_never_ends_times_out_with_a_dns_error() {
             Box::pin(pending())
         }
     }
-    let outbound = Outbound::with_resolver(guard("127.0.0.0/8"), Arc::new(Silent), trust(), SHORT, IDLE).unwrap();
+    let outbound = resolving(guard("127.0.0.0/8"), SHORT, Arc::new(Silent));
     for scheme in ["http", "https"] {
         let error = post(&outbound, &format!("{scheme}://hook.test/?k=s3cret")).await.error.unwrap();
         assert_eq!(error, "could not resolve hook.test: no answer from DNS within 300 ms");
