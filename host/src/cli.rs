@@ -14,6 +14,7 @@ pub mod wasm_target;
 
 use std::error::Error;
 use std::future::Future;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -94,8 +95,14 @@ impl Cli {
     }
 }
 
+/// How long a blocking call that nobody waits for, such as the lookup of a name, may delay the end of a command.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
+
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(BLOCKING_TIMEOUT);
+    done
 }
 
 /// Waits for SIGTERM or Ctrl-C.

@@ -25,8 +25,10 @@ mod version;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use clock::{Clock, SystemClock};
 use config::{Config, PluginLimits};
@@ -39,6 +41,11 @@ use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, ServerOptions};
 use shares::{ShareTotals, Shares};
 use store::{Sealer, Store, StoreError, WriterEnd, database_kind};
+
+/// How long requests and attempts in flight may take once the service stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long stopping may take in all, whatever clients, receivers and the database do.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,8 +193,11 @@ impl Service {
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server =
-            Server::start(listener, router, ServerOptions { max_connections: files.callers as usize, metrics });
+        let server = Server::start(
+            listener,
+            router,
+            ServerOptions { max_connections: files.callers as usize, drain_timeout: DRAIN_TIMEOUT, metrics },
+        );
         Ok(Self { address, server, engine, store, writer })
     }
 
@@ -196,12 +206,17 @@ impl Service {
         self.address
     }
 
-    /// Stops accepting requests, lets requests and attempts in flight end, and stores their results.
-    pub async fn stop(self) {
-        self.server.stop().await;
-        self.engine.stop().await;
-        drop((self.engine, self.store));
-        if self.writer.await.is_err() {
+    /// Stops accepting requests, lets requests and attempts in flight end, and stores their results: within
+    /// [`STOP_TIMEOUT`]. What was not stored by then is attempted again.
+    pub async fn stop(mut self) {
+        let storing = async {
+            tokio::join!(self.server.stop(), self.engine.drain(DRAIN_TIMEOUT));
+            self.engine.leave().await;
+            drop((self.engine, self.store));
+            (&mut self.writer).await.is_ok()
+        };
+        if !timeout(STOP_TIMEOUT, storing).await.unwrap_or(false) {
+            self.writer.abort();
             tracing::error!(
                 "the writer ended early; deliveries whose results it had not stored will be attempted again"
             );

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::PeerAddress;
 use crate::metrics::Metrics;
@@ -27,8 +28,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is closed if the client acknowledges none of an answer's bytes for this time.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long requests in flight may take once the service stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after `accept` failed, for example because no file descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct ServerOptions {
     /// Most connections at once; further ones wait in the kernel's queue.
     pub(crate) max_connections: usize,
+    /// How long requests in flight may take once the service stops.
+    pub(crate) drain_timeout: Duration,
     /// Counts the open connections.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -53,7 +54,8 @@ impl Server {
         Self { task: tokio::spawn(serve(listener, router, options, stop.clone())), stop }
     }
 
-    /// Stops accepting connections and waits for the requests in flight, at most [`DRAIN_TIMEOUT`].
+    /// Stops accepting connections and waits for the requests in flight, at most `drain_timeout`; then it closes the
+    /// connections that are left.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let _ = self.task.await;
@@ -63,6 +65,7 @@ impl Server {
 /// Accepts connections until `stop`, then drains them.
 async fn serve(listener: TcpListener, router: Router, options: ServerOptions, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let failures = ThrottledLog::default();
     let permits = Arc::new(Semaphore::new(options.max_connections));
     let mut http = http1::Builder::new();
@@ -88,17 +91,21 @@ async fn serve(listener: TcpListener, router: Router, options: ServerOptions, st
         });
         let serving = http.serve_connection(TokioIo::new(connection.stream), service);
         let serving = graceful.watch(serving);
-        let (permit, open) = (connection.permit, options.metrics.connection_opened());
-        tokio::spawn(async move {
+        let (permit, open, cut) = (connection.permit, options.metrics.connection_opened(), cut.clone());
+        connections.spawn(async move {
             let _held = (permit, open);
             // A client that disconnects is not an error of this service.
-            let _ = serving.await;
+            let _ = cut.run_until_cancelled(serving).await;
         });
     }
     drop(listener);
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests were still in flight when the service stopped");
+    if timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still in flight when the service stopped; they are cut off");
     }
+    // A connection keeps the database open.
+    cut.cancel();
+    connections.close();
+    connections.wait().await;
 }
 
 /// A connection, and its part of the limit on them.

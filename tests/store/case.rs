@@ -48,7 +48,8 @@ pub(crate) fn sealer(key: u8) -> Sealer {
 /// Opens a store whose secrets are encrypted with this key.
 pub(crate) async fn open_store(home: &Home, key: u8) -> Result<(Store, WriterEnd), StoreError> {
     let metrics = Arc::new(Metrics::new(NOW, []));
-    let shares = Shares::new(ShareTotals { client_connections: 1, idle_connections: 1 }, &metrics);
+    let shares =
+        Shares::new(ShareTotals { client_connections: 1, idle_connections: 1, dns_lookups: 1, pings: 1 }, &metrics);
     Store::open(home.database(), sealer(key), metrics, &shares).await
 }
 

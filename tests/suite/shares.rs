@@ -7,3 +7,16 @@ mod open_files;
 mod queue_memory;
 mod reading;
 mod removals;
+mod stopping;
+
+use posthaste_tests::Process;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+/// Opens a connection to the process and sends these bytes.
+async fn send(process: &Process, bytes: &[u8]) -> TcpStream {
+    let address = process.client.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream
+}

@@ -34,6 +34,8 @@ pub(super) struct Dispatcher {
     pub(super) effects: Arc<EffectRunner>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// Ends the attempts in flight.
+    pub(super) cut: CancellationToken,
     pub(super) log: ThrottledLog,
 }
 
@@ -50,7 +52,8 @@ enum Permission {
 
 impl WorkerPool for Dispatcher {
     fn start_worker(self: Arc<Self>) {
-        self.tasks.clone().spawn(self.work());
+        // A delivery whose attempt is cut off keeps its lease, which is free at the next start.
+        self.tasks.clone().spawn(self.cut.clone().run_until_cancelled_owned(self.work()));
     }
 }
 

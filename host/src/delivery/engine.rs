@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -103,6 +103,8 @@ pub struct Engine {
     leases: Arc<LeaseHolder>,
     fetch: Arc<FetchSignal>,
     stop: CancellationToken,
+    /// Ends the attempts in flight.
+    cut: CancellationToken,
     tasks: TaskTracker,
     /// Ends the heartbeat, which goes on until the attempts in flight have ended.
     leave: CancellationToken,
@@ -119,7 +121,7 @@ impl Engine {
         let wiring = Wiring::new(store, parts, newest);
         let webhooks = wiring.lifecycle();
         let dispatcher = wiring.dispatcher(&webhooks);
-        let (tasks, replayer, canceller) = (&wiring.tasks, wiring.replayer(), wiring.canceller());
+        let (replayer, canceller) = (wiring.replayer(), wiring.canceller());
         if wiring.store.is_shared() {
             let mut heartbeat = wiring.heartbeat();
             heartbeat.join().await?;
@@ -128,16 +130,16 @@ impl Engine {
             release_leases(&wiring.store, &wiring.leases).await?;
         }
         if let Some(notifications) = wiring.store.changes() {
-            tasks.spawn(wiring.invalidation(&webhooks, &canceller).run(notifications));
+            wiring.spawn(wiring.invalidation(&webhooks, &canceller).run(notifications));
         }
-        tasks.spawn(wiring.fetcher().run());
-        tasks.spawn(dispatcher.clone().open_queues());
-        tasks.spawn(replayer.clone().run());
-        tasks.spawn(canceller.clone().run());
-        tasks.spawn(wiring.orphan_sweeper().run());
-        tasks.spawn(wiring.retention().run());
-        tasks.spawn(wiring.precompiler().run());
-        tasks.spawn(wiring.backlog_gauge().run());
+        wiring.spawn(wiring.fetcher().run());
+        wiring.spawn(dispatcher.clone().open_queues());
+        wiring.spawn(replayer.clone().run());
+        wiring.spawn(canceller.clone().run());
+        wiring.spawn(wiring.orphan_sweeper().run());
+        wiring.spawn(wiring.retention().run());
+        wiring.spawn(wiring.precompiler().run());
+        wiring.spawn(wiring.backlog_gauge().run());
         Ok(Self {
             publisher: wiring.publisher(),
             manual_retry: wiring.manual_retry(),
@@ -157,18 +159,29 @@ impl Engine {
             leases: wiring.leases,
             fetch: wiring.fetch,
             stop: wiring.stop,
+            cut: wiring.cut,
             tasks: wiring.tasks,
             leave: wiring.leave,
             heartbeat_task: wiring.heartbeat_task,
         })
     }
 
-    /// Stops taking deliveries and waits for the attempts in flight. Queued deliveries stay in the database.
-    pub async fn stop(&self) {
+    /// Stops taking deliveries and waits for the attempts in flight, at most `drain_timeout`. Those that are left are cut off, and
+    /// attempted again by whoever delivers next. Queued deliveries stay in the database.
+    pub async fn drain(&self, drain_timeout: Duration) {
         self.queues.close();
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if timeout(drain_timeout, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some attempts were still in flight when the service stopped; they will be made again");
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// Ends the heartbeat and hands the deliveries of this node over to the others. Nothing may be published or attempted any
+    /// more.
+    pub async fn leave(&self) {
         self.leave.cancel();
         self.heartbeat_task.close();
         self.heartbeat_task.wait().await;

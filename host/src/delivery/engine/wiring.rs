@@ -53,6 +53,7 @@ pub(super) struct Wiring {
     pub(super) transformer: Arc<Transformer>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) stop: CancellationToken,
+    pub(super) cut: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) leave: CancellationToken,
     pub(super) heartbeat_task: TaskTracker,
@@ -107,6 +108,7 @@ impl Wiring {
             transformer,
             fetch,
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             tasks,
             leave: CancellationToken::new(),
             heartbeat_task: TaskTracker::new(),
@@ -123,6 +125,11 @@ impl Wiring {
             attempt_timeout: parts.attempt_timeout,
             data_dir: parts.data_dir,
         }
+    }
+
+    /// Runs a task of the engine until it ends, or is cut off.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(task));
     }
 
     pub(super) fn lifecycle(&self) -> Arc<WebhookLifecycle> {
@@ -152,6 +159,7 @@ impl Wiring {
             effects: self.effects.clone(),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
+            cut: self.cut.clone(),
             log: ThrottledLog::default(),
         });
         let workers: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
