@@ -105,6 +105,7 @@ on_both! {
         pending_deliveries_are_counted;
     webhooks:
         health_is_read_from_the_recent_deliveries
+        config_is_kept_until_no_attempt_can_name_it
         headers_in_clear_are_read_and_encrypted
         webhook_is_stored_overwritten_changed_and_removed
         signing_secret_is_rotated

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::company_limit::CompanyLimit;
+use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, DisableReason, NewDelivery, Rotation, StoreError, StoredWebhook, WebhookKey};
@@ -140,6 +141,40 @@ pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
     assert!(why.name == "webhooks" && why.detail.contains("1000 webhooks"), "{why}");
     assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
     assert!(case.put_webhook(webhook("wh_x", "t5")).await.unwrap().before.is_some());
+}
+
+pub(crate) async fn config_is_kept_until_no_attempt_can_name_it(case: Case) {
+    // Released a minute before the attempts of that time have left the log, and long enough before.
+    let (recent, expired) = (NOW + 60_000, NOW + 600_001);
+    let with_config = |id: &str, event_type: &str, config: &str| Webhook {
+        config: config.into(),
+        config_digest: Digest::of(config.as_bytes()),
+        ..webhook(id, event_type)
+    };
+    let kept = async |config: &str| case.config(&Digest::of(config.as_bytes())).await.unwrap().is_some();
+    let clean = async |now, before| {
+        (case.release_configs(now).await.unwrap(), case.remove_released_configs(before).await.unwrap())
+    };
+    case.put_webhook(with_config("wh_1", "t", "1")).await.unwrap();
+    case.put_webhook(with_config("wh_2", "u", "1")).await.unwrap();
+    let elsewhere = Webhook { company: "other".into(), ..with_config("wh_3", "t", "3") };
+    case.put_webhook(elsewhere).await.unwrap();
+    // Another webhook still has the first one; the second is taken again, and the third another company has.
+    for config in ["2", "3", "2"] {
+        case.put_webhook(with_config("wh_1", "t", config)).await.unwrap();
+        assert_eq!(clean(NOW, recent).await, (false, false));
+    }
+    assert!(!case.remove_released_configs(expired).await.unwrap());
+    assert_eq!((kept("1").await, kept("2").await, kept("3").await), (true, true, true));
+    let owned = "SELECT COUNT(*) FROM company_configs";
+    assert_eq!(case.home.value::<i64>(owned).await, 3, "this company does not have the third any more");
+    case.delete_webhook(&webhook("wh_1", "t")).await.unwrap();
+    case.delete_webhook(&webhook("wh_2", "u")).await.unwrap();
+    assert_eq!(clean(NOW, recent).await, (false, false));
+    assert_eq!((kept("1").await, kept("2").await), (true, true));
+    case.put_webhook(with_config("wh_4", "t", "2")).await.unwrap();
+    assert_eq!(clean(NOW, expired).await, (false, false));
+    assert_eq!((kept("1").await, kept("2").await, kept("3").await), (false, true, true));
 }
 
 pub(crate) async fn headers_in_clear_are_read_and_encrypted(case: Case) {

@@ -1,4 +1,4 @@
-//! Removes expired events, deliveries and plugin versions, and encrypts headers that an earlier version stored in clear.
+//! Removes expired events, deliveries, plugin versions and configs, and encrypts headers that an earlier version stored in clear.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +56,16 @@ impl Retention {
         }
         // After the attempts that may name them.
         while self.store.delete_removed_versions(before).await? {
+            if self.stops_during_pause().await {
+                return Ok(());
+            }
+        }
+        while self.store.release_configs(self.clock.wall_ms()).await? {
+            if self.stops_during_pause().await {
+                return Ok(());
+            }
+        }
+        while self.store.remove_released_configs(before).await? {
             if self.stops_during_pause().await {
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! Webhooks: at most one per company and event type.
 
+pub(in crate::store) mod configs;
 mod edit;
 mod failure;
 pub(in crate::store) mod health;

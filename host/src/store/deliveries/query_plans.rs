@@ -14,6 +14,7 @@ use crate::domain::delivery::Status;
 use crate::store::CancelState;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
+use crate::store::webhooks::configs::{released_sql, remove_sql};
 use crate::store::webhooks::health::health_sql;
 use crate::store::webhooks::list::{SIZES, page_sql};
 
@@ -128,6 +129,16 @@ async fn waiting_deliveries_without_a_webhook_are_found_and_ended_by_the_partial
     assert!(orphans.contains("SEARCH w USING") && !orphans.contains("SCAN d"), "{orphans}");
     let cancel = plan(&mut connection, &cancel_sql(KIND)).await;
     assert!(cancel.contains("deliveries_waiting (webhook_id=?)") && !cancel.contains("TEMP B-TREE"), "{cancel}");
+}
+
+#[tokio::test]
+async fn configs_without_a_webhook_are_found_and_removed_by_their_indexes() {
+    let (_folder, mut connection) = database().await;
+    let released = plan(&mut connection, &released_sql(KIND)).await;
+    assert!(released.contains("SCAN c USING INDEX company_configs_held"), "{released}");
+    assert!(released.contains("webhooks_config (config_digest=? AND company=?)"), "{released}");
+    let removed = plan(&mut connection, &remove_sql(KIND)).await;
+    assert!(removed.contains("company_configs_released (released_at<?)") && !removed.contains("SCAN"), "{removed}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
+use super::configs::hold;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
@@ -172,11 +173,7 @@ pub(super) async fn write(
     webhook: &Webhook,
 ) -> Result<String, StoreError> {
     check_version_to_run(connection, webhook).await?;
-    db::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-        .bind(webhook.config_digest.as_str())
-        .bind(&*webhook.config)
-        .execute(&mut *connection)
-        .await?;
+    hold(connection, webhook).await?;
     let (secret, headers) = (sealer.seal(&webhook.signing_secret)?, seal_headers(sealer, &webhook.headers)?);
     db::query(UPSERT)
         .bind(webhook.id.as_str())
