@@ -10,6 +10,7 @@ pub mod headers;
 pub mod hops;
 pub mod id;
 pub mod plugin;
+pub mod plugin_config;
 pub mod rate_limit;
 pub mod retry;
 pub mod time;

@@ -62,8 +62,8 @@ pub enum Resource {
     WriterBytes,
     /// Memory of deliveries in the queues.
     QueueBytes,
-    /// Memory of large bodies that plugins made and that are being sent.
-    TransformedBytes,
+    /// Memory of large configs of plugins in use, and of large bodies that plugins made and that are being sent.
+    TransformBytes,
     /// Memory of webhooks that are kept for the next event.
     WebhookCacheBytes,
     /// Uploads that are compiled or wait for it.
@@ -97,7 +97,7 @@ impl Resource {
         Self::LogReads,
         Self::WriterBytes,
         Self::QueueBytes,
-        Self::TransformedBytes,
+        Self::TransformBytes,
         Self::WebhookCacheBytes,
         Self::Compilations,
     ];
@@ -128,8 +128,8 @@ impl Resource {
             Self::QueueBytes => {
                 ("queue-bytes", "memory for deliveries in queues", Bytes, "the data stay in the database")
             }
-            Self::TransformedBytes => {
-                ("transformed-bytes", "memory for large bodies made by plugins", Bytes, "the attempt waits")
+            Self::TransformBytes => {
+                ("transform-bytes", "memory for large configs and bodies of plugins", Bytes, "the attempt waits")
             }
             Self::WebhookCacheBytes => {
                 ("webhook-cache-bytes", "memory for webhooks between events", Bytes, "the webhook is read again")
@@ -166,7 +166,7 @@ impl ShareTotals {
             Resource::HeavyCalls => 16,
             Resource::LogReads => LOG_READS as u64,
             Resource::WriterBytes => 64 * MIB,
-            Resource::QueueBytes | Resource::TransformedBytes => 24 * MIB,
+            Resource::QueueBytes | Resource::TransformBytes => 24 * MIB,
             Resource::WebhookCacheBytes => 32 * MIB,
             Resource::Compilations => 32,
         }

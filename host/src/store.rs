@@ -8,7 +8,6 @@
 
 mod backend;
 mod backup;
-mod cache;
 mod cancel_selection;
 mod changes;
 mod damage;
@@ -22,6 +21,7 @@ mod error;
 mod handle;
 mod integrity;
 mod interrupt;
+mod key_cache;
 mod keys;
 mod migrations;
 mod multi_row;
@@ -34,6 +34,7 @@ mod secret_reset;
 mod size;
 mod transfer;
 mod transfer_marks;
+mod webhook_cache;
 mod webhooks;
 mod writer;
 
@@ -57,5 +58,5 @@ pub use restore::{Restored, RestoredSecrets, restore};
 pub use seal::Sealer;
 pub use secret_reset::{SecretReset, holds_secrets, reset_secrets};
 pub use transfer::{TransferProgress, transfer};
-pub use webhooks::{DisableReason, ListedWebhook, Rotation, StoredWebhook, WebhookKey, WebhookPage};
+pub use webhooks::{DisableReason, Rotation, StoredWebhook, WebhookKey, WebhookPage};
 pub use writer::Publish;

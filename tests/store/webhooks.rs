@@ -50,7 +50,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     };
     assert!(!created && stored == expected);
     assert!(*case.webhook_for("acme", "t").await.unwrap().unwrap() == expected);
-    assert_eq!(&*case.config(&first.config_digest).await.unwrap().unwrap(), &*first.config);
+    assert_eq!(&case.config(&first.config_digest).await.unwrap().unwrap(), first.config.text().unwrap());
 
     let changed = case.change_webhook(WebhookKey { company: "acme", id: "wh_1" }, |webhook| {
         webhook.name = Some("n".into());
@@ -69,7 +69,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     case.put_webhook(webhook("wh_3", "u")).await.unwrap();
     let listed = async |after, limit| {
         let page = case.webhooks("acme", after, limit).await.unwrap();
-        (page.webhooks.into_iter().map(|listed| listed.webhook.id).collect::<Vec<_>>(), page.next)
+        (page.webhooks.into_iter().map(|listed| listed.id).collect::<Vec<_>>(), page.next)
     };
     assert_eq!(listed(None, 9).await, (vec!["wh_3".into(), "wh_1".into()], None));
     assert_eq!(listed(None, 1).await, (vec!["wh_3".into()], Some("wh_3".into())));

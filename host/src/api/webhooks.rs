@@ -69,7 +69,8 @@ pub(super) async fn config(
     PathParams(id): PathParams<String>,
 ) -> Result<Response, Problem> {
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
-    Ok(([(CONTENT_TYPE, "application/json")], webhook.config.to_string()).into_response())
+    let config = api.store.config_of(&webhook).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], config.to_string()).into_response())
 }
 
 /// Shows a webhook with its health; without, if that cannot be read now: a change that is stored must not look as if it were

@@ -100,8 +100,13 @@ impl Comparer {
         let Some(webhook) = found.filter(|webhook| webhook.id == recorded.webhook) else {
             return Ok(());
         };
-        let active = self.transformer.call(&request.active, event.clone(), webhook.config.clone()).await.result;
-        let candidate = self.transformer.call(&request.candidate, event.clone(), webhook.config.clone()).await.result;
+        // A config that cannot be read now compares nothing.
+        let Ok((config, memory)) = self.transformer.config(&webhook).await else {
+            return Ok(());
+        };
+        let active = self.transformer.call(&request.active, event.clone(), config.clone()).await.result;
+        let candidate = self.transformer.call(&request.candidate, event.clone(), config).await.result;
+        drop(memory);
         let wanted = comparison.differences.len() < MAX_DIFFERENCES;
         let (event_id, event_type) = (event.id.clone(), event.event_type.clone());
         let compared = tokio::task::spawn_blocking(move || {

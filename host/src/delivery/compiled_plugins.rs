@@ -25,7 +25,7 @@ type VersionSlot = Arc<OnceCell<Arc<Plugin>>>;
 pub struct CompiledPlugins {
     sandbox: Sandbox,
     compiler: Compiler,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     kept: Mutex<LruCache<Digest, VersionSlot>>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attempt_timeout::AttemptTimeout;
 use super::plugin::{Digest, PluginRef};
+use super::plugin_config::PluginConfig;
 use super::rate_limit::RateLimit;
 use super::tls::TlsSettings;
 
@@ -107,8 +108,8 @@ pub struct Webhook {
     pub plugin: Option<PluginRef>,
     /// The version that runs: the pinned one, otherwise the plugin's active one.
     pub plugin_digest: Option<Digest>,
-    /// The plugin's config: JSON text as given, by default `null`.
-    pub config: Arc<str>,
+    /// The plugin's config.
+    pub config: PluginConfig,
     /// The config's digest, which every attempt records.
     pub config_digest: Digest,
     /// What happens to an event if the plugin fails on it.
@@ -274,7 +275,7 @@ mod tests {
         let new = Webhook::sample("acme", "wh_1");
         assert_eq!((new.enabled, new.ordered, new.rate_limit, new.max_in_flight), (true, false, None, 32));
         assert_eq!((new.created_at, new.updated_at), (7, 7));
-        assert_eq!(new.config_digest, Digest::of(new.config.as_bytes()));
+        assert_eq!(new.config_digest, Digest::of(b"null"));
         assert!(!new.needs_single_owner());
     }
 

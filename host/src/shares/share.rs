@@ -144,9 +144,9 @@ impl Share {
         Part { share: self.clone(), holder, amount }
     }
 
-    /// Returns whether nobody has any of it.
-    pub fn is_free(&self) -> bool {
-        self.lock().used == 0
+    /// Returns how much all holders have, in the unit of the resource.
+    pub fn used(&self) -> u64 {
+        self.lock().used
     }
 
     /// Waits until an amount fits. Requests of one holder are served in their order.

@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::cache::WebhookCache;
 use super::cancel_selection::CancelSelection;
 use super::db::{self, DatabaseConnection, DatabaseKind};
+use super::webhook_cache::WebhookCache;
 use crate::telemetry::ThrottledLog;
 
 const CHANNEL: &str = "posthaste";
@@ -102,7 +102,7 @@ pub(super) async fn listen(
 
 fn forward(webhooks: &WebhookCache, changes: &mpsc::Sender<Change>, change: Change) {
     match &change {
-        Change::Webhook { company, event_type } => webhooks.invalidate(&(company.clone(), event_type.clone())),
+        Change::Webhook { company, event_type } => webhooks.invalidate(company, event_type),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
         Change::Backlog { .. } | Change::Cancelled(_) => (),
     }
@@ -116,29 +116,25 @@ pub(super) fn channel() -> (mpsc::Sender<Change>, mpsc::Receiver<Change>) {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use tokio::time::Instant;
 
     use super::*;
-    use crate::store::cache::CacheLookup;
-
-    fn key(event_type: &str) -> (String, String) {
-        ("acme".into(), event_type.into())
-    }
+    use crate::metrics::Metrics;
+    use crate::shares::{Resource, Share};
+    use crate::store::webhook_cache::CacheLookup;
 
     /// Caches two types, forwards `change`, and returns which of them are still cached.
     fn cached_after(change: Change) -> [bool; 2] {
-        let (cache, now) =
-            (WebhookCache::new(NonZeroUsize::MIN.saturating_add(9), Duration::from_secs(9)), Instant::now());
+        let memory = Share::new(Resource::WebhookCacheBytes, 1 << 20, &Metrics::new(0, []));
+        let (cache, now) = (WebhookCache::new(Arc::new(memory), Duration::from_secs(9)), Instant::now());
         for event_type in ["a", "b"] {
-            let CacheLookup::Miss(mark) = cache.get(&key(event_type), now) else { panic!("it is cached") };
-            cache.insert(mark, key(event_type), None, now);
+            let CacheLookup::Miss(mark) = cache.get("acme", event_type, now) else { panic!("it is cached") };
+            cache.insert(mark, ("acme", event_type), None, now);
         }
         let (sender, mut receiver) = channel();
         forward(&cache, &sender, change.clone());
         assert_eq!(receiver.try_recv(), Ok(change));
-        ["a", "b"].map(|event_type| matches!(cache.get(&key(event_type), now), CacheLookup::Hit(None)))
+        ["a", "b"].map(|event_type| matches!(cache.get("acme", event_type, now), CacheLookup::Hit(None)))
     }
 
     #[test]

@@ -9,21 +9,20 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backend::{Backend, checkpoint_wal};
-use super::cache::{ReadCache, WebhookCache};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
+use super::key_cache::KeyCache;
 use super::readers::{LogReader, Readers};
 use super::seal::Sealer;
 use super::transfer_marks::check_marks;
+use super::webhook_cache::WebhookCache;
 use super::writer::{Writer, transaction};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::credential::Key;
 use crate::metrics::Metrics;
 use crate::shares::{Resource, Share, Shares};
 
-/// Most webhooks in memory; others are read when an event for them arrives.
-const CACHED_WEBHOOKS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Most keys in memory.
 const CACHED_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Bounds how long a key that another process revoked is still accepted.
@@ -50,9 +49,9 @@ pub struct Store {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sealer: Arc<Sealer>,
     pub(super) webhooks: Arc<WebhookCache>,
-    pub(super) keys: ReadCache<String, Arc<Key>>,
+    pub(super) keys: KeyCache<Arc<Key>>,
     /// Separate from the valid keys: anyone can make up wrong ones, and would evict those.
-    pub(super) wrong_keys: ReadCache<String, ()>,
+    pub(super) wrong_keys: KeyCache<()>,
     _lock: Option<std::fs::File>,
     /// `None` once [`Store::changes`] has handed it out.
     changes: Mutex<Option<mpsc::Receiver<Change>>>,
@@ -80,7 +79,8 @@ impl Store {
         check_secret_key(&backend.readers.background, &sealer).await?;
         let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
         let stop = CancellationToken::new();
-        let webhooks = Arc::new(ReadCache::new(CACHED_WEBHOOKS, webhook_ttl(backend.readers.kind())));
+        let memory = shares.of(Resource::WebhookCacheBytes).clone();
+        let webhooks = Arc::new(WebhookCache::new(memory, webhook_ttl(backend.readers.kind())));
         let (sender, changes) = changes::channel();
         match backend.options.listener_pool() {
             None => drop(tokio::spawn(checkpoint_wal(backend.connect().await?, stop.clone()))),
@@ -93,8 +93,8 @@ impl Store {
             metrics,
             sealer: Arc::new(sealer),
             webhooks,
-            keys: ReadCache::new(CACHED_KEYS, KEY_TTL),
-            wrong_keys: ReadCache::new(CACHED_KEYS, KEY_TTL),
+            keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
+            wrong_keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
             _lock: lock,
             changes: Mutex::new(Some(changes)),
             _background: stop.drop_guard(),

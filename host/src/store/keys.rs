@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::time::Instant;
 
 use super::backend::Backend;
-use super::cache::CacheLookup;
 use super::db::{self, ConnectionPool, DatabaseRow};
 use super::error::StoreError;
 use super::handle::Store;
@@ -104,20 +103,19 @@ impl Store {
     /// The database's.
     pub async fn key(&self, text: &str, now: i64) -> Result<Option<Arc<Key>>, StoreError> {
         let hash = Digest::of(text.as_bytes()).to_string();
-        let mark = match self.keys.get(&hash, Instant::now()) {
-            CacheLookup::Hit(key) => return Ok(Some(key).filter(|key| key.is_valid_at(now))),
-            CacheLookup::Miss(mark) => mark,
-        };
-        let wrong_mark = match self.wrong_keys.get(&hash, Instant::now()) {
-            CacheLookup::Hit(()) => return Ok(None),
-            CacheLookup::Miss(mark) => mark,
-        };
+        let read_at = Instant::now();
+        if let Some(key) = self.keys.get(&hash, read_at) {
+            return Ok(Some(key).filter(|key| key.is_valid_at(now)));
+        }
+        if self.wrong_keys.get(&hash, read_at).is_some() {
+            return Ok(None);
+        }
         let sql = "SELECT id, company, scopes, created_at, revoked_at, name, expires_at FROM api_keys WHERE hash = $1";
         let row = db::query(sql).bind(hash.as_str()).fetch_optional(&self.readers.look_ups).await?;
         let found = row.as_ref().map(key_from_row).transpose()?.filter(|key| key.is_valid_at(now)).map(Arc::new);
         match &found {
-            Some(key) => self.keys.insert(mark, hash, key.clone(), Instant::now()),
-            None => self.wrong_keys.insert(wrong_mark, hash, (), Instant::now()),
+            Some(key) => self.keys.insert(hash, key.clone(), read_at),
+            None => self.wrong_keys.insert(hash, (), read_at),
         }
         Ok(found)
     }

@@ -12,18 +12,21 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
-use super::cache::CacheLookup;
 use super::db::{self, DatabaseRow};
 use super::error::StoreError;
 use super::handle::Store;
+use super::webhook_cache::CacheLookup;
 use crate::domain::plugin::{Digest, PluginVersion};
 use crate::domain::webhook::Webhook;
-use rows::{find, select_sql, webhook_from_row};
+use rows::{find, select_small_sql, small_webhook_from_row};
 
 pub use edit::{Rotation, StoredWebhook};
 pub use failure::DisableReason;
-pub use list::{ListedWebhook, WebhookPage};
+pub use list::WebhookPage;
 pub use rows::WebhookKey;
+
+/// Most bytes of a config that is read with its webhook for each event; a larger one is read when its plugin is called.
+const KEPT_CONFIG_BYTES: usize = 16 * 1024;
 
 impl Store {
     /// Returns the webhook for events of this type, from memory if it is cached.
@@ -31,16 +34,16 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn webhook_for(&self, company: &str, event_type: &str) -> Result<Option<Arc<Webhook>>, StoreError> {
-        let key = (company.to_owned(), event_type.to_owned());
-        let mark = match self.webhooks.get(&key, Instant::now()) {
+        let mark = match self.webhooks.get(company, event_type, Instant::now()) {
             CacheLookup::Hit(webhook) => return Ok(webhook),
             CacheLookup::Miss(mark) => mark,
         };
-        let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
+        let select = select_small_sql(KEPT_CONFIG_BYTES);
+        let sql = format!("{select} WHERE w.company = $1 AND w.event_type = $2");
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
         let row = query.fetch_optional(&self.readers.look_ups).await?;
-        let found = row.as_ref().map(|row| webhook_from_row(&self.sealer, row)).transpose()?.map(Arc::new);
-        self.webhooks.insert(mark, key, found.clone(), Instant::now());
+        let found = row.as_ref().map(|row| small_webhook_from_row(&self.sealer, row)).transpose()?.map(Arc::new);
+        self.webhooks.insert(mark, (company, event_type), found.clone(), Instant::now());
         Ok(found)
     }
 

@@ -1,6 +1,6 @@
 //! A company with many large configs lists its webhooks.
 
-use posthaste_tests::{Client, Host};
+use posthaste_tests::{Client, Host, Receiver};
 use serde_json::{Value, json};
 
 /// A config of this many bytes, as `std-mask` takes it.
@@ -44,6 +44,23 @@ async fn large_config_is_shown_by_its_size_and_has_an_answer_of_its_own() {
     other.get(&format!("/webhooks/{id}/config")).await.problem(404);
     let removed = host.delete(&format!("/webhooks/{id}"), &Value::Null).await.expect(200);
     assert_eq!(removed["config_size"], 65_537);
+}
+
+#[tokio::test]
+async fn large_configs_of_any_number_are_applied() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    for number in 0..20 {
+        let mut config = config_of(200_000);
+        config["fields"].as_array_mut().unwrap().push(json!(format!("/iban{number}")));
+        let event_type = format!("t{number}");
+        let id = subscribe(&host, &event_type, &config).await;
+        host.patch(&format!("/webhooks/{id}"), &json!({"target_url": receiver.url("/")})).await.expect(200);
+        host.publish(&event_type, &json!({(format!("iban{number}")): "DE1", "n": number})).await;
+    }
+    let mut arrived: Vec<_> = receiver.wait_for(20).await.iter().map(|arrival| arrival.json()).collect();
+    arrived.sort_by_key(|data| data["n"].as_u64());
+    let masked = |number: usize| json!({(format!("iban{number}")): "***", "n": number});
+    assert_eq!(arrived, (0..20).map(masked).collect::<Vec<_>>());
 }
 
 #[tokio::test]

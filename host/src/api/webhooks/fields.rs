@@ -191,8 +191,8 @@ impl WebhookFields {
         }
         self.plugin.set(&mut webhook.plugin, None, |text| PluginRef::parse(text).ok());
         if self.config.is_sent() {
-            webhook.config = self.config.value().map_or("null", |raw| raw.get()).into();
-            webhook.config_digest = Digest::of(webhook.config.as_bytes());
+            let text = self.config.value().map_or("null", |raw| raw.get());
+            (webhook.config, webhook.config_digest) = (text.into(), Digest::of(text.as_bytes()));
         }
         self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
         self.headers.set(&mut webhook.headers, Vec::new(), HeaderFields::pairs);

@@ -15,6 +15,7 @@ use crate::api::pagination::{cursor, page_limit};
 use crate::api::params::NamesCompany;
 use crate::api::problem::Problem;
 use crate::domain::id;
+use crate::domain::webhook::Webhook;
 use crate::store::WebhookPage;
 
 #[derive(Deserialize)]
@@ -51,10 +52,10 @@ pub(in crate::api) async fn list(
     let (Some(newest), Some(oldest)) = (webhooks.first(), webhooks.last()) else {
         return Ok((headers, Json(Vec::new())));
     };
-    let mut health = api.store.health_of_webhooks(&company, &oldest.webhook.id, &newest.webhook.id).await?;
-    let view = |listed: crate::store::ListedWebhook| {
-        let health = health.remove(&listed.webhook.id).unwrap_or_default();
-        WebhookView::with_health(listed, health)
+    let mut health = api.store.health_of_webhooks(&company, &oldest.id, &newest.id).await?;
+    let view = |webhook: Webhook| {
+        let health = health.remove(&webhook.id).unwrap_or_default();
+        WebhookView::with_health(webhook, health)
     };
     Ok((headers, Json(webhooks.into_iter().map(view).collect())))
 }

@@ -14,8 +14,9 @@ const CONFIG_ALONE: &str = "a config has no effect without a plugin: name one in
 /// 422 if there is no such version, if it refuses the config, or if there is a config without a plugin: a mask that is not
 /// applied must not look applied.
 pub(super) async fn resolve_plugin(api: &ApiState, webhook: &mut Webhook) -> Result<(), Problem> {
+    let config = api.store.config_of(webhook).await?;
     let Some(reference) = &mut webhook.plugin else {
-        return match &*webhook.config {
+        return match &*config {
             "null" => Ok(()),
             _ => Err(Invalid::at("/config", CONFIG_ALONE).into()),
         };
@@ -31,7 +32,7 @@ pub(super) async fn resolve_plugin(api: &ApiState, webhook: &mut Webhook) -> Res
     let owner = owner(&webhook.company, &reference.name);
     let plugin = api.engine.plugins.get(owner, &reference.name, &digest).await;
     let plugin = plugin.map_err(|detail| Invalid::at("/plugin", detail))?;
-    let call = api.sandbox.check_config(&plugin, webhook.config.clone()).await;
+    let call = api.sandbox.check_config(&plugin, config).await;
     call.result.map_err(|failure| {
         Invalid::at("/config", format!("plugin `{}` refuses this config: {failure}", reference.name))
     })?;

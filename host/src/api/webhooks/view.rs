@@ -12,7 +12,6 @@ use crate::domain::rate_limit::RateLimit;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::{HealthState, MAX_INLINE_CONFIG_BYTES, Webhook, WebhookHealth};
 use crate::outbound::sign;
-use crate::store::ListedWebhook;
 
 #[derive(Serialize)]
 struct PluginReferenceView {
@@ -94,14 +93,7 @@ fn shown_rate(rate: RateLimit) -> Value {
 
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
-        let config_size = webhook.config.len();
-        ListedWebhook { webhook, config_size }.into()
-    }
-}
-
-impl From<ListedWebhook> for WebhookView {
-    fn from(ListedWebhook { webhook, config_size }: ListedWebhook) -> Self {
-        let is_large = config_size > MAX_INLINE_CONFIG_BYTES;
+        let shown_config = webhook.config.text().filter(|text| text.len() <= MAX_INLINE_CONFIG_BYTES);
         let digest = webhook.plugin_digest.map(|digest| digest.to_string());
         Self {
             id: webhook.id,
@@ -113,8 +105,8 @@ impl From<ListedWebhook> for WebhookView {
             enabled: webhook.enabled,
             disabled_reason: webhook.disabled_reason,
             plugin: webhook.plugin.map(|plugin| PluginReferenceView { name: plugin.name, digest }),
-            config: if is_large { None } else { RawValue::from_string(webhook.config.to_string()).ok() },
-            config_size: is_large.then_some(config_size),
+            config: shown_config.and_then(|text| RawValue::from_string(text.to_string()).ok()),
+            config_size: if shown_config.is_none() { Some(webhook.config.bytes()) } else { None },
             on_error: webhook.on_error.name(),
             headers: webhook.headers.into_iter().map(shown_header).collect(),
             tls: webhook.tls.as_deref().map(Into::into),
@@ -132,7 +124,7 @@ impl From<ListedWebhook> for WebhookView {
 
 impl WebhookView {
     /// Shows the webhook with its health.
-    pub(super) fn with_health(webhook: impl Into<Self>, health: WebhookHealth) -> Self {
+    pub(super) fn with_health(webhook: Webhook, health: WebhookHealth) -> Self {
         Self { health: Some(health.into()), ..webhook.into() }
     }
 

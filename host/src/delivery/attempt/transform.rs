@@ -13,6 +13,8 @@ use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, Plugi
 use crate::domain::webhook::{OnError, Webhook};
 use crate::metrics::Metrics;
 use crate::sandbox::{Plugin, Sandbox};
+use crate::shares::{Part, Share};
+use crate::store::Store;
 
 /// The body and the headers to send.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,19 +46,24 @@ pub struct Transformer {
     plugins: Arc<CompiledPlugins>,
     sandbox: Sandbox,
     metrics: Arc<Metrics>,
+    store: Arc<Store>,
+    /// Memory of large configs.
+    memory: Arc<Share>,
     /// Lower-case.
     challenge_header: String,
 }
 
 impl Transformer {
-    /// `challenge_header` is the lower-case name of the header that a plugin may not set.
+    /// `challenge_header` is the lower-case name of the header that a plugin may not set. Large configs take `memory`.
     pub(in crate::delivery) fn new(
         plugins: Arc<CompiledPlugins>,
         sandbox: Sandbox,
         metrics: Arc<Metrics>,
         challenge_header: String,
+        memory: Arc<Share>,
     ) -> Self {
-        Self { plugins, sandbox, metrics, challenge_header }
+        let store = plugins.store.clone();
+        Self { plugins, sandbox, metrics, store, memory, challenge_header }
     }
 
     /// Runs the webhook's plugin, if it has one. Also returns the attempt's `plugin` object.
@@ -76,7 +83,15 @@ impl Transformer {
                 return (Prepared::HostFailed(format!("plugin `{}`: {text}", reference.name)), report);
             }
         };
-        let call = self.call(&plugin, event.clone(), webhook.config.clone()).await;
+        let (config, memory) = match self.config(webhook).await {
+            Ok(config) => config,
+            Err(text) => {
+                let call = PluginCall::failed(Failure::Broke(text.clone()));
+                return (Prepared::HostFailed(text), report(&reference.name, webhook, OnError::Retry, &call));
+            }
+        };
+        let call = self.call(&plugin, event.clone(), config).await;
+        drop(memory);
         self.metrics.transform_ended(&reference.name, call.duration, call.result.is_err());
         let report = report(&reference.name, webhook, webhook.on_error, &call);
         (prepared(call.result, webhook.on_error, event, &reference.name), report)
@@ -86,6 +101,22 @@ impl Transformer {
         let digest = webhook.plugin_digest.as_ref().ok_or("it has no active version")?;
         let owner = owner(&webhook.company, &reference.name);
         self.plugins.get(owner, &reference.name, digest).await
+    }
+
+    /// Returns the config of a webhook's plugin, with its part of the memory if it is large. The part has to be given back before
+    /// another is taken.
+    ///
+    /// # Errors
+    /// It cannot be read now, in words.
+    pub(in crate::delivery) async fn config(&self, webhook: &Webhook) -> Result<(Arc<str>, Option<Part>), String> {
+        if let Some(text) = webhook.config.text() {
+            return Ok((text.clone(), None));
+        }
+        let bytes = (webhook.config.bytes() as u64).min(self.memory.total());
+        let memory = self.memory.take_patiently(&webhook.company, bytes).await.map_err(|full| full.to_string())?;
+        let config =
+            self.store.config_of(webhook).await.map_err(|error| format!("the config cannot be read: {error}"))?;
+        Ok((config, Some(memory)))
     }
 
     /// Calls a plugin once, judged as for a delivery: a plugin that sets a protected header has failed. Nothing is sent or

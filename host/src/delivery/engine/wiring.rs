@@ -87,7 +87,10 @@ impl Wiring {
         let tasks = TaskTracker::new();
         let plugins = Arc::new(CompiledPlugins::new(parts.sandbox.clone(), parts.compiler, store.clone()));
         let (metrics, header) = (parts.metrics, parts.challenge_header);
-        let transformer = Arc::new(Transformer::new(plugins.clone(), parts.sandbox, metrics.clone(), header.clone()));
+        let transform_memory = parts.shares.of(Resource::TransformBytes).clone();
+        let transformer =
+            Transformer::new(plugins.clone(), parts.sandbox, metrics.clone(), header.clone(), transform_memory.clone());
+        let transformer = Arc::new(transformer);
         let sender = Sender::new(parts.outbound.clone(), clock.clone(), header);
         Self {
             leases: Arc::new(LeaseHolder::new(run.into(), clock.clone())),
@@ -96,7 +99,7 @@ impl Wiring {
                 sender,
                 clock.clone(),
                 metrics.clone(),
-                parts.shares.of(Resource::TransformedBytes).clone(),
+                transform_memory,
             )),
             host_events: Arc::new(HostEvents { ids: ids.clone() }),
             effects: Arc::new(EffectRunner::new(queues.clone(), store.clone(), fetch.clone(), tasks.clone())),

@@ -100,6 +100,6 @@ impl HeldDeliveries {
     /// Returns whether nothing is held.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty() && self.companies.is_empty() && self.memory.is_free()
+        self.ids.is_empty() && self.companies.is_empty() && self.memory.used() == 0
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::domain::plugin::{Digest, owner};
+use crate::domain::plugin_config::PluginConfig;
 use crate::domain::webhook::Webhook;
 use crate::store::db::{self, DatabaseConnection, DatabaseRow};
 use crate::store::error::StoreError;
@@ -56,6 +57,20 @@ impl Store {
         let query = db::query("SELECT body FROM configs WHERE digest = $1").bind(digest.as_str());
         let body: Option<String> = query.value_if_any(&self.readers.look_ups).await?;
         Ok(body.map(Into::into))
+    }
+
+    /// Returns the config of a webhook, which is read if it was not read with the webhook.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn config_of(&self, webhook: &Webhook) -> Result<Arc<str>, StoreError> {
+        match &webhook.config {
+            PluginConfig::Text(text) => Ok(text.clone()),
+            PluginConfig::Stored { .. } => {
+                let stored = self.config(&webhook.config_digest).await?;
+                Ok(stored.ok_or(sqlx::Error::RowNotFound)?)
+            }
+        }
     }
 }
 

@@ -38,15 +38,19 @@ pub(in crate::store) fn remove_sql(kind: DatabaseKind) -> String {
 }
 
 /// Stores the config of a webhook that is about to be stored. Returns whether it is new to the company.
-pub(super) async fn hold(connection: &mut DatabaseConnection, webhook: &Webhook) -> Result<bool, sqlx::Error> {
+pub(super) async fn hold(
+    connection: &mut DatabaseConnection,
+    webhook: &Webhook,
+    config: &str,
+) -> Result<bool, sqlx::Error> {
     db::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
         .bind(webhook.config_digest.as_str())
-        .bind(&*webhook.config)
+        .bind(config)
         .execute(&mut *connection)
         .await?;
     let (company, digest) = (webhook.company.as_str(), webhook.config_digest.as_str());
     let sql = "INSERT INTO company_configs (company, digest, bytes) VALUES ($1, $2, $3) ON CONFLICT (company, digest) DO NOTHING";
-    let bytes = i64::try_from(webhook.config.len()).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(config.len()).unwrap_or(i64::MAX);
     let is_new = db::query(sql).bind(company).bind(digest).bind(bytes).execute(&mut *connection).await? == 1;
     if !is_new {
         let sql = "UPDATE company_configs SET released_at = NULL WHERE company = $1 AND digest = $2 AND released_at IS NOT NULL";
@@ -63,7 +67,7 @@ impl Store {
     /// The database's.
     pub async fn release_configs(&self, now: i64) -> Result<bool, StoreError> {
         let sql = released_sql(self.readers.kind());
-        let rows = db::query(AssertSqlSafe(sql)).bind(RELEASE_STEP).fetch_all(.fetch_all(&self.readers)self.readers.background).await?;
+        let rows = db::query(AssertSqlSafe(sql)).bind(RELEASE_STEP).fetch_all(&self.readers.background).await?;
         let key = |row: &DatabaseRow| Ok((row.try_get("company")?, row.try_get("digest")?));
         let found = rows.iter().map(key).collect::<Result<Vec<(String, String)>, sqlx::Error>>()?;
         let more = i64::try_from(found.len()).is_ok_and(|count| count == RELEASE_STEP);

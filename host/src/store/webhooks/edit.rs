@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::rows::{WebhookKey, find, find_by_type, seal_plain_headers, write};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::webhook::Webhook;
-use crate::store::cache::WebhookCache;
 use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::webhook_cache::WebhookCache;
 use crate::store::writer::transaction;
 
 /// Most webhooks of one company.
@@ -64,7 +64,7 @@ impl Store {
                 Ok(StoredWebhook { webhook: stored.ok_or(sqlx::Error::RowNotFound)?, before })
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key)).await
+        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
     }
 
     /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed
@@ -152,14 +152,14 @@ impl Store {
                 Ok(removed)
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key)).await
+        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
     }
 }
 
 /// Drops the cached copy of a webhook that was changed.
 fn invalidate(cache: &WebhookCache, stored: Option<&Webhook>) {
     if let Some(webhook) = stored {
-        cache.invalidate(&(webhook.company.clone(), webhook.event_type.clone()));
+        cache.invalidate(&webhook.company, &webhook.event_type);
     }
 }
 

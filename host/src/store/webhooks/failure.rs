@@ -34,7 +34,7 @@ impl Store {
                 Ok(notify(connection, &change).await?)
             })
         });
-        self.writer.run(work, move |()| cache.invalidate(&key)).await
+        self.writer.run(work, move |()| cache.invalidate(&key.0, &key.1)).await
     }
 
     /// Disables the webhook at `now`, in milliseconds since 1970, and stores the `notice` about it in the same transaction.
@@ -66,6 +66,6 @@ impl Store {
                 Ok(true)
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key)).await
+        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
     }
 }

@@ -7,6 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::configs::hold;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::plugin_config::PluginConfig;
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
@@ -19,9 +20,23 @@ use crate::store::seal::Sealer;
 pub(super) const PLUGIN_JOIN: &str = "LEFT JOIN plugins p ON p.name = w.plugin_name \
                       AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END";
 
-/// Selects webhooks with the alias `w`.
+/// Selects webhooks with the alias `w`, with configs of any size.
 pub(super) fn select_sql() -> String {
     format!("SELECT w.*, COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest FROM webhooks w {PLUGIN_JOIN}")
+}
+
+/// Selects webhooks with the alias `w`, without reading configs of more than `most_bytes`.
+pub(super) fn select_small_sql(most_bytes: usize) -> String {
+    // Every column but `config`.
+    const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
+        w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
+        w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
+        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, \
+        COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
+    format!(
+        "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
+         CASE WHEN octet_length(w.config) <= {most_bytes} OR w.config_digest = '' THEN w.config END AS config FROM webhooks w {PLUGIN_JOIN}"
+    )
 }
 
 // An overwritten webhook starts without failures. A previous secret that no longer signs is removed with the next change.
@@ -82,16 +97,25 @@ fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Option<
 /// Reads a row of [`select_sql`].
 pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
     let config: String = row.try_get("config")?;
-    let digest = Digest::of(config.as_bytes());
-    webhook_with_config(sealer, row, (config, digest))
+    read_webhook(sealer, row, config.into())
 }
 
-/// Reads a row whose config, with its digest, was read before.
-pub(super) fn webhook_with_config(
-    sealer: &Sealer,
-    row: &DatabaseRow,
-    (config, config_digest): (String, Digest),
-) -> Result<Webhook, StoreError> {
+/// Reads a row of [`select_small_sql`].
+pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
+    let config = match row.try_get::<Option<String>>("config")? {
+        Some(text) => text.into(),
+        None => PluginConfig::Stored { bytes: usize::try_from(row.try_get::<i64>("config_size")?).unwrap_or(0) },
+    };
+    read_webhook(sealer, row, config)
+}
+
+fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Result<Webhook, StoreError> {
+    let config_digest: String = row.try_get("config_digest")?;
+    // Nodes of an earlier version store none.
+    let config_digest = match config.text().filter(|_| config_digest.is_empty()) {
+        Some(text) => Digest::of(text.as_bytes()),
+        None => Digest::stored(&config_digest),
+    };
     let on_error: String = row.try_get("on_error")?;
     let sealed: Vec<u8> = row.try_get("signing_secret")?;
     let plugin: Option<String> = row.try_get("plugin_name")?;
@@ -122,7 +146,7 @@ pub(super) fn webhook_with_config(
         plugin_digest: digest.as_deref().filter(|_| plugin.is_some()).map(Digest::stored),
         plugin: plugin.map(|name| PluginRef { name, digest_prefix: pin }),
         config_digest,
-        config: config.into(),
+        config,
         on_error: OnError::named(&on_error).unwrap_or_default(),
         headers: headers_from_row(sealer, row)?,
         tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
@@ -162,6 +186,15 @@ pub(super) async fn find_by_type(
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
 
+/// Returns the config of a webhook that is to be stored.
+///
+/// # Errors
+/// It was not read, so that storing the webhook would lose it.
+pub(super) fn config_text(webhook: &Webhook) -> Result<&Arc<str>, StoreError> {
+    let unread = || StoreError::Setup("a webhook whose config was not read cannot be stored".into());
+    webhook.config.text().ok_or_else(unread)
+}
+
 /// Inserts the webhook, or overwrites every field but `id`, `created_at` and the secrets of the one for its company and
 /// type. Returns the id of the row.
 ///
@@ -173,7 +206,8 @@ pub(super) async fn write(
     webhook: &Webhook,
 ) -> Result<String, StoreError> {
     check_version_to_run(connection, webhook).await?;
-    hold(connection, webhook).await?;
+    let config = config_text(webhook)?;
+    hold(connection, webhook, config).await?;
     let (secret, headers) = (sealer.seal(&webhook.signing_secret)?, seal_headers(sealer, &webhook.headers)?);
     db::query(UPSERT)
         .bind(webhook.id.as_str())
@@ -185,7 +219,7 @@ pub(super) async fn write(
         .bind(i64::from(webhook.enabled))
         .bind(webhook.plugin.as_ref().map(|plugin| plugin.name.as_str()))
         .bind(webhook.plugin.as_ref().and_then(|plugin| plugin.digest_prefix.as_deref()))
-        .bind(&*webhook.config)
+        .bind(&**config)
         .bind(webhook.on_error.name())
         .bind(i64::from(webhook.max_in_flight))
         .bind(webhook.rate_limit.map(|rate| i64::from(rate.number())))
