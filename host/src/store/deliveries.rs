@@ -61,13 +61,14 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn insert_completed(&self, row: NewDelivery, completion: DeliveryUpdate) -> Result<(), StoreError> {
+        let company = row.event.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 insert(connection, &[row]).await?;
                 Ok(complete(connection, &[completion]).await?)
             })
         });
-        self.writer.run(work, |()| ()).await
+        self.writer.run_for(&company, work, |()| ()).await
     }
 
     /// Returns the next company after `company`, in byte order of their names, that has any events.

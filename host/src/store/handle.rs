@@ -77,7 +77,7 @@ impl Store {
         let (backend, lock) = Backend::open_locked(url).await?;
         check_marks(&backend.readers.background).await?;
         check_secret_key(&backend.readers.background, &sealer).await?;
-        let (writer, end) = Writer::start(&backend, metrics.clone()).await?;
+        let (writer, end) = Writer::start(&backend, metrics.clone(), shares.of(Resource::WriterBytes).clone()).await?;
         let stop = CancellationToken::new();
         let memory = shares.of(Resource::WebhookCacheBytes).clone();
         let webhooks = Arc::new(WebhookCache::new(memory, webhook_ttl(backend.readers.kind())));
@@ -127,13 +127,21 @@ impl Store {
         timeout(WRITE_PROBE_TIMEOUT, self.written()).await.unwrap_or(Err(StoreError::NotCommitted))
     }
 
-    /// Waits until everything that was handed in before is written.
+    /// Waits until the completions that were handed in before are written.
     ///
     /// # Errors
     /// The database's.
     pub async fn written(&self) -> Result<(), StoreError> {
         let nothing = transaction(|_| Box::pin(async { Ok(()) }));
         self.writer.run(nothing, |()| ()).await
+    }
+
+    /// Waits until everything that was handed in before is written, also by companies.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn all_written(&self) -> Result<(), StoreError> {
+        self.writer.all_written().await
     }
 
     /// Returns how many operations wait for the writer.

@@ -121,7 +121,7 @@ impl Heartbeat {
         self.last_run.replace(&self.leases.name());
         // A row that was stored under the old name after that name was removed belongs to no other node.
         self.effects.apply(self.queues.ownership_lost()).await;
-        let written = self.store.written().await;
+        let written = self.store.all_written().await;
         self.fetch.reconcile_now();
         written
     }

@@ -92,6 +92,7 @@ impl Store {
         if count == 0 {
             return Ok(0);
         }
+        let company = selection.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -101,7 +102,7 @@ impl Store {
                 Ok(notify(connection, &Change::Cancelled(selection)).await?)
             })
         });
-        self.writer.run(work, |()| ()).await?;
+        self.writer.run_for(&company, work, |()| ()).await?;
         Ok(count)
     }
 

@@ -155,6 +155,7 @@ impl Store {
         if count == 0 {
             return Ok(0);
         }
+        let company = replay.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -175,7 +176,7 @@ impl Store {
                 Ok(())
             })
         });
-        self.writer.run(work, |()| ()).await?;
+        self.writer.run_for(&company, work, |()| ()).await?;
         Ok(count)
     }
 
@@ -233,6 +234,7 @@ impl Store {
         cancellation: String,
         now: i64,
     ) -> Result<Option<(ReplayRecord, CancelSelection)>, StoreError> {
+        let company = key.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = format!("DELETE FROM replays WHERE id = $1 AND company = $2 RETURNING {REPLAY_COLUMNS}");
@@ -253,7 +255,7 @@ impl Store {
                 Ok(Some((replay, selection)))
             })
         });
-        self.writer.run(work, |_| ()).await
+        self.writer.run_for(&company, work, |_| ()).await
     }
 
     /// Removes the replays of whose deliveries none waits or is in memory.

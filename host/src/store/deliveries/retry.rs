@@ -62,6 +62,7 @@ impl Store {
             RetryMode::Spill => (None, None),
         };
         let DeliveryKey { company, id } = delivery;
+        let holder = company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = format!(
@@ -89,7 +90,7 @@ impl Store {
                 }
             })
         });
-        self.writer.run(work, |_| ()).await
+        self.writer.run_for(&holder, work, |_| ()).await
     }
 }
 

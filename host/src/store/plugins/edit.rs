@@ -45,7 +45,7 @@ impl Store {
     /// [`StoreError::Limit`]: there are too many plugins or versions. [`StoreError::Changed`]: the plugin has other followers
     /// by now. The database's.
     pub async fn put_plugin(&self, new: NewVersion, activation: Option<Activation>) -> Result<bool, StoreError> {
-        let cache = self.webhooks.clone();
+        let (cache, company) = (self.webhooks.clone(), new.company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -61,7 +61,7 @@ impl Store {
             })
         });
         // Finding out the event types of the followers is not worth it.
-        self.writer.run(work, move |_| cache.invalidate_all()).await
+        self.writer.run_for(&company, work, move |_| cache.invalidate_all()).await
     }
 
     /// Makes a stored version active: attempts that begin after this run it. Returns false if it was active already.
@@ -69,14 +69,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Changed`]: the version has been removed, or the plugin has other followers by now. The database's.
     pub async fn activate(&self, activation: Activation) -> Result<bool, StoreError> {
-        let cache = self.webhooks.clone();
+        let (cache, company) = (self.webhooks.clone(), activation.company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
                 switch(connection, &activation).await
             })
         });
-        self.writer.run(work, move |_| cache.invalidate_all()).await
+        self.writer.run_for(&company, work, move |_| cache.invalidate_all()).await
     }
 
     /// Removes a plugin and its versions at `now`, in milliseconds since 1970. Returns false if it did not exist.
@@ -85,6 +85,7 @@ impl Store {
     /// [`StoreError::InUse`]: a webhook uses it. [`StoreError::Limit`]: too many removed versions wait for retention. The
     /// database's.
     pub async fn remove_plugin(&self, company: String, name: String, now: i64) -> Result<bool, StoreError> {
+        let holder = company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -96,7 +97,7 @@ impl Store {
                 Ok(removed == 1)
             })
         });
-        self.writer.run(work, |_| ()).await
+        self.writer.run_for(&holder, work, |_| ()).await
     }
 
     /// Removes one version at `now`, in milliseconds since 1970. Returns false if it did not exist.
@@ -106,6 +107,7 @@ impl Store {
     /// retention. The database's.
     pub async fn remove_version(&self, version: PluginVersion, now: i64) -> Result<bool, StoreError> {
         let PluginVersion { owner: company, name, digest } = version;
+        let holder = company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -121,7 +123,7 @@ impl Store {
                 Ok(mark_removed(connection, plugin, Some(&digest), now).await? == 1)
             })
         });
-        self.writer.run(work, |_| ()).await
+        self.writer.run_for(&holder, work, |_| ()).await
     }
 
     /// Deletes versions that were removed before `before`, in milliseconds since 1970: no stored attempt names them any more.

@@ -64,7 +64,8 @@ impl Store {
                 Ok(StoredWebhook { webhook: stored.ok_or(sqlx::Error::RowNotFound)?, before })
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
+        let company = key.0.clone();
+        self.writer.run_for(&company, work, move |_| cache.invalidate(&key.0, &key.1)).await
     }
 
     /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed
@@ -93,7 +94,7 @@ impl Store {
                 find(connection, &sealer, WebhookKey { company: &company, id: &id }).await
             })
         });
-        self.writer.run(work, move |stored| invalidate(&cache, stored.as_ref())).await
+        self.writer.run_for(key.company, work, move |stored| invalidate(&cache, stored.as_ref())).await
     }
 
     /// Gives a webhook a new signing secret. Returns the changed webhook; `None` if it does not exist. If an earlier rotation
@@ -116,7 +117,7 @@ impl Store {
                 Ok(stored)
             })
         });
-        self.writer.run(work, move |stored| invalidate(&cache, stored.as_ref())).await
+        self.writer.run_for(key.company, work, move |stored| invalidate(&cache, stored.as_ref())).await
     }
 
     /// Encrypts the headers of webhooks that an earlier version stored in clear, a few in one transaction. Returns whether
@@ -152,7 +153,7 @@ impl Store {
                 Ok(removed)
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
+        self.writer.run_for(&webhook.company, work, move |_| cache.invalidate(&key.0, &key.1)).await
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn commit(
         return Ok(());
     }
     let (kind, begun, operations) = (connection.kind(), Instant::now(), group.len());
-    let WriteGroup { publishes, completions, transactions } = group;
+    let WriteGroup { publishes, completions, transactions, parts: _parts } = group;
     let OrderedPublishes { rows, callbacks } = OrderedPublishes::new(kind, publishes);
     let mut answers = Vec::with_capacity(transactions.len());
     let writing = write(connection, &rows, &completions.completions, transactions, &mut answers);

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::operation::{Publish, TransactionWork, WriteOperation};
+use super::line::MAX_OPERATIONS;
+use super::operation::{CompanyOperation, CompanyWork, Publish, TransactionWork};
+use crate::shares::Part;
 use crate::store::delivery_rows::DeliveryUpdate;
 use crate::store::error::StoreError;
 
 /// Bounds how long a completion waits for others to share its commit.
 pub(super) const COMPLETION_LINGER: Duration = Duration::from_millis(20);
-/// Most operations in one transaction.
-const MAX_OPERATIONS: usize = 512;
 
 /// Completions that are not written yet, with their permits for the queue.
 #[derive(Default)]
@@ -29,6 +28,16 @@ impl PendingCompletions {
             Some(permits) => permits.merge(permit),
             None => self.permits = Some(permit),
         }
+    }
+
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.completions.len()
+    }
+
+    /// Returns whether there are enough for a group.
+    pub(super) fn fill_a_group(&self) -> bool {
+        self.completions.len() >= MAX_OPERATIONS
     }
 
     /// Takes the oldest, as many as fit into one group.
@@ -55,31 +64,18 @@ pub(super) struct WriteGroup {
     pub(super) publishes: Vec<Publish>,
     pub(super) completions: PendingCompletions,
     pub(super) transactions: Vec<TransactionWork>,
+    /// What the operations of companies have of the writer's memory.
+    pub(super) parts: Vec<Part>,
 }
 
 impl WriteGroup {
-    /// Returns a group that so far consists of these completions.
-    pub(super) fn of_completions(completions: PendingCompletions) -> Self {
-        Self { completions, ..Self::default() }
-    }
-
-    /// Adds an operation.
-    pub(super) fn push(&mut self, operation: WriteOperation) {
-        match operation {
-            WriteOperation::Publish(publish) => self.publishes.push(publish),
-            WriteOperation::Complete(completion, permit) => self.completions.push(*completion, permit),
-            WriteOperation::Transaction(work) => self.transactions.push(work),
+    /// Adds an operation of a company.
+    pub(super) fn push(&mut self, CompanyOperation { work, part }: CompanyOperation) {
+        self.parts.push(part);
+        match work {
+            CompanyWork::Publish(publish) => self.publishes.push(publish),
+            CompanyWork::Transaction(_, work) => self.transactions.push(work),
         }
-    }
-
-    /// Returns the number of operations.
-    pub(super) fn len(&self) -> usize {
-        self.publishes.len() + self.completions.completions.len() + self.transactions.len()
-    }
-
-    /// Returns whether a caller waits for an answer: nobody waits for completions.
-    fn has_waiting_caller(&self) -> bool {
-        !self.publishes.is_empty() || !self.transactions.is_empty()
     }
 
     /// Answers every event of the group with an error and removes it.
@@ -89,32 +85,8 @@ impl WriteGroup {
         }
     }
 
-    /// Adds the waiting operations, up to the group's size. While the group has only completions, it waits up to `linger`
-    /// for more. Returns false if the channel is closed.
-    #[must_use]
-    pub(super) async fn gather(&mut self, receiver: &mut mpsc::Receiver<WriteOperation>, linger: Duration) -> bool {
-        if self.len() == 0 {
-            match receiver.recv().await {
-                Some(operation) => self.push(operation),
-                None => return false,
-            }
-        }
-        let until = Instant::now() + linger;
-        while self.len() < MAX_OPERATIONS {
-            match receiver.try_recv() {
-                Ok(operation) => self.push(operation),
-                Err(mpsc::error::TryRecvError::Disconnected) => return false,
-                Err(mpsc::error::TryRecvError::Empty) if self.has_waiting_caller() => break,
-                Err(mpsc::error::TryRecvError::Empty) => match timeout_at(until, receiver.recv()).await {
-                    Ok(Some(operation)) => self.push(operation),
-                    Ok(None) => return false,
-                    Err(_) => break,
-                },
-            }
-        }
-        true
+    /// Returns the number of operations.
+    pub(super) fn len(&self) -> usize {
+        self.publishes.len() + self.completions.len() + self.transactions.len()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::shares::Part;
 use crate::store::backend::is_disk_full;
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
@@ -26,10 +27,41 @@ pub struct Publish {
 
 /// One operation for the writer.
 pub(super) enum WriteOperation {
-    Publish(Publish),
+    Company(CompanyOperation),
     /// A completion, with its permit for the queue.
     Complete(Box<DeliveryUpdate>, OwnedSemaphorePermit),
+    /// A transaction of the engine.
     Transaction(TransactionWork),
+    /// A transaction of the engine that follows everything handed in before it.
+    Barrier(TransactionWork),
+}
+
+/// What a company has handed in.
+pub(super) struct CompanyOperation {
+    pub(super) work: CompanyWork,
+    /// Its part of [`Resource::WriterBytes`](crate::shares::Resource::WriterBytes), until it is written.
+    pub(super) part: Part,
+}
+
+pub(super) enum CompanyWork {
+    Publish(Publish),
+    Transaction(String, TransactionWork),
+}
+
+impl CompanyWork {
+    pub(super) fn company(&self) -> &str {
+        match self {
+            Self::Publish(publish) => &publish.row.event.company,
+            Self::Transaction(company, _) => company,
+        }
+    }
+}
+
+impl CompanyOperation {
+    /// Returns how much it takes of its company's turn.
+    pub(super) fn bytes(&self) -> u64 {
+        self.part.amount()
+    }
 }
 
 /// Gives a closure the type that [`super::Writer::run`] takes; inference alone does not find its lifetimes.

@@ -1,14 +1,16 @@
 //! The writer's task: it commits one group after the other, and recovers after a failure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::commit::{FailedCommit, commit};
-use super::group::{COMPLETION_LINGER, PendingCompletions, WriteGroup};
-use super::operation::WriteOperation;
+use super::group::{COMPLETION_LINGER, WriteGroup};
+use super::line::WaitingLine;
+use super::operation::{CompanyOperation, CompanyWork, WriteOperation};
 use crate::metrics::Metrics;
 use crate::store::backend::{Backend, DatabaseOptions, is_disk_full};
 use crate::store::damage::Damage;
@@ -36,8 +38,10 @@ pub(super) struct WriterTask {
     reserve: Option<DiskReserve>,
     throttled_log: ThrottledLog,
     metrics: Arc<Metrics>,
-    /// Completions that did not commit: nothing else remembers them.
-    uncommitted: PendingCompletions,
+    /// It has the completions that did not commit as well: nothing else remembers them.
+    line: WaitingLine,
+    /// The length of the line, for the metric.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl WriterTask {
@@ -50,31 +54,39 @@ impl WriterTask {
             reserve: backend.options.file().map(|file| DiskReserve::create(file.beside(".reserve"), Instant::now())),
             throttled_log: ThrottledLog::default(),
             metrics,
-            uncommitted: PendingCompletions::default(),
+            line: WaitingLine::default(),
+            waiting: Arc::default(),
         })
+    }
+
+    /// Returns where to read how many operations wait, apart from those in the channel.
+    pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
+        self.waiting.clone()
     }
 
     /// Runs until all senders are dropped and everything is written, or [`SHUTDOWN_GRACE`] is over.
     pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<WriteOperation>) {
         let mut closed_at: Option<Instant> = None;
         loop {
-            let mut group = WriteGroup::of_completions(self.uncommitted.take_oldest());
-            if !group.gather(&mut receiver, COMPLETION_LINGER).await {
+            if !self.line.gather(&mut receiver, COMPLETION_LINGER).await {
                 closed_at.get_or_insert_with(Instant::now);
             }
+            let mut group = self.line.next_group();
+            self.waiting.store(self.line.len(), Ordering::Relaxed);
             if self.reserve.as_mut().is_some_and(|reserve| reserve.is_missing(Instant::now())) {
                 group.refuse_publishes(&|| StoreError::Full);
             }
             if let Err(FailedCommit { error, completions }) = self.commit(group).await {
-                self.uncommitted.put_back(completions);
+                self.line.completions.put_back(completions);
                 if self.damage.check().is_err() {
+                    self.line.refuse_callers(&|| StoreError::Malformed);
                     // Its connection may be in the middle of a transaction.
                     drop(self);
                     return refuse_all(receiver).await;
                 }
                 self.recover(error, &mut receiver).await;
             }
-            let unwritten = self.uncommitted.completions.len();
+            let unwritten = self.line.len();
             match closed_at.map(|at| at.elapsed()) {
                 Some(_) if unwritten == 0 => return self.empty_log().await,
                 Some(elapsed) if elapsed > SHUTDOWN_GRACE => {
@@ -129,16 +141,10 @@ impl WriterTask {
             Some(connection) => roll_back(connection).await,
             None => None,
         };
-        let mut refused = WriteGroup::default();
         while let Ok(operation) = receiver.try_recv() {
-            match operation {
-                WriteOperation::Complete(completion, permit) => self.uncommitted.push(*completion, permit),
-                other => refused.push(other),
-            }
+            self.line.push(operation);
         }
-        refused.refuse_publishes(&|| if full { StoreError::Full } else { StoreError::NotCommitted });
-        // Dropping them closes the channels on which their callers wait.
-        drop(refused.transactions);
+        self.line.refuse_callers(&|| if full { StoreError::Full } else { StoreError::NotCommitted });
         sleep(RETRY_PAUSE).await;
     }
 }
@@ -156,10 +162,9 @@ async fn roll_back(mut connection: DatabaseConnection) -> Option<DatabaseConnect
 /// completions are dropped are attempted again once a mended database is served.
 async fn refuse_all(mut receiver: mpsc::Receiver<WriteOperation>) {
     while let Some(operation) = receiver.recv().await {
-        match operation {
-            WriteOperation::Publish(publish) => (publish.done)(Err(StoreError::Malformed)),
-            // The caller notices that its channel is closed.
-            WriteOperation::Transaction(_) | WriteOperation::Complete(..) => (),
+        // Other callers notice that their channel is closed.
+        if let WriteOperation::Company(CompanyOperation { work: CompanyWork::Publish(publish), .. }) = operation {
+            (publish.done)(Err(StoreError::Malformed));
         }
     }
 }
