@@ -8,6 +8,7 @@ mod queue_memory;
 mod reading;
 mod removals;
 mod stopping;
+mod writing;
 
 use posthaste_tests::Process;
 use tokio::io::AsyncWriteExt as _;

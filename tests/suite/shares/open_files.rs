@@ -30,7 +30,7 @@ async fn counting_receiver() -> (String, Arc<AtomicUsize>) {
 }
 
 /// Returns the value of a metric without labels, or with those given.
-async fn metric(client: &Client, name: &str) -> u64 {
+pub(super) async fn metric(client: &Client, name: &str) -> u64 {
     let answer = client.get("!/metrics").await;
     let text = String::from_utf8(answer.bytes).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
