@@ -184,12 +184,15 @@ impl Outbound {
         };
         let limit = AttemptLimit::from(started, post.timeout.unwrap_or(self.attempt_timeout));
         match self.send(&post, limit).await {
-            Ok(Exchange { mut response, mut connection, origin }) => {
-                result.status = Some(response.status().as_u16());
-                result.retry_after = retry_after(response.headers());
-                result.headers = first_headers(response.headers());
+            Ok(Exchange { response, mut connection, origin }) => {
+                let (head, mut body) = response.into_parts();
+                result.status = Some(head.status.as_u16());
+                result.retry_after = retry_after(&head.headers);
+                result.headers = first_headers(&head.headers);
+                // The map of a thousand headers takes 200 KiB, and the body may take a while.
+                drop(head);
                 let body_deadline = limit.deadline.min(Instant::now() + BODY_TIMEOUT);
-                let read = timeout_at(body_deadline, read_body(response.body_mut(), &mut result.body)).await;
+                let read = timeout_at(body_deadline, read_body(&mut body, &mut result.body)).await;
                 result.duration = started.elapsed();
                 let reusable = read.is_ok_and(|is_whole| is_whole);
                 if reusable && matches!(timeout(REUSE_TIMEOUT, connection.sender.ready()).await, Ok(Ok(()))) {
@@ -280,6 +283,7 @@ async fn read_body(body: &mut Incoming, kept: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Copies the first headers: a part of the head would keep all of it.
 fn first_headers(headers: &HeaderMap) -> HeaderMap {
     let mut bytes = 0;
     let fit = headers.iter().take(MAX_ANSWER_HEADERS).take_while(|(name, value)| {
@@ -288,7 +292,9 @@ fn first_headers(headers: &HeaderMap) -> HeaderMap {
     });
     let mut first = HeaderMap::new();
     for (name, value) in fit {
-        first.append(name, value.clone());
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            first.append(name, value);
+        }
     }
     first
 }

@@ -32,8 +32,8 @@ use super::target::Target;
 
 /// Bounds connection setup: DNS, TCP and TLS together.
 pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bounds the head of an answer, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bounds the head of an answer, in bytes. The buffer for it takes up to twice as much.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Bounds the headers of an answer: far more than any proxy adds, because a 200 with many headers is still a success.
 const MAX_HEADERS: usize = 1_024;
 

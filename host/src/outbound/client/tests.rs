@@ -206,6 +206,27 @@ async fn an_answer_with_many_headers_is_an_answer_and_one_with_an_endless_head_i
 }
 
 #[tokio::test]
+async fn a_head_of_up_to_32_kib_is_an_answer_of_which_only_the_first_headers_are_kept() {
+    for (kib, expected) in [(31, Some(200)), (65, None)] {
+        let lines = format!("x: {}\r\n", "y".repeat(1_024 - 5)).repeat(kib);
+        let answer = format!("HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n");
+        let (addr, _requests) = server([127, 0, 0, 1], 0, answer.leak().as_bytes()).await;
+        let sent = post(&outbound(LONG), &format!("http://{addr}/")).await;
+        assert_eq!(
+            (sent.status, sent.headers.len()),
+            (expected, expected.map_or(0, |_| 8)),
+            "{kib} KiB: {:?}",
+            sent.error
+        );
+    }
+    let head = Bytes::from(vec![b'v'; MAX_ANSWER_HEADER_BYTES]);
+    let value = HeaderValue::from_maybe_shared(head.slice(..8)).unwrap();
+    assert_eq!(value.as_bytes().as_ptr(), head.as_ptr(), "a value is a part of the head");
+    let kept = first_headers(&HeaderMap::from_iter([("x-a".parse().unwrap(), value)]));
+    assert_ne!(kept["x-a"].as_bytes().as_ptr(), head.as_ptr(), "the copy does not keep the head");
+}
+
+#[tokio::test]
 async fn a_connection_is_not_reused_when_it_is_old_or_its_target_was_closed() {
     let (addr, mut requests) = server([127, 0, 0, 1], 0, OK).await;
     let url = format!("http://{addr}/");
