@@ -39,7 +39,7 @@ use open_files::OpenFiles;
 use outbound::{Guard, Outbound, OutboundOptions, Trust};
 use sandbox::{Cache, Compiler, Limits, Sandbox};
 use server::{Server, ServerOptions};
-use shares::{ShareTotals, Shares};
+use shares::{Resource, ShareTotals, Shares};
 use store::{Sealer, Store, StoreError, WriterEnd, database_kind};
 
 /// How long requests and attempts in flight may take once the service stops.
@@ -166,7 +166,7 @@ impl Service {
             rng: environment.rng,
             outbound: outbound.clone(),
             sandbox: sandbox.clone(),
-            compiler: Compiler::new(environment.program, Some(cache)),
+            compiler: Compiler::new(environment.program, Some(cache), shares.of(Resource::Compilations).clone()),
             schedule: delivering.retry_schedule,
             challenge_header: delivering.challenge_header.clone(),
             node_timeout,

@@ -6,8 +6,8 @@
 /// Files of the process itself: the standard streams, the event loop, the listener, signals; certificates, keys, compiled code
 /// and `/proc` while they are read.
 const PROCESS: u64 = 32;
-/// Files of the database. SQLite: eight connections, each with the database, its write-ahead log and a temporary file; the
-/// index of that log, the lock and the reserve; a few more while the writer connects again. PostgreSQL: ten sockets.
+/// Files of the database. SQLite: nine connections, each with the database, its write-ahead log and a temporary file; the
+/// index of that log, the lock and the reserve; a few more while the writer connects again. PostgreSQL: nine sockets.
 const DATABASE: u64 = 48;
 /// Files of the compiling processes: three pipes and a descriptor for each, and the other ends of the pipes while it starts.
 const COMPILATIONS: u64 = 48;

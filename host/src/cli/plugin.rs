@@ -23,6 +23,7 @@ use crate::domain::{headers, time};
 use crate::outbound::{UnguardedClient, UnguardedRequest};
 use crate::sandbox::{Cache, Compiler, Plugin, Sandbox, Source};
 use crate::secret_key;
+use crate::shares::{Resource, Share};
 
 /// Bounds an upload, including the checks and the compilation on the server.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(900);
@@ -146,7 +147,8 @@ async fn admit(file: &Path, limits: &PluginLimits) -> Result<AdmittedPlugin, Fai
     }
     let sandbox = Sandbox::new(crate::limits(limits))?;
     let label = file.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-    let compiler = Compiler::new(Compiler::own_program(), own_cache());
+    let share = Share::unregistered(Resource::Compilations, 1);
+    let compiler = Compiler::new(Compiler::own_program(), own_cache(), Arc::new(share));
     let source = Source { label, tenant: String::new(), digest: Digest::of(&bytes), bytes: bytes.into() };
     let plugin = Arc::new(compiler.plugin(&sandbox, source.clone(), true).await?);
     sandbox.verify(&plugin).await?;

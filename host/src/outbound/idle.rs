@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn shelf(per_origin: usize, total: u64) -> Shelf<Named> {
-        let share = Share::for_tests(Resource::IdleConnections, total);
+        let share = Share::unregistered(Resource::IdleConnections, total);
         Shelf::new(Arc::new(share), per_origin, Duration::from_secs(60))
     }
 

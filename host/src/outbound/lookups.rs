@@ -121,7 +121,7 @@ mod tests {
 
     fn lookups(total: u64) -> (Lookups, mpsc::UnboundedReceiver<(String, Answer)>) {
         let (sender, asked) = mpsc::unbounded_channel();
-        let share = Arc::new(Share::for_tests(Resource::DnsLookups, total));
+        let share = Arc::new(Share::unregistered(Resource::DnsLookups, total));
         (Lookups::new(Arc::new(ByHand(sender)), share), asked)
     }
 
@@ -190,7 +190,7 @@ mod tests {
                 Box::pin(async { panic!("broken") })
             }
         }
-        let share = Arc::new(Share::for_tests(Resource::DnsLookups, 2));
+        let share = Arc::new(Share::unregistered(Resource::DnsLookups, 2));
         let lookups = Lookups::new(Arc::new(Broken), share);
         for _ in 0..3 {
             assert_eq!(lookups.addresses("acme", "a.test").await.unwrap_err().to_string(), "the resolver failed");

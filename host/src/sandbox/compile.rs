@@ -6,6 +6,7 @@
 
 pub(super) mod child;
 mod compile_scheduler;
+mod refused_uploads;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use tracing::Instrument;
 
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::plugin::Digest;
+use crate::shares::Share;
 
 use super::cache::Cache;
 use super::compiled_code::CompiledCode;
@@ -28,6 +30,7 @@ use super::refusal::UploadRefusal;
 use super::text::{printable, size};
 use super::{Plugin, Sandbox};
 use compile_scheduler::CompileScheduler;
+use refused_uploads::RefusedUploads;
 
 /// Wall-clock limit of one child. It runs at low priority, so on a busy machine it may wait long for its CPU time.
 const WALL_LIMIT: Duration = Duration::from_secs(600);
@@ -57,12 +60,9 @@ pub enum CompileError {
     /// The upload is at fault.
     #[error(transparent)]
     Refused(#[from] UploadRefusal),
-    /// The company has too many uploads in the queue.
+    /// The company has its share of the queue.
     #[error(transparent)]
     CompanyLimit(#[from] CompanyLimit),
-    /// All companies together have too many uploads in the queue; there may be room later.
-    #[error("{0}")]
-    Busy(String),
     /// The host is at fault, for example because no process could be started.
     #[error("{0}")]
     Host(String),
@@ -75,14 +75,15 @@ pub struct Compiler {
     wall_limit: Duration,
     cache: Option<Arc<Cache>>,
     scheduler: Arc<CompileScheduler>,
+    refused: Arc<RefusedUploads>,
 }
 
 impl Compiler {
     /// Returns a compiler whose child is `program compile-plugin`. `program` must be a posthaste of the same version. Without a
-    /// cache, no code is kept.
-    pub fn new(program: PathBuf, cache: Option<Cache>) -> Self {
-        let cache = cache.map(Arc::new);
-        Self { program: program.into(), wall_limit: WALL_LIMIT, cache, scheduler: Arc::default() }
+    /// cache, no code is kept. Each upload takes a part of `share`.
+    pub fn new(program: PathBuf, cache: Option<Cache>, share: Arc<Share>) -> Self {
+        let (scheduler, refused) = (Arc::new(CompileScheduler::new(share)), Arc::default());
+        Self { program: program.into(), wall_limit: WALL_LIMIT, cache: cache.map(Arc::new), scheduler, refused }
     }
 
     /// Returns the path of this process's own program. By way of `/proc`, which still leads to it after an upgrade has replaced
@@ -107,7 +108,7 @@ impl Compiler {
     /// waits however long the queue is.
     ///
     /// # Errors
-    /// See [`CompileError`]; [`CompileError::CompanyLimit`] and [`CompileError::Busy`] only without `patient`.
+    /// See [`CompileError`]; [`CompileError::CompanyLimit`] only without `patient`.
     pub async fn plugin(&self, sandbox: &Sandbox, source: Source, patient: bool) -> Result<Plugin, CompileError> {
         if let Some(plugin) = self.kept(sandbox, &source.label, &source.digest).await {
             return Ok(plugin);
@@ -133,7 +134,10 @@ impl Compiler {
     }
 
     async fn compile(&self, purpose: Purpose, source: &Source, patient: bool) -> Result<CompiledCode, CompileError> {
-        let _permit = self.scheduler.acquire(&source.tenant, patient).await?;
+        if let Some(refusal) = self.refused.refusal_of(purpose, &source.digest) {
+            return Err(refusal.into());
+        }
+        let _permit = self.scheduler.acquire(&source.tenant, source.bytes.len(), patient).await?;
         // The previous holder of the company's permit may have compiled the same upload.
         if let Some(compiled) = self.read(purpose, &source.digest).await {
             return Ok(compiled);
@@ -145,7 +149,13 @@ impl Compiler {
             digest = %source.digest,
             purpose = purpose.name()
         );
-        let compiled = self.in_child(purpose, &source.bytes).instrument(span).await?;
+        let compiled = match self.in_child(purpose, &source.bytes).instrument(span).await? {
+            Ok(compiled) => compiled,
+            Err(refusal) => {
+                self.refused.add(purpose, source.digest.clone(), refusal.clone());
+                return Err(refusal.into());
+            }
+        };
         let Some(cache) = self.cache.clone() else { return Ok(compiled) };
         let digest = source.digest.clone();
         let writing = tokio::task::spawn_blocking(move || {
@@ -160,7 +170,8 @@ impl Compiler {
         Ok(compiled)
     }
 
-    async fn in_child(&self, purpose: Purpose, bytes: &[u8]) -> Result<CompiledCode, CompileError> {
+    /// Returns the child's answer, which depends on nothing but the bytes; or why there is none.
+    async fn in_child(&self, purpose: Purpose, bytes: &[u8]) -> Result<CompileResult, CompileError> {
         let mut command = Command::new(&*self.program);
         command.arg0("posthaste").args(["compile-plugin", purpose.name()]).env_clear().kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -169,7 +180,7 @@ impl Compiler {
         let output = tokio::time::timeout(self.wall_limit, exchange(&mut child, bytes)).await;
         tracing::debug!(in_time = output.is_ok(), "plugin compilation ended");
         match output {
-            Ok(Ok(output)) => compiled_code(output),
+            Ok(Ok(output)) => answer_of(output),
             Ok(Err(error)) => Err(CompileError::Host(format!("the compiling process: {error}"))),
             Err(_) => Err(refused(format!("compiles too slowly: {:?} allowed", self.wall_limit))),
         }
@@ -181,6 +192,9 @@ async fn load(sandbox: Sandbox, label: String, compiled: CompiledCode) -> Result
     let loading = tokio::task::spawn_blocking(move || sandbox.load(&label, compiled));
     Ok(loading.await.map_err(|error| CompileError::Host(error.to_string()))??)
 }
+
+/// The compiled code, or why the upload is no plugin.
+type CompileResult = Result<CompiledCode, UploadRefusal>;
 
 /// The exit status and the output of a child.
 struct ChildOutput {
@@ -210,10 +224,10 @@ async fn read_pipe(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::
     Ok(content)
 }
 
-fn compiled_code(output: ChildOutput) -> Result<CompiledCode, CompileError> {
+fn answer_of(output: ChildOutput) -> Result<CompileResult, CompileError> {
     if output.status.success() {
         let broken = || CompileError::Host("the compiling process gave no valid answer".into());
-        return Ok(child::read_answer(output.stdout).ok_or_else(broken)??);
+        return child::read_answer(output.stdout).ok_or_else(broken);
     }
     Err(child_failure(output.status, &String::from_utf8_lossy(&output.stderr)))
 }
@@ -249,21 +263,38 @@ mod tests {
 
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
-    /// The result of an upload whose child is this shell script.
-    async fn compiled_by(script: &str, wall_limit: Duration) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("child");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    use crate::shares::Resource;
+
+    fn compiler(program: PathBuf) -> Compiler {
+        Compiler::new(program, None, Arc::new(Share::unregistered(Resource::Compilations, 8)))
+    }
+
+    /// Writes a shell script into the folder.
+    fn script(folder: &Path, text: &str) -> PathBuf {
+        let program = folder.join("child");
+        fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
-        let compiler = Compiler { wall_limit, ..Compiler::new(program, None) };
-        let bytes = Bytes::from_static(b"\0asm");
+        program
+    }
+
+    /// The result of an upload of these bytes.
+    async fn result_of(compiler: &Compiler, bytes: &'static [u8]) -> String {
+        let bytes = Bytes::from_static(bytes);
         let source = Source { label: "x".into(), tenant: "t".into(), digest: Digest::of(&bytes), bytes };
         match compiler.metered(&source).await {
             Ok(_) => "compiled".into(),
             Err(CompileError::Refused(refusal)) => format!("refused: {refusal}"),
             Err(error) => format!("host: {error}"),
         }
+    }
+
+    /// The result of an upload whose child is this shell script.
+    async fn compiled_by(text: &str, wall_limit: Duration) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let compiler = Compiler { wall_limit, ..compiler(script(folder.path(), text)) };
+        result_of(&compiler, b"\0asm").await
     }
 
     #[tokio::test]
@@ -285,9 +316,27 @@ mod tests {
             let result = compiled_by(script, wall).await;
             assert!(result.starts_with(text), "{script}: {result}");
         }
-        let nowhere = Compiler::new("/nowhere".into(), None);
-        let bytes = Bytes::new();
-        let source = Source { label: "x".into(), tenant: "t".into(), digest: Digest::of(&bytes), bytes };
-        assert!(matches!(nowhere.metered(&source).await, Err(CompileError::Host(_))));
+        assert!(result_of(&compiler("/nowhere".into()), b"").await.starts_with("host: "));
+    }
+
+    #[tokio::test]
+    async fn only_a_refusal_that_depends_on_the_bytes_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        for (end, remembered) in [
+            ("echo '{\"Refused\":\"not a plugin\"}'", true),
+            ("kill -XCPU $$", false),
+            ("kill -KILL $$", false),
+            ("echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$", false),
+            ("exit 1", false),
+        ] {
+            fs::write(&runs, "").unwrap();
+            let compiler = compiler(script(folder.path(), &format!("echo run >> {}; {end}", runs.display())));
+            let first = result_of(&compiler, b"a").await;
+            assert_eq!(result_of(&compiler, b"a").await, first, "{end}");
+            result_of(&compiler, b"b").await;
+            let runs = fs::read_to_string(&runs).unwrap().lines().count();
+            assert_eq!(runs, if remembered { 2 } else { 3 }, "{end}: {first}");
+        }
     }
 }

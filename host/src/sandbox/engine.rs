@@ -27,7 +27,7 @@ const KEEP_RESIDENT: usize = 1 << 20;
 const INSTANCE_SIZE: usize = 4 << 20;
 
 /// The purpose that code is compiled for. Each needs its own code, because counting fuel takes extra instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Purpose {
     /// Calls that are interrupted at their deadline.
     Calls,

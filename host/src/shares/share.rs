@@ -103,9 +103,8 @@ impl Share {
         Self { resource, total, holders: Mutex::default(), metrics }
     }
 
-    /// Returns a resource that is all free, apart from the service.
-    #[cfg(test)]
-    pub(crate) fn for_tests(resource: Resource, total: u64) -> Self {
+    /// Returns a resource that is all free and that no metric shows: for a process with one user.
+    pub(crate) fn unregistered(resource: Resource, total: u64) -> Self {
         Self::new(resource, total, &Metrics::new(0, []))
     }
 

@@ -76,7 +76,6 @@ impl From<CompileError> for Problem {
         match error {
             CompileError::Refused(refusal) => Self::new(ProblemKind::Rule, refusal.to_string()),
             CompileError::CompanyLimit(limit) => limit.into(),
-            CompileError::Busy(text) => Self::new(ProblemKind::Unavailable, text),
             CompileError::Host(text) => {
                 tracing::error!(error = text, "an upload could not be compiled");
                 Self::new(ProblemKind::Unavailable, "this host cannot compile now; nothing was stored, try again")
