@@ -6,6 +6,7 @@ mod deliveries;
 mod events;
 mod header_fields;
 mod health;
+mod limits;
 mod pagination;
 mod params;
 mod plain_errors;
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::oauth::Tokens;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
+use crate::shares::Shares;
 use crate::store::Store;
 pub(crate) use auth::{AuthFailureLimiter, PeerAddress};
 use problem::{Problem, ProblemKind};
@@ -52,6 +54,8 @@ pub(crate) struct ApiState {
     pub(crate) auth_failures: AuthFailureLimiter,
     /// Counts requests and refused events.
     pub(crate) metrics: Arc<Metrics>,
+    /// What companies share.
+    pub(crate) shares: Arc<Shares>,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.
@@ -82,6 +86,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/deliveries/{id}/cancel", post(deliveries::cancel))
         .route("/deliveries/{id}/retry", post(deliveries::retry))
         .route("/deliveries/{id}/transformed", get(deliveries::transformed))
+        .route("/limits", get(limits::show).put(limits::change))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", put(plugins::upload).get(plugins::show).delete(plugins::remove))
         .route("/plugins/{name}/versions/{digest}", get(plugins::show_version).delete(plugins::remove_version))

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::domain::quota::Quotas;
 use crate::domain::retry::Schedule;
 pub use crate::domain::time::duration;
 
@@ -43,6 +44,42 @@ pub struct PluginLimits {
     /// Maximum size of an uploaded plugin
     #[arg(long, default_value = "33554432", value_parser = size, value_name = "SIZE")]
     pub max_plugin_bytes: usize,
+}
+
+/// How much one company may keep in the database, unless an operator sets something else for it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct QuotaSettings {
+    /// Webhooks of one company
+    #[arg(long, default_value = "1000", value_name = "NUMBER")]
+    pub quota_webhooks: u64,
+    /// Plugins of one company
+    #[arg(long, default_value = "100", value_name = "NUMBER")]
+    pub quota_plugins: u64,
+    /// Versions of one plugin
+    #[arg(long, default_value = "100", value_name = "NUMBER")]
+    pub quota_plugin_versions: u64,
+    /// Bytes of one company's plugins, with removed versions that wait for retention
+    #[arg(long, default_value = "1GiB", value_parser = size, value_name = "SIZE")]
+    pub quota_plugin_bytes: usize,
+    /// Bytes of one company's configs, with earlier ones that wait for retention; each counts 1 KiB more
+    #[arg(long, default_value = "64MiB", value_parser = size, value_name = "SIZE")]
+    pub quota_config_bytes: usize,
+    /// Bytes of one company's stored events, about: those that it publishes within seconds may go beyond
+    #[arg(long, default_value = "50GiB", value_parser = size, value_name = "SIZE")]
+    pub quota_event_bytes: usize,
+}
+
+impl From<QuotaSettings> for Quotas {
+    fn from(settings: QuotaSettings) -> Self {
+        Self {
+            webhooks: settings.quota_webhooks,
+            plugins: settings.quota_plugins,
+            plugin_versions: settings.quota_plugin_versions,
+            plugin_bytes: settings.quota_plugin_bytes as u64,
+            config_bytes: settings.quota_config_bytes as u64,
+            event_bytes: settings.quota_event_bytes as u64,
+        }
+    }
 }
 
 /// The key that encrypts signing secrets.
@@ -138,6 +175,9 @@ pub struct Config {
     pub plugins: PluginLimits,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub quotas: QuotaSettings,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub secret_key: SecretKeySettings,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -204,6 +244,17 @@ mod tests {
         assert_eq!(size("262144"), Ok(262_144));
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert!(size("big").is_err());
+    }
+
+    #[test]
+    fn flags_have_the_default_quotas() {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            quotas: QuotaSettings,
+        }
+        let flags = <Flags as clap::Parser>::parse_from(["posthaste"]);
+        assert_eq!(Quotas::from(flags.quotas), Quotas::default());
     }
 
     fn delivering(attempt: u64, node: Option<u64>) -> DeliverySettings {

@@ -14,7 +14,7 @@
 //! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
 //! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
-//! | `orphan_sweeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
+//! | `orphan_sweeper`, `quota_keeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
 //! | `cluster` | several nodes on one database |
 //! | `engine` | builds, starts and stops all of them, and reports their health |
 
@@ -39,6 +39,7 @@ mod precompiler;
 mod previewer;
 mod publisher;
 mod queue;
+mod quota_keeper;
 mod recorder;
 mod replayer;
 mod retention;

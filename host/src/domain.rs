@@ -11,6 +11,7 @@ pub mod hops;
 pub mod id;
 pub mod plugin;
 pub mod plugin_config;
+pub mod quota;
 pub mod rate_limit;
 pub mod retry;
 pub mod time;

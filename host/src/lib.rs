@@ -143,7 +143,7 @@ impl Service {
         let shares = Arc::new(Shares::new(share_totals(&files), &metrics));
         let opened = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone(), &shares).await;
         let (store, writer) = opened?;
-        let store = Arc::new(store);
+        let store = Arc::new(store.with_quotas(config.quotas.into()));
         standard_transforms::install(&store, environment.clock.now_ms()).await?;
         let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
@@ -187,6 +187,7 @@ impl Service {
             tokens,
             auth_failures: api::AuthFailureLimiter::default(),
             metrics: metrics.clone(),
+            shares,
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,

@@ -108,7 +108,7 @@ impl Case {
 
     /// Returns a delivery of company `acme`, without its event and its attempts.
     pub(crate) async fn one(&self, id: &str) -> DeliveryRecord {
-        self.delivery("acme", id).await.unwrap().unwrap().0
+        self.delivery_record("acme", id).await.unwrap().unwrap()
     }
 
     /// Counts the deliveries that wait in the database.

@@ -12,6 +12,7 @@ mod log;
 mod nodes;
 mod ownership;
 mod plugins;
+mod quotas;
 mod replays;
 mod setup;
 mod statements;
@@ -76,6 +77,11 @@ on_both! {
         event_of_a_delivery_is_read_for_its_attempt
         newest_event_of_a_type_is_found
         past_events_of_a_plugin_are_read_newest_first;
+    quotas:
+        company_has_its_own_quotas
+        configs_are_bounded_in_bytes_with_those_that_wait_for_retention
+        plugins_are_bounded_in_number_and_bytes
+        events_are_counted_in_bytes;
     transfer:
         everything_is_transferred_to_a_database_of_the_other_kind;
     plugins:

@@ -6,6 +6,7 @@ mod large_configs;
 mod manual_retries;
 mod open_files;
 mod queue_memory;
+mod quotas;
 mod reading;
 mod removals;
 mod stopping;

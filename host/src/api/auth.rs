@@ -25,8 +25,8 @@ use scopes::{EVENTS_WRITE, RequiredScope, ScopeSet};
 
 pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
 pub(super) use scopes::{
-    DeliveriesRead, DeliveriesWrite, EventsRead, PluginComparison, PluginsRead, PluginsWrite, WebhooksRead,
-    WebhooksWrite,
+    AdminRead, DeliveriesRead, DeliveriesWrite, EventsRead, PlatformAdmin, PluginComparison, PluginsRead, PluginsWrite,
+    WebhooksRead, WebhooksWrite,
 };
 
 /// A request whose caller has the scopes `S` for the company that the request concerns. `Q` is the call's query.
@@ -128,6 +128,9 @@ impl Caller {
     /// Returns the company that the request concerns, once the caller may do this to it.
     fn company_for<S: ScopeSet>(&self, named: Option<&str>) -> Result<String, Problem> {
         self.check_scope(S::FIRST)?;
+        if S::PLATFORM_ONLY && self.0.owner != Owner::Platform {
+            return Err(Problem::new(ProblemKind::Scope, "only a platform key may do this"));
+        }
         let company = self.company(named)?;
         S::FURTHER.iter().try_for_each(|scope| self.check_scope(*scope))?;
         Ok(company)
@@ -184,6 +187,15 @@ mod tests {
         assert_eq!(caller.company_for::<WebhooksWrite>(None).unwrap(), "acme");
         assert_eq!(caller.company_for::<WebhooksRead>(Some("acme")).unwrap(), "acme");
         assert_eq!(refusal::<WebhooksRead>(&caller, Some("other")), ProblemKind::Scope);
+    }
+
+    #[test]
+    fn only_a_platform_key_with_the_scope_changes_limits() {
+        assert_eq!(refusal::<PlatformAdmin>(&of_acme("admin"), Some("acme")), ProblemKind::Scope);
+        let platform = |scopes| caller(Owner::Platform, scopes);
+        assert_eq!(platform("admin").company_for::<PlatformAdmin>(Some("acme")).unwrap(), "acme");
+        assert_eq!(refusal::<PlatformAdmin>(&platform("admin:read"), Some("acme")), ProblemKind::Scope);
+        assert_eq!(of_acme("admin:read").company_for::<AdminRead>(None).unwrap(), "acme");
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Engine {
         wiring.spawn(replayer.clone().run());
         wiring.spawn(canceller.clone().run());
         wiring.spawn(wiring.orphan_sweeper().run());
+        wiring.spawn(wiring.quota_keeper().run());
         wiring.spawn(wiring.retention().run());
         wiring.spawn(wiring.precompiler().run());
         wiring.spawn(wiring.backlog_gauge().run());

@@ -94,8 +94,9 @@ impl Publisher {
     /// delivered in that order.
     ///
     /// # Errors
-    /// The store's: the event is not stored.
+    /// [`StoreError::Limit`]: the company stores too many bytes of events. The store's: the event is not stored.
     pub async fn submit(&self, new: NewEvent) -> Result<SubmittedEvent, StoreError> {
+        self.store.check_event_quota(&new.company)?;
         let webhook = self.store.webhook_for(&new.company, &new.event_type).await?;
         let reservation = webhook.as_deref().filter(|webhook| webhook.enabled).map(|hook| self.queues.reserve(hook));
         let in_memory = reservation.as_ref().is_some_and(Reservation::in_memory);

@@ -87,22 +87,27 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn expire(&self, company: String, before: i64) -> Result<bool, StoreError> {
+        let (usage, owner) = (self.event_usage.clone(), company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = format!(
                     "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                     WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) RETURNING id",
+                     WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) \
+                     RETURNING id, CAST(LENGTH(data) AS BIGINT) AS bytes",
                     connection.kind().row_lock()
                 );
                 let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
-                let ids: Vec<String> = query.values(&mut *connection).await?;
+                let rows = query.fetch_all(&mut *connection).await?;
+                let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
+                let bytes = rows.iter().map(|row| row.try_get::<i64>("bytes")).sum::<Result<i64, _>>()?;
                 for (sql, ids) in EXPIRE_ATTEMPTS.split(connection.kind(), &ids) {
                     let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
                     query.execute(&mut *connection).await?;
                 }
-                Ok(i64::try_from(ids.len()).is_ok_and(|count| count == EXPIRE_STEP))
+                Ok((bytes, i64::try_from(ids.len()).is_ok_and(|count| count == EXPIRE_STEP)))
             })
         });
-        self.writer.run(work, |_| ()).await
+        let (_, more) = self.writer.run(work, move |(bytes, _)| usage.removed(&owner, *bytes)).await?;
+        Ok(more)
     }
 }

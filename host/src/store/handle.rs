@@ -12,6 +12,7 @@ use super::backend::{Backend, checkpoint_wal};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
+use super::event_usage::EventUsage;
 use super::key_cache::KeyCache;
 use super::readers::{LogReader, Readers};
 use super::seal::Sealer;
@@ -20,6 +21,7 @@ use super::webhook_cache::WebhookCache;
 use super::writer::{Writer, transaction};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::credential::Key;
+use crate::domain::quota::Quotas;
 use crate::metrics::Metrics;
 use crate::shares::{Resource, Share, Shares};
 
@@ -50,6 +52,8 @@ pub struct Store {
     pub(super) sealer: Arc<Sealer>,
     pub(super) webhooks: Arc<WebhookCache>,
     pub(super) keys: KeyCache<Arc<Key>>,
+    pub(super) event_usage: Arc<EventUsage>,
+    pub(super) quotas: Quotas,
     /// Separate from the valid keys: anyone can make up wrong ones, and would evict those.
     pub(super) wrong_keys: KeyCache<()>,
     _lock: Option<std::fs::File>,
@@ -77,7 +81,9 @@ impl Store {
         let (backend, lock) = Backend::open_locked(url).await?;
         check_marks(&backend.readers.background).await?;
         check_secret_key(&backend.readers.background, &sealer).await?;
-        let (writer, end) = Writer::start(&backend, metrics.clone(), shares.of(Resource::WriterBytes).clone()).await?;
+        let event_usage = Arc::<EventUsage>::default();
+        let bytes = shares.of(Resource::WriterBytes).clone();
+        let (writer, end) = Writer::start(&backend, metrics.clone(), bytes, event_usage.clone()).await?;
         let stop = CancellationToken::new();
         let memory = shares.of(Resource::WebhookCacheBytes).clone();
         let webhooks = Arc::new(WebhookCache::new(memory, webhook_ttl(backend.readers.kind())));
@@ -95,11 +101,19 @@ impl Store {
             webhooks,
             keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
             wrong_keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
+            event_usage,
+            quotas: Quotas::default(),
             _lock: lock,
             changes: Mutex::new(Some(changes)),
             _background: stop.drop_guard(),
         };
         Ok((store, end))
+    }
+
+    /// Sets the quotas of companies for which nothing else is stored.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Returns the changes that other nodes and this one make from now on; `None` if it was called before. The channel

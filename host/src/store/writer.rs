@@ -21,6 +21,7 @@ use super::damage::Damage;
 use super::db::DatabaseConnection;
 use super::delivery_rows::DeliveryUpdate;
 use super::error::StoreError;
+use super::event_usage::EventUsage;
 use crate::metrics::Metrics;
 use crate::shares::{Part, Share};
 use operation::{CommitCallback, CompanyOperation, CompanyWork, TransactionWork, WriteOperation, savepoint};
@@ -58,9 +59,10 @@ impl Writer {
         backend: &Backend,
         metrics: Arc<Metrics>,
         bytes: Arc<Share>,
+        usage: Arc<EventUsage>,
     ) -> Result<(Self, tokio::task::JoinHandle<()>), StoreError> {
         let (operations, receiver) = mpsc::channel(2 * QUEUE_CAPACITY);
-        let task = WriterTask::new(backend, metrics).await?;
+        let task = WriterTask::new(backend, metrics, usage).await?;
         let completion_permits = Arc::new(Semaphore::new(QUEUE_CAPACITY));
         let (damage, waiting) = (backend.readers.damage().clone(), task.waiting());
         Ok((Self { operations, waiting, bytes, completion_permits, damage }, tokio::spawn(task.run(receiver))))

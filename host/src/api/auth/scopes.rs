@@ -35,6 +35,8 @@ pub(super) const EVENTS_WRITE: RequiredScope = RequiredScope::write(Area::Events
 pub(super) trait ScopeSet {
     const FIRST: RequiredScope;
     const FURTHER: &'static [RequiredScope] = &[];
+    /// Whether the credential of a company is refused, whatever its scopes.
+    const PLATFORM_ONLY: bool = false;
 }
 
 /// Looking at webhooks.
@@ -53,6 +55,11 @@ pub(in crate::api) enum DeliveriesRead {}
 pub(in crate::api) enum DeliveriesWrite {}
 /// Comparing plugin versions: the answer shows events, so it needs to read the deliveries too.
 pub(in crate::api) enum PluginComparison {}
+
+/// Looking at what concerns the installation.
+pub(in crate::api) enum AdminRead {}
+/// Changing what concerns the installation, for the operator alone.
+pub(in crate::api) enum PlatformAdmin {}
 
 impl ScopeSet for WebhooksRead {
     const FIRST: RequiredScope = RequiredScope::read(Area::Webhooks);
@@ -85,4 +92,13 @@ impl ScopeSet for DeliveriesWrite {
 impl ScopeSet for PluginComparison {
     const FIRST: RequiredScope = RequiredScope::read(Area::Plugins);
     const FURTHER: &'static [RequiredScope] = &[RequiredScope::read(Area::Deliveries)];
+}
+
+impl ScopeSet for AdminRead {
+    const FIRST: RequiredScope = RequiredScope::read(Area::Admin);
+}
+
+impl ScopeSet for PlatformAdmin {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Admin);
+    const PLATFORM_ONLY: bool = true;
 }

@@ -30,6 +30,7 @@ use crate::delivery::precompiler::Precompiler;
 use crate::delivery::previewer::Previewer;
 use crate::delivery::publisher::Publisher;
 use crate::delivery::queue::WebhookQueues;
+use crate::delivery::quota_keeper::QuotaKeeper;
 use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
 use crate::delivery::replayer::Replayer;
 use crate::delivery::retention::Retention;
@@ -305,6 +306,10 @@ impl Wiring {
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }
+    }
+
+    pub(super) fn quota_keeper(&self) -> QuotaKeeper {
+        QuotaKeeper { store: self.store.clone(), stop: self.stop.clone(), log: ThrottledLog::default() }
     }
 
     pub(super) fn precompiler(&self) -> Precompiler {

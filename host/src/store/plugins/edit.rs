@@ -8,16 +8,14 @@ use super::followers::{Follower, PluginKey, check_followers, check_unused};
 use super::rows::NewVersion;
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
+use crate::domain::quota::{Quota, Quotas};
 use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::quotas::{check, check_used};
 use crate::store::writer::transaction;
 
-/// Most versions of one plugin.
-const MAX_VERSIONS_PER_PLUGIN: i64 = 100;
-/// Most plugins of one company.
-const MAX_PLUGINS_PER_COMPANY: i64 = 100;
 /// Most removed versions of one company that wait for retention: alternating uploads and removals must not fill the disk.
 const MAX_REMOVED_VERSIONS: i64 = 1_000;
 /// Most versions deleted in one transaction: each may have 32 MiB.
@@ -42,10 +40,10 @@ impl Store {
     /// Stores a version, and makes it active if there is an `activation` for it. Returns false if that changed nothing.
     ///
     /// # Errors
-    /// [`StoreError::Limit`]: there are too many plugins or versions. [`StoreError::Changed`]: the plugin has other followers
+    /// [`StoreError::Limit`]: there are too many plugins, versions or bytes of them. [`StoreError::Changed`]: the plugin has other followers
     /// by now. The database's.
     pub async fn put_plugin(&self, new: NewVersion, activation: Option<Activation>) -> Result<bool, StoreError> {
-        let (cache, company) = (self.webhooks.clone(), new.company.clone());
+        let (cache, company, quotas) = (self.webhooks.clone(), new.company.clone(), self.quotas);
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
@@ -55,7 +53,7 @@ impl Store {
                     None => false,
                 };
                 if stored && new.company != STANDARD_OWNER {
-                    check_counts(connection, &new.company, &new.name).await?;
+                    check_quotas(connection, &new, &quotas).await?;
                 }
                 Ok(stored || switched)
             })
@@ -223,23 +221,16 @@ async fn mark_removed(
     Ok(marked)
 }
 
-async fn check_counts(connection: &mut DatabaseConnection, company: &str, name: &str) -> Result<(), StoreError> {
-    let sql = "SELECT COUNT(*) FROM plugins WHERE company = $1";
-    let plugins: i64 = db::query(sql).bind(company).value(&mut *connection).await?;
+async fn check_quotas(
+    connection: &mut DatabaseConnection,
+    stored: &NewVersion,
+    quotas: &Quotas,
+) -> Result<(), StoreError> {
+    for quota in [Quota::Plugins, Quota::PluginBytes] {
+        check(connection, &stored.company, quota, quotas).await?;
+    }
     let sql = "SELECT COUNT(*) FROM plugin_versions WHERE company = $1 AND name = $2 AND removed_at IS NULL";
-    let versions: i64 = db::query(sql).bind(company).bind(name).value(connection).await?;
-    if plugins > MAX_PLUGINS_PER_COMPANY {
-        let detail = format!(
-            "this company has {MAX_PLUGINS_PER_COMPANY} plugins, which is the limit; remove one first: DELETE /plugins/{{name}}"
-        );
-        return Err(CompanyLimit::stored("plugins", detail).into());
-    }
-    if versions > MAX_VERSIONS_PER_PLUGIN {
-        let detail = format!(
-            "plugin `{name}` has {MAX_VERSIONS_PER_PLUGIN} versions, which is the limit; remove one first: \
-             DELETE /plugins/{name}/versions/{{digest}}"
-        );
-        return Err(CompanyLimit::stored("plugin-versions", detail).into());
-    }
-    Ok(())
+    let query = db::query(sql).bind(stored.company.as_str()).bind(stored.name.as_str());
+    let versions: i64 = query.value(&mut *connection).await?;
+    check_used(connection, &stored.company, (Quota::PluginVersions, versions), quotas).await
 }

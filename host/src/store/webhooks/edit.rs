@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use super::rows::{WebhookKey, find, find_by_type, seal_plain_headers, write};
-use crate::domain::company_limit::CompanyLimit;
+use crate::domain::quota::Quota;
 use crate::domain::webhook::Webhook;
 use crate::store::changes::{Change, notify};
-use crate::store::db::{self, DatabaseConnection};
+use crate::store::db;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::quotas::check;
 use crate::store::webhook_cache::WebhookCache;
 use crate::store::writer::transaction;
-
-/// Most webhooks of one company.
-const MAX_PER_COMPANY: i64 = 1_000;
 
 // The current secret becomes the previous one, unless its time is already over.
 const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
@@ -45,19 +43,19 @@ impl Store {
     /// signing secret.
     ///
     /// # Errors
-    /// [`StoreError::Limit`]: the company has too many webhooks. [`StoreError::Changed`]: the webhook would run another
+    /// [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let sealer = self.sealer.clone();
+        let (sealer, quotas) = (self.sealer.clone(), self.quotas);
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
                 let before = find_by_type(&mut *connection, &sealer, &webhook.company, &webhook.event_type).await?;
-                let id = write(connection, &sealer, &webhook).await?;
+                let id = write(connection, &sealer, &quotas, &webhook).await?;
                 notify(connection, &Change::webhook(&webhook.company, &webhook.event_type)).await?;
                 if before.is_none() {
-                    check_count(connection, &webhook.company).await?;
+                    check(connection, &webhook.company, Quota::Webhooks, &quotas).await?;
                 }
                 // Read in the same transaction: right after it, another call may remove the webhook.
                 let stored = find(connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
@@ -72,13 +70,13 @@ impl Store {
     /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type and secrets.
     ///
     /// # Errors
-    /// The error of `change`; [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
+    /// The error of `change`; [`StoreError::Limit`] and [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
     pub async fn change_webhook(
         &self,
         key: WebhookKey<'_>,
         change: impl FnOnce(&mut Webhook) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Option<Webhook>, StoreError> {
-        let (cache, sealer) = (self.webhooks.clone(), self.sealer.clone());
+        let (cache, sealer, quotas) = (self.webhooks.clone(), self.sealer.clone(), self.quotas);
         let (company, id) = (key.company.to_owned(), key.id.to_owned());
         let work = transaction(move |connection| {
             Box::pin(async move {
@@ -89,7 +87,7 @@ impl Store {
                     return Ok(None);
                 };
                 change(&mut webhook)?;
-                write(connection, &sealer, &webhook).await?;
+                write(connection, &sealer, &quotas, &webhook).await?;
                 notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;
                 find(connection, &sealer, WebhookKey { company: &company, id: &id }).await
             })
@@ -162,14 +160,4 @@ fn invalidate(cache: &WebhookCache, stored: Option<&Webhook>) {
     if let Some(webhook) = stored {
         cache.invalidate(&webhook.company, &webhook.event_type);
     }
-}
-
-async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
-    let sql = "SELECT COUNT(*) FROM webhooks WHERE company = $1";
-    let count: i64 = db::query(sql).bind(company).value(connection).await?;
-    if count > MAX_PER_COMPANY {
-        let detail = format!("this company has {MAX_PER_COMPANY} webhooks, which is the limit; remove one first");
-        return Err(CompanyLimit::stored("webhooks", detail).into());
-    }
-    Ok(())
 }

@@ -68,7 +68,7 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
          LEFT JOIN deliveries d ON d.company = $1 AND d.id = h.failed \
          LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count",
         success(&end),
-        success(&first_id_sql("w.failing_since", kind)),
+        success(&first_id_sql("w.failing_since")),
         oldest(0),
         oldest(1),
         oldest(2),
@@ -76,12 +76,14 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
     )
 }
 
-/// Returns [`first_id`](crate::store::first_id) in SQL. The databases write a number in hexadecimal digits by different functions.
-fn first_id_sql(ms: &str, kind: DatabaseKind) -> String {
-    match kind {
-        DatabaseKind::Sqlite => format!("'dlv_' || format('%012x', {ms})"),
-        DatabaseKind::Postgres => format!("'dlv_' || lpad(to_hex({ms}), 12, '0')"),
-    }
+/// Returns [`first_id`](crate::store::first_id) in SQL, digit by digit: the databases have no function for hexadecimal digits in
+/// common.
+fn first_id_sql(ms: &str) -> String {
+    let digit = |place: u32| {
+        let shift = place * 4;
+        format!(" || substr('0123456789abcdef', CAST((({ms}) >> {shift}) & 15 AS INTEGER) + 1, 1)")
+    };
+    format!("'dlv_'{}", (0..12).rev().map(digit).collect::<String>())
 }
 
 fn health_from_row(row: &DatabaseRow) -> Result<WebhookHealth, sqlx::Error> {

@@ -8,12 +8,14 @@ use super::configs::hold;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::plugin_config::PluginConfig;
+use crate::domain::quota::{Quota, Quotas};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
 use crate::store::error::StoreError;
 use crate::store::plugins::check_version_to_run;
+use crate::store::quotas::check;
 use crate::store::seal::Sealer;
 
 /// Joins the plugin `p` of a webhook `w`. Its owner is decided as in `domain::plugin::owner`.
@@ -199,15 +201,18 @@ pub(super) fn config_text(webhook: &Webhook) -> Result<&Arc<str>, StoreError> {
 /// type. Returns the id of the row.
 ///
 /// # Errors
-/// [`StoreError::Changed`]: the webhook would run another version of its plugin than the one that checked its config.
+/// [`StoreError::Limit`]: the company has too many bytes of configs. [`StoreError::Changed`]: the webhook would run another version of its plugin than the one that checked its config.
 pub(super) async fn write(
     connection: &mut DatabaseConnection,
     sealer: &Sealer,
+    quotas: &Quotas,
     webhook: &Webhook,
 ) -> Result<String, StoreError> {
     check_version_to_run(connection, webhook).await?;
     let config = config_text(webhook)?;
-    hold(connection, webhook, config).await?;
+    if hold(connection, webhook, config).await? {
+        check(connection, &webhook.company, Quota::ConfigBytes, quotas).await?;
+    }
     let (secret, headers) = (sealer.seal(&webhook.signing_secret)?, seal_headers(sealer, &webhook.headers)?);
     db::query(UPSERT)
         .bind(webhook.id.as_str())

@@ -12,6 +12,7 @@ use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use crate::store::delivery_writes;
 use crate::store::error::StoreError;
+use crate::store::event_usage::EventUsage;
 
 /// Bounds a transaction on a remote database; after that its connection counts as dead.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,6 +82,7 @@ pub(super) async fn commit(
     connection: &mut DatabaseConnection,
     group: WriteGroup,
     metrics: &Metrics,
+    usage: &EventUsage,
 ) -> Result<(), FailedCommit> {
     if group.len() == 0 {
         return Ok(());
@@ -100,6 +102,7 @@ pub(super) async fn commit(
             for completion in &completions.completions {
                 metrics.deliveries_ended(completion.status, 1);
             }
+            usage.stored(&rows, &published);
             answer_published(callbacks, published);
             for answer in answers {
                 answer();

@@ -17,6 +17,7 @@ use crate::store::damage::Damage;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::disk_reserve::DiskReserve;
 use crate::store::error::StoreError;
+use crate::store::event_usage::EventUsage;
 use crate::telemetry::ThrottledLog;
 
 /// Pause after a failed commit before the completions are tried again.
@@ -42,11 +43,16 @@ pub(super) struct WriterTask {
     line: WaitingLine,
     /// The length of the line, for the metric.
     waiting: Arc<AtomicUsize>,
+    usage: Arc<EventUsage>,
 }
 
 impl WriterTask {
     /// Connects to the database and reserves disk space.
-    pub(super) async fn new(backend: &Backend, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub(super) async fn new(
+        backend: &Backend,
+        metrics: Arc<Metrics>,
+        usage: Arc<EventUsage>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: Some(backend.connect().await?),
             damage: backend.readers.damage().clone(),
@@ -56,6 +62,7 @@ impl WriterTask {
             metrics,
             line: WaitingLine::default(),
             waiting: Arc::default(),
+            usage,
         })
     }
 
@@ -110,7 +117,7 @@ impl WriterTask {
                 }
             },
         };
-        commit(connection, group, &self.metrics).await
+        commit(connection, group, &self.metrics, &self.usage).await
     }
 
     /// Empties SQLite's write-ahead log, by which the next start tells a crash from a stop. If it fails, that start only takes
@@ -211,7 +218,7 @@ mod tests {
     async fn writer_that_cannot_open_the_file_again_begins_outside_of_the_failed_transaction() {
         let folder = tempfile::tempdir().unwrap();
         let backend = Backend::open(&format!("sqlite://{}/x.db", folder.path().display())).await.unwrap();
-        let mut task = WriterTask::new(&backend, Arc::new(Metrics::new(0, []))).await.unwrap();
+        let mut task = WriterTask::new(&backend, Arc::new(Metrics::new(0, [])), Arc::default()).await.unwrap();
         // As in a process without a free file descriptor.
         task.options = DatabaseOptions::parse(&format!("sqlite://{}/missing/x.db", folder.path().display())).unwrap();
         assert!(matches!(commit_group(&mut task, &[("1", "a")]).await, Ok(Published::Stored)));
@@ -229,7 +236,7 @@ mod tests {
     async fn writer_whose_connection_is_lost_opens_another_for_the_next_group() {
         let folder = tempfile::tempdir().unwrap();
         let backend = Backend::open(&format!("sqlite://{}/x.db", folder.path().display())).await.unwrap();
-        let mut task = WriterTask::new(&backend, Arc::new(Metrics::new(0, []))).await.unwrap();
+        let mut task = WriterTask::new(&backend, Arc::new(Metrics::new(0, [])), Arc::default()).await.unwrap();
         task.connection = None;
         let right = std::mem::replace(
             &mut task.options,
