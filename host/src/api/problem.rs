@@ -184,7 +184,8 @@ impl From<StoreError> for Problem {
                 let detail = "the disk is full; nothing was stored: make room, or try again later";
                 Self::new(ProblemKind::DiskFull, detail)
             }
-            StoreError::Malformed => Self::new(ProblemKind::Unavailable, format!("{error}; nothing was stored")),
+            // What is read after a change may show the damage first: the change may be stored.
+            StoreError::Malformed => Self::new(ProblemKind::Unavailable, error.to_string()),
             StoreError::NotCommitted | StoreError::Closed => {
                 Self::new(ProblemKind::Unavailable, format!("{error}; nothing was stored, try again"))
             }

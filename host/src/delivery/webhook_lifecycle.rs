@@ -137,7 +137,8 @@ impl WebhookLifecycle {
             }
             Ok(true)
         });
-        removing.await.unwrap_or(Err(StoreError::Closed))
+        // It fails only if the runtime ends.
+        removing.await.unwrap_or(Err(StoreError::Unanswered))
     }
 
     /// Cancels the deliveries of a removed webhook that are in memory, and the first of those in the database.

@@ -144,7 +144,9 @@ impl Store {
             })
         });
         self.writer.run(work, |()| ()).await?;
-        self.update_event_usage().await
+        // The limits are stored: an error must not look as if they were not. They are looked up again within seconds.
+        let _ = self.update_event_usage().await;
+        Ok(())
     }
 
     /// Refuses an event of a company that had more bytes of events than it may when this was last looked up, a few seconds ago.

@@ -104,8 +104,8 @@ impl Writer {
     /// writer's task, whether or not the caller still waits; then the caller is answered.
     ///
     /// # Errors
-    /// The error of `work`; [`StoreError::NotCommitted`] if the group was not committed; [`StoreError::Malformed`];
-    /// [`StoreError::Closed`].
+    /// The error of `work`; [`StoreError::NotCommitted`], [`StoreError::Unanswered`] or [`StoreError::Full`] if the group was not
+    /// committed; [`StoreError::Malformed`]; [`StoreError::Closed`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl for<'c> FnOnce(&'c mut DatabaseConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -157,6 +157,7 @@ impl Writer {
         self.operations.send(operation).await.map_err(|_| StoreError::Closed)?;
         match answer.await {
             Ok(result) => result,
+            // It did not run.
             Err(_) => Err(self.damage.check().err().unwrap_or(StoreError::NotCommitted)),
         }
     }
@@ -177,13 +178,39 @@ fn answered<T: Send + 'static>(
     let work: TransactionWork = Box::new(move |connection| {
         Box::pin(async move {
             match savepoint(connection, work).await {
-                Ok(value) => Ok(Box::new(move || {
-                    then(&value);
-                    let _ = sender.send(Ok(value));
+                Ok(value) => Ok(Box::new(move |committed: Result<(), StoreError>| {
+                    let _ = sender.send(committed.map(|()| {
+                        then(&value);
+                        value
+                    }));
                 }) as CommitCallback),
-                Err(error) => Err(Box::new(move || drop(sender.send(Err(error)))) as CommitCallback),
+                Err(error) => Err(Box::new(move |_| drop(sender.send(Err(error)))) as CommitCallback),
             }
         })
     });
     (work, receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn caller_learns_why_its_transaction_was_not_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Backend::open(&format!("sqlite://{}/x.db", folder.path().display())).await.unwrap();
+        let mut connection = backend.connect().await.unwrap();
+        for committed in [Ok(()), Err(StoreError::Unanswered)] {
+            let is_committed = committed.is_ok();
+            let (then, called) = oneshot::channel();
+            let work = transaction(|_| Box::pin(async { Ok(7) }));
+            let (work, answer) = answered(work, move |value: &i32| then.send(*value).unwrap_or_default());
+            match work(&mut connection).await {
+                Ok(callback) | Err(callback) => callback(committed),
+            }
+            assert_eq!(called.await.ok(), is_committed.then_some(7));
+            let answer = answer.await.unwrap();
+            assert!(matches!((is_committed, answer), (true, Ok(7)) | (false, Err(StoreError::Unanswered))));
+        }
+    }
 }

@@ -127,7 +127,7 @@ async fn start_with_a_clock_a_year_ahead_removes_only_old_deliveries() {
     let ancient = "dlv_000000000001";
     let insert = format!(
         "INSERT INTO deliveries SELECT company, '{ancient}', 'e', event_type, webhook_id, status, 1, 0, NULL, NULL, 0, 1, 1, \
-         1, '[]', '1' FROM deliveries LIMIT 1"
+         1, '[]', '1', 0 FROM deliveries LIMIT 1"
     );
     host.home().sql(&insert).await;
     clock.set(YEAR);

@@ -63,8 +63,8 @@ fn answer_published(callbacks: Vec<OrderedCallback>, published: Vec<Published>) 
     }
 }
 
-/// Returns the error with which an event is answered if its transaction failed with `error`.
-fn publish_error(kind: DatabaseKind, error: &sqlx::Error) -> StoreError {
+/// Returns the error with which a caller is answered if the transaction failed with `error`.
+fn commit_error(kind: DatabaseKind, error: &sqlx::Error) -> StoreError {
     if is_disk_full(error) {
         StoreError::Full
     } else if kind == DatabaseKind::Postgres && error.as_database_error().is_none() {
@@ -77,7 +77,8 @@ fn publish_error(kind: DatabaseKind, error: &sqlx::Error) -> StoreError {
 /// Writes the group in one transaction and answers all callers.
 ///
 /// # Errors
-/// The database's; the events have been answered with an error, and the callers of transactions see their channel close.
+/// The database's; the callers have been answered with an error, except those whose transaction did not run: they see their
+/// channel close.
 pub(super) async fn commit(
     connection: &mut DatabaseConnection,
     group: WriteGroup,
@@ -105,14 +106,18 @@ pub(super) async fn commit(
             usage.stored(&rows, &published);
             answer_published(callbacks, published);
             for answer in answers {
-                answer();
+                answer(Ok(()));
             }
             Ok(())
         }
         Err(error) => {
+            let damage = &connection.damage;
+            let reason = || damage.check().err().unwrap_or_else(|| commit_error(kind, &error));
             for callback in callbacks {
-                let damaged = connection.damage.check().err();
-                (callback.done)(Err(damaged.unwrap_or_else(|| publish_error(kind, &error))));
+                (callback.done)(Err(reason()));
+            }
+            for answer in answers {
+                answer(Err(reason()));
             }
             Err(FailedCommit { error, completions })
         }
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn lost_connection_of_a_remote_database_leaves_the_result_open() {
         let lost = sqlx::Error::PoolTimedOut;
-        assert!(matches!(publish_error(DatabaseKind::Postgres, &lost), StoreError::Unanswered));
-        assert!(matches!(publish_error(DatabaseKind::Sqlite, &lost), StoreError::NotCommitted));
+        assert!(matches!(commit_error(DatabaseKind::Postgres, &lost), StoreError::Unanswered));
+        assert!(matches!(commit_error(DatabaseKind::Sqlite, &lost), StoreError::NotCommitted));
     }
 }

@@ -9,8 +9,8 @@ use crate::store::db::{self, DatabaseConnection};
 use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
 use crate::store::error::StoreError;
 
-/// Answers one caller; called after the commit.
-pub(super) type CommitCallback = Box<dyn FnOnce() + Send>;
+/// Answers one caller; called after the commit, or with the reason if there was none.
+pub(super) type CommitCallback = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Changes the database within the group's transaction. `Ok`: the changes stand; `Err`: they were rolled back. Either way
 /// the callback answers the caller.
 pub(super) type TransactionWork =

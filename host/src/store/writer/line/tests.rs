@@ -109,7 +109,7 @@ fn numbers(group: &WriteGroup, company: &str) -> Vec<usize> {
 }
 
 fn transaction_work() -> WriteOperation {
-    WriteOperation::Transaction(Box::new(|_| Box::pin(async { Ok(Box::new(|| ()) as CommitCallback) })))
+    WriteOperation::Transaction(Box::new(|_| Box::pin(async { Ok(Box::new(|_| ()) as CommitCallback) })))
 }
 
 #[test]
