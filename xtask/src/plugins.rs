@@ -12,14 +12,14 @@ use crate::{Failure, process};
 /// The sources of every plugin, besides its own `Cargo.toml` and `src`.
 const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
 
-/// Builds `plugins/dist/*.wasm` and records the digests of their sources in `plugins/dist/SOURCES`.
+/// Builds `plugins/dist/*.wasm` and records in `plugins/dist/SOURCES` the digest of the sources and of the component of each.
 pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
     process::build_workspace(root)?;
     let dist = dist(root);
     build(root, &dist)?;
     let mut sources = String::new();
     for name in names(root)? {
-        sources.push_str(&format!("{}  {name}\n", digest(root, &name)?));
+        sources.push_str(&format!("{}  {}  {name}\n", digest(root, &name)?, file_digest(&component(&dist, &name))?));
     }
     write(&dist.join("SOURCES"), &sources)
 }
@@ -29,10 +29,28 @@ pub(crate) fn build(root: &Path, to: &Path) -> Result<(), Failure> {
     fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
     let posthaste = process::posthaste()?;
     for name in names(root)? {
-        let file = to.join(format!("{name}.wasm"));
+        let file = component(to, &name);
         let mut command = Command::new(&posthaste);
         command.current_dir(root).args(["plugin", "build"]).arg(Path::new("plugins").join(&name)).arg("-o").arg(file);
         process::run(&format!("posthaste plugin build plugins/{name}"), &mut command)?;
+    }
+    Ok(())
+}
+
+/// Checks that the committed components are what their sources give: those that were built into `fresh`.
+///
+/// # Errors
+/// The first that differs.
+pub(crate) fn compare(root: &Path, fresh: &Path) -> Result<(), Failure> {
+    for name in names(root)? {
+        let (committed, built) = (component(&dist(root), &name), component(fresh, &name));
+        if file_digest(&committed)? != file_digest(&built)? {
+            return Err(format!(
+                "{} is not what its sources give ({}): run `cargo xtask plugins` and commit plugins/dist",
+                committed.display(),
+                built.display()
+            ));
+        }
     }
     Ok(())
 }
@@ -44,14 +62,17 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, &'static str)>, Failure
     let names = names(root)?;
     let mut stale = Vec::new();
     for name in &names {
-        let file = dist.join(format!("{name}.wasm"));
+        let file = component(&dist, name);
         if !file.is_file() {
             stale.push((file, "is missing"));
-        } else if !recorded
-            .lines()
-            .any(|line| line.split_once("  ") == Some((&digest(root, name).unwrap_or_default(), name)))
-        {
+            continue;
+        }
+        let mut lines = recorded.lines().map(|line| line.split("  ").collect::<Vec<_>>());
+        let recorded = lines.find(|line| line.get(2) == Some(&&**name)).unwrap_or_default();
+        if recorded.first() != Some(&&*digest(root, name)?) {
             stale.push((file, "was built from other sources"));
+        } else if recorded.get(1) != Some(&&*file_digest(&file)?) {
+            stale.push((file, "is not the file that was built from them"));
         }
     }
     for entry in fs::read_dir(&dist).into_iter().flatten().flatten() {
@@ -66,6 +87,14 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, &'static str)>, Failure
 
 fn dist(root: &Path) -> PathBuf {
     root.join("plugins/dist")
+}
+
+fn component(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.wasm"))
+}
+
+fn file_digest(file: &Path) -> Result<String, Failure> {
+    sha256(&fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 /// Returns the folders in `plugins` that hold a crate, sorted.
@@ -146,8 +175,9 @@ mod tests {
     }
 
     fn record_sources(house: &Scratch) {
-        let digest = digest(house.root(), "mask").unwrap();
-        house.write("plugins/dist/mask.wasm", "").write("plugins/dist/SOURCES", &format!("{digest}  mask\n"));
+        let (sources, component) = (digest(house.root(), "mask").unwrap(), sha256(b"wasm").unwrap());
+        let line = format!("{sources}  {component}  mask\n");
+        house.write("plugins/dist/mask.wasm", "wasm").write("plugins/dist/SOURCES", &line);
     }
 
     fn complaints(house: &Scratch) -> Vec<String> {
@@ -178,6 +208,18 @@ mod tests {
         }
         house.write("plugins/mask/cases/one.json", "{}");
         assert_eq!(complaints(&house), [""; 0]);
+    }
+
+    #[test]
+    fn a_component_that_was_replaced_is_reported() {
+        let house = house();
+        record_sources(&house);
+        house.write("plugins/fresh/mask.wasm", "wasm");
+        let fresh = house.root().join("plugins/fresh");
+        assert_eq!(compare(house.root(), &fresh), Ok(()));
+        house.write("plugins/dist/mask.wasm", "another");
+        assert_eq!(complaints(&house), ["mask.wasm is not the file that was built from them"]);
+        assert!(compare(house.root(), &fresh).unwrap_err().contains("mask.wasm is not what its sources give"));
     }
 
     #[test]

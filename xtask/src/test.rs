@@ -64,6 +64,9 @@ impl Environment {
         let plugins = if plan.everything || (plan.runs_suite() && !plugins::stale(root)?.is_empty()) {
             let fresh = process::target_dir()?.join("plugins");
             plugins::build(root, &fresh)?;
+            if plan.everything {
+                plugins::compare(root, &fresh)?;
+            }
             fresh
         } else {
             root.join("plugins/dist")
