@@ -52,10 +52,10 @@ pub(crate) struct ApiState {
     pub(crate) tokens: Option<Tokens>,
     /// Rate-limits failed authentication per client address.
     pub(crate) auth_failures: AuthFailureLimiter,
+    /// What all companies share.
+    pub(crate) shares: Arc<Shares>,
     /// Counts requests and refused events.
     pub(crate) metrics: Arc<Metrics>,
-    /// What companies share.
-    pub(crate) shares: Arc<Shares>,
     /// The challenge header's name, lower-case.
     pub(crate) challenge_header: String,
     /// Largest `data` of an event, in bytes.

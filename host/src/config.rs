@@ -158,6 +158,10 @@ pub struct Config {
     /// Directory of the secret key file and the compiled plugins
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Most connections of one client address (for IPv6, of one /64); the default is its share: half of all if no other
+    /// client has any. For a reverse proxy, through which all clients have one address
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "NUMBER")]
+    pub max_connections_per_address: Option<u64>,
     /// Maximum size of a published event
     #[arg(long, default_value = "262144", value_parser = size, value_name = "SIZE")]
     pub max_event_bytes: usize,

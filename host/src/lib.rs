@@ -185,20 +185,22 @@ impl Service {
             outbound,
             clock: environment.clock,
             tokens,
+            shares: shares.clone(),
             auth_failures: api::AuthFailureLimiter::default(),
             metrics: metrics.clone(),
-            shares,
             challenge_header: delivering.challenge_header,
             max_event_bytes: config.max_event_bytes,
             plugin_deadline: config.plugins.plugin_deadline,
             max_plugin_bytes: config.plugins.max_plugin_bytes,
         }));
         let address = listener.local_addr()?;
-        let server = Server::start(
-            listener,
-            router,
-            ServerOptions { max_connections: files.callers as usize, drain_timeout: DRAIN_TIMEOUT, metrics },
-        );
+        let options = ServerOptions {
+            connections: shares.of(Resource::ClientConnections).clone(),
+            max_per_address: config.max_connections_per_address,
+            drain_timeout: DRAIN_TIMEOUT,
+            metrics,
+        };
+        let server = Server::start(listener, router, options);
         Ok(Self { address, server, engine, store, writer })
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP server: accepts connections, limits them, and drains them on shutdown.
 
-use std::net::SocketAddr;
+mod head_timer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,10 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::PeerAddress;
 use crate::metrics::Metrics;
+use crate::shares::{Part, Share, ShareExceeded};
 use crate::telemetry::ThrottledLog;
+use head_timer::{CountedStream, HeadTimer, Received};
 
-/// A connection is closed if the head of its next request does not arrive within this time.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection is closed if no request begins within this time. How long its head may then take: see [`head_timer`].
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest head of a request. A larger one is answered 431, with an empty body, by hyper. Also the most that a connection
+/// buffers otherwise.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A connection is closed if the client acknowledges none of an answer's bytes for this time.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,12 +38,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The options of a server.
 pub(crate) struct ServerOptions {
-    /// Most connections at once; further ones wait in the kernel's queue.
-    pub(crate) max_connections: usize,
+    /// The connections, of which each client address has a share.
+    pub(crate) connections: Arc<Share>,
+    /// Most connections of one client address in place of its share.
+    pub(crate) max_per_address: Option<u64>,
     /// How long requests in flight may take once the service stops.
     pub(crate) drain_timeout: Duration,
     /// Counts the open connections.
     pub(crate) metrics: Arc<Metrics>,
+}
+
+impl ServerOptions {
+    /// Takes a place for a connection of this client.
+    fn place(&self, peer: PeerAddress) -> Result<Part, ShareExceeded> {
+        let address = peer.network().to_string();
+        match self.max_per_address {
+            Some(most) => self.connections.try_take_within(&address, 1, most),
+            None => self.connections.try_take(&address, 1),
+        }
+    }
 }
 
 /// A running HTTP server.
@@ -67,35 +85,29 @@ async fn serve(listener: TcpListener, router: Router, options: ServerOptions, st
     let graceful = GracefulShutdown::new();
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let failures = ThrottledLog::default();
-    let permits = Arc::new(Semaphore::new(options.max_connections));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let connection = match accepted {
-            Ok(connection) => connection,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, PeerAddress(peer.ip())),
             Err(error) => {
                 failures.warn("accepting a connection failed", &error);
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let peer = PeerAddress(connection.peer.ip());
-        let inner = TowerToHyperService::new(router.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            inner.call(request)
-        });
-        let serving = http.serve_connection(TokioIo::new(connection.stream), service);
-        let serving = graceful.watch(serving);
-        let (permit, open, cut) = (connection.permit, options.metrics.connection_opened(), cut.clone());
+        // A connection that waited in the kernel's queue would keep others waiting behind it.
+        let Ok(place) = options.place(peer) else { continue };
+        set_options(&stream);
+        let held = (place, options.metrics.connection_opened());
+        let connection = Connection { stream, peer, router: router.clone() };
+        let serving = connection.serve(graceful.watcher(), stop.clone());
+        let cut = cut.clone();
         connections.spawn(async move {
-            let _held = (permit, open);
-            // A client that disconnects is not an error of this service.
-            let _ = cut.run_until_cancelled(serving).await;
+            let _held = held;
+            cut.run_until_cancelled(serving).await
         });
     }
     drop(listener);
@@ -108,22 +120,44 @@ async fn serve(listener: TcpListener, router: Router, options: ServerOptions, st
     connections.wait().await;
 }
 
-/// A connection, and its part of the limit on them.
-struct AcceptedConnection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-/// Waits for a permit first, so that further connections stay in the kernel's queue.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<AcceptedConnection> {
-    // The semaphore is never closed.
-    let permit = permits.clone().acquire_owned().await.ok();
-    let (stream, peer) = listener.accept().await?;
+fn set_options(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     // Without it, a client that sends requests and never reads the answers keeps its connection forever: hyper waits,
     // and the kernel keeps probing for a free receive window (tcp(7), TCP_USER_TIMEOUT).
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
-    Ok(AcceptedConnection { stream, peer, permit })
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+}
+
+/// One connection of a client.
+struct Connection {
+    stream: TcpStream,
+    peer: PeerAddress,
+    router: Router,
+}
+
+impl Connection {
+    /// Answers its requests until it ends, or until `watcher` or `stop` end it between two of them.
+    async fn serve(self, watcher: Watcher, stop: CancellationToken) {
+        let Self { stream, peer, router } = self;
+        // hyper allocates its buffers before the first byte arrives.
+        let mut first = [0];
+        let began = tokio::select! {
+            () = stop.cancelled() => return,
+            began = timeout(IDLE_TIMEOUT, stream.peek(&mut first)) => began,
+        };
+        if !matches!(began, Ok(Ok(1))) {
+            return;
+        }
+        let inner = TowerToHyperService::new(router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            inner.call(request)
+        });
+        let received = Received::default();
+        let mut http = http1::Builder::new();
+        http.timer(HeadTimer(received.clone())).header_read_timeout(IDLE_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+        let stream = TokioIo::new(CountedStream { stream, received });
+        // A client that disconnects is not an error of this service.
+        let _ = watcher.watch(http.serve_connection(stream, service)).await;
+    }
 }

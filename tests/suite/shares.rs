@@ -1,6 +1,7 @@
 //! One company with an ordinary key, or a stranger without one, takes all that it can of a shared resource: a neighbour notices
 //! nothing.
 
+mod arriving;
 mod compiling;
 mod large_configs;
 mod manual_retries;
@@ -10,6 +11,7 @@ mod quotas;
 mod reading;
 mod removals;
 mod stopping;
+mod strangers;
 mod writing;
 
 use posthaste_tests::Process;

@@ -90,14 +90,30 @@ impl EventPublisher {
         self.caller.check_scope(EVENTS_WRITE)
     }
 
-    /// Returns the company of an event, once the caller may publish for it. The name in the event's body takes
-    /// precedence over the one in the query.
+    /// Returns the company of an event, once the caller may publish for it. The query and the event's body may name it.
     ///
     /// # Errors
-    /// 403 for a missing scope or another company's name, 422 if a platform key does not name the company.
+    /// 403 for a missing scope, another company's name or two different ones, 422 if a platform key does not name the company.
     pub(super) fn company(&self, in_body: Option<&str>) -> Result<String, Problem> {
         self.check_scope()?;
+        if let (Some(in_query), Some(in_body)) = (self.query.company(), in_body)
+            && in_query != in_body
+        {
+            let detail = "the event's `company` is another one than `?company=` names";
+            return Err(Problem::new(ProblemKind::Scope, detail));
+        }
         self.caller.company(in_body.or(self.query.company()))
+    }
+
+    /// Returns who holds what the request takes of shared resources before its events are read: a company, or the platform as
+    /// long as a request of its does not name one.
+    pub(super) fn holder(&self) -> &str {
+        match (&self.caller.0.owner, self.query.company()) {
+            (Owner::Company(own), _) => own,
+            (Owner::Platform, Some(named)) => named,
+            // No company can have this name.
+            (Owner::Platform, None) => "platform key",
+        }
     }
 }
 
@@ -240,15 +256,19 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_an_event_names_the_company_before_the_query_does() {
+    fn query_and_body_of_an_event_name_one_company() {
         let publisher = |scopes: &str, query: Option<&str>| EventPublisher {
             caller: caller(Owner::Platform, scopes),
             query: CompanyQuery { company: query.map(Into::into) },
         };
-        assert_eq!(publisher("events", Some("a")).company(Some("b")).unwrap(), "b");
+        assert_eq!(publisher("events", Some("a")).company(Some("b")).unwrap_err().kind(), ProblemKind::Scope);
+        assert_eq!(publisher("events", Some("a")).company(Some("a")).unwrap(), "a");
+        assert_eq!(publisher("events", None).company(Some("b")).unwrap(), "b");
         assert_eq!(publisher("events", Some("a")).company(None).unwrap(), "a");
         assert_eq!(publisher("events", None).company(None).unwrap_err().kind(), ProblemKind::Rule);
         assert!(publisher("events", None).check_scope().is_ok());
+        assert_eq!(publisher("events", Some("a")).holder(), "a");
+        assert!(check_company(publisher("events", None).holder()).is_err(), "not the name of a company");
         let reader = publisher("events:read", Some("a"));
         assert_eq!(reader.check_scope().unwrap_err().kind(), ProblemKind::Scope);
         assert_eq!(reader.company(None).unwrap_err().kind(), ProblemKind::Scope);

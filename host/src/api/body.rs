@@ -1,9 +1,10 @@
-//! Reads request bodies: bounded in size and time, JSON with errors that point to the place.
+//! Reads request bodies: bounded in size, time and memory, JSON with errors that point to the place.
 
 mod json;
 mod limit;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,40 +12,78 @@ use axum::http::{HeaderMap, Request, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper::body::Body as _;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::{Problem, ProblemKind};
+use crate::shares::{Part, Resource, Share, ShareExceeded, Shares};
 pub(super) use json::{checked, escape_key, json, nested};
 pub(super) use limit::{BodyLimit, data_exceeded};
 
 /// A request that has not arrived whole within this time is cut off.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads a whole request within `limit`.
+/// Bodies up to this size are no part of the memory for bodies, so that nobody's larger ones keep an ordinary event out. The
+/// HTTP connection buffers as much in any case, and the number of connections bounds both.
+const SMALL_BODY: usize = 16 * 1024;
+
+/// How long a larger body waits, unread, for memory.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A larger body has to make progress in each period of this length.
+const PERIOD: Duration = Duration::from_secs(10);
+/// The least that has to arrive in each [`PERIOD`]: 1 KiB a second.
+const BYTES_PER_PERIOD: usize = 10 * 1024;
+
+/// The body of a request, with its part of the memory for bodies.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    bytes: Bytes,
+    _part: Option<Part>,
+}
+
+impl Deref for RequestBody {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// Reads a whole request of `holder`, a company, within `limit`.
 ///
 /// # Errors
-/// 413 if it is larger, 408 if it does not arrive in time, 400 if it breaks off, 415 if it is compressed, 503 if too
-/// many large bodies are being read.
-pub(super) async fn read(request: Request<Body>, limit: BodyLimit) -> Result<Bytes, Problem> {
+/// 413 if it is larger, 408 if it does not arrive in time, 400 if it breaks off, 415 if it is compressed, 429 or 503 if this
+/// company or others have all memory for large bodies.
+pub(super) async fn read(
+    shares: &Shares,
+    holder: &str,
+    request: Request<Body>,
+    limit: BodyLimit,
+) -> Result<RequestBody, Problem> {
     let (parts, body) = request.into_parts();
     let encoding = parts.headers.get(header::CONTENT_ENCODING).filter(|value| !value.is_empty());
     if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "a content-encoding is not supported; send the body without one";
         return Err(Problem::new(ProblemKind::MediaType, detail));
     }
-    let too_large = || Problem::new(ProblemKind::TooLarge, limit.exceeded());
-    if content_length(&parts.headers).is_some_and(|length| length > limit.bytes()) {
-        return Err(too_large());
+    let expected = content_length(&parts.headers);
+    if expected.is_some_and(|length| length > limit.bytes()) {
+        return Err(Problem::new(ProblemKind::TooLarge, limit.exceeded()));
     }
-    match tokio::time::timeout(READ_TIMEOUT, collect(body, limit.bytes(), &BYTES_IN_FLIGHT)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(ReadError::TooLarge)) => Err(too_large()),
-        Ok(Err(ReadError::Incomplete)) => Err(Problem::new(ProblemKind::Malformed, "the body is incomplete")),
-        Ok(Err(ReadError::OutOfMemory)) => Err(Problem::new(
-            ProblemKind::Unavailable,
-            "too many large requests are arriving at this moment; nothing was stored, try again",
-        )),
-        Err(_) => Err(Problem::new(ProblemKind::TooSlow, "the request did not arrive whole within 60 s")),
-    }
+    let memory = Memory::new(shares.of(Resource::RequestBytes), holder, expected);
+    collect(body, limit.bytes(), memory).await.map_err(|error| match error {
+        ReadError::TooLarge => Problem::new(ProblemKind::TooLarge, limit.exceeded()),
+        ReadError::Incomplete => Problem::new(ProblemKind::Malformed, "the body is incomplete"),
+        ReadError::NoMemory(exceeded) => exceeded.into(),
+        ReadError::Stalled(bytes) => {
+            let seconds = PERIOD.as_secs();
+            let detail = format!("a body of this size has to arrive with at least {bytes} bytes in each {seconds} s");
+            Problem::new(ProblemKind::TooSlow, detail)
+        }
+        ReadError::TooSlow => {
+            let detail = format!("the request did not arrive whole within {} s", READ_TIMEOUT.as_secs());
+            Problem::new(ProblemKind::TooSlow, detail)
+        }
+    })
 }
 
 /// Returns the length of the body in bytes, if the request states one.
@@ -52,67 +91,137 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The most bytes that all bodies being read may hold together: thousands of connections may each send the largest.
-const MAX_BYTES_IN_FLIGHT: usize = 256 << 20;
-
-/// Bytes of the bodies that are being read.
-static BYTES_IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
-
-/// One body's share of the bytes in flight; given back on drop.
-struct BodyReservation<'a> {
-    bytes: usize,
-    /// The bytes of all bodies.
-    total: &'a AtomicUsize,
+/// What a body that arrives has of the memory for bodies.
+struct Memory<'a> {
+    share: &'a Arc<Share>,
+    holder: &'a str,
+    /// The length that the request states.
+    expected: Option<usize>,
+    part: Option<Part>,
 }
 
-impl BodyReservation<'_> {
-    /// Reserves more bytes; false if all bodies together then hold too many.
-    #[must_use]
-    fn grow(&mut self, bytes: usize) -> bool {
-        self.bytes += bytes;
-        self.total.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BYTES_IN_FLIGHT
+impl<'a> Memory<'a> {
+    fn new(share: &'a Arc<Share>, holder: &'a str, expected: Option<usize>) -> Self {
+        Self { share, holder, expected, part: None }
     }
-}
 
-impl Drop for BodyReservation<'_> {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    /// Takes room for the bytes that have arrived. The first time it waits for room for the whole body, if that states its
+    /// length: bodies that waited for the rest of their memory would wait for each other. Returns whether it waited.
+    async fn hold(&mut self, bytes: usize) -> Result<bool, ShareExceeded> {
+        if bytes <= SMALL_BODY {
+            return Ok(false);
+        }
+        let held = bytes as u64;
+        if let Some(part) = &mut self.part {
+            part.grow(held.saturating_sub(part.amount()))?;
+            return Ok(false);
+        }
+        let Some(expected) = self.expected else {
+            self.part = Some(self.share.try_take(self.holder, held)?);
+            return Ok(false);
+        };
+        // More than half would not fit as long as anybody else has any.
+        let wanted = held.max((expected as u64).min(self.share.total() / 2));
+        let own = || ShareExceeded { resource: self.share.resource(), own: self.share.usage(self.holder).0 > 0 };
+        let taken = timeout(MEMORY_TIMEOUT, self.share.take(self.holder, wanted)).await;
+        self.part = Some(taken.map_err(|_| own())??);
+        Ok(true)
+    }
+
+    /// The bytes that have to arrive in each [`PERIOD`]: at half this pace the body would not arrive in time. 0 if it holds no
+    /// memory.
+    fn bytes_per_period(&self) -> usize {
+        let Some(part) = &self.part else { return 0 };
+        let periods = READ_TIMEOUT.as_secs() / PERIOD.as_secs();
+        let share = part.amount() / periods / 2;
+        BYTES_PER_PERIOD.max(usize::try_from(share).unwrap_or(usize::MAX))
     }
 }
 
 /// Why a body was not read to its end.
+#[derive(Debug)]
 enum ReadError {
     TooLarge,
     Incomplete,
-    /// All bodies together hold more than [`MAX_BYTES_IN_FLIGHT`].
-    OutOfMemory,
+    NoMemory(ShareExceeded),
+    /// It holds memory, and less than this many bytes arrived in a [`PERIOD`].
+    Stalled(usize),
+    /// It did not arrive within [`READ_TIMEOUT`].
+    TooSlow,
 }
 
-async fn collect(body: Body, limit: usize, total: &AtomicUsize) -> Result<Bytes, ReadError> {
-    let (mut stream, mut reservation) = (body.into_data_stream(), BodyReservation { bytes: 0, total });
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
+/// The time limits of a body that arrives.
+struct Pace {
+    end: Instant,
+    period_end: Instant,
+    /// The bytes that had arrived when the period began.
+    before: usize,
+}
+
+impl Pace {
+    fn new(now: Instant, bytes: usize) -> Self {
+        Self { end: now + READ_TIMEOUT, period_end: now + PERIOD, before: bytes }
+    }
+
+    /// When it has to be checked.
+    fn next(&self) -> Instant {
+        self.period_end.min(self.end)
+    }
+
+    /// Checks it at `now`: `bytes` have arrived so far.
+    fn check(&mut self, now: Instant, bytes: usize, memory: &Memory<'_>) -> Result<(), ReadError> {
+        if now >= self.end {
+            return Err(ReadError::TooSlow);
+        }
+        let wanted = memory.bytes_per_period();
+        if bytes.saturating_sub(self.before) < wanted {
+            return Err(ReadError::Stalled(wanted));
+        }
+        (self.period_end, self.before) = (now + PERIOD, bytes);
+        Ok(())
+    }
+}
+
+async fn collect(body: Body, limit: usize, mut memory: Memory<'_>) -> Result<RequestBody, ReadError> {
+    let (mut stream, mut whole) = (body.into_data_stream(), BytesMut::new());
+    let mut pace = Pace::new(Instant::now(), 0);
+    loop {
+        let Ok(next) = timeout_at(pace.next(), stream.next()).await else {
+            pace.check(Instant::now(), whole.len(), &memory)?;
+            continue;
+        };
+        let Some(chunk) = next else { return Ok(RequestBody { bytes: whole.freeze(), _part: memory.part }) };
         let chunk = chunk.map_err(|_| ReadError::Incomplete)?;
         if whole.len() + chunk.len() > limit {
             return Err(ReadError::TooLarge);
         }
-        if !reservation.grow(chunk.len()) {
-            return Err(ReadError::OutOfMemory);
+        if memory.hold(whole.len() + chunk.len()).await.map_err(ReadError::NoMemory)? {
+            pace = Pace::new(Instant::now(), whole.len());
         }
-        // Most bodies arrive in one chunk, which is not copied.
-        if whole.is_empty() && stream.is_end_stream() {
-            return Ok(chunk);
+        if whole.is_empty() {
+            // Most bodies arrive in one chunk, which is not copied.
+            if stream.is_end_stream() {
+                return Ok(RequestBody { bytes: chunk, _part: memory.part });
+            }
+            // Memory is used once bytes are written to it.
+            whole.reserve(memory.expected.unwrap_or(0));
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(whole.freeze())
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{FutureExt as _, stream};
 
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::shares::ShareTotals;
+
+    fn shares() -> Shares {
+        let totals = ShareTotals { client_connections: 1, idle_connections: 1, dns_lookups: 1, pings: 1 };
+        Shares::new(totals, &Metrics::new(0, []))
+    }
 
     fn chunks(count: usize, bytes: usize) -> Body {
         Body::from_stream(stream::iter(
@@ -120,22 +229,57 @@ mod tests {
         ))
     }
 
+    fn memory(shares: &Shares, expected: Option<usize>) -> Memory<'_> {
+        Memory::new(shares.of(Resource::RequestBytes), "acme", expected)
+    }
+
     #[tokio::test]
-    async fn a_body_arrives_whole_in_any_number_of_chunks_and_is_bounded_alone_and_together() {
-        let total = AtomicUsize::new(0);
-        for (count, bytes) in [(0, 0), (1, 10), (7, 10)] {
-            assert_eq!(
-                collect(chunks(count, bytes), 70, &total).await.ok().map(|body| body.len()),
-                Some(count * bytes)
-            );
+    async fn a_body_arrives_whole_in_any_number_of_chunks_and_is_bounded() {
+        let shares = shares();
+        for (count, bytes) in [(0, 0), (1, 10), (7, 10), (3, SMALL_BODY)] {
+            for expected in [None, Some(count * bytes)] {
+                let body = collect(chunks(count, bytes), 70_000, memory(&shares, expected)).await.unwrap();
+                assert_eq!(body.len(), count * bytes);
+            }
         }
-        assert!(matches!(collect(chunks(8, 10), 70, &total).await, Err(ReadError::TooLarge)));
-        let mut others = BodyReservation { bytes: 0, total: &total };
-        assert!(others.grow(MAX_BYTES_IN_FLIGHT - 60));
-        assert!(matches!(collect(chunks(7, 10), 70, &total).await, Err(ReadError::OutOfMemory)));
-        drop(others);
-        assert!(collect(chunks(7, 10), 70, &total).await.is_ok());
-        assert_eq!(total.into_inner(), 0, "every reservation is given back");
+        assert!(matches!(collect(chunks(8, 10), 70, memory(&shares, None)).await, Err(ReadError::TooLarge)));
+        assert!(shares.of(Resource::RequestBytes).used() == 0, "every part is given back");
+    }
+
+    #[tokio::test]
+    async fn large_bodies_have_a_share_of_the_memory_and_small_ones_need_none() {
+        let shares = shares();
+        let share = shares.of(Resource::RequestBytes);
+        let half = share.total() / 2;
+        let mut own = memory(&shares, Some(usize::MAX));
+        assert!(own.hold(SMALL_BODY).await.is_ok_and(|waited| !waited) && share.used() == 0);
+        assert!(own.hold(SMALL_BODY + 1).await.unwrap());
+        assert_eq!(share.usage("acme").0, half, "all that is announced, if it is not too much");
+        assert!(!memory(&shares, None).hold(SMALL_BODY).await.unwrap(), "a small one always arrives");
+        let refused = memory(&shares, None).hold(SMALL_BODY + 1).await;
+        assert!(refused.unwrap_err().own);
+        let mut waiting = memory(&shares, Some(SMALL_BODY + 1));
+        let mut waits = Box::pin(waiting.hold(SMALL_BODY + 1));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(Memory::new(share, "other", None).hold(SMALL_BODY + 1).now_or_never().unwrap().is_ok());
+        drop(own);
+        assert!(waits.await.unwrap(), "it gets what another body of the company gives back");
+    }
+
+    #[tokio::test]
+    async fn body_that_holds_memory_has_to_arrive() {
+        let shares = shares();
+        let (mut memory, now) = (memory(&shares, Some(1_200_000)), Instant::now());
+        let mut pace = Pace::new(now, 0);
+        assert_eq!(pace.next(), now + PERIOD);
+        for period in 1..6 {
+            assert!(pace.check(now + PERIOD * period, 10, &memory).is_ok(), "a small one may stall");
+        }
+        assert!(matches!(pace.check(now + READ_TIMEOUT, 10, &memory), Err(ReadError::TooSlow)));
+        memory.hold(SMALL_BODY + 1).await.unwrap();
+        let mut pace = Pace::new(now, 0);
+        assert!(pace.check(now + PERIOD, 100_000, &memory).is_ok());
+        assert!(matches!(pace.check(now + PERIOD * 2, 199_999, &memory), Err(ReadError::Stalled(100_000))));
     }
 
     #[tokio::test]
@@ -148,11 +292,8 @@ mod tests {
             ("content-length", "10", None),
         ] {
             let request = Request::builder().header(name, value).body(chunks(1, 10)).unwrap();
-            assert_eq!(
-                read(request, BodyLimit::Plugin(10)).await.err().map(|problem| problem.kind()),
-                kind,
-                "{name}: {value}"
-            );
+            let read = read(&shares(), "acme", request, BodyLimit::Plugin(10)).await;
+            assert_eq!(read.err().map(|problem| problem.kind()), kind, "{name}: {value}");
         }
     }
 }

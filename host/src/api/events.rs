@@ -71,7 +71,8 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<AcceptedView>), Problem> {
     publisher.check_scope()?;
     let source = EventSource { hops: hops_of(request.headers())?, publisher };
-    let bytes = body::read(request, BodyLimit::Event(api.max_event_bytes)).await?;
+    let bytes =
+        body::read(&api.shares, source.publisher.holder(), request, BodyLimit::Event(api.max_event_bytes)).await?;
     let event = read_event(&api, &source, &bytes)?;
     spans::record_company(&event.company);
     let span = spans::publish_span(&event);

@@ -72,7 +72,7 @@ pub(super) async fn change(
     Authorized { company, .. }: Authorized<PlatformAdmin>,
     request: Request<Body>,
 ) -> Result<Json<LimitsView>, Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let changes = body::checked(&bytes, changes)?;
     api.store.change_quotas(company.clone(), changes).await?;
     view(&api, company).await

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::domain::Invalid;
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::hops::HOPS_HEADER;
+use crate::shares::ShareExceeded;
 use crate::store::StoreError;
 use crate::telemetry::ThrottledLog;
 
@@ -163,6 +164,16 @@ impl Problem {
 impl From<CompanyLimit> for Problem {
     fn from(CompanyLimit { name, detail, retry_after }: CompanyLimit) -> Self {
         Self { limit: Some((name, retry_after)), ..Self::new(ProblemKind::CompanyLimit, detail) }
+    }
+}
+
+impl From<ShareExceeded> for Problem {
+    fn from(exceeded: ShareExceeded) -> Self {
+        match exceeded.own {
+            true => CompanyLimit::from(exceeded).into(),
+            // Nothing that the company itself has would make room.
+            false => Self::new(ProblemKind::Unavailable, exceeded.to_string()),
+        }
     }
 }
 

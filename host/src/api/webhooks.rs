@@ -99,7 +99,7 @@ pub(super) async fn delete_by_type(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let unsubscribe: UnsubscribeRequest = body::json(&bytes)?;
     let found = api.store.webhook_for(&company, &unsubscribe.r#type).await?;
     remove(&api, found.as_deref()).await

@@ -148,6 +148,21 @@ impl Share {
         self.lock().used
     }
 
+    /// Takes an amount if a holder then has no more than `most`, whatever remains for others.
+    ///
+    /// # Errors
+    /// There is no room for this holder.
+    pub fn try_take_within(self: &Arc<Self>, holder: &str, amount: u64, most: u64) -> Result<Part, ShareExceeded> {
+        let mut holders = self.lock();
+        let fits = holders.held(holder).saturating_add(amount) <= most;
+        if !fits || holders.used.saturating_add(amount) > self.total {
+            return Err(self.refuse(&holders, holder));
+        }
+        let holder = holders.add(holder, amount);
+        self.metrics.used(holders.used);
+        Ok(Part { share: self.clone(), holder, amount })
+    }
+
     /// Waits until an amount fits. Requests of one holder are served in their order.
     ///
     /// # Errors
@@ -313,6 +328,17 @@ mod tests {
         let rest = share.try_take("b", 51).unwrap();
         drop((part, rest));
         assert_eq!(share.lock().used, 0);
+    }
+
+    #[test]
+    fn holder_may_have_a_given_amount_in_place_of_its_share() {
+        let share = share(10);
+        let own: Vec<_> = std::iter::from_fn(|| share.try_take_within("a", 1, 8).ok()).collect();
+        assert_eq!(own.len(), 8);
+        let other: Vec<_> = std::iter::from_fn(|| share.try_take_within("b", 1, 8).ok()).collect();
+        assert_eq!(other.len(), 2, "the total holds all the same");
+        drop((own, other));
+        assert!(share.lock().used == 0 && share.lock().held.is_empty());
     }
 
     #[test]

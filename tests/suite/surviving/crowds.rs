@@ -52,7 +52,7 @@ async fn publish(process: &Process, stream: &mut TcpStream, number: usize) -> St
 async fn ten_thousand_connections_cost_little_and_those_that_publish_are_served() {
     open_files(CROWD + 8_000);
     let (folder, receiver) = (Home::new().await, Receiver::start().await);
-    let process = Process::serve(&folder, &[]).await;
+    let process = Process::serve(&folder, &["--max-connections-per-address=16384"]).await;
     subscribe(&process.client, &receiver).await;
     publish(&process, &mut connect(&process).await, 0).await;
     let before = process.resident_kib();

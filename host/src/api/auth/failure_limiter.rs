@@ -18,6 +18,17 @@ const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
+impl PeerAddress {
+    /// Returns the address under which a client is counted. The owner of one IPv6 address has its whole /64. An IPv4
+    /// address may arrive mapped to an IPv6 one (RFC 4291 §2.5.5.2).
+    pub(crate) fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            v4 => v4,
+        }
+    }
+}
+
 /// Whether an address is still within its limit after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -64,18 +75,9 @@ impl AuthFailureLimiter {
     /// Counts a failure at `now_ms`, in milliseconds since 1970. All requests without a known peer count as one
     /// address.
     pub(super) fn record_failure(&self, peer: Option<&PeerAddress>, now_ms: i64) -> FailureLimit {
-        let address = network(peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0));
+        let address = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.network());
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.get_or_insert_mut(address, || FailureBucket::full(now_ms)).take(now_ms)
-    }
-}
-
-/// Returns the address that failures are counted under. The owner of one IPv6 address has its whole /64. An IPv4
-/// address may arrive mapped to an IPv6 one (RFC 4291 §2.5.5.2).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

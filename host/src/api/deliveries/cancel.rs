@@ -62,7 +62,7 @@ pub(in crate::api) async fn cancel_many(
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<CancelView>), Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let now = api.clock.now_ms();
     let selection = body::checked(&bytes, |request: CancelRequest| request.check(company, now))?;
     let cancellation = Cancellation { id: api.engine.ids.next("cnl", now), selection, now };

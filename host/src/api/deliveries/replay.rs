@@ -43,7 +43,7 @@ pub(in crate::api) async fn replay(
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<ReplayOrderView>), Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let now = api.clock.now_ms();
     let id = api.engine.ids.next("rpl", now);
     let replay = body::checked(&bytes, |selection: ReplayRequest| selection.check(id.clone(), company, now))?;

@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
@@ -22,16 +21,15 @@ use crate::api::problem::{Problem, ProblemKind};
 use crate::api::{ApiState, spans};
 use crate::delivery::{AcceptedEvent, NewEvent, SubmittedEvent};
 use crate::domain::Invalid;
+use crate::shares::{Part, Resource};
 
 /// Most lines of one batch.
 const MAX_LINES: usize = 1_000;
 /// The content types of NDJSON; a request without any is taken for NDJSON too.
 const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Permits for batches that may be larger than one event: each holds up to twice [`BodyLimit::Batch`] in memory.
-static LARGE_BATCHES: Semaphore = Semaphore::const_new(4);
-/// How long such a batch waits, unread, for a permit.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a batch that is larger than one event waits for its turn: it takes up to twice [`BodyLimit::Batch`] of memory.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
 pub(in crate::api) struct BatchView {
@@ -87,8 +85,9 @@ pub(in crate::api) async fn batch(
     publisher.check_scope()?;
     check_content_type(request.headers())?;
     let source = EventSource { hops: hops_of(request.headers())?, publisher };
-    let _permit = permit(request.headers(), BodyLimit::Event(api.max_event_bytes).bytes()).await?;
-    let bytes = body::read(request, BodyLimit::Batch(api.max_event_bytes)).await?;
+    let holder = source.publisher.holder();
+    let bytes = body::read(&api.shares, holder, request, BodyLimit::Batch(api.max_event_bytes)).await?;
+    let _turn = turn(&api, holder, bytes.len()).await?;
     let done = publish_lines(&api, &source, lines(&bytes)?).await;
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
         Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
@@ -156,17 +155,18 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(ProblemKind::MediaType, detail))
 }
 
-/// Waits for a permit if the batch is larger than `max_event_bytes`, or does not state its length.
-async fn permit(headers: &HeaderMap, max_event_bytes: usize) -> Result<Option<SemaphorePermit<'static>>, Problem> {
-    if body::content_length(headers).is_some_and(|length| length <= max_event_bytes) {
+/// Waits for its turn if the batch is larger than one event. It has arrived by now: nobody holds a turn while its client sends.
+async fn turn(api: &ApiState, holder: &str, bytes: usize) -> Result<Option<Part>, Problem> {
+    if bytes <= BodyLimit::Event(api.max_event_bytes).bytes() {
         return Ok(None);
     }
-    // The semaphore is never closed.
-    let permit = timeout(PERMIT_TIMEOUT, LARGE_BATCHES.acquire()).await.map(Result::ok);
-    permit.map_err(|_| {
-        let detail = "too many large batches arrive at once; nothing was stored, try again";
-        Problem::new(ProblemKind::Unavailable, detail)
-    })
+    match timeout(TURN_TIMEOUT, api.shares.of(Resource::BatchReads).take(holder, 1)).await {
+        Ok(turn) => Ok(Some(turn?)),
+        Err(_) => {
+            let detail = "too many large batches are being stored; nothing of this one was, try again";
+            Err(Problem::new(ProblemKind::Unavailable, detail))
+        }
+    }
 }
 
 /// Splits the body into the lines that are not blank.
@@ -222,13 +222,5 @@ mod tests {
             let problem = check_content_type(&headers(header::CONTENT_TYPE, bad)).unwrap_err();
             assert_eq!(problem.kind(), ProblemKind::MediaType, "{bad}");
         }
-    }
-
-    #[tokio::test]
-    async fn only_a_batch_that_may_be_large_needs_a_permit() {
-        let sized = |length| headers(header::CONTENT_LENGTH, length);
-        assert!(permit(&sized("100"), 100).await.unwrap().is_none());
-        assert!(permit(&sized("101"), 100).await.unwrap().is_some());
-        assert!(permit(&HeaderMap::new(), 100).await.unwrap().is_some());
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::api) async fn activate(
     request: Request<Body>,
 ) -> Result<Json<VersionView>, Problem> {
     check_name(&name)?;
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let digest = body::checked(&bytes, |ActivateRequest { digest }| {
         check_digest(&digest).map_err(|error| vec![error])?;
         Ok(digest)

@@ -104,7 +104,7 @@ pub(in crate::api) async fn compare(
     PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<ComparisonView>, Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let (requested, last) = body::checked(&bytes, CompareRequest::check)?;
     let candidate = find_version(&api, &company, &name, &requested.digest).await?.digest;
     let active = active_version(&api, &company, &name).await?;

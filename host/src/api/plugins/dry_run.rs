@@ -71,7 +71,7 @@ pub(in crate::api) async fn dry_run(
     PathParams(name): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<DryRunView>, Problem> {
-    let bytes = body::read(request, BodyLimit::DryRun(api.max_event_bytes)).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::DryRun(api.max_event_bytes)).await?;
     let (event, config, digest) = body::checked(&bytes, |requested: DryRunRequest| {
         let event = body::nested(requested.event, "/event", |sample| check_event(&api, sample, company.clone()));
         let digest = requested.digest.as_deref().map_or(Ok(()), check_digest);

@@ -43,12 +43,12 @@ pub(in crate::api) async fn upload(
 ) -> Result<(StatusCode, Json<VersionView>), Problem> {
     check_name(&name)?;
     check_content_type(request.headers())?;
-    let wasm = body::read(request, BodyLimit::Plugin(api.max_plugin_bytes)).await?;
-    let digest = Digest::of(&wasm);
+    let body = body::read(&api.shares, &company, request, BodyLimit::Plugin(api.max_plugin_bytes)).await?;
+    let digest = Digest::of(&body);
     if let Some(active) = already_active(&api, &company, &name, &digest).await? {
         return Ok((StatusCode::OK, Json(active.into())));
     }
-    let plugin = api.engine.plugins.admit(&company, &digest, wasm.clone()).await?;
+    let plugin = api.engine.plugins.admit(&company, &digest, body.clone()).await?;
     let Inspection { exports, imports, .. } = plugin.inspection().clone();
     let now = api.clock.now_ms();
     let new = NewVersion {
@@ -57,7 +57,7 @@ pub(in crate::api) async fn upload(
         digest: digest.clone(),
         exports,
         imports,
-        wasm,
+        wasm: body.clone(),
         now,
     };
     let changed = if query.activate.unwrap_or(true) {

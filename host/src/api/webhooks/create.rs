@@ -25,7 +25,7 @@ pub(in crate::api) async fn create(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let rules = field_rules(&api);
     let NewFields { event_type, target_url, fields } =
         body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;

@@ -31,7 +31,7 @@ pub(in crate::api) async fn patch(
     PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     let check = |fields: WebhookFields| fields.check_change(&current.event_type, field_rules(&api));
     let fields = body::checked(&bytes, check)?;

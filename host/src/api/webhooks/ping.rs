@@ -57,7 +57,7 @@ pub(in crate::api) async fn ping(
     PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<AttemptView>, Problem> {
-    let bytes = body::read(request, BodyLimit::DryRun(api.max_event_bytes)).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::DryRun(api.max_event_bytes)).await?;
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     let sample = match bytes.trim_ascii() {
         b"" | b"null" => Sample::Ping,

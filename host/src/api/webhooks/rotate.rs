@@ -38,7 +38,7 @@ pub(in crate::api) async fn rotate(
     PathParams(id): PathParams<String>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
-    let bytes = body::read(request, BodyLimit::Json).await?;
+    let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let parse = |RotateRequest { overlap }| match overlap.as_deref().map(parse_overlap) {
         None => Ok(DEFAULT_OVERLAP),
         Some(overlap) => overlap.map_err(|error| vec![error]),
