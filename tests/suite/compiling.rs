@@ -97,6 +97,13 @@ async fn compiler_process_limits_itself_before_reading_input() {
         stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap()
     };
     assert_eq!(nice(&process), (nice(Path::new("/proc/self")) + 10).min(19));
+    if fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").is_ok_and(|actions| actions.contains("errno")) {
+        let confined = || async {
+            let status = fs::read_to_string(process.join("status")).unwrap();
+            (status.contains("Seccomp:\t2\n") && status.contains("NoNewPrivs:\t1\n")).then_some(())
+        };
+        until("it is confined", confined).await;
+    }
 }
 
 #[tokio::test]

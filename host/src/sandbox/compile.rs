@@ -6,6 +6,8 @@
 
 pub(super) mod child;
 mod compile_scheduler;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod confine;
 mod refused_uploads;
 
 use std::os::unix::process::ExitStatusExt;
@@ -226,6 +228,10 @@ async fn read_pipe(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::
 
 fn answer_of(output: ChildOutput) -> Result<CompileResult, CompileError> {
     if output.status.success() {
+        if !output.stderr.is_empty() {
+            let said = printable(String::from_utf8_lossy(&output.stderr).trim(), ERROR_BYTES as usize);
+            tracing::debug!(said, "a remark of the compiling process");
+        }
         let broken = || CompileError::Host("the compiling process gave no valid answer".into());
         return child::read_answer(output.stdout).ok_or_else(broken);
     }

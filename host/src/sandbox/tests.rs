@@ -2,7 +2,7 @@
 
 mod calls;
 mod fuel;
-mod guest;
+pub(super) mod guest;
 mod hostile;
 mod threads;
 mod tracing_spans;

@@ -36,6 +36,11 @@ enum ChildAnswer {
 pub fn compile(purpose: Purpose) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     limit_resources()?;
     let engine = engine::on_demand(purpose).map_err(|error| format!("{error:#}"))?;
+    // The engine is built before: it asks the system about the processor.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    if let Err(error) = super::confine::confine() {
+        eprintln!("not confined by seccomp: {error}");
+    }
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes)?;
     let mut output = std::io::stdout().lock();
