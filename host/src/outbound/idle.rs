@@ -343,9 +343,14 @@ mod tests {
         }
         assert_eq!(count(&shelf), 4, "half of all");
         assert!(shelf.take(&of_company("many", "b"), now).is_none(), "the one that was idle for longest left");
-        shelf.put(of_company("few", "a"), named("7"), now);
-        assert_eq!(shelf.take(&of_company("few", "a"), now).map(|kept| kept.0), Some("7"));
-        assert_eq!(shelf.take(&of_company("many", "c"), now).map(|kept| kept.0), Some("3"), "nobody else's left");
+        for (host, name) in [("a", "7"), ("b", "8"), ("c", "9")] {
+            shelf.put(of_company("few", host), named(name), now);
+        }
+        assert!(shelf.take(&of_company("few", "a"), now).is_none(), "its share was two");
+        for (company, host) in [("few", "b"), ("few", "c"), ("many", "c"), ("many", "d"), ("many", "e"), ("many", "f")]
+        {
+            assert!(shelf.take(&of_company(company, host), now).is_some(), "{company} {host}");
+        }
     }
 
     #[test]
