@@ -1,5 +1,6 @@
 //! The REST API: HTTP in, domain out. [`router`] lists every route.
 
+mod answers;
 mod auth;
 mod body;
 mod deliveries;
@@ -14,6 +15,7 @@ mod plugins;
 mod problem;
 mod request_metrics;
 mod spans;
+mod turns;
 mod webhooks;
 mod whole_number;
 
@@ -102,6 +104,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(ProblemKind::Method, "this path does not support this method")
         })
+        .layer(from_fn_with_state(api.clone(), answers::send))
         .layer(from_fn_with_state(api.clone(), request_metrics::count_request))
         .layer(from_fn_with_state(api.clone(), spans::trace_request))
         .with_state(api)

@@ -1,6 +1,7 @@
 //! One company with an ordinary key, or a stranger without one, takes all that it can of a shared resource: a neighbour notices
 //! nothing.
 
+mod answers;
 mod arriving;
 mod compiling;
 mod large_configs;

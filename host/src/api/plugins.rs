@@ -9,20 +9,22 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::ApiState;
+use super::answers::HeldAnswer;
 use super::auth::{Authorized, PluginsRead};
 use super::pagination::{ListPage, cursor, page_limit};
 use super::params::{NamesCompany, PathParams};
 use super::problem::{Problem, ProblemKind};
+use super::{ApiState, turns};
 use crate::domain::Invalid;
 use crate::domain::plugin::{Digest, check_digest_prefix, check_own_name, owner};
 use crate::sandbox::Plugin;
+use crate::shares::Resource;
 use crate::store::VersionRow;
 use view::{PluginDetailView, PluginView, VersionView};
 
@@ -108,8 +110,10 @@ pub(super) async fn show_version(
     if !accept.to_ascii_lowercase().contains(WASM_MEDIA_TYPE) {
         return Ok(Json(VersionView::from(version)).into_response());
     }
+    // Before the bytes are read: a company has only so many of them in memory, however many connections ask.
+    let held = turns::turn(&api, Resource::AnswerBytes, &company, version.size.unsigned_abs()).await?;
     let bytes = api.store.wasm(&company, &path.name, &version.digest).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, WASM_MEDIA_TYPE)], bytes).into_response())
+    Ok((Extension(HeldAnswer::from(held)), [(header::CONTENT_TYPE, WASM_MEDIA_TYPE)], bytes).into_response())
 }
 
 /// Checks the `digest` of a body.

@@ -11,6 +11,7 @@ use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesRead};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::turns::heavy_call;
 use crate::delivery::Preview;
 
 /// `GET /deliveries/{id}/transformed`: the bytes themselves; 204 if the plugin drops the event, 409 if there is nothing
@@ -20,6 +21,7 @@ pub(in crate::api) async fn transformed(
     Authorized { company, .. }: Authorized<DeliveriesRead>,
     PathParams(id): PathParams<String>,
 ) -> Result<Response, Problem> {
+    let _turn = heavy_call(&api, &company, None).await?;
     let (delivery, event, attempts) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
     let webhook = api.store.webhook_for(&company, &delivery.event_type).await?;
     match api.engine.previewer.preview(Arc::new(event), &attempts, webhook.as_deref()).await {

@@ -1,24 +1,23 @@
 //! Publishes many events at once: NDJSON, one event a line.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::coop::consume_budget;
-use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
 use super::{AcceptedView, EventSource, hops_of, log_accepted, read_event};
+use crate::api::answers::{HeldAnswer, SMALL_ANSWER};
 use crate::api::auth::EventPublisher;
 use crate::api::body::{self, BodyLimit};
 use crate::api::problem::{Problem, ProblemKind};
-use crate::api::{ApiState, spans};
+use crate::api::{ApiState, spans, turns};
 use crate::delivery::{AcceptedEvent, NewEvent, SubmittedEvent};
 use crate::domain::Invalid;
 use crate::shares::{Part, Resource};
@@ -28,8 +27,8 @@ const MAX_LINES: usize = 1_000;
 /// The content types of NDJSON; a request without any is taken for NDJSON too.
 const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// How long a batch that is larger than one event waits for its turn: it takes up to twice [`BodyLimit::Batch`] of memory.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the answer for one line, about.
+const BYTES_PER_RESULT: usize = 160;
 
 #[derive(Serialize)]
 pub(in crate::api) struct BatchView {
@@ -81,14 +80,16 @@ pub(in crate::api) async fn batch(
     State(api): State<Arc<ApiState>>,
     publisher: EventPublisher,
     request: Request<Body>,
-) -> Result<(StatusCode, Json<BatchView>), Problem> {
+) -> Result<(StatusCode, Option<Extension<HeldAnswer>>, Json<BatchView>), Problem> {
     publisher.check_scope()?;
     check_content_type(request.headers())?;
     let source = EventSource { hops: hops_of(request.headers())?, publisher };
     let holder = source.publisher.holder();
     let bytes = body::read(&api.shares, holder, request, BodyLimit::Batch(api.max_event_bytes)).await?;
+    let lines = lines(&bytes)?;
+    let held = room_for_answer(&api, holder, lines.len()).await?;
     let _turn = turn(&api, holder, bytes.len()).await?;
-    let done = publish_lines(&api, &source, lines(&bytes)?).await;
+    let done = publish_lines(&api, &source, lines).await;
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
         Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
         Ok(event) => LineView::Accepted(event.into()),
@@ -97,7 +98,7 @@ pub(in crate::api) async fn batch(
             LineView::Rejected { line: number, error: problem.object() }
         }
     });
-    Ok((StatusCode::ACCEPTED, Json(BatchView::new(results.collect()))))
+    Ok((StatusCode::ACCEPTED, held.map(Extension), Json(BatchView::new(results.collect()))))
 }
 
 /// An event that was handed to the writer and is not stored yet.
@@ -160,13 +161,17 @@ async fn turn(api: &ApiState, holder: &str, bytes: usize) -> Result<Option<Part>
     if bytes <= BodyLimit::Event(api.max_event_bytes).bytes() {
         return Ok(None);
     }
-    match timeout(TURN_TIMEOUT, api.shares.of(Resource::BatchReads).take(holder, 1)).await {
-        Ok(turn) => Ok(Some(turn?)),
-        Err(_) => {
-            let detail = "too many large batches are being stored; nothing of this one was, try again";
-            Err(Problem::new(ProblemKind::Unavailable, detail))
-        }
+    // It takes up to twice its size of memory.
+    turns::turn(api, Resource::BatchReads, holder, 1).await.map(Some)
+}
+
+/// Takes the memory of the answer before anything is stored: it cannot be refused afterwards.
+async fn room_for_answer(api: &ApiState, holder: &str, lines: usize) -> Result<Option<HeldAnswer>, Problem> {
+    let bytes = (lines * BYTES_PER_RESULT) as u64;
+    if bytes <= SMALL_ANSWER {
+        return Ok(None);
     }
+    turns::turn(api, Resource::AnswerBytes, holder, bytes).await.map(|part| Some(part.into()))
 }
 
 /// Splits the body into the lines that are not blank.

@@ -15,6 +15,7 @@ use crate::api::auth::{Authorized, PluginsWrite};
 use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::turns::heavy_call;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::Digest;
 use crate::sandbox::Plugin;
@@ -76,6 +77,7 @@ pub(super) async fn activate_checked<F>(
 where
     F: Future<Output = Result<bool, StoreError>>,
 {
+    let _turn = heavy_call(api, target.company, None).await?;
     let mut retries = 0;
     loop {
         let followers = api.store.followers(target.company, target.name).await?;

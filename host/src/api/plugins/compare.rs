@@ -15,6 +15,7 @@ use crate::api::auth::{Authorized, PluginComparison};
 use crate::api::body::{self, BodyLimit};
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::turns::heavy_call;
 use crate::api::whole_number::WholeNumber;
 use crate::delivery::{Comparison, ComparisonRequest, Difference};
 use crate::domain::Invalid;
@@ -106,14 +107,15 @@ pub(in crate::api) async fn compare(
 ) -> Result<Json<ComparisonView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let (requested, last) = body::checked(&bytes, CompareRequest::check)?;
-    let candidate = find_version(&api, &company, &name, &requested.digest).await?.digest;
+    let candidate = find_version(&api, &company, &name, &requested.digest).await?;
+    let _turn = heavy_call(&api, &company, Some(&candidate)).await?;
     let active = active_version(&api, &company, &name).await?;
     if let Some(webhook) = &requested.webhook {
         check_webhook(&api, &company, &name, webhook).await?;
     }
     let request = ComparisonRequest {
         active: load_version(&api, &company, &name, &active).await?,
-        candidate: load_version(&api, &company, &name, &candidate).await?,
+        candidate: load_version(&api, &company, &name, &candidate.digest).await?,
         events: PastEvents::new(&company, &name, requested.webhook),
         last,
     };

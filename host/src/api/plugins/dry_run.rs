@@ -19,6 +19,7 @@ use crate::api::body::{self, BodyLimit};
 use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
+use crate::api::turns::heavy_call;
 use crate::domain::event::{self, Event};
 use crate::domain::plugin::{
     Digest, Failure, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
@@ -84,10 +85,13 @@ pub(in crate::api) async fn dry_run(
     if event.data.len() > api.max_event_bytes {
         return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
     }
-    let digest = match &digest {
-        Some(digest) => find_version(&api, &company, &name, digest).await?.digest,
-        None => active_version(&api, &company, &name).await?,
+    let digest = match digest {
+        Some(digest) => digest,
+        None => active_version(&api, &company, &name).await?.to_string(),
     };
+    let version = find_version(&api, &company, &name, &digest).await?;
+    let _turn = heavy_call(&api, &company, Some(&version)).await?;
+    let digest = version.digest;
     let plugin = load_version(&api, &company, &name, &digest).await?;
     let checked = api.sandbox.check_config(&plugin, config.clone()).await;
     let (call, fuel) = match &checked.result {
