@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::Damage;
 use super::database_file::DatabaseFile;
-use super::db::{self, DatabaseConnection, DatabaseKind, DriverConnection};
+use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
 use super::error::{StoreError, is_malformed};
 use super::integrity::check_after_crash;
 use super::migrations;
 use super::multi_row::MAX_ROWS;
-use super::readers::Readers;
+use super::readers::{ReadClass, Readers};
 use crate::telemetry::ThrottledLog;
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(migrations::migrator);
@@ -39,12 +39,14 @@ static POSTGRES_MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     Migrator { migrations: Cow::Owned(migrations), ignore_missing: true, ..Migrator::DEFAULT }
 });
 
-/// Size of the writer's page cache, in KiB; SQLite takes KiB as a negative number.
+/// Size of a connection's page cache, in KiB; SQLite takes KiB as a negative number. The operating system caches the file as
+/// well, so readers need little.
 const WRITER_CACHE: &str = "-4096";
+const READER_CACHE: &str = "-1024";
 /// Prepared statements per connection: the writer has three kinds in every size up to [`MAX_ROWS`], and some others.
 const STATEMENT_CACHE: usize = 4 * MAX_ROWS;
 /// Time that a statement waits for another process that has locked the database, and a caller for a connection.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to migrate an SQLite database, which has no lock for that: another process may migrate it at the same moment.
 const MIGRATION_ATTEMPTS: u32 = 5;
 /// Pause between two attempts to migrate.
@@ -110,6 +112,13 @@ impl DatabaseOptions {
         Ok(DatabaseConnection { driver: damage.noted(connected)?, damage: damage.clone() })
     }
 
+    /// Opens a connection as [`DatabaseOptions::connect`] does, which builds large indexes on disk.
+    async fn connect_to_migrate(&self, damage: &Damage) -> Result<DatabaseConnection, sqlx::Error> {
+        let Self::Sqlite(options) = self else { return self.connect(damage).await };
+        let connected = served(options).pragma("temp_store", "FILE").connect().await.map(DriverConnection::Sqlite);
+        Ok(DatabaseConnection { driver: damage.noted(connected)?, damage: damage.clone() })
+    }
+
     /// Returns the settings for this file, which has to exist and is not put into the mode in which databases are served.
     pub(super) fn of_file(path: &Path) -> Self {
         Self::Sqlite(SqliteConnectOptions::new().filename(path).disable_statement_logging())
@@ -135,6 +144,25 @@ impl DatabaseOptions {
             Self::Sqlite(options) => Some(DatabaseFile::at(options.get_filename())),
             Self::Postgres(_) => None,
         }
+    }
+
+    /// Returns the pool of a class. It opens no connection before it is used.
+    pub(super) fn pool(&self, class: ReadClass, damage: Damage) -> ConnectionPool {
+        let time_limit = class.time_limit();
+        let driver = match self {
+            Self::Sqlite(options) => {
+                let pool = SqlitePoolOptions::new().max_connections(class.connections()).acquire_timeout(BUSY_TIMEOUT);
+                // A connection is tested when it comes back, and in this process nobody cuts it off meanwhile.
+                let pool = pool.test_before_acquire(false);
+                DriverPool::Sqlite(pool.connect_lazy_with(served(options).pragma("cache_size", READER_CACHE)))
+            }
+            Self::Postgres(options) => {
+                let pool = PgPoolOptions::new().max_connections(class.connections()).acquire_timeout(BUSY_TIMEOUT);
+                let options = options.clone().options([("statement_timeout", time_limit.as_millis())]);
+                DriverPool::Postgres(pool.connect_lazy_with(options))
+            }
+        };
+        ConnectionPool { driver, damage, time_limit }
     }
 
     /// Returns a pool of one connection for notifications; `None` for a database without them.
@@ -177,7 +205,8 @@ impl Backend {
             file.create_private();
         }
         let damage = Damage::default();
-        let mut connection = options.connect(&damage).await.map_err(|error| open_error(url, &options, &error))?;
+        let mut connection =
+            options.connect_to_migrate(&damage).await.map_err(|error| open_error(url, &options, &error))?;
         let is_new = is_empty(&mut connection).await?;
         let mut attempts = 1;
         loop {
@@ -195,7 +224,7 @@ impl Backend {
                 Err(error) => return Err(StoreError::Setup(format!("database {}: {error}", redacted_url(url)))),
             }
         }
-        Ok(Self { readers: Readers::new(&options, &damage), options, is_new })
+        Ok(Self { readers: Readers::new(|class| options.pool(class, damage.clone())), options, is_new })
     }
 
     /// As [`Backend::open`], for this process alone: returns the lock of a database in a file, and `None` for PostgreSQL.
@@ -239,6 +268,8 @@ pub(super) fn served(options: &SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", WRITER_CACHE)
+        // Statements and savepoints keep little, and otherwise need a folder for temporary files that is not full.
+        .pragma("temp_store", "MEMORY")
 }
 
 /// Runs checkpoints of SQLite's write-ahead log beside the writer, until `stop`.

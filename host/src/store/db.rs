@@ -3,6 +3,8 @@
 //! sqlx's `Any` driver does the same, but it sets neither pragmas nor the size of the cache of prepared statements, and it
 //! copies every row once more. This file holds the part of it that the store needs.
 
+mod parameter;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 use super::damage::Damage;
 use super::error::interrupted;
 use super::interrupt::WaitingCaller;
+
+pub(super) use parameter::QueryParameter;
 
 /// Bounds how long a caller waits for the answer of a remote database, which interrupts statements itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -241,68 +245,6 @@ impl DatabaseRow {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
         }
-    }
-}
-
-/// A value to bind to a statement.
-pub(super) enum QueryParameter<'q> {
-    Number(Option<i64>),
-    Text(Option<&'q str>),
-    OwnedText(Option<String>),
-    Bytes(Option<Vec<u8>>),
-}
-
-impl From<i64> for QueryParameter<'_> {
-    fn from(number: i64) -> Self {
-        Self::Number(Some(number))
-    }
-}
-
-impl From<Option<i64>> for QueryParameter<'_> {
-    fn from(number: Option<i64>) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl<'q> From<&'q str> for QueryParameter<'q> {
-    fn from(text: &'q str) -> Self {
-        Self::Text(Some(text))
-    }
-}
-
-impl<'q> From<&'q String> for QueryParameter<'q> {
-    fn from(text: &'q String) -> Self {
-        Self::Text(Some(text))
-    }
-}
-
-impl<'q> From<Option<&'q str>> for QueryParameter<'q> {
-    fn from(text: Option<&'q str>) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<String> for QueryParameter<'_> {
-    fn from(text: String) -> Self {
-        Self::OwnedText(Some(text))
-    }
-}
-
-impl From<Option<String>> for QueryParameter<'_> {
-    fn from(text: Option<String>) -> Self {
-        Self::OwnedText(text)
-    }
-}
-
-impl From<Vec<u8>> for QueryParameter<'_> {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(Some(bytes))
-    }
-}
-
-impl From<Option<Vec<u8>>> for QueryParameter<'_> {
-    fn from(bytes: Option<Vec<u8>>) -> Self {
-        Self::Bytes(bytes)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use axum::response::IntoResponse;
+use futures_util::future::join_all;
 use http::StatusCode;
 use posthaste_tests::{Client, Home, Process, Receiver, sqlite_only, until};
 use serde_json::json;
@@ -159,4 +160,27 @@ async fn process_killed_on_a_full_disk_restarts_there() {
         (publish(&process.client, json!(2)).await.status == 202).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn full_folder_for_temporary_files_stops_nothing() {
+    if sqlite_only("a full disk") {
+        return;
+    }
+    let (temporary, receiver) = (Disk::of(1).await, Receiver::start().await);
+    temporary.fill();
+    let folder = temporary.path().to_str().unwrap();
+    let home = Home::new().await;
+    let process = Process::serve_in(&[("SQLITE_TMPDIR", folder), ("TMPDIR", folder)], &home, &[]).await;
+    subscribe(&process.client, &receiver).await;
+    // Several share a transaction, which is changed further after a savepoint.
+    let events = (0..40).map(|number| publish(&process.client, json!([number, "x".repeat(50_000)])));
+    let webhook = json!({"type": "u", "target_url": receiver.url("/")});
+    let webhooks = (0..40).map(|_| process.client.post("/webhooks", &webhook));
+    let (events, webhooks) = tokio::join!(join_all(events), join_all(webhooks));
+    for answer in events {
+        let id = answer.expect(202)["delivery_id"].as_str().unwrap().to_owned();
+        process.client.delivery(&id, "delivered").await;
+    }
+    assert!(webhooks.iter().all(|answer| [200, 201].contains(&answer.status)));
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::line::MAX_OPERATIONS;
 use super::operation::{CompanyOperation, CompanyWork, Publish, TransactionWork};
 use crate::shares::Part;
 use crate::store::delivery_rows::DeliveryUpdate;
@@ -12,6 +11,8 @@ use crate::store::error::StoreError;
 
 /// Bounds how long a completion waits for others to share its commit.
 pub(super) const COMPLETION_LINGER: Duration = Duration::from_millis(20);
+/// Most completions in one transaction, and most transactions of the engine.
+pub(super) const MAX_OPERATIONS: usize = 512;
 
 /// Completions that are not written yet, with their permits for the queue.
 #[derive(Default)]

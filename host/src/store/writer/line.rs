@@ -10,12 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::group::{PendingCompletions, WriteGroup};
+use super::group::{MAX_OPERATIONS, PendingCompletions, WriteGroup};
 use super::operation::{CompanyOperation, CompanyWork, TransactionWork, WriteOperation};
 use crate::store::error::StoreError;
 
-/// Most completions in one transaction, and most transactions of the engine.
-pub(super) const MAX_OPERATIONS: usize = 512;
 /// Bytes of companies after which a transaction takes no more of them. It bounds the time for which the next ones wait.
 const GROUP_BYTES: u64 = 1 << 20;
 /// Bytes that a company hands in during one turn.
