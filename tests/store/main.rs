@@ -19,6 +19,8 @@ mod statements;
 mod transfer;
 mod webhooks;
 
+use std::pin::Pin;
+
 use case::Case;
 
 /// Defines a test of each function for each database, and one function that calls them all.
@@ -44,9 +46,17 @@ macro_rules! on_both {
 
         /// Runs all of them, one after the other.
         async fn all(kind: posthaste_tests::Kind) {
-            $($($area::$name(Case::on(kind).await).await;)*)*
+            $($(boxed(kind, $area::$name).await;)*)*
         }
     };
+}
+
+/// Runs one of them. Its state is on the heap: those of all together do not fit on a thread's stack.
+fn boxed<F: Future<Output = ()> + 'static>(
+    kind: posthaste_tests::Kind,
+    test: impl FnOnce(Case) -> F + 'static,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move { test(Case::on(kind).await).await })
 }
 
 on_both! {
