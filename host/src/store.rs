@@ -10,6 +10,7 @@ mod backend;
 mod backup;
 mod cancel_selection;
 mod changes;
+mod clock_doubt;
 mod damage;
 mod database_file;
 mod db;

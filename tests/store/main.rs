@@ -108,6 +108,7 @@ on_both! {
     setup:
         wrong_secret_key_is_refused
         lost_secret_key_is_replaced
+        clock_doubt_is_kept
         stored_delivery_survives_a_restart;
     backlog:
         due_deliveries_are_claimed_once_and_oldest_first

@@ -1,5 +1,6 @@
 //! Opening and closing a store.
 
+use posthaste::domain::clock_doubt::ClockDoubt;
 use posthaste::domain::webhook::Webhook;
 use posthaste::store::{Published, StoreError, holds_secrets, reset_secrets};
 use posthaste_tests::{Home, Kind};
@@ -36,6 +37,18 @@ pub(crate) async fn lost_secret_key_is_replaced(case: Case) {
     assert_eq!(after.created_at, before.created_at);
     drop(store);
     end.await.unwrap();
+}
+
+pub(crate) async fn clock_doubt_is_kept(case: Case) {
+    for doubt in [
+        None,
+        Some(ClockDoubt { ahead_ms: 9, remaining_ms: 5 }),
+        Some(ClockDoubt { ahead_ms: 9, remaining_ms: 4 }),
+        None,
+    ] {
+        case.keep_clock_doubt(doubt).await.unwrap();
+        assert_eq!(case.clock_doubt().await.unwrap(), doubt);
+    }
 }
 
 pub(crate) async fn stored_delivery_survives_a_restart(case: Case) {

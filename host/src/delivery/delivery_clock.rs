@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
+use crate::domain::clock_doubt::ClockDoubt;
 
 /// Differences of the two clocks up to this are drift, as slewing a clock causes; milliseconds.
 const DRIFT_MS: i64 = 1_000;
@@ -50,6 +51,29 @@ impl DeliveryClock {
         }
         let trusted_from = last.1.saturating_add(DOUBT_MS);
         Self { clock, jumps: Mutex::new(Jumps { last, sum: 0, behind, doubted }), trusted_from }
+    }
+
+    /// Adds the doubt of an earlier process.
+    pub(super) fn doubted(mut self, kept: Option<ClockDoubt>) -> Self {
+        let jumps = self.jumps.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.filter(|kept| kept.ahead_ms > jumps.doubted) {
+            if jumps.doubted == 0 {
+                self.trusted_from = jumps.last.1.saturating_add(kept.remaining_ms.clamp(0, DOUBT_MS));
+            }
+            jumps.doubted = kept.ahead_ms;
+        }
+        self
+    }
+
+    /// Returns the doubt for the next process, to which the events that this one stores make a wrong clock look right. `None`:
+    /// the clock is not doubted by more than a day.
+    pub(super) fn doubt(&self) -> Option<ClockDoubt> {
+        let (now, jumps) = self.read();
+        let remaining = self.trusted_from.saturating_sub(jumps.last.1);
+        let ahead_ms = now.saturating_sub(self.retention_ms());
+        // As long as this process runs, it trusts no jump.
+        let remaining_ms = if jumps.sum > 0 { DOUBT_MS } else { remaining };
+        (ahead_ms > DOUBT_MS).then_some(ClockDoubt { ahead_ms, remaining_ms })
     }
 
     fn read(&self) -> (i64, Jumps) {
@@ -147,6 +171,34 @@ mod tests {
         clock.0.fetch_add(DOUBT_MS, Ordering::Relaxed);
         clock.1.fetch_add(DOUBT_MS, Ordering::Relaxed);
         assert_eq!(time.retention_ms(), 10 * DOUBT_MS);
+    }
+
+    #[test]
+    fn doubt_goes_on_in_the_next_process_until_both_have_run_for_a_day() {
+        const HOUR: i64 = DOUBT_MS / 24;
+        let clock = Arc::new(Set(AtomicI64::new(9 * DOUBT_MS), AtomicI64::new(0)));
+        let pass = |day, steady| {
+            clock.0.fetch_add(day, Ordering::Relaxed);
+            clock.1.fetch_add(steady, Ordering::Relaxed);
+        };
+        let first = DeliveryClock::new(clock.clone(), DOUBT_MS);
+        pass(HOUR, HOUR);
+        let kept = first.doubt();
+        assert_eq!(kept, Some(ClockDoubt { ahead_ms: 8 * DOUBT_MS, remaining_ms: 23 * HOUR }));
+        // The newest event is of the first process.
+        let next = DeliveryClock::new(clock.clone(), 9 * DOUBT_MS).doubted(kept);
+        assert_eq!((next.retention_ms(), next.doubt()), (DOUBT_MS + HOUR, kept));
+        pass(22 * HOUR, 22 * HOUR);
+        assert_eq!(next.retention_ms(), DOUBT_MS + 23 * HOUR);
+        pass(HOUR, HOUR);
+        assert_eq!((next.retention_ms(), next.doubt()), (10 * DOUBT_MS, None));
+        // A jump is trusted a day after the start of the next process.
+        pass(5 * DOUBT_MS, 0);
+        let kept = next.doubt();
+        assert_eq!(kept, Some(ClockDoubt { ahead_ms: 5 * DOUBT_MS, remaining_ms: DOUBT_MS }));
+        let next = DeliveryClock::new(clock.clone(), 15 * DOUBT_MS).doubted(kept);
+        assert_eq!(next.retention_ms(), 10 * DOUBT_MS);
+        assert_eq!(DeliveryClock::new(clock, 15 * DOUBT_MS).doubted(None).doubt(), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::outbound::Outbound;
 use crate::sandbox::{Compiler, Sandbox};
 use crate::shares::Shares;
 use crate::store::{Store, StoreError};
-use wiring::Wiring;
+use wiring::{Past, Wiring};
 
 /// A delivery that waits for longer, although nothing holds it back, is a fault of the engine.
 const OVERDUE: Duration = Duration::from_secs(60);
@@ -118,7 +118,8 @@ impl Engine {
     /// The store's.
     pub async fn start(store: Arc<Store>, parts: EngineParts) -> Result<Self, StoreError> {
         let newest = store.newest_delivery().await?.unwrap_or(0);
-        let wiring = Wiring::new(store, parts, newest);
+        let past = Past { newest, clock_doubt: store.clock_doubt().await? };
+        let wiring = Wiring::new(store, parts, past);
         let webhooks = wiring.lifecycle();
         let dispatcher = wiring.dispatcher(&webhooks);
         let (replayer, canceller) = (wiring.replayer(), wiring.canceller());

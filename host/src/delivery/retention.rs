@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::whole_ms;
 use super::delivery_clock::DeliveryClock;
+use crate::domain::clock_doubt::ClockDoubt;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
@@ -22,18 +23,34 @@ pub(super) struct Retention {
     pub(super) clock: Arc<DeliveryClock>,
     /// How long finished deliveries are kept.
     pub(super) keep: Duration,
+    /// What is kept for the next process, if this one has kept any.
+    pub(super) clock_doubt: Option<ClockDoubt>,
     pub(super) stop: CancellationToken,
     pub(super) log: ThrottledLog,
 }
 
 impl Retention {
     /// Runs until the engine stops.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         while !self.stop.is_cancelled() {
+            self.keep_doubt().await;
             if let Err(error) = self.remove_expired().await {
                 self.log.warn("removing expired events failed", &error);
             }
             let _ = timeout(EVERY, self.stop.cancelled()).await;
+        }
+        self.keep_doubt().await;
+    }
+
+    /// Keeps the doubt in the clock for the next process. One that has none leaves that of other nodes.
+    async fn keep_doubt(&mut self) {
+        let doubt = self.clock.doubt();
+        if doubt == self.clock_doubt {
+            return;
+        }
+        match self.store.keep_clock_doubt(doubt).await {
+            Ok(()) => self.clock_doubt = doubt,
+            Err(error) => self.log.warn("noting that the clock may be wrong failed", &error),
         }
     }
 

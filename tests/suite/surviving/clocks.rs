@@ -12,6 +12,8 @@ use super::subscribe;
 
 const HOUR: i64 = 3_600_000;
 const YEAR: i64 = 365 * 24 * HOUR;
+/// A delivery of 1970.
+const ANCIENT: &str = "dlv_000000000001";
 
 async fn at(flags: &[&str]) -> (Arc<MovedClock>, Host, Receiver) {
     let clock = Arc::new(MovedClock::default());
@@ -124,17 +126,55 @@ async fn start_with_a_clock_a_year_ahead_removes_only_old_deliveries() {
     let recent = host.publish("t", &json!(1)).await;
     host.delivery(&recent, "delivered").await;
     host.stop().await;
-    let ancient = "dlv_000000000001";
+    clock.set(YEAR);
+    add_ancient(&host).await;
+    host.restart().await;
+    ancient_is_removed(&host).await;
+    assert_eq!(host.get(&format!("/deliveries/{recent}")).await.status, 200);
+}
+
+/// Stores a delivery of 1970.
+async fn add_ancient(host: &Host) {
     let insert = format!(
-        "INSERT INTO deliveries SELECT company, '{ancient}', 'e', event_type, webhook_id, status, 1, 0, NULL, NULL, 0, 1, 1, \
-         1, '[]', '1', 0 FROM deliveries LIMIT 1"
+        "INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, parked, \
+         created_at, finished_at, occurred_at, headers, data) SELECT company, '{ANCIENT}', 'e', event_type, webhook_id, \
+         'delivered', 1, 0, 0, 1, 1, 1, '[]', '1' FROM deliveries WHERE webhook_id IS NOT NULL LIMIT 1"
     );
     host.home().sql(&insert).await;
+}
+
+/// Waits until retention has looked for expired deliveries.
+async fn ancient_is_removed(host: &Host) {
+    let path = format!("/deliveries/{ANCIENT}");
+    until("older deliveries are removed", async || (host.get(&path).await.status == 404).then_some(())).await;
+}
+
+#[tokio::test]
+async fn later_starts_with_a_clock_a_year_ahead_remove_only_old_deliveries() {
+    let (clock, mut host, receiver) = at(&["--retention=30d"]).await;
+    let webhook = json!({"type": "t", "target_url": receiver.url("/"), "enabled": false});
+    host.post("/webhooks", &webhook).await.expect(201);
+    let recent = host.publish("t", &json!(1)).await;
+    host.stop().await;
     clock.set(YEAR);
     host.restart().await;
-    let status = async |id: &str| host.get(&format!("/deliveries/{id}")).await.status;
-    until("older deliveries are removed", async || (status(ancient).await == 404).then_some(())).await;
-    assert_eq!(status(&recent).await, 200);
+    for round in 0..2 {
+        // The newest event is of today by this clock.
+        host.post("/events", &json!({"type": "u", "data": round})).await.expect(202);
+        host.stop().await;
+        add_ancient(&host).await;
+        host.restart().await;
+        ancient_is_removed(&host).await;
+        assert_eq!(host.get(&format!("/deliveries/{recent}")).await.expect(200)["status"], "pending");
+    }
+    // The clock is set while the service runs.
+    clock.set(2 * YEAR);
+    host.post("/events", &json!({"type": "u", "data": 2})).await.expect(202);
+    host.stop().await;
+    add_ancient(&host).await;
+    host.restart().await;
+    ancient_is_removed(&host).await;
+    assert_eq!(host.get(&format!("/deliveries/{recent}")).await.expect(200)["status"], "pending");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
 use crate::delivery::replayer::Replayer;
 use crate::delivery::retention::Retention;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
+use crate::domain::clock_doubt::ClockDoubt;
 use crate::domain::id::Ids;
 use crate::domain::retry::Schedule;
 use crate::metrics::Metrics;
@@ -75,14 +76,20 @@ pub(super) struct Wiring {
     data_dir: PathBuf,
 }
 
+/// What earlier processes tell about time.
+pub(super) struct Past {
+    /// When the newest stored delivery was accepted, milliseconds since 1970.
+    pub(super) newest: i64,
+    pub(super) clock_doubt: Option<ClockDoubt>,
+}
+
 impl Wiring {
-    /// `newest` is when the newest stored delivery was accepted, milliseconds since 1970.
-    pub(super) fn new(store: Arc<Store>, parts: EngineParts, newest: i64) -> Self {
+    pub(super) fn new(store: Arc<Store>, parts: EngineParts, Past { newest, clock_doubt }: Past) -> Self {
         let ids = Arc::new(Ids::default());
         // Rows of this process have to sort after all that exist, also if the clock was set back meanwhile.
         ids.next("dlv", newest.saturating_add(1));
         let run = ids.next("run", parts.clock.now_ms());
-        let clock = Arc::new(DeliveryClock::new(parts.clock, newest));
+        let clock = Arc::new(DeliveryClock::new(parts.clock, newest).doubted(clock_doubt));
         let queues = Arc::new(WebhookQueues::new(parts.max_attempts, parts.shares.of(Resource::QueueBytes).clone()));
         let fetch = Arc::new(FetchSignal::new(Instant::now()));
         let tasks = TaskTracker::new();
@@ -293,6 +300,7 @@ impl Wiring {
             store: self.store.clone(),
             clock: self.clock.clone(),
             keep: self.retention,
+            clock_doubt: None,
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }
