@@ -63,7 +63,7 @@ impl OpenFiles {
     ///
     /// # Errors
     /// The limit is too low; the text says how to raise it.
-    fn divide(limit: Option<u64>) -> Result<Self, String> {
+    pub(crate) fn divide(limit: Option<u64>) -> Result<Self, String> {
         let limit = limit.unwrap_or(u64::MAX);
         if limit < MIN_LIMIT {
             return Err(format!(

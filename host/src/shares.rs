@@ -107,7 +107,7 @@ impl Resource {
         use ShareUnit::{Bytes, Count};
         let (name, what, unit, beyond) = match self {
             Self::ClientConnections => {
-                ("client-connections", "connections to the API", Count, "the connection is closed")
+                ("client-connections", "connections to the API, by client address", Count, "the connection is closed")
             }
             Self::IdleConnections => (
                 "idle-connections",
@@ -117,9 +117,19 @@ impl Resource {
             ),
             Self::DnsLookups => ("dns-lookups", "lookups of receivers' names", Count, "the attempt waits"),
             Self::Pings => ("pings", "tests of webhooks at once", Count, "the request waits, then 429"),
-            Self::RequestBytes => ("request-bytes", "memory for request bodies that are arriving", Bytes, "429"),
+            Self::RequestBytes => (
+                "request-bytes",
+                "memory for request bodies that are arriving",
+                Bytes,
+                "the body waits unread, then 429",
+            ),
             Self::BatchReads => ("batches", "batches that are stored at once", Count, "the request waits, then 429"),
-            Self::AnswerBytes => ("answer-bytes", "memory for answers that are being sent", Bytes, "429"),
+            Self::AnswerBytes => (
+                "answer-bytes",
+                "memory for answers that are being sent",
+                Bytes,
+                "429; the download of a plugin waits first",
+            ),
             Self::HeavyCalls => {
                 ("heavy-calls", "calls that run plugins or read much", Count, "the request waits, then 429")
             }
@@ -246,5 +256,30 @@ mod tests {
             let twin = Resource::ALL.iter().position(|other| other.info().name == name);
             assert_eq!(twin, Some(index), "{name} names one resource");
         }
+    }
+
+    /// Returns the rows of the table in docs/operations.md.
+    fn documented() -> String {
+        use std::fmt::Write as _;
+        // With an ample limit on open files.
+        let files = crate::open_files::OpenFiles::divide(None).unwrap();
+        let totals = crate::share_totals(&files);
+        let mut rows = String::new();
+        for resource in Resource::ALL {
+            let ResourceInfo { name, what, unit, beyond } = resource.info();
+            let total = match unit {
+                ShareUnit::Bytes => format!("{} MiB", totals.of(resource) / MIB),
+                ShareUnit::Count => totals.of(resource).to_string(),
+            };
+            let _ = writeln!(rows, "| `{name}` | {what} | {total} | {beyond} |");
+        }
+        rows
+    }
+
+    #[test]
+    fn operators_read_the_same_table() {
+        let page = include_str!("../../docs/operations.md");
+        let rows = documented();
+        assert!(page.contains(&rows), "docs/operations.md lacks these rows of \"What a company may take\":\n{rows}");
     }
 }
