@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use super::ApiState;
 use super::auth::PeerAddress;
 use super::problem::Problem;
-use crate::shares::{Part, Resource};
+use crate::shares::{Part, Resource, ShareExceeded};
 
 /// Answers up to this size are no part of the memory for answers: the number of connections bounds them.
 pub(super) const SMALL_ANSWER: u64 = 16 * 1024;
@@ -38,6 +38,17 @@ pub(super) fn record_company(parts: &Parts, company: &str) {
 #[derive(Debug, Clone)]
 pub(super) struct HeldAnswer {
     _part: Arc<Part>,
+}
+
+impl HeldAnswer {
+    /// Takes the memory of an answer of about this size; `None` for a small one.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(super) fn take(api: &ApiState, company: &str, bytes: u64) -> Result<Option<Self>, ShareExceeded> {
+        let share = api.shares.of(Resource::AnswerBytes);
+        (bytes > SMALL_ANSWER).then(|| share.try_take(company, bytes).map(Self::from)).transpose()
+    }
 }
 
 impl From<Part> for HeldAnswer {

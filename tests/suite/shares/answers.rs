@@ -51,7 +51,7 @@ async fn downloads_that_nobody_reads_take_one_companys_share() {
     // The attacker may still do what answers little.
     attacker.post("/events", &json!({"type": "t", "data": 1})).await.expect(202);
     let peak = process.peak_kib() / 1024;
-    assert!(peak < (UNREAD * LARGE / 2 >> 20) as u64, "{peak} MiB");
+    assert!(peak < ((UNREAD * LARGE / 2) >> 20) as u64, "{peak} MiB");
     drop(unread);
     until("its share is free again", || async { (download(&attacker, &digest).await.status == 200).then_some(()) })
         .await;

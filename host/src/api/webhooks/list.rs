@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::LINK;
+use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::view::WebhookView;
 use crate::api::ApiState;
+use crate::api::answers::HeldAnswer;
 use crate::api::auth::{Authorized, WebhooksRead};
 use crate::api::pagination::{cursor, page_limit};
 use crate::api::params::NamesCompany;
@@ -37,11 +38,13 @@ impl NamesCompany for WebhookListQuery {
 pub(in crate::api) async fn list(
     State(api): State<Arc<ApiState>>,
     Authorized { company, query, .. }: Authorized<WebhooksRead, WebhookListQuery>,
-) -> Result<(HeaderMap, Json<Vec<WebhookView>>), Problem> {
+) -> Result<(Option<Extension<HeldAnswer>>, HeaderMap, Json<Vec<WebhookView>>), Problem> {
     let limit = query.limit.as_deref().map(|limit| page_limit(Some(limit))).transpose()?;
     let after = cursor(query.cursor.as_deref(), |text| id::is_id_of("wh", text).then(|| text.to_owned()))?;
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-    let WebhookPage { webhooks, next } = api.store.webhooks(&company, after.as_deref(), limit).await?;
+    let WebhookPage { webhooks, bytes, next } = api.store.webhooks(&company, after.as_deref(), limit).await?;
+    // They are in memory while their health is read.
+    let held = HeldAnswer::take(&api, &company, bytes)?.map(Extension);
     let mut headers = HeaderMap::new();
     if let Some(cursor) = next {
         let limit = query.limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
@@ -50,12 +53,12 @@ pub(in crate::api) async fn list(
         headers.extend(link.parse().ok().map(|link| (LINK, link)));
     }
     let (Some(newest), Some(oldest)) = (webhooks.first(), webhooks.last()) else {
-        return Ok((headers, Json(Vec::new())));
+        return Ok((held, headers, Json(Vec::new())));
     };
     let mut health = api.store.health_of_webhooks(&company, &oldest.id, &newest.id).await?;
     let view = |webhook: Webhook| {
         let health = health.remove(&webhook.id).unwrap_or_default();
         WebhookView::with_health(webhook, health)
     };
-    Ok((headers, Json(webhooks.into_iter().map(view).collect())))
+    Ok((held, headers, Json(webhooks.into_iter().map(view).collect())))
 }

@@ -17,6 +17,8 @@ const FIXED_BYTES: i64 = 1024;
 pub struct WebhookPage {
     /// The webhooks, newest first.
     pub webhooks: Vec<Webhook>,
+    /// The bytes that they take, about.
+    pub bytes: u64,
     /// The id after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
@@ -63,13 +65,14 @@ impl Store {
         sizes.retain(|sized| after.is_none_or(|after| *sized.id < *after));
         let page = sizes.get(..fitting(&sizes, limit)).unwrap_or_default();
         let (Some(newest), Some(oldest)) = (page.first(), page.last()) else {
-            return Ok(WebhookPage { webhooks: Vec::new(), next: None });
+            return Ok(WebhookPage { webhooks: Vec::new(), bytes: 0, next: None });
         };
         let query = db::query(AssertSqlSafe(page_sql())).bind(company).bind(oldest.id.as_str());
         let rows = query.bind(newest.id.as_str()).fetch_all(&log).await?;
         let webhooks = rows.iter().map(|row| small_webhook_from_row(&self.sealer, row)).collect::<Result<_, _>>()?;
         let next = (page.len() < sizes.len()).then(|| oldest.id.clone());
-        Ok(WebhookPage { webhooks, next })
+        let bytes = page.iter().map(|sized| sized.bytes.saturating_add(FIXED_BYTES).unsigned_abs()).sum();
+        Ok(WebhookPage { webhooks, bytes, next })
     }
 }
 
