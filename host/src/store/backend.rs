@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::damage::Damage;
 use super::database_file::DatabaseFile;
 use super::db::{self, ConnectionPool, DatabaseConnection, DatabaseKind, DriverConnection, DriverPool};
+use super::disk_reserve::DiskReserve;
 use super::error::{StoreError, is_malformed};
 use super::integrity::check_after_crash;
 use super::migrations;
@@ -237,6 +238,7 @@ impl Backend {
             return Ok((Self::open(url).await?, None));
         };
         let lock = file.lock()?;
+        DiskReserve::make_room_to_start(&file.beside(".reserve"));
         check_after_crash(&file, options.connect_read_only(&Damage::default())).await?;
         Ok((Self::open(url).await?, Some(lock)))
     }

@@ -3,12 +3,13 @@
 //! If the disk is full, new events are refused, and none of them is lost. But accepted events are still being delivered, and
 //! recording their completion takes space as well. A file beside the database reserves that space and is removed when the
 //! disk is full. It is created again once there is space; until then no events are accepted, or they would use it at once.
+//! A process that starts on a full disk needs some of it too, for its write-ahead log and for what its version brings.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -24,6 +25,10 @@ const FREE_SPACE_DIVISOR: u64 = 8;
 const MIN_SIZE: u64 = 128 << 10;
 /// Interval between two attempts to create the file again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Free bytes with which a process starts without the reserve.
+const NEEDED_TO_START: u64 = 4 << 20;
+/// Time in which a process that needed the reserve has started.
+const START_TIME: Duration = Duration::from_secs(5);
 
 /// The file that reserves disk space.
 pub(super) struct DiskReserve {
@@ -33,9 +38,32 @@ pub(super) struct DiskReserve {
 }
 
 impl DiskReserve {
-    /// Creates the file. If the disk is full, the reserve starts as missing.
+    /// Releases the space of an earlier process if this one could not start without it. The file keeps its length, which is how
+    /// much the reserve has to be again.
+    pub(super) fn make_room_to_start(path: &Path) {
+        if free_space(folder_of(path)).is_ok_and(|free| free < NEEDED_TO_START)
+            && let Ok(file) = File::options().write(true).open(path)
+            && let Ok(length) = file.metadata().map(|file| file.len())
+        {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            match fallocate(file.as_fd(), hole, 0, length) {
+                Ok(()) => tracing::warn!(
+                    "the disk is full: the space that is reserved for the results of deliveries is used to start"
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "the reserved disk space could not be released")
+                }
+            }
+        }
+    }
+
+    /// Creates the file. If the disk is full, or was when the process started, the reserve starts as missing.
     pub(super) fn create(path: PathBuf, now: Instant) -> Self {
         let mut reserve = Self { path, retry_at: None };
+        if fs::metadata(&reserve.path).is_ok_and(|file| file.len() > 0 && file.blocks() == 0) {
+            reserve.retry_at = Some(now + START_TIME);
+            return reserve;
+        }
         if let Err(error) = reserve.allocate() {
             tracing::warn!(%error, path = %reserve.path.display(), "no disk space is reserved");
             reserve.retry_at = (error.kind() == io::ErrorKind::StorageFull).then(|| now + RETRY_INTERVAL);
@@ -126,6 +154,22 @@ mod tests {
         reserve.release(now);
         assert!(reserve.is_missing(now + RETRY_INTERVAL), "the folder of the file does not exist");
         assert!(reserve.is_missing(now + RETRY_INTERVAL), "it still counts as full until the next try");
+    }
+
+    #[test]
+    fn space_that_was_needed_to_start_is_reserved_again_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.reserve");
+        let file = File::create(&path).unwrap();
+        // As `make_room_to_start` leaves it.
+        file.set_len(1 << 20).unwrap();
+        let now = Instant::now();
+        let mut reserve = DiskReserve::create(path.clone(), now);
+        assert!(reserve.is_missing(now) && reserve.is_missing(now + START_TIME - Duration::from_nanos(1)));
+        assert!(!reserve.is_missing(now + START_TIME));
+        assert!(fs::metadata(&path).unwrap().blocks() > 0);
+        DiskReserve::make_room_to_start(&path);
+        assert!(fs::metadata(&path).unwrap().blocks() > 0, "the disk is not full");
     }
 
     #[test]

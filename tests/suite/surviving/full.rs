@@ -163,6 +163,37 @@ async fn process_killed_on_a_full_disk_restarts_there() {
 }
 
 #[tokio::test]
+async fn service_starts_on_a_full_disk_and_installs_what_is_new() {
+    if sqlite_only("a full disk") {
+        return;
+    }
+    let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let process = Process::serve(&disk.0, &["--retry-schedule=1h"]).await;
+    let key = process.client.key.clone();
+    subscribe(&process.client, &receiver).await;
+    let id = process.client.publish("t", &json!(1)).await;
+    process.client.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] == 1).await;
+    assert_eq!(process.terminate().await, 0);
+    // As before a version that brought the standard transforms.
+    for table in ["plugins", "plugin_versions", "plugin_bytes"] {
+        disk.0.sql(&format!("DELETE FROM {table}")).await;
+    }
+    disk.0.sql("VACUUM").await;
+    disk.fill();
+    let started = Process::start(&disk.0, key, |_| ()).await;
+    let process = started.unwrap_or_else(|said| panic!("it did not start: {said}"));
+    assert!(!process.client.get("/plugins").await.expect(200)["data"].as_array().unwrap().is_empty());
+    assert_eq!(process.client.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
+    accepted_until_refused(&process.client).await;
+    disk.empty();
+    until("events are accepted again", || async {
+        (publish(&process.client, json!(2)).await.status == 202).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn full_folder_for_temporary_files_stops_nothing() {
     if sqlite_only("a full disk") {
         return;
