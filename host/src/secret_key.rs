@@ -1,9 +1,9 @@
 //! The key that encrypts signing secrets: given by a flag, or generated at the first start and stored in a file that only
 //! its owner can read.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -81,13 +81,43 @@ fn read(file: &Path) -> Result<[u8; 32], String> {
     parse_secret_key(&text).map_err(|error| format!("secret key file {}: {error}", file.display()))
 }
 
+/// Whatever fails, and whenever the machine stops, the file is whole or missing: what was sealed under a key that is lost is
+/// lost as well.
 fn generate_if_missing(file: &Path) -> Result<(), String> {
+    if file.exists() {
+        return Ok(());
+    }
     let failed = |error: std::io::Error| format!("secret key file {}: {error}", file.display());
-    let mut open = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-        other => other.map_err(failed)?,
-    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| "the system's random number generator failed".to_owned())?;
-    open.write_all(format!("{}\n", STANDARD.encode(key)).as_bytes()).and_then(|()| open.sync_all()).map_err(failed)
+    // Readable by its owner only, and removed unless it gets its name.
+    let mut partial = tempfile::Builder::new().prefix(".posthaste-key-").tempfile_in(folder).map_err(failed)?;
+    let written = partial.write_all(format!("{}\n", STANDARD.encode(key)).as_bytes());
+    written.and_then(|()| partial.as_file().sync_all()).map_err(failed)?;
+    match partial.persist_noclobber(file) {
+        Ok(_) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed),
+        // Another process was faster.
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(error.error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn key_is_generated_once_for_its_owner_only_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let key = load_or_generate(&file).unwrap();
+        assert_eq!(load_or_generate(&file).unwrap(), key);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let missing = folder.path().join("missing").join(FILE);
+        assert!(load_or_generate(&missing).unwrap_err().contains("missing"));
+    }
 }

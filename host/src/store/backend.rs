@@ -203,7 +203,7 @@ impl Backend {
         let options = DatabaseOptions::parse(url)?;
         if let Some(file) = options.file() {
             file.check_complete()?;
-            file.create_private();
+            file.make_private();
         }
         let damage = Damage::default();
         let mut connection =

@@ -1,11 +1,12 @@
 //! The files of an SQLite database: the database itself, the companions that SQLite keeps beside it, and Posthaste's own.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
+use rustix::process::geteuid;
 
 use super::error::StoreError;
 
@@ -38,9 +39,23 @@ impl DatabaseFile {
     }
 
     /// Creates a database file that only its owner can read, if it is missing; SQLite gives its companions the same mode. If
-    /// it cannot be created, opening it says why.
-    pub(super) fn create_private(&self) {
+    /// it cannot be created, opening it says why. Takes from an existing one, and from its companions, what others may do with
+    /// them, if they belong to this user: an earlier version, or a copy, may have made them readable.
+    pub(super) fn make_private(&self) {
         let _ = File::options().write(true).create_new(true).mode(0o600).open(&self.0);
+        let companions = COMPANIONS.map(|suffix| self.beside(suffix));
+        for path in companions.iter().chain([&self.0]) {
+            let Ok(metadata) = fs::metadata(path) else { continue };
+            let mode = metadata.permissions().mode();
+            if metadata.is_file() && metadata.uid() == geteuid().as_raw() && mode & 0o077 != 0 {
+                match fs::set_permissions(path, Permissions::from_mode(mode & 0o700)) {
+                    Ok(()) => {
+                        tracing::warn!(path = %path.display(), "others could read this file; only its owner can now")
+                    }
+                    Err(error) => tracing::warn!(%error, path = %path.display(), "others can read this file"),
+                }
+            }
+        }
     }
 
     /// Locks the database for this process until the returned file is dropped, also by a kill. A second process would treat
@@ -117,4 +132,27 @@ pub(super) fn free_space(folder: &Path) -> io::Result<u64> {
 /// Returns once renamed and removed files of this folder survive a power failure.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_can_read_the_files_of_a_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = DatabaseFile::at(&folder.path().join("x.db"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        file.make_private();
+        assert_eq!(mode(file.path()), 0o600);
+        fs::write(file.beside("-wal"), "x").unwrap();
+        for (path, given) in [(file.path().to_owned(), 0o644), (file.beside("-wal"), 0o660)] {
+            fs::set_permissions(&path, Permissions::from_mode(given)).unwrap();
+            file.make_private();
+            assert_eq!(mode(&path), 0o600);
+        }
+        fs::set_permissions(file.path(), Permissions::from_mode(0o400)).unwrap();
+        file.make_private();
+        assert_eq!(mode(file.path()), 0o400);
+    }
 }
