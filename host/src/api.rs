@@ -3,6 +3,7 @@
 mod answers;
 mod auth;
 mod body;
+mod concerned_company;
 mod deliveries;
 mod events;
 mod header_fields;

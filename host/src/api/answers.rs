@@ -1,11 +1,10 @@
 //! What every answer has in common: the memory of a large one is a part of its company's share until it has been sent.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -14,6 +13,7 @@ use http_body_util::BodyExt as _;
 
 use super::ApiState;
 use super::auth::PeerAddress;
+use super::concerned_company::ConcernedCompany;
 use super::problem::Problem;
 use crate::shares::{Part, Resource, ShareExceeded};
 
@@ -22,17 +22,6 @@ pub(super) const SMALL_ANSWER: u64 = 16 * 1024;
 
 /// Calls that change nothing although they are a POST, so that their answers can be refused.
 const READING_POSTS: [&str; 2] = ["/api/v1/plugins/{name}/dry-run", "/api/v1/plugins/{name}/compare"];
-
-/// The company that a request concerns, once it is authorised; an extension of the request.
-#[derive(Debug, Clone, Default)]
-struct Holder(Arc<OnceLock<Box<str>>>);
-
-/// Says which company the answer is for.
-pub(super) fn record_company(parts: &Parts, company: &str) {
-    if let Some(Holder(holder)) = parts.extensions.get() {
-        holder.get_or_init(|| company.into());
-    }
-}
 
 /// The memory of an answer, taken before it was made; an extension of the answer.
 #[derive(Debug, Clone)]
@@ -72,8 +61,8 @@ impl AsRef<[u8]> for UnsentBytes {
 /// Lets no client guess a content type that a company chose, and counts a large answer until it has been sent. If there is no
 /// room for it, it is refused (429, 503), unless the request has changed something.
 pub(super) async fn send(State(api): State<Arc<ApiState>>, mut request: Request, next: Next) -> Response {
-    let holder = Holder::default();
-    request.extensions_mut().insert(holder.clone());
+    let concerned = ConcernedCompany::default();
+    request.extensions_mut().insert(concerned.clone());
     let peer = request.extensions().get::<PeerAddress>().copied();
     let route = request.extensions().get::<MatchedPath>();
     let reads = request.method() == Method::GET || route.is_some_and(|path| READING_POSTS.contains(&path.as_str()));
@@ -82,7 +71,7 @@ pub(super) async fn send(State(api): State<Arc<ApiState>>, mut request: Request,
     if size > SMALL_ANSWER {
         let share = api.shares.of(Resource::AnswerBytes);
         let address = || peer.map(|peer| peer.network().to_string()).unwrap_or_default();
-        let held = match (response.extensions_mut().remove::<HeldAnswer>(), holder.0.get()) {
+        let held = match (response.extensions_mut().remove::<HeldAnswer>(), concerned.get()) {
             (Some(held), _) => Ok(held),
             (None, Some(company)) if reads => share.try_take(company, size).map(HeldAnswer::from),
             (None, Some(company)) => Ok(share.hold(company, size).into()),

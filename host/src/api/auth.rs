@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
-use super::answers;
+use super::concerned_company::ConcernedCompany;
 use super::params::{CompanyQuery, NamesCompany, PathParams, QueryParams};
 use super::problem::{Problem, ProblemKind};
 use super::spans;
@@ -58,7 +58,7 @@ where
         PathParams::<Vec<(String, String)>>::from_request_parts(parts, api).await?;
         let company = caller.company_for::<S>(query.company())?;
         spans::record_company(&company);
-        answers::record_company(parts, &company);
+        ConcernedCompany::record(&parts.extensions, &company);
         Ok(Self { company, query, scopes: PhantomData })
     }
 }
