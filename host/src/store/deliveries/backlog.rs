@@ -2,9 +2,9 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::has_owner_sql;
+use super::claim::{MAX_BYTES, has_owner_sql, taken_sql};
 use crate::domain::id;
-use crate::store::db::{self, DatabaseRow};
+use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
@@ -26,6 +26,15 @@ pub struct BackloggedWebhook {
     pub has_replay: bool,
 }
 
+/// Moves some of the scheduled retries of a webhook. Binds: the number of rows, the bytes of their data, the webhook.
+pub(super) fn spill_sql(kind: DatabaseKind) -> String {
+    let scheduled = "webhook_id = $3 AND status = 'pending' AND lease IS NULL AND parked = 0";
+    format!(
+        "{} UPDATE deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id FROM taken)",
+        taken_sql("id", scheduled, kind)
+    )
+}
+
 impl Store {
     /// Moves the scheduled retries of this webhook into its backlog, a few in one transaction.
     ///
@@ -39,14 +48,8 @@ impl Store {
     async fn spill_some(&self, webhook: String) -> Result<u64, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let sql = format!(
-                    "UPDATE deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id \
-                     FROM deliveries WHERE webhook_id = $1 AND status = 'pending' AND lease IS NULL \
-                     AND parked = 0 LIMIT $2 {})",
-                    connection.kind().row_lock()
-                );
-                let query = db::query(AssertSqlSafe(sql)).bind(webhook).bind(SPILL_STEP);
-                Ok(query.execute(connection).await?)
+                let query = db::query(AssertSqlSafe(spill_sql(connection.kind()))).bind(SPILL_STEP).bind(MAX_BYTES);
+                Ok(query.bind(webhook).execute(connection).await?)
             })
         });
         self.writer.run(work, |_| ()).await

@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
-/// Most bytes of event data that one statement claims, or ends; at least one delivery.
+/// Most bytes of event data that one statement claims, spills or ends; at least one delivery.
 pub(super) const MAX_BYTES: i64 = 1 << 20;
 
 /// The part of a webhook's backlog to claim.

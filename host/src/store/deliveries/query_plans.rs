@@ -2,6 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::backlog::spill_sql;
 use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::counts::{OLDEST_DUE, waiting_sql};
@@ -52,6 +53,11 @@ async fn backlog_of_a_webhook_is_found_by_its_partial_index_in_its_order() {
     let claim = plan(&mut connection, &claim_backlog_sql(KIND)).await;
     assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
     assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
+    let spill = plan(&mut connection, &spill_sql(KIND)).await;
+    assert!(
+        spill.contains("deliveries_waiting (webhook_id=? AND parked=?)") && !spill.contains("TEMP B-TREE"),
+        "{spill}"
+    );
     let first = plan(&mut connection, FIRST_SCHEDULED).await;
     assert!(first.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
 }
