@@ -53,7 +53,8 @@ enum Permission {
 impl WorkerPool for Dispatcher {
     fn start_worker(self: Arc<Self>) {
         // A delivery whose attempt is cut off keeps its lease, which is free at the next start.
-        self.tasks.clone().spawn(self.cut.clone().run_until_cancelled_owned(self.work()));
+        let work = Box::pin(self.clone().work());
+        self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(work));
     }
 }
 
