@@ -226,3 +226,34 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shares::{Resource, ResourceInfo, ShareUnit};
+
+    /// Returns the rows of the table in docs/operations.md.
+    fn documented() -> String {
+        use std::fmt::Write as _;
+        // With an ample limit on open files.
+        let files = OpenFiles::divide(None).unwrap();
+        let totals = share_totals(&files);
+        let mut rows = String::new();
+        for resource in Resource::ALL {
+            let ResourceInfo { name, what, unit, beyond } = resource.info();
+            let total = match unit {
+                ShareUnit::Bytes => format!("{} MiB", totals.of(resource) / (1 << 20)),
+                ShareUnit::Count => totals.of(resource).to_string(),
+            };
+            let _ = writeln!(rows, "| `{name}` | {what} | {total} | {beyond} |");
+        }
+        rows
+    }
+
+    #[test]
+    fn operators_read_the_same_table() {
+        let page = include_str!("../../docs/operations.md");
+        let rows = documented();
+        assert!(page.contains(&rows), "docs/operations.md lacks these rows of \"What a company may take\":\n{rows}");
+    }
+}

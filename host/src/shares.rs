@@ -257,29 +257,4 @@ mod tests {
             assert_eq!(twin, Some(index), "{name} names one resource");
         }
     }
-
-    /// Returns the rows of the table in docs/operations.md.
-    fn documented() -> String {
-        use std::fmt::Write as _;
-        // With an ample limit on open files.
-        let files = crate::open_files::OpenFiles::divide(None).unwrap();
-        let totals = crate::share_totals(&files);
-        let mut rows = String::new();
-        for resource in Resource::ALL {
-            let ResourceInfo { name, what, unit, beyond } = resource.info();
-            let total = match unit {
-                ShareUnit::Bytes => format!("{} MiB", totals.of(resource) / MIB),
-                ShareUnit::Count => totals.of(resource).to_string(),
-            };
-            let _ = writeln!(rows, "| `{name}` | {what} | {total} | {beyond} |");
-        }
-        rows
-    }
-
-    #[test]
-    fn operators_read_the_same_table() {
-        let page = include_str!("../../docs/operations.md");
-        let rows = documented();
-        assert!(page.contains(&rows), "docs/operations.md lacks these rows of \"What a company may take\":\n{rows}");
-    }
 }
