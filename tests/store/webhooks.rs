@@ -140,7 +140,9 @@ pub(crate) async fn company_has_at_most_a_thousand_webhooks(case: Case) {
     let Err(StoreError::Limit(why)) = case.put_webhook(webhook("wh_x", "x")).await else { panic!("one more") };
     assert!(why.name == "webhooks" && why.detail.contains("1000 webhooks"), "{why}");
     assert!(case.webhook_for("acme", "x").await.unwrap().is_none());
-    assert!(case.put_webhook(webhook("wh_x", "t5")).await.unwrap().before.is_some());
+    assert!(case.put_webhook(webhook("wh_x", "t0")).await.unwrap().before.is_some());
+    let copied = case.webhook_for("acme", "t5").await;
+    assert!(matches!(copied, Err(StoreError::Setup(_))), "a secret opens for its own webhook only");
 }
 
 pub(crate) async fn config_is_kept_until_no_attempt_can_name_it(case: Case) {

@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::event_usage::EventUsage;
 use super::key_cache::KeyCache;
 use super::readers::{LogReader, Readers};
-use super::seal::Sealer;
+use super::seal::{SealedPlace, Sealer};
 use super::transfer_marks::check_marks;
 use super::webhook_cache::WebhookCache;
 use super::writer::{Writer, transaction};
@@ -179,7 +179,7 @@ pub(super) async fn sealed_proof(on: impl Into<QueryTarget<'_>>) -> Result<Optio
 
 /// Returns whether this key opens the proof of [`sealed_proof`].
 pub(super) fn opens_proof(sealer: &Sealer, sealed: &[u8]) -> bool {
-    sealer.open(sealed).as_deref() == Some(PROOF)
+    sealer.open(sealed, SealedPlace::Meta).as_deref() == Some(PROOF)
 }
 
 /// Returns whether the database's secrets are encrypted under this key. `false` also if it has none yet.
@@ -190,7 +190,7 @@ pub(super) async fn seals_this_database(pool: &ConnectionPool, sealer: &Sealer) 
 /// Refuses a secret key that does not open what the database holds: it would make every signature wrong.
 pub(super) async fn check_secret_key(pool: &ConnectionPool, sealer: &Sealer) -> Result<(), StoreError> {
     let insert = "INSERT INTO meta (name, value) VALUES ('secret_key_check', $1) ON CONFLICT (name) DO NOTHING";
-    db::query(insert).bind(sealer.seal(PROOF)?).execute(pool).await?;
+    db::query(insert).bind(sealer.seal(PROOF, SealedPlace::Meta)?).execute(pool).await?;
     if seals_this_database(pool, sealer).await? {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::db::{self, DatabaseConnection};
 use super::error::{StoreError, is_malformed};
 use super::handle::{check_secret_key, seals_this_database};
-use super::seal::Sealer;
+use super::seal::{SealedPlace, Sealer};
 
 /// A node that serves the database increments its heartbeat within this time.
 const HEARTBEAT_WAIT: Duration = Duration::from_secs(4);
@@ -89,15 +89,17 @@ async fn reset_webhooks(
     let mut reset = SecretReset { webhooks: rows.len(), without_headers: Vec::new() };
     for row in &rows {
         let (id, company): (String, String) = (row.try_get("id")?, row.try_get("company")?);
-        let lost =
-            row.try_get::<Option<Vec<u8>>>("sealed_headers")?.is_some_and(|sealed| sealer.open(&sealed).is_none());
+        let event_type: String = row.try_get("event_type")?;
+        let headers = SealedPlace::Headers(&company, &event_type);
+        let sealed: Option<Vec<u8>> = row.try_get("sealed_headers")?;
+        let lost = sealed.is_some_and(|sealed| sealer.open(&sealed, headers).is_none());
         if lost {
-            let event_type: String = row.try_get("event_type")?;
             reset.without_headers.push(format!("{company}  {id}  {event_type}"));
         }
         let sql = "UPDATE webhooks SET signing_secret = $2, previous_secret = NULL, previous_until = NULL, \
                    sealed_headers = CASE WHEN CAST($3 AS BIGINT) = 1 THEN NULL ELSE sealed_headers END WHERE id = $1";
-        let query = db::query(sql).bind(id).bind(sealer.seal(&random()?)?).bind(i64::from(lost));
+        let secret = sealer.seal(&random()?, SealedPlace::Secret(&company, &event_type))?;
+        let query = db::query(sql).bind(id).bind(secret).bind(i64::from(lost));
         query.execute(&mut *connection).await?;
     }
     Ok(reset)

@@ -10,6 +10,7 @@ use crate::store::db;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::quotas::check;
+use crate::store::seal::SealedPlace;
 use crate::store::webhook_cache::WebhookCache;
 use crate::store::writer::transaction;
 
@@ -105,9 +106,11 @@ impl Store {
         let (company, id) = (key.company.to_owned(), key.id.to_owned());
         let work = transaction(move |connection| {
             Box::pin(async move {
+                let key = WebhookKey { company: &company, id: &id };
+                let Some(before) = find(&mut *connection, &sealer, key).await? else { return Ok(None) };
+                let sealed = sealer.seal(&rotation.secret, SealedPlace::Secret(&company, &before.event_type))?;
                 let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());
-                let query = query.bind(sealer.seal(&rotation.secret)?).bind(rotation.now).bind(rotation.until);
-                query.execute(&mut *connection).await?;
+                query.bind(sealed).bind(rotation.now).bind(rotation.until).execute(&mut *connection).await?;
                 let stored = find(&mut *connection, &sealer, WebhookKey { company: &company, id: &id }).await?;
                 if let Some(webhook) = &stored {
                     notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;

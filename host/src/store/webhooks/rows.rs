@@ -16,7 +16,7 @@ use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
 use crate::store::error::StoreError;
 use crate::store::plugins::check_version_to_run;
 use crate::store::quotas::check;
-use crate::store::seal::Sealer;
+use crate::store::seal::{SealedPlace, Sealer};
 
 /// Joins the plugin `p` of a webhook `w`. Its owner is decided as in `domain::plugin::owner`.
 pub(super) const PLUGIN_JOIN: &str = "LEFT JOIN plugins p ON p.name = w.plugin_name \
@@ -71,29 +71,33 @@ pub struct WebhookKey<'k> {
     pub id: &'k str,
 }
 
-fn open_secret(sealer: &Sealer, sealed: &[u8]) -> Result<Arc<[u8]>, StoreError> {
+fn open_secret(sealer: &Sealer, sealed: &[u8], place: SealedPlace<'_>) -> Result<Arc<[u8]>, StoreError> {
     let secret = sealer
-        .open(sealed)
+        .open(sealed, place)
         .ok_or_else(|| StoreError::Setup("a webhook's signing secret was encrypted with another secret key".into()))?;
     Ok(secret.into())
 }
 
 /// Reads the headers of a webhook. Rows from before they were encrypted have them in clear.
-fn headers_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Vec<(String, String)>, StoreError> {
+fn headers_from_row(
+    sealer: &Sealer,
+    row: &DatabaseRow,
+    place: SealedPlace<'_>,
+) -> Result<Vec<(String, String)>, StoreError> {
     let json = match row.try_get::<Option<Vec<u8>>>("sealed_headers")? {
-        Some(sealed) => open_secret(sealer, &sealed)?.to_vec(),
+        Some(sealed) => open_secret(sealer, &sealed, place)?.to_vec(),
         None => row.try_get::<String>("headers")?.into_bytes(),
     };
     Ok(serde_json::from_slice(&json).map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
 
 /// Encrypts the headers of a webhook, if it has any.
-fn seal_headers(sealer: &Sealer, headers: &[(String, String)]) -> Result<Option<Vec<u8>>, StoreError> {
-    if headers.is_empty() {
+fn seal_headers(sealer: &Sealer, webhook: &Webhook) -> Result<Option<Vec<u8>>, StoreError> {
+    if webhook.headers.is_empty() {
         return Ok(None);
     }
-    let json = serde_json::to_vec(headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sealer.seal(&json).map(Some)
+    let json = serde_json::to_vec(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sealer.seal(&json, SealedPlace::Headers(&webhook.company, &webhook.event_type)).map(Some)
 }
 
 /// Reads a row of [`select_sql`].
@@ -112,6 +116,8 @@ pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Resu
 }
 
 fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Result<Webhook, StoreError> {
+    let (company, event_type): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
+    let secret = SealedPlace::Secret(&company, &event_type);
     let config_digest: String = row.try_get("config_digest")?;
     // Nodes of an earlier version store none.
     let config_digest = match config.text().filter(|_| config_digest.is_empty()) {
@@ -134,12 +140,10 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     let until: Option<i64> = row.try_get("previous_until")?;
     let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
-        Ok(PreviousSecret { secret: open_secret(sealer, &sealed)?, until })
+        Ok(PreviousSecret { secret: open_secret(sealer, &sealed, secret)?, until })
     });
     Ok(Webhook {
         id: row.try_get("id")?,
-        company: row.try_get("company")?,
-        event_type: row.try_get("event_type")?,
         target_url: row.try_get("target_url")?,
         challenge: row.try_get("challenge")?,
         name: row.try_get("name")?,
@@ -150,7 +154,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         config_digest,
         config,
         on_error: OnError::named(&on_error).unwrap_or_default(),
-        headers: headers_from_row(sealer, row)?,
+        headers: headers_from_row(sealer, row, SealedPlace::Headers(&company, &event_type))?,
         tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
         max_in_flight: number("max_in_flight")?,
         rate_limit: rate_limit.map(|number| RateLimit::stored(number, rate.as_deref())),
@@ -160,8 +164,10 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         proven: number("proven")? == 1,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
-        signing_secret: open_secret(sealer, &sealed)?,
+        signing_secret: open_secret(sealer, &sealed, secret)?,
         previous_secret: previous.transpose()?,
+        company,
+        event_type,
     })
 }
 
@@ -213,7 +219,9 @@ pub(super) async fn write(
     if hold(connection, webhook, config).await? {
         check(connection, &webhook.company, Quota::ConfigBytes, quotas).await?;
     }
-    let (secret, headers) = (sealer.seal(&webhook.signing_secret)?, seal_headers(sealer, &webhook.headers)?);
+    // Bound to the company and the type, because an overwritten row keeps its id.
+    let secret = sealer.seal(&webhook.signing_secret, SealedPlace::Secret(&webhook.company, &webhook.event_type))?;
+    let headers = seal_headers(sealer, webhook)?;
     db::query(UPSERT)
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
@@ -248,12 +256,14 @@ pub(super) async fn seal_plain_headers(
     connection: &mut DatabaseConnection,
     sealer: &Sealer,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT id, headers FROM webhooks WHERE sealed_headers IS NULL AND headers <> '[]' ORDER BY id LIMIT $1";
+    let sql = "SELECT id, company, event_type, headers FROM webhooks WHERE sealed_headers IS NULL AND headers <> '[]' ORDER BY id LIMIT $1";
     let rows = db::query(sql).bind(SEAL_STEP).fetch_all(&mut *connection).await?;
     for row in &rows {
         let (id, headers): (String, String) = (row.try_get("id")?, row.try_get("headers")?);
+        let (company, event_type): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
+        let sealed = sealer.seal(headers.as_bytes(), SealedPlace::Headers(&company, &event_type))?;
         let sql = "UPDATE webhooks SET sealed_headers = $3, headers = '[]' WHERE id = $1 AND headers = $2";
-        let query = db::query(sql).bind(id).bind(headers.as_str()).bind(sealer.seal(headers.as_bytes())?);
+        let query = db::query(sql).bind(id).bind(headers.as_str()).bind(sealed);
         query.execute(&mut *connection).await?;
     }
     Ok(i64::try_from(rows.len()).is_ok_and(|count| count == SEAL_STEP))
