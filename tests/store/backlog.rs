@@ -152,7 +152,7 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
 
 pub(crate) async fn cancelling_what_has_no_webhook_is_bounded_in_bytes(case: Case) {
     for number in 0..4 {
-        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 18]));
+        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
         case.stored(row).await;
     }
     let step = async || {

@@ -65,6 +65,7 @@ on_both! {
         delivery_is_sent_again_on_request_a_hundred_times_at_most
         replay_marks_its_deliveries_step_by_step
         cancellation_ends_what_waits_step_by_step
+        steps_of_replays_and_cancellations_are_bounded_in_bytes
         stopped_replay_cancels_what_it_has_marked
         company_has_at_most_ten_replays_in_progress;
     events:

@@ -1,5 +1,6 @@
 //! Retries on request, replays and cancellations.
 
+use bytes::Bytes;
 use posthaste::domain::delivery::Status;
 use posthaste::store::{
     CancelSelection, CancelState, Cancellation, DeliveryKey, DeliveryUpdate, Lease, Replay, ReplayKey, RetryMode,
@@ -167,6 +168,27 @@ pub(crate) async fn cancellation_ends_what_waits_step_by_step(case: Case) {
     let eleventh = Cancellation { id: "cnl_9".into(), selection: CancelSelection::one("acme", &late), now: NOW };
     let Err(StoreError::Limit(why)) = case.start_cancellation(eleventh).await else { panic!("an eleventh") };
     assert!(why.name == "cancellations" && why.detail.contains("10 cancellations"), "{why}");
+}
+
+pub(crate) async fn steps_of_replays_and_cancellations_are_bounded_in_bytes(case: Case) {
+    case.put_webhook(webhook("wh_1", "t")).await.unwrap();
+    for number in 0..4 {
+        let large = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
+        case.finished(large, |completion| completion).await;
+    }
+    assert_eq!(case.start_replay(replay(1, None, None)).await.unwrap(), 4);
+    let marked = async || {
+        case.replay_step("rpl_1".into()).await.unwrap();
+        case.waiting().await.replayed.count
+    };
+    assert_eq!([marked().await, marked().await], [2, 4]);
+    let selection = selection(CancelState::Replayed, None);
+    case.start_cancellation(Cancellation { id: "cnl_1".into(), selection, now: NOW }).await.unwrap();
+    let left = async || {
+        case.cancel_step("cnl_1".into(), NOW).await.unwrap();
+        case.waiting().await.replayed.count
+    };
+    assert_eq!([left().await, left().await], [2, 0]);
 }
 
 pub(crate) async fn stopped_replay_cancels_what_it_has_marked(case: Case) {

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::{MAX_BYTES, has_owner_sql, taken_sql};
+use super::claim::{STEP_BYTES, has_owner_sql, taken_sql};
 use crate::domain::id;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
@@ -48,7 +48,7 @@ impl Store {
     async fn spill_some(&self, webhook: String) -> Result<u64, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let query = db::query(AssertSqlSafe(spill_sql(connection.kind()))).bind(SPILL_STEP).bind(MAX_BYTES);
+                let query = db::query(AssertSqlSafe(spill_sql(connection.kind()))).bind(SPILL_STEP).bind(STEP_BYTES);
                 Ok(query.bind(webhook).execute(connection).await?)
             })
         });

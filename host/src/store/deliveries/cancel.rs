@@ -2,6 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::claim::STEP_BYTES;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
@@ -200,7 +201,7 @@ async fn step(
     };
     let sql = state.index().step_end_sql(connection.kind());
     let query = db::query(AssertSqlSafe(sql)).bind(selection.company.as_str()).bind(selection.first.as_str());
-    let query = query.bind(selection.end.as_str()).bind(STEP).bind(None::<&str>);
+    let query = query.bind(selection.end.as_str()).bind(STEP).bind(None::<&str>).bind(STEP_BYTES);
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
         db::query("DELETE FROM cancellations WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(None);

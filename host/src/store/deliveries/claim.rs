@@ -10,8 +10,10 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
 
-/// Most bytes of event data that one statement claims, spills or ends; at least one delivery.
-pub(super) const MAX_BYTES: i64 = 1 << 20;
+/// Most bytes of event data that one statement claims; it claims at least one delivery.
+const MAX_BYTES: i64 = 1 << 20;
+/// Most bytes of event data in the rows that one step of the background changes; it changes at least one delivery.
+pub(super) const STEP_BYTES: i64 = 4 << 20;
 
 /// The part of a webhook's backlog to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]

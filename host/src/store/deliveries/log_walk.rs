@@ -121,12 +121,14 @@ impl LogIndex {
         )
     }
 
-    /// Finds the last row that a step of a replay or of a cancellation examines, from the oldest on. Binds: the company, the id
-    /// at which the step begins, the id before which all ends, the most rows, the key.
+    /// Finds the last row that a step of a replay or of a cancellation examines, from the oldest on: SQLite writes the whole of
+    /// each row that changes, with its data. Binds: the company, the id at which the step begins, the id before which all ends,
+    /// the most rows, the key, the most bytes of their data; at least one row is examined.
     pub(super) fn step_end_sql(&self, kind: DatabaseKind) -> String {
         format!(
-            "SELECT MAX(id) FROM (SELECT id FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
-             ORDER BY id LIMIT $4) AS looked_at",
+            "SELECT MAX(id) FROM (SELECT id, length, SUM(length) OVER (ORDER BY id) AS sum FROM (SELECT id, \
+             LENGTH(data) AS length FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
+             ORDER BY id LIMIT $4) AS first) AS looked_at WHERE sum - length < $6",
             self.hint(kind),
             self.condition("$5")
         )

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::{MAX_BYTES, taken_sql};
+use super::claim::{STEP_BYTES, taken_sql};
 use crate::domain::delivery::Status;
 use crate::store::db::{self, DatabaseKind};
 use crate::store::error::StoreError;
@@ -75,7 +75,7 @@ impl Store {
     pub async fn cancel_orphans(&self, webhook: String, now: i64) -> Result<bool, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let query = db::query(AssertSqlSafe(cancel_sql(connection.kind()))).bind(STEP).bind(MAX_BYTES);
+                let query = db::query(AssertSqlSafe(cancel_sql(connection.kind()))).bind(STEP).bind(STEP_BYTES);
                 Ok(query.bind(now).bind(webhook).execute(connection).await?)
             })
         });

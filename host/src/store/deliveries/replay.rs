@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::cancel;
+use super::claim::STEP_BYTES;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use super::retry::MAX_REQUESTED;
 use crate::domain::company_limit::CompanyLimit;
@@ -324,7 +325,7 @@ async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayS
     let index = LogIndex::of(named, event_type.as_deref());
     let query =
         db::query(AssertSqlSafe(index.step_end_sql(connection.kind()))).bind(company.as_str()).bind(from.as_str());
-    let query = query.bind(end.as_str()).bind(STEP).bind(index.key());
+    let query = query.bind(end.as_str()).bind(STEP).bind(index.key()).bind(STEP_BYTES);
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
         db::query("UPDATE replays SET next_id = end_id WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(ReplayStep::default());
