@@ -113,8 +113,9 @@ impl<'a> Memory<'a> {
         }
         let held = bytes as u64;
         if let Some(part) = &mut self.part {
-            part.grow(held.saturating_sub(part.amount()))?;
-            return Ok(false);
+            let more = held.saturating_sub(part.amount());
+            // What it has been granted stays its own, also if the company could not have it any more.
+            return if more == 0 { Ok(false) } else { part.grow(more).map(|()| false) };
         }
         let Some(expected) = self.expected else {
             self.part = Some(self.share.try_take(self.holder, held)?);
@@ -264,6 +265,21 @@ mod tests {
         assert!(Memory::new(share, "other", None).hold(SMALL_BODY + 1).now_or_never().unwrap().is_ok());
         drop(own);
         assert!(waits.await.unwrap(), "it gets what another body of the company gives back");
+    }
+
+    #[tokio::test]
+    async fn body_keeps_the_memory_that_it_was_granted() {
+        let shares = shares();
+        let third = usize::try_from(shares.of(Resource::RequestBytes).total() / 6).unwrap();
+        let mut own: Vec<_> = (0..3).map(|_| memory(&shares, Some(third))).collect();
+        for memory in &mut own {
+            assert!(memory.hold(SMALL_BODY + 1).now_or_never().unwrap().unwrap(), "the company has room for three");
+        }
+        let other = shares.of(Resource::RequestBytes).try_take("other", third as u64).unwrap();
+        for memory in &mut own {
+            memory.hold(third).await.unwrap();
+        }
+        drop(other);
     }
 
     #[tokio::test]
