@@ -101,7 +101,7 @@ impl CompiledPlugins {
     }
 
     async fn source(&self, company: &str, name: &str, digest: &Digest) -> Result<Source, String> {
-        let bytes = self.store.wasm(company, name, digest).await.map_err(|error| error.to_string())?;
+        let bytes = self.store.wasm_to_run(company, name, digest).await.map_err(|error| error.to_string())?;
         let bytes = bytes.ok_or_else(|| format!("version {digest} of plugin `{name}` is not stored"))?;
         Ok(Source { label: label(digest), tenant: company.into(), digest: digest.clone(), bytes: bytes.into() })
     }

@@ -8,7 +8,7 @@ mod rows;
 
 use sqlx::AssertSqlSafe;
 
-use super::db;
+use super::db::{self, DatabaseQuery};
 use super::error::StoreError;
 use super::handle::Store;
 use crate::domain::plugin::{Digest, STANDARD_OWNER, is_standard, owner};
@@ -89,11 +89,23 @@ impl Store {
     /// Returns a version's bytes, as uploaded; also those of a removed version, as long as attempts may name it.
     ///
     /// # Errors
-    /// The database's.
+    /// [`StoreError::Limit`], and the database's.
     pub async fn wasm(&self, company: &str, name: &str, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \
-                   WHERE v.company = $1 AND v.name = $2 AND v.digest = $3";
-        let query = db::query(sql).bind(owner(company, name)).bind(name).bind(digest.as_str());
-        Ok(query.value_if_any(&self.readers.background).await?)
+        let log = self.log_reader(company).await?;
+        Ok(wasm_query(company, name, digest).value_if_any(&log).await?)
     }
+
+    /// As [`Store::wasm`], for a delivery, which no request of the company delays.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn wasm_to_run(&self, company: &str, name: &str, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(wasm_query(company, name, digest).value_if_any(&self.readers.background).await?)
+    }
+}
+
+fn wasm_query<'q>(company: &'q str, name: &'q str, digest: &'q Digest) -> DatabaseQuery<'q> {
+    let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \
+               WHERE v.company = $1 AND v.name = $2 AND v.digest = $3";
+    db::query(sql).bind(owner(company, name)).bind(name).bind(digest.as_str())
 }
