@@ -1,6 +1,6 @@
 //! One shared resource: who holds how much of it, and who waits for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -10,6 +10,8 @@ use crate::metrics::{Metrics, ShareMetrics};
 
 /// Requests of one holder that wait for a resource at once.
 const MOST_WAITING: usize = 64;
+/// Those who have left a line are removed when its length is a multiple of this.
+const PRUNED_EVERY: usize = 64;
 
 /// A resource with a total, of which a holder may have as much as remains free besides: alone about half of it, with another
 /// holder a third, and so on. So there is room for one more holder, however much the others have.
@@ -26,13 +28,14 @@ struct Holders {
     used: u64,
     /// Holders without anything are not kept.
     held: HashMap<Arc<str>, u64>,
-    /// The oldest first.
-    line: VecDeque<Waiter>,
+    /// Those who wait, by holder, the oldest first. A line that everybody has left stays until its turn.
+    lines: HashMap<Arc<str>, VecDeque<Waiter>>,
+    /// The holders that have a line, in turn.
+    turns: VecDeque<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Waiter {
-    holder: Arc<str>,
     amount: u64,
     granted: oneshot::Sender<Part>,
 }
@@ -81,18 +84,46 @@ impl Holders {
         }
     }
 
-    /// Takes the first waiter that finds room and does not overtake another of its holder.
-    fn next_in_line(&mut self, total: u64) -> Option<Waiter> {
-        let mut passed = HashSet::new();
-        let index = self.line.iter().position(|waiter| {
-            let first = !passed.contains(&waiter.holder);
-            let fits = first && self.fits(&waiter.holder, waiter.amount, total);
-            if !fits {
-                passed.insert(waiter.holder.clone());
+    /// Adds a waiter to the line of its holder.
+    fn enqueue(&mut self, holder: &str, waiter: Waiter) {
+        if let Some(line) = self.lines.get_mut(holder) {
+            line.push_back(waiter);
+            return;
+        }
+        let name: Arc<str> = holder.into();
+        self.turns.push_back(name.clone());
+        self.lines.insert(name, VecDeque::from([waiter]));
+    }
+
+    /// Returns how many wait for a holder. Some of them may have left.
+    fn waiting(&mut self, holder: &str) -> usize {
+        let Some(line) = self.lines.get_mut(holder) else { return 0 };
+        if line.len() % PRUNED_EVERY == 0 {
+            line.retain(|waiter| !waiter.granted.is_closed());
+        }
+        line.len()
+    }
+
+    /// Takes the first of a line that finds room. The lines take turns.
+    fn next_in_line(&mut self, total: u64) -> Option<(Arc<str>, Waiter)> {
+        for _ in 0..self.turns.len() {
+            let holder = self.turns.pop_front()?;
+            let line = self.lines.get_mut(&holder)?;
+            while line.pop_front_if(|waiter| waiter.granted.is_closed()).is_some() {}
+            let amount = line.front().map(|waiter| waiter.amount);
+            let fits = amount.is_some_and(|amount| self.fits(&holder, amount, total));
+            let line = self.lines.get_mut(&holder)?;
+            let next = if fits { line.pop_front() } else { None };
+            if line.is_empty() {
+                self.lines.remove(&holder);
+            } else {
+                self.turns.push_back(holder.clone());
             }
-            fits
-        })?;
-        self.line.remove(index)
+            if let Some(waiter) = next {
+                return Some((holder, waiter));
+            }
+        }
+        None
     }
 }
 
@@ -182,8 +213,7 @@ impl Share {
     async fn wait(self: &Arc<Self>, holder: &str, amount: u64, most_waiting: usize) -> Result<Part, ShareExceeded> {
         let granted = {
             let mut holders = self.lock();
-            holders.line.retain(|waiter| !waiter.granted.is_closed());
-            let own = holders.line.iter().filter(|waiter| *waiter.holder == *holder).count();
+            let own = holders.waiting(holder);
             if own == 0
                 && let Some(part) = self.grant(&mut holders, holder, amount)
             {
@@ -193,7 +223,7 @@ impl Share {
                 return Err(self.refuse(&holders, holder));
             }
             let (granted, part) = oneshot::channel();
-            holders.line.push_back(Waiter { holder: holder.into(), amount, granted });
+            holders.enqueue(holder, Waiter { amount, granted });
             part
         };
         // The sender is dropped only with the share, which `self` keeps.
@@ -215,8 +245,8 @@ impl Share {
 
     fn refuse(&self, holders: &Holders, holder: &str) -> ShareExceeded {
         self.metrics.refused();
-        let waits = || holders.line.iter().any(|waiter| *waiter.holder == *holder);
-        ShareExceeded { resource: self.resource, own: holders.held(holder) > 0 || waits() }
+        let own = holders.held(holder) > 0 || holders.lines.contains_key(holder);
+        ShareExceeded { resource: self.resource, own }
     }
 
     fn give_back(self: &Arc<Self>, holder: &str, amount: u64) {
@@ -224,10 +254,8 @@ impl Share {
         holders.give_back(holder, amount);
         // Parts for those who no longer wait are dropped after the lock, which their drop takes.
         let mut unwanted = Vec::new();
-        while !holders.line.is_empty()
-            && let Some(waiter) = holders.next_in_line(self.total)
-        {
-            let part = self.grant(&mut holders, &waiter.holder, waiter.amount);
+        while let Some((holder, waiter)) = holders.next_in_line(self.total) {
+            let part = self.grant(&mut holders, &holder, waiter.amount);
             unwanted.extend(part.and_then(|part| waiter.granted.send(part).err()));
         }
         self.metrics.used(holders.used);
@@ -246,6 +274,9 @@ impl Part {
     /// # Errors
     /// There is no room for this holder. The part stays as it is.
     pub fn grow(&mut self, amount: u64) -> Result<(), ShareExceeded> {
+        if amount == 0 {
+            return Ok(());
+        }
         let share = self.share.clone();
         let mut holders = share.lock();
         if !holders.fits(&self.holder, amount, share.total) {
@@ -353,7 +384,7 @@ mod tests {
         let later = later.now_or_never().expect("it was first").unwrap();
         drop((later, other));
         assert!(last.now_or_never().unwrap().is_ok());
-        assert!(share.lock().line.is_empty() && share.lock().used == 0);
+        assert!(share.lock().lines.is_empty() && share.lock().turns.is_empty() && share.lock().used == 0);
     }
 
     #[test]
