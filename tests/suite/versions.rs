@@ -205,7 +205,7 @@ async fn plugin_with_a_hundred_versions_explains_how_to_make_room() {
         candidate(&host, "p", &variant(&wasm, number)).await.expect(201);
     }
     let text = candidate(&host, "p", &variant(&wasm, 100)).await.problem(429);
-    assert!(text.contains("100 versions") && text.contains("DELETE /plugins/p/versions/"), "{text}");
+    assert!(text.contains("100 versions") && text.contains("DELETE /plugins/{name}/versions/{digest}"), "{text}");
     host.delete(&format!("/plugins/p/versions/{}", digest(&first)), &Value::Null).await.expect(200);
     candidate(&host, "p", &variant(&wasm, 100)).await.expect(201);
     host.upload("p", &variant(&wasm, 1)).await.expect(201);
