@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::domain::quota::Quotas;
 use crate::domain::retry::Schedule;
 pub use crate::domain::time::duration;
+use crate::shares::{Resource, ShareUnit};
 
 /// The default waits between attempts: twenty attempts in about two days, six of them in the first five minutes.
 const SCHEDULE: &str = "5s,15s,40s,90s,120s,10m,20m,40m,1h,1h30m,2h,2h,3h,3h,4h,5h,6h,8h,11h";
@@ -162,6 +163,10 @@ pub struct Config {
     /// client has any. For a reverse proxy, through which all clients have one address
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "NUMBER")]
     pub max_connections_per_address: Option<u64>,
+    /// Total of a resource that companies share, for example request-bytes=64MiB or heavy-calls=32; repeatable. The
+    /// resources are listed in docs/operations.md and in the metric posthaste_share_limit
+    #[arg(long, value_delimiter = ',', value_parser = share_total, value_name = "RESOURCE=TOTAL")]
+    pub share: Vec<ShareTotal>,
     /// Maximum size of a published event
     #[arg(long, default_value = "262144", value_parser = size, value_name = "SIZE")]
     pub max_event_bytes: usize,
@@ -199,6 +204,35 @@ pub fn size(text: &str) -> Result<usize, String> {
     let bad = |_| format!("`{text}` is not a size; write bytes (262144) or a unit (64MiB)");
     let bytes: bytesize::ByteSize = text.parse().map_err(bad)?;
     usize::try_from(bytes.as_u64()).map_err(|_| format!("`{text}` is larger than this machine can address"))
+}
+
+/// The least total of a resource in bytes.
+const LEAST_SHARED_BYTES: u64 = 1 << 20;
+
+/// A total that the operator chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareTotal {
+    /// The resource.
+    pub resource: Resource,
+    /// Its total, in its unit.
+    pub total: u64,
+}
+
+fn share_total(text: &str) -> Result<ShareTotal, String> {
+    let (name, total) = text.split_once('=').ok_or("write the resource and its total, such as request-bytes=64MiB")?;
+    let resource = Resource::named(name).ok_or_else(|| {
+        let names = Resource::ALL.map(|resource| resource.info().name).join(", ");
+        format!("`{name}` is not a shared resource; there are {names}")
+    })?;
+    let total = match resource.info().unit {
+        ShareUnit::Bytes => size(total)? as u64,
+        ShareUnit::Count => total.parse().map_err(|_| format!("`{total}` is not a whole number"))?,
+    };
+    match resource.info().unit {
+        ShareUnit::Bytes if total < LEAST_SHARED_BYTES => Err(format!("the total of `{name}` is at least 1MiB")),
+        ShareUnit::Count if total == 0 => Err(format!("the total of `{name}` is at least 1")),
+        ShareUnit::Bytes | ShareUnit::Count => Ok(ShareTotal { resource, total }),
+    }
 }
 
 fn schedule(text: &str) -> Result<Schedule, String> {
@@ -248,6 +282,24 @@ mod tests {
         assert_eq!(size("262144"), Ok(262_144));
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert!(size("big").is_err());
+    }
+
+    #[test]
+    fn totals_of_shared_resources_are_parsed_in_their_unit() {
+        let parsed = |resource, total| Ok(ShareTotal { resource, total });
+        assert_eq!(share_total("request-bytes=64MiB"), parsed(Resource::RequestBytes, 64 << 20));
+        assert_eq!(share_total("heavy-calls=32"), parsed(Resource::HeavyCalls, 32));
+        for (bad, text) in [
+            ("request-bytes", "request-bytes=64MiB"),
+            ("memory=1", "there are client-connections, "),
+            ("request-bytes=1", "at least 1MiB"),
+            ("heavy-calls=0", "at least 1"),
+            ("heavy-calls=64MiB", "not a whole number"),
+            ("heavy-calls=-1", "not a whole number"),
+        ] {
+            let error = share_total(bad).unwrap_err();
+            assert!(error.contains(text), "{bad}: {error}");
+        }
     }
 
     #[test]

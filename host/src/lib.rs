@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use clock::{Clock, SystemClock};
-use config::{Config, PluginLimits};
+use config::{Config, PluginLimits, ShareTotal};
 use delivery::{Engine, EngineParts};
 use metrics::Metrics;
 use oauth::Tokens;
@@ -59,6 +59,9 @@ pub enum StartError {
     /// The text or the file of the secret key.
     #[error("{0}")]
     SecretKey(String),
+    /// A flag `--share`.
+    #[error("{0}")]
+    Share(String),
     /// The flags `--oauth-…`, or the file that one of them names.
     #[error("{0}")]
     OAuth(String),
@@ -90,6 +93,27 @@ fn limits(settings: &PluginLimits) -> Limits {
 fn share_totals(files: &OpenFiles) -> ShareTotals {
     let OpenFiles { idle, lookups, pings, callers, .. } = *files;
     ShareTotals { client_connections: callers, idle_connections: idle, dns_lookups: lookups, pings }
+}
+
+/// Returns the totals with those that the operator chose.
+///
+/// # Errors
+/// A total is larger than what there is.
+fn chosen_totals(totals: ShareTotals, chosen: &[ShareTotal]) -> Result<impl Fn(Resource) -> u64, String> {
+    for ShareTotal { resource, total } in chosen {
+        let most = totals.of(*resource);
+        if resource.is_given() && *total > most {
+            let name = resource.info().name;
+            return Err(format!(
+                "--share {name}={total}: the service can have at most {most}, by the limit on open files and its \
+                 connections to the database"
+            ));
+        }
+    }
+    Ok(move |resource| {
+        let last = chosen.iter().rfind(|chosen| chosen.resource == resource);
+        last.map_or_else(|| totals.of(resource), |chosen| chosen.total)
+    })
 }
 
 /// The parts of the machine that a test may replace.
@@ -140,7 +164,8 @@ impl Service {
         let mut metrics = Metrics::new(environment.clock.now_ms(), standard);
         metrics.describe_build(version::COMMIT, database_kind(database)?);
         let metrics = Arc::new(metrics);
-        let shares = Arc::new(Shares::new(share_totals(&files), &metrics));
+        let totals = chosen_totals(share_totals(&files), &config.share).map_err(StartError::Share)?;
+        let shares = Arc::new(Shares::with(totals, &metrics));
         let opened = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone(), &shares).await;
         let (store, writer) = opened?;
         let store = Arc::new(store.with_quotas(config.quotas.into()));
@@ -231,6 +256,18 @@ impl Service {
 mod tests {
     use super::*;
     use shares::{Resource, ResourceInfo, ShareUnit};
+
+    #[test]
+    fn operator_chooses_totals_within_what_there_is() {
+        let files = OpenFiles::divide(Some(4096)).unwrap();
+        let chosen = |resource, total| ShareTotal { resource, total };
+        let one = [chosen(Resource::HeavyCalls, 2), chosen(Resource::Pings, 1), chosen(Resource::HeavyCalls, 3)];
+        let totals = chosen_totals(share_totals(&files), &one).unwrap();
+        assert_eq!([Resource::HeavyCalls, Resource::Pings, Resource::BatchReads].map(totals), [3, 1, 4]);
+        let much = [chosen(Resource::IdleConnections, 100_000)];
+        let error = chosen_totals(share_totals(&files), &much).err().unwrap();
+        assert!(error.starts_with("--share idle-connections=100000: the service can have at most 496,"), "{error}");
+    }
 
     /// Returns the rows of the table in docs/operations.md.
     fn documented() -> String {

@@ -102,6 +102,27 @@ impl Resource {
         Self::Compilations,
     ];
 
+    /// Returns the resource of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| resource.info().name == name)
+    }
+
+    /// Returns whether its total is all that there is: open files, or connections to the database.
+    pub fn is_given(self) -> bool {
+        match self {
+            Self::ClientConnections | Self::IdleConnections | Self::DnsLookups | Self::Pings | Self::LogReads => true,
+            Self::RequestBytes
+            | Self::BatchReads
+            | Self::AnswerBytes
+            | Self::HeavyCalls
+            | Self::WriterBytes
+            | Self::QueueBytes
+            | Self::TransformBytes
+            | Self::WebhookCacheBytes
+            | Self::Compilations => false,
+        }
+    }
+
     /// Describes the resource.
     pub fn info(self) -> ResourceInfo {
         use ShareUnit::{Bytes, Count};
@@ -193,7 +214,12 @@ pub struct Shares {
 impl Shares {
     /// Returns the shares of all resources, all of them free.
     pub fn new(totals: ShareTotals, metrics: &Metrics) -> Self {
-        Self { all: Resource::ALL.map(|resource| Arc::new(Share::new(resource, totals.of(resource), metrics))) }
+        Self::with(|resource| totals.of(resource), metrics)
+    }
+
+    /// As [`Shares::new`], with these totals.
+    pub fn with(total: impl Fn(Resource) -> u64, metrics: &Metrics) -> Self {
+        Self { all: Resource::ALL.map(|resource| Arc::new(Share::new(resource, total(resource), metrics))) }
     }
 
     /// Returns the share of a resource.

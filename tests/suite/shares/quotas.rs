@@ -65,3 +65,16 @@ async fn events_beyond_the_quota_are_refused_until_there_is_room() {
     put(&platform, "acme", &json!({"event-bytes": null})).await.expect(200);
     host.post("/events", &event).await.expect(202);
 }
+
+#[tokio::test]
+async fn totals_of_what_companies_share_are_set_by_flags() {
+    let host = Host::with(&["--share=request-bytes=2MiB", "--share=heavy-calls=6"]).await;
+    let shown = host.get("/limits").await.expect(200);
+    // A company alone may have half.
+    assert_eq!(shown["shares"]["request-bytes"], json!({"used": 0, "limit": 1 << 20, "unit": "bytes"}));
+    assert_eq!(shown["shares"]["heavy-calls"], json!({"used": 0, "limit": 3, "unit": "count"}));
+    let scrape = crate::metrics::Scrape::of(&host).await;
+    assert_eq!(scrape.get("posthaste_share_limit{resource=\"heavy-calls\"}") as u64, 6);
+    let event = json!({"type": "t", "data": "x".repeat(200_000)});
+    host.post("/events", &event).await.expect(202);
+}
