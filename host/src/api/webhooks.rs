@@ -101,8 +101,9 @@ pub(super) async fn delete_by_type(
 ) -> Result<Json<WebhookView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let unsubscribe: UnsubscribeRequest = body::json(&bytes)?;
-    let found = api.store.webhook_for(&company, &unsubscribe.r#type).await?;
-    remove(&api, found.as_deref()).await
+    let found = api.store.webhook_for(&company, &unsubscribe.r#type).await?.ok_or_else(not_found)?;
+    // The answer shows its config, which events do without if it is large.
+    remove(&api, api.store.webhook(&company, &found.id).await?).await
 }
 
 /// `DELETE /webhooks/{id}`: 200 with the removed webhook.
@@ -111,13 +112,13 @@ pub(super) async fn delete_by_id(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     PathParams(id): PathParams<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    remove(&api, api.store.webhook(&company, &id).await?.as_ref()).await
+    remove(&api, api.store.webhook(&company, &id).await?).await
 }
 
-async fn remove(api: &ApiState, found: Option<&Webhook>) -> Result<Json<WebhookView>, Problem> {
+async fn remove(api: &ApiState, found: Option<Webhook>) -> Result<Json<WebhookView>, Problem> {
     let webhook = found.ok_or_else(not_found)?;
     if !api.engine.webhooks.remove(webhook.clone()).await? {
         return Err(not_found());
     }
-    Ok(Json(webhook.clone().into()))
+    Ok(Json(webhook.into()))
 }

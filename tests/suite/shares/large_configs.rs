@@ -44,6 +44,8 @@ async fn large_config_is_shown_by_its_size_and_has_an_answer_of_its_own() {
     other.get(&format!("/webhooks/{id}/config")).await.problem(404);
     let removed = host.delete(&format!("/webhooks/{id}"), &Value::Null).await.expect(200);
     assert_eq!(removed["config_size"], 65_537);
+    let removed = host.delete("/webhooks", &json!({"type": "small"})).await.expect(200);
+    assert_eq!((&removed["config"], removed.get("config_size")), (&inline, None));
 }
 
 #[tokio::test]
