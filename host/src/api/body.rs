@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, Request, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper::body::Body as _;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::problem::{Problem, ProblemKind};
+use super::turns::TURN_TIMEOUT;
 use crate::shares::{Part, Resource, Share, ShareExceeded, Shares};
 pub(super) use json::{checked, escape_key, json, nested};
 pub(super) use limit::{BodyLimit, data_exceeded};
@@ -26,8 +27,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP connection buffers as much in any case, and the number of connections bounds both.
 const SMALL_BODY: usize = 16 * 1024;
 
-/// How long a larger body waits, unread, for memory.
-const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A larger body has to make progress in each period of this length.
 const PERIOD: Duration = Duration::from_secs(10);
 /// The least that has to arrive in each [`PERIOD`]: 1 KiB a second.
@@ -121,11 +120,8 @@ impl<'a> Memory<'a> {
             self.part = Some(self.share.try_take(self.holder, held)?);
             return Ok(false);
         };
-        // More than half would not fit as long as anybody else has any.
-        let wanted = held.max((expected as u64).min(self.share.total() / 2));
-        let own = || ShareExceeded { resource: self.share.resource(), own: self.share.usage(self.holder).0 > 0 };
-        let taken = timeout(MEMORY_TIMEOUT, self.share.take(self.holder, wanted)).await;
-        self.part = Some(taken.map_err(|_| own())??);
+        let wanted = held.max(self.share.obtainable(expected as u64));
+        self.part = Some(self.share.take_in_time(self.holder, wanted, TURN_TIMEOUT).await?);
         Ok(true)
     }
 

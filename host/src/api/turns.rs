@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::ApiState;
 use super::problem::Problem;
-use crate::shares::{Part, Resource, ShareExceeded};
+use crate::shares::{Part, Resource};
 use crate::store::VersionRow;
 
 /// How long a request waits at most.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The size of a plugin version for which a call counts as one more.
 const BYTES_PER_CALL: u64 = 4 << 20;
@@ -21,12 +19,7 @@ const BYTES_PER_CALL: u64 = 4 << 20;
 /// 429 if too many requests of this company wait, or if it waited for too long; 503 if it has none itself.
 pub(super) async fn turn(api: &ApiState, resource: Resource, company: &str, amount: u64) -> Result<Part, Problem> {
     let share = api.shares.of(resource);
-    // More would not fit as long as anybody else has any.
-    let amount = amount.min((share.total() / 2).max(1));
-    match timeout(TURN_TIMEOUT, share.take(company, amount)).await {
-        Ok(taken) => Ok(taken?),
-        Err(_) => Err(ShareExceeded { resource, own: share.usage(company).0 > 0 }.into()),
-    }
+    Ok(share.take_in_time(company, share.obtainable(amount), TURN_TIMEOUT).await?)
 }
 
 /// Waits for the company's turn to run plugins for a request. `version` is one that may be read and compiled for it, which

@@ -92,7 +92,7 @@ impl AttemptRunner {
             if bytes < LARGE_BODY || memory.is_some() {
                 return (prepared, plugin, memory);
             }
-            let bytes = (bytes as u64).min(self.bodies.total());
+            let bytes = self.bodies.obtainable(bytes as u64);
             match self.bodies.try_take(&webhook.company, bytes) {
                 Ok(part) => return (prepared, plugin, Some(part)),
                 Err(_) => drop(prepared),

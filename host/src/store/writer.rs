@@ -142,9 +142,7 @@ impl Writer {
 
     /// Waits for a company's part of the memory for operations that wait.
     async fn part(&self, company: &str, bytes: u64) -> Result<Part, StoreError> {
-        // More than half would wait until no other company has anything here.
-        let bytes = bytes.min(self.bytes.total() / 2);
-        let part = self.bytes.take_patiently(company, bytes).await;
+        let part = self.bytes.take_patiently(company, self.bytes.obtainable(bytes)).await;
         part.map_err(|exceeded| StoreError::Limit(exceeded.into()))
     }
 

@@ -112,7 +112,7 @@ impl Transformer {
         if let Some(text) = webhook.config.text() {
             return Ok((text.clone(), None));
         }
-        let bytes = (webhook.config.bytes() as u64).min(self.memory.total());
+        let bytes = self.memory.obtainable(webhook.config.bytes() as u64);
         let memory = self.memory.take_patiently(&webhook.company, bytes).await.map_err(|full| full.to_string())?;
         let config =
             self.store.config_of(webhook).await.map_err(|error| format!("the config cannot be read: {error}"))?;
