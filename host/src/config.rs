@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::domain::company_limit::LimitUnit;
 use crate::domain::quota::Quotas;
 use crate::domain::retry::Schedule;
 pub use crate::domain::time::duration;
-use crate::shares::{Resource, ShareUnit};
+use crate::shares::Resource;
 
 /// The default waits between attempts: twenty attempts in about two days, six of them in the first five minutes.
 const SCHEDULE: &str = "5s,15s,40s,90s,120s,10m,20m,40m,1h,1h30m,2h,2h,3h,3h,4h,5h,6h,8h,11h";
@@ -225,13 +226,13 @@ fn share_total(text: &str) -> Result<ShareTotal, String> {
         format!("`{name}` is not a shared resource; there are {names}")
     })?;
     let total = match resource.info().unit {
-        ShareUnit::Bytes => size(total)? as u64,
-        ShareUnit::Count => total.parse().map_err(|_| format!("`{total}` is not a whole number"))?,
+        LimitUnit::Bytes => size(total)? as u64,
+        LimitUnit::Count => total.parse().map_err(|_| format!("`{total}` is not a whole number"))?,
     };
     match resource.info().unit {
-        ShareUnit::Bytes if total < LEAST_SHARED_BYTES => Err(format!("the total of `{name}` is at least 1MiB")),
-        ShareUnit::Count if total == 0 => Err(format!("the total of `{name}` is at least 1")),
-        ShareUnit::Bytes | ShareUnit::Count => Ok(ShareTotal { resource, total }),
+        LimitUnit::Bytes if total < LEAST_SHARED_BYTES => Err(format!("the total of `{name}` is at least 1MiB")),
+        LimitUnit::Count if total == 0 => Err(format!("the total of `{name}` is at least 1")),
+        LimitUnit::Bytes | LimitUnit::Count => Ok(ShareTotal { resource, total }),
     }
 }
 

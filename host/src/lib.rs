@@ -255,7 +255,8 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shares::{Resource, ResourceInfo, ShareUnit};
+    use crate::domain::company_limit::LimitUnit;
+    use shares::ResourceInfo;
 
     #[test]
     fn operator_chooses_totals_within_what_there_is() {
@@ -279,8 +280,8 @@ mod tests {
         for resource in Resource::ALL {
             let ResourceInfo { name, what, unit, beyond } = resource.info();
             let total = match unit {
-                ShareUnit::Bytes => format!("{} MiB", totals.of(resource) / (1 << 20)),
-                ShareUnit::Count => totals.of(resource).to_string(),
+                LimitUnit::Bytes => format!("{} MiB", totals.of(resource) / (1 << 20)),
+                LimitUnit::Count => totals.of(resource).to_string(),
             };
             let _ = writeln!(rows, "| `{name}` | {what} | {total} | {beyond} |");
         }

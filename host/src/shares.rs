@@ -9,7 +9,7 @@ mod share;
 
 use std::sync::Arc;
 
-use crate::domain::company_limit::CompanyLimit;
+use crate::domain::company_limit::{CompanyLimit, LimitUnit};
 use crate::metrics::Metrics;
 pub use share::{Part, Share};
 
@@ -17,25 +17,6 @@ pub use share::{Part, Share};
 pub const LOG_READS: u32 = 3;
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
-
-/// The unit of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShareUnit {
-    /// Bytes of memory.
-    Bytes,
-    /// Things of which there are so many at once: connections, calls, lookups.
-    Count,
-}
-
-impl ShareUnit {
-    /// Its name in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Count => "count",
-        }
-    }
-}
 
 /// A resource that companies share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +59,7 @@ pub struct ResourceInfo {
     /// What is counted, as the end of "its share of".
     pub what: &'static str,
     /// The unit of its total.
-    pub unit: ShareUnit,
+    pub unit: LimitUnit,
     /// What happens to a request that finds no room.
     pub beyond: &'static str,
 }
@@ -125,7 +106,7 @@ impl Resource {
 
     /// Describes the resource.
     pub fn info(self) -> ResourceInfo {
-        use ShareUnit::{Bytes, Count};
+        use LimitUnit::{Bytes, Count};
         let (name, what, unit, beyond) = match self {
             Self::ClientConnections => {
                 ("client-connections", "connections to the API, by client address", Count, "the connection is closed")

@@ -40,7 +40,7 @@ pub(super) struct LimitsView {
 }
 
 fn quota_view(QuotaUsage { quota, used, limit }: QuotaUsage) -> (&'static str, LimitView) {
-    (quota.name(), LimitView { used, limit, unit: quota.unit() })
+    (quota.name(), LimitView { used, limit, unit: quota.unit().name() })
 }
 
 fn share_view(share: &Share, company: &str) -> (&'static str, LimitView) {

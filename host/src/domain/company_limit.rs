@@ -2,6 +2,25 @@
 
 use std::time::Duration;
 
+/// The unit of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitUnit {
+    /// Bytes, of memory or of the database.
+    Bytes,
+    /// Things: webhooks, connections, calls.
+    Count,
+}
+
+impl LimitUnit {
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+        }
+    }
+}
+
 /// A limit that a company has reached, so that its request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]

@@ -1,5 +1,7 @@
 //! Quotas: how much one company may keep in the database.
 
+use super::company_limit::LimitUnit;
+
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
 
@@ -42,11 +44,11 @@ impl Quota {
         Self::ALL.into_iter().find(|quota| quota.name() == name)
     }
 
-    /// Returns the name of its unit.
-    pub fn unit(self) -> &'static str {
+    /// Returns its unit.
+    pub fn unit(self) -> LimitUnit {
         match self {
-            Self::Webhooks | Self::Plugins | Self::PluginVersions => "count",
-            Self::PluginBytes | Self::ConfigBytes | Self::EventBytes => "bytes",
+            Self::Webhooks | Self::Plugins | Self::PluginVersions => LimitUnit::Count,
+            Self::PluginBytes | Self::ConfigBytes | Self::EventBytes => LimitUnit::Bytes,
         }
     }
 }
