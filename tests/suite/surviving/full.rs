@@ -56,6 +56,31 @@ impl Drop for Disk {
     }
 }
 
+/// Serves on the disk, with a delivery that waits for its retry: returns its id as well.
+async fn with_a_waiting_delivery(disk: &Disk, receiver: &Receiver) -> (Process, String) {
+    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let process = Process::serve(&disk.0, &["--retry-schedule=1h"]).await;
+    subscribe(&process.client, receiver).await;
+    let id = process.client.publish("t", &json!(1)).await;
+    process.client.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] == 1).await;
+    (process, id)
+}
+
+/// Starts on the full disk.
+async fn started(disk: &Disk, key: String) -> Process {
+    let started = Process::start(&disk.0, key, |_| ()).await;
+    started.unwrap_or_else(|said| panic!("it did not start: {said}"))
+}
+
+/// Frees the disk, and waits until events are accepted again.
+async fn recovers(disk: &Disk, process: &Process) {
+    disk.empty();
+    until("events are accepted again", || async {
+        (publish(&process.client, json!(2)).await.status == 202).then_some(())
+    })
+    .await;
+}
+
 /// Checks that an event was refused because the disk is full, with advice.
 fn is_refused(answer: &posthaste_tests::Answer) {
     assert_eq!(answer.problem(507), "the disk is full; nothing was stored: make room, or try again later");
@@ -143,23 +168,14 @@ async fn process_killed_on_a_full_disk_restarts_there() {
         return;
     }
     let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
-    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
-    let process = Process::serve(&disk.0, &["--retry-schedule=1h"]).await;
+    let (process, id) = with_a_waiting_delivery(&disk, &receiver).await;
     let key = process.client.key.clone();
-    subscribe(&process.client, &receiver).await;
-    let id = process.client.publish("t", &json!(1)).await;
-    process.client.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] == 1).await;
     disk.fill();
     process.kill().await;
-    let started = Process::start(&disk.0, key, |_| ()).await;
-    let process = started.unwrap_or_else(|said| panic!("it did not start: {said}"));
+    let process = started(&disk, key).await;
     accepted_until_refused(&process.client).await;
     assert_eq!(process.client.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
-    disk.empty();
-    until("events are accepted again", || async {
-        (publish(&process.client, json!(2)).await.status == 202).then_some(())
-    })
-    .await;
+    recovers(&disk, &process).await;
 }
 
 #[tokio::test]
@@ -168,12 +184,8 @@ async fn service_starts_on_a_full_disk_and_installs_what_is_new() {
         return;
     }
     let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
-    receiver.answer(|_, _| StatusCode::SERVICE_UNAVAILABLE.into_response());
-    let process = Process::serve(&disk.0, &["--retry-schedule=1h"]).await;
+    let (process, id) = with_a_waiting_delivery(&disk, &receiver).await;
     let key = process.client.key.clone();
-    subscribe(&process.client, &receiver).await;
-    let id = process.client.publish("t", &json!(1)).await;
-    process.client.delivery_when(&id, "an attempt", |delivery| delivery["attempt_count"] == 1).await;
     assert_eq!(process.terminate().await, 0);
     // As before a version that brought the standard transforms.
     for table in ["plugins", "plugin_versions", "plugin_bytes"] {
@@ -181,16 +193,11 @@ async fn service_starts_on_a_full_disk_and_installs_what_is_new() {
     }
     disk.0.sql("VACUUM").await;
     disk.fill();
-    let started = Process::start(&disk.0, key, |_| ()).await;
-    let process = started.unwrap_or_else(|said| panic!("it did not start: {said}"));
+    let process = started(&disk, key).await;
     assert!(!process.client.get("/plugins").await.expect(200)["data"].as_array().unwrap().is_empty());
     assert_eq!(process.client.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
     accepted_until_refused(&process.client).await;
-    disk.empty();
-    until("events are accepted again", || async {
-        (publish(&process.client, json!(2)).await.status == 202).then_some(())
-    })
-    .await;
+    recovers(&disk, &process).await;
 }
 
 #[tokio::test]
