@@ -14,7 +14,7 @@
 //! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
 //! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
-//! | `orphan_sweeper`, `quota_keeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
+//! | `earlier_log_mover`, `orphan_sweeper`, `quota_keeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
 //! | `cluster` | several nodes on one database |
 //! | `engine` | builds, starts and stops all of them, and reports their health |
 
@@ -26,6 +26,7 @@ mod comparer;
 mod compiled_plugins;
 mod delivery_clock;
 mod dispatcher;
+mod earlier_log_mover;
 mod effect_runner;
 mod engine;
 mod fetch_signal;

@@ -18,6 +18,7 @@ mod deliveries;
 mod delivery_rows;
 mod delivery_writes;
 mod disk_reserve;
+mod earlier_log;
 mod error;
 mod event_usage;
 mod handle;
@@ -50,8 +51,9 @@ pub use deliveries::{
     EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
     RetryRequest, WaitingLimits, WaitingPage,
 };
-pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Published, first_id};
+pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewEventRow, Published, first_id};
 pub use delivery_writes::LeaseHorizon;
+pub use earlier_log::EarlierRows;
 pub use error::StoreError;
 pub use handle::{Store, WriterEnd};
 pub use keys::KeyStore;

@@ -90,6 +90,24 @@ impl Home {
         self.connect().await.run(sql).await;
     }
 
+    /// Stores events of company `acme`, each with a delivery. `rows` selects their columns `id`, `event_id`, `event_type`,
+    /// `webhook_id`, `status`, `attempt_count`, `due`, `parked`, `created_at`, `finished_at` and `data`, the last one as text.
+    pub async fn fill_log(&self, rows: &str) {
+        let data = match self.kind {
+            Kind::Sqlite => "CAST(data AS BLOB)",
+            Kind::Postgres => "convert_to(data, 'UTF8')",
+        };
+        let fill = format!(
+            "CREATE TEMPORARY TABLE filled AS {rows}; \
+             INSERT INTO events (company, id, place, event_type, occurred_at, created_at, delivery_count, matched, headers, \
+             data) SELECT 'acme', event_id, id, event_type, created_at, created_at, 1, 1, '[]', {data} FROM filled; \
+             INSERT INTO event_deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, \
+             attempt_base, due, parked, created_at, finished_at) SELECT 'acme', id, event_id, event_type, webhook_id, status, \
+             attempt_count, 0, due, parked, created_at, finished_at FROM filled"
+        );
+        self.sql(&fill).await;
+    }
+
     /// Returns the single value of a query.
     pub async fn value<T: Value>(&self, sql: &str) -> T {
         let answer = match self.connect().await {

@@ -4,17 +4,12 @@ use bytes::Bytes;
 use posthaste::domain::delivery::Status;
 use posthaste::domain::waiting::{Waiting, WaitingCount};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, NewDelivery, Replay, WaitingLimits, WaitingPage};
+use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, Replay, WaitingLimits, WaitingPage};
 
-use crate::case::{Case, LEASED, NOW, id, ids, retry, row, spilled, webhook, with};
+use crate::case::{Case, LEASED, NOW, id, ids, leased, retry, row, spilled, to, webhook, with};
 
 fn lease() -> Lease {
     Lease { until_ms: LEASED, node: "me".into() }
-}
-
-/// Returns the row for another webhook.
-fn elsewhere(row: NewDelivery) -> NewDelivery {
-    NewDelivery { webhook: Some("wh_2".into()), ..row }
 }
 
 pub(crate) async fn due_deliveries_are_claimed_once_and_oldest_first(case: Case) {
@@ -51,7 +46,7 @@ pub(crate) async fn one_claim_is_bounded_in_bytes(case: Case) {
 pub(crate) async fn backlog_is_claimed_oldest_first_and_replays_separately(case: Case) {
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
     let (a, b, c, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
-    for row in [spilled(&b), spilled(&a), elsewhere(spilled(&other))] {
+    for row in [spilled(&b), spilled(&a), to("wh_2", spilled(&other))] {
         case.stored(row).await;
     }
     case.finished(spilled(&c), |completion| completion).await;
@@ -65,7 +60,7 @@ pub(crate) async fn backlog_is_claimed_oldest_first_and_replays_separately(case:
         now: NOW,
     };
     assert_eq!(case.start_replay(replay).await.unwrap(), 1);
-    assert_eq!(case.replay_step("rpl_1".into()).await.unwrap().event_types, ["t"]);
+    assert_eq!(case.replay_step("rpl_1".into()).await.unwrap().webhooks, ["wh_1"]);
     let taken = async |parked, limit| case.claim_backlog("wh_1", parked, lease(), limit).await.unwrap();
     assert_eq!(ids(&taken(BacklogSelection::Oldest, 1).await.0), [&*a]);
     assert_eq!(ids(&taken(BacklogSelection::Oldest, 10).await.0), [&*b]);
@@ -102,9 +97,7 @@ pub(crate) async fn leases_of_removed_nodes_are_released(case: Case) {
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
     case.join("me".into(), NOW).await.unwrap();
     let (mine, theirs, ordered) = (id(NOW, 1), id(NOW, 2), id(NOW, 3));
-    let of_others =
-        |row: NewDelivery| NewDelivery { lease: Some(Lease { until_ms: LEASED, node: "they".into() }), ..row };
-    for row in [row(&mine), of_others(row(&theirs)), of_others(elsewhere(row(&ordered)))] {
+    for row in [row(&mine), leased("they", row(&theirs)), leased("they", to("wh_2", row(&ordered)))] {
         case.stored(row).await;
     }
     assert_eq!(case.release_leases(LeaseHorizon { now_ms: NOW + 3, latest_end_ms: LEASED }).await.unwrap(), 2);
@@ -122,7 +115,7 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     let (waits, scheduled, held, other) = (id(NOW, 1), id(NOW, 2), id(NOW, 3), id(NOW, 4));
     assert!(case.backlogged_webhooks("me").await.unwrap().is_empty());
     case.stored(row(&held)).await;
-    case.stored(elsewhere(spilled(&other))).await;
+    case.stored(to("wh_2", spilled(&other))).await;
     case.finished(spilled(&scheduled), retry(NOW + 10)).await;
     assert!(case.backlogged_webhooks("me").await.unwrap().is_empty(), "no enabled webhook has a backlog");
     case.spill_scheduled("wh_1").await.unwrap();
@@ -150,18 +143,6 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     assert_eq!(case.one(&other).await.status, Status::Pending);
 }
 
-pub(crate) async fn cancelling_what_has_no_webhook_is_bounded_in_bytes(case: Case) {
-    for number in 0..4 {
-        let row = with(spilled(&id(NOW, number)), |event| event.data = Bytes::from(vec![b' '; 3 << 20]));
-        case.stored(row).await;
-    }
-    let step = async || {
-        let more = case.cancel_orphans("wh_1".into(), NOW).await.unwrap();
-        (more, case.waiting().await.backlog.count)
-    };
-    assert_eq!([step().await, step().await, step().await], [(true, 2), (true, 0), (false, 0)]);
-}
-
 pub(crate) async fn pending_deliveries_are_counted(case: Case) {
     assert_eq!(case.waiting().await, Waiting::default());
     case.put_webhook(webhook("wh_1", "t")).await.unwrap();
@@ -174,7 +155,7 @@ pub(crate) async fn pending_deliveries_are_counted(case: Case) {
         case.finished(spilled(&id(NOW + number, 0)), retry(NOW + number)).await;
     }
     for number in [7, 8] {
-        let off = NewDelivery { webhook: Some("wh_2".into()), ..spilled(&id(NOW + number, 0)) };
+        let off = to("wh_2", spilled(&id(NOW + number, 0)));
         case.stored(with(off, |event| event.event_type = "off".into())).await;
     }
     let of = |count, oldest: i64| WaitingCount { count, oldest: Some(NOW + oldest) };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use posthaste::domain::attempt_timeout::AttemptTimeout;
 use posthaste::domain::delivery::{Attempt, DeliveryRecord, Status};
 use posthaste::domain::event::Event;
+use posthaste::domain::id::delivery_id;
 use posthaste::domain::plugin::{Digest, PluginRef};
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::tls::TlsSettings;
@@ -15,8 +16,8 @@ use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::shares::{ShareTotals, Shares};
 use posthaste::store::{
-    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, Publish, Published, Sealer, Store, StoreError, WaitingLimits,
-    WriterEnd,
+    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewEventRow, Publish, Published, Sealer, Store, StoreError,
+    WaitingLimits, WriterEnd,
 };
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
@@ -83,7 +84,7 @@ impl Case {
     }
 
     /// Stores a row and returns the result.
-    pub(crate) async fn stored(&self, row: NewDelivery) -> Published {
+    pub(crate) async fn stored(&self, row: NewEventRow) -> Published {
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| drop(sender.send(answer)));
         self.publish(Publish { row, done }).await;
@@ -91,11 +92,11 @@ impl Case {
     }
 
     /// Stores the row together with a completion: that of a delivered event, modified by `completion`.
-    pub(crate) async fn finished(&self, row: NewDelivery, completion: impl FnOnce(DeliveryUpdate) -> DeliveryUpdate) {
+    pub(crate) async fn finished(&self, row: NewEventRow, completion: impl FnOnce(DeliveryUpdate) -> DeliveryUpdate) {
         let delivered = DeliveryUpdate {
             company: row.event.company.clone(),
-            id: row.id.clone(),
-            lease: row.lease.as_ref().map(|lease| lease.node.clone()),
+            id: row.place.clone(),
+            lease: row.deliveries[0].lease.as_ref().map(|lease| lease.node.clone()),
             status: Status::Delivered,
             attempt_count: 1,
             attempt_base: 0,
@@ -146,27 +147,57 @@ pub(crate) fn event(id: &str) -> Event {
     }
 }
 
-/// Returns a row for webhook `wh_1` under the lease of process `me`. Its event has the same id.
-pub(crate) fn row(id: &str) -> NewDelivery {
-    NewDelivery {
-        id: id.into(),
-        event: Arc::new(event(id)),
-        webhook: Some("wh_1".into()),
-        lease: Some(Lease { until_ms: LEASED, node: "me".into() }),
-        created_at: NOW,
+/// Returns a row with a delivery to webhook `wh_1` under the lease of process `me`. Its event has the same id.
+pub(crate) fn row(id: &str) -> NewEventRow {
+    let delivery = NewDelivery { id: id.into(), webhook: "wh_1".into(), label: None, lease: None };
+    let row = NewEventRow { place: id.into(), event: Arc::new(event(id)), deliveries: vec![delivery], created_at: NOW };
+    leased("me", row)
+}
+
+/// Returns the row under the lease of a node.
+pub(crate) fn leased(node: &str, mut row: NewEventRow) -> NewEventRow {
+    for delivery in &mut row.deliveries {
+        delivery.lease = Some(Lease { until_ms: LEASED, node: node.into() });
     }
+    row
 }
 
 /// Returns the same row in the backlog.
-pub(crate) fn spilled(id: &str) -> NewDelivery {
-    NewDelivery { lease: None, ..row(id) }
+pub(crate) fn spilled(id: &str) -> NewEventRow {
+    let mut row = row(id);
+    row.deliveries[0].lease = None;
+    row
+}
+
+/// Returns the row for another webhook.
+pub(crate) fn to(webhook: &str, mut row: NewEventRow) -> NewEventRow {
+    row.deliveries[0].webhook = webhook.into();
+    row
+}
+
+/// Returns the row with a delivery to each of these webhooks.
+pub(crate) fn several(mut row: NewEventRow, webhooks: &[&str]) -> NewEventRow {
+    let lease = row.deliveries[0].lease.clone();
+    let of = |(number, webhook): (usize, &&str)| NewDelivery {
+        id: delivery_id(&row.place, number),
+        webhook: (*webhook).into(),
+        label: (number > 0).then(|| format!("label-{number}")),
+        lease: lease.clone(),
+    };
+    row.deliveries = webhooks.iter().enumerate().map(of).collect();
+    row
+}
+
+/// Returns the row of an event to which nobody subscribes.
+pub(crate) fn unmatched(row: NewEventRow) -> NewEventRow {
+    NewEventRow { deliveries: Vec::new(), ..row }
 }
 
 /// Returns the row with a modified event.
-pub(crate) fn with(row: NewDelivery, change: impl FnOnce(&mut Event)) -> NewDelivery {
+pub(crate) fn with(row: NewEventRow, change: impl FnOnce(&mut Event)) -> NewEventRow {
     let mut event = Event::clone(&row.event);
     change(&mut event);
-    NewDelivery { event: Arc::new(event), ..row }
+    NewEventRow { event: Arc::new(event), ..row }
 }
 
 /// Modifies a completion so that a retry is due at `due`.

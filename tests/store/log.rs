@@ -2,19 +2,19 @@
 
 use posthaste::domain::delivery::{Status, StatusFilter};
 use posthaste::domain::plugin::Digest;
-use posthaste::store::{DeliveryFilter, DeliveryUpdate, EventFilter, NewDelivery, PageRequest, PastEvents};
+use posthaste::store::{DeliveryFilter, DeliveryUpdate, PageRequest, PastEvents};
 
-use crate::case::{Case, NOW, attempt, id, retry, row, running, spilled, webhook, with};
+use crate::case::{Case, NOW, attempt, id, retry, row, running, several, spilled, to, unmatched, webhook, with};
 
 pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     let all: Vec<_> = (0..6).map(|number| id(NOW + i64::from(number), number)).collect();
     for (number, id) in all.iter().enumerate() {
-        let row = NewDelivery { webhook: Some(format!("wh_{}", number % 2)), ..spilled(id) };
+        let row = to(&format!("wh_{}", number % 2), spilled(id));
         let row = with(row, |event| event.event_type = if number < 4 { "t" } else { "u" }.into());
         let status = if number == 0 { Status::Failed } else { Status::Delivered };
         case.finished(row, |completion| DeliveryUpdate { status, ..completion }).await;
     }
-    let unrouted = NewDelivery { webhook: None, ..row(&id(NOW, 9)) };
+    let unrouted = unmatched(row(&id(NOW, 9)));
     case.stored(unrouted).await;
     let list = async |filter: DeliveryFilter, limit, after: Option<&String>| {
         let page = PageRequest { limit, after: after.cloned() };
@@ -51,10 +51,10 @@ pub(crate) async fn every_status_is_a_filter_wherever_its_rows_are(case: Case) {
     // In memory for its first attempt, and for a later one; in the backlog; and waiting for a retry.
     case.stored(row(&ids[4])).await;
     case.stored(row(&ids[5])).await;
-    case.home.sql(&format!("UPDATE deliveries SET attempt_count = 1 WHERE id = '{}'", ids[5])).await;
+    case.home.sql(&format!("UPDATE event_deliveries SET attempt_count = 1 WHERE id = '{}'", ids[5])).await;
     case.stored(spilled(&ids[6])).await;
     case.finished(spilled(&ids[7]), retry(NOW + 50)).await;
-    case.stored(NewDelivery { webhook: None, ..row(&ids[8]) }).await;
+    case.stored(unmatched(row(&ids[8]))).await;
     let list = async |filter: DeliveryFilter, limit| {
         let mut found = Vec::new();
         let mut after = None;
@@ -92,11 +92,10 @@ pub(crate) async fn every_status_is_a_filter_wherever_its_rows_are(case: Case) {
 /// Stores more events of the type `t` than one request examines, like the only one that is stored, but newer.
 async fn many(case: &Case, webhook: &str, status: &str) {
     let sql = format!(
-        "INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
-         due, lease, parked, created_at, finished_at, occurred_at, headers, data) \
-         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
-         SELECT 'acme', '{}' || CAST(100000 + i AS TEXT), 'e' || CAST(i AS TEXT), 't', {webhook}, '{status}', 0, 0, \
-         NULL, NULL, 0, {NOW}, NULL, {NOW}, '[]', data FROM n, (SELECT data FROM deliveries) AS d",
+        "INSERT INTO event_deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
+         parked, created_at) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10500) \
+         SELECT 'acme', '{}' || CAST(100000 + i AS TEXT), 'e' || CAST(i AS TEXT), 't', '{webhook}', '{status}', 0, 0, 0, \
+         {NOW} FROM n",
         &id(NOW + 1, 0)[..30]
     );
     case.home.sql(&sql).await;
@@ -106,7 +105,7 @@ pub(crate) async fn rare_type_is_found_behind_any_number_of_others(case: Case) {
     let oldest = id(NOW, 1);
     let row = with(spilled(&oldest), |event| event.event_type = "rare".into());
     case.finished(row, |completion| DeliveryUpdate { status: Status::Failed, ..completion }).await;
-    many(&case, "'wh_1'", "failed").await;
+    many(&case, "wh_1", "failed").await;
     let status = Some(StatusFilter::Is(Status::Failed));
     let filter = DeliveryFilter { event_type: Some("rare".into()), status, ..DeliveryFilter::default() };
     let page = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
@@ -119,19 +118,15 @@ pub(crate) async fn rare_type_is_found_behind_any_number_of_others(case: Case) {
 pub(crate) async fn one_request_examines_a_bounded_number_of_rows(case: Case) {
     let oldest = id(NOW, 1);
     case.finished(spilled(&oldest), |completion| completion).await;
-    // Events without a subscriber, which no list of deliveries shows, behind it.
-    many(&case, "NULL", "unrouted").await;
-    for filter in
-        [DeliveryFilter::default(), DeliveryFilter { event_type: Some("t".into()), ..DeliveryFilter::default() }]
-    {
+    // Those of another webhook behind it.
+    many(&case, "wh_2", "delivered").await;
+    let of_webhook = || DeliveryFilter { webhook: Some("wh_1".into()), ..DeliveryFilter::default() };
+    for filter in [of_webhook(), DeliveryFilter { event_type: Some("t".into()), ..of_webhook() }] {
         let first = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
         assert!(first.entries.is_empty() && first.next.is_some(), "{first:?}");
         let second = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: first.next }).await.unwrap();
         assert_eq!((&*second.entries[0].id, second.next), (&*oldest, None));
     }
-    let events = EventFilter { event_type: Some("other".into()), unmatched: true, ..EventFilter::default() };
-    let page = case.events("acme", &events, &PageRequest { limit: 5, after: None }).await.unwrap();
-    assert!(page.entries.is_empty() && page.next.is_some());
 }
 
 pub(crate) async fn companies_are_ordered_byte_by_byte(case: Case) {
@@ -167,6 +162,24 @@ pub(crate) async fn old_deliveries_are_removed_in_steps(case: Case) {
     assert!(case.delivery("other", &id(NOW, 1)).await.unwrap().is_some());
 }
 
+pub(crate) async fn event_is_removed_with_its_last_delivery(case: Case) {
+    let (old, unmatched_event) = (id(NOW, 1), id(NOW, 2));
+    case.stored(several(spilled(&old), &["wh_1", "wh_2", "wh_3"])).await;
+    case.stored(unmatched(spilled(&unmatched_event))).await;
+    case.update_event_usage().await.unwrap();
+    let young = id(NOW + 10, 3);
+    case.stored(several(spilled(&young), &["wh_1", "wh_2"])).await;
+    // As if a step had ended between the deliveries of one event.
+    case.home.sql(&format!("DELETE FROM event_deliveries WHERE id = '{old}'")).await;
+    assert_eq!(case.event("acme", &old).await.unwrap().unwrap().deliveries.len(), 2);
+    assert!(!case.expire("acme".into(), NOW + 10).await.unwrap());
+    for event in [&old, &unmatched_event] {
+        assert!(case.event("acme", event).await.unwrap().is_none());
+    }
+    assert_eq!(case.event("acme", &young).await.unwrap().unwrap().deliveries.len(), 2);
+    assert_eq!(case.home.value::<i64>("SELECT COUNT(*) FROM event_deliveries").await, 2);
+}
+
 pub(crate) async fn newest_event_of_a_type_is_found(case: Case) {
     let of_type = |number, event_type: &str| with(row(&id(NOW, number)), |event| event.event_type = event_type.into());
     for row in [of_type(1, "a"), of_type(2, "a"), of_type(3, "b")] {
@@ -176,6 +189,8 @@ pub(crate) async fn newest_event_of_a_type_is_found(case: Case) {
     let newest = async |event_type| case.newest_event_of_type("acme", event_type).await.unwrap();
     assert_eq!(newest("a").await.unwrap(), *of_type(2, "a").event);
     assert!(newest("c").await.is_none());
+    case.stored(unmatched(of_type(5, "a"))).await;
+    assert_eq!(newest("a").await.unwrap().id, id(NOW, 5), "one without a delivery");
 }
 
 pub(crate) async fn event_of_a_delivery_is_read_for_its_attempt(case: Case) {
@@ -196,8 +211,7 @@ pub(crate) async fn past_events_of_a_plugin_are_read_newest_first(case: Case) {
     case.put_webhook(running(webhook("wh_2", "u"), "p", &digest, false)).await.unwrap();
     case.put_webhook(webhook("wh_3", "v")).await.unwrap();
     for number in 0..60 {
-        let webhook = Some(format!("wh_{}", 1 + number % 3));
-        case.stored(NewDelivery { webhook, ..row(&id(NOW, number)) }).await;
+        case.stored(to(&format!("wh_{}", 1 + number % 3), row(&id(NOW, number)))).await;
     }
     for (webhook, expected) in [(None, 40), (Some("wh_2".to_owned()), 20)] {
         let (mut recorded, mut found) = (PastEvents::new("acme", "p", webhook.clone()), Vec::new());

@@ -65,11 +65,13 @@ on_both! {
         delivery_is_sent_again_on_request_a_hundred_times_at_most
         replay_marks_its_deliveries_step_by_step
         cancellation_ends_what_waits_step_by_step
-        steps_of_replays_and_cancellations_are_bounded_in_bytes
+        steps_of_replays_and_cancellations_are_bounded
         stopped_replay_cancels_what_it_has_marked
         company_has_at_most_ten_replays_in_progress;
     events:
         event_id_is_stored_once_per_company
+        event_is_stored_once_with_a_delivery_for_each_webhook
+        log_of_the_version_before_is_moved
         events_are_listed_and_found_by_their_own_id
         many_concurrent_events_are_stored
         event_is_read_as_published
@@ -85,6 +87,7 @@ on_both! {
         rare_type_is_found_behind_any_number_of_others
         companies_are_ordered_byte_by_byte
         old_deliveries_are_removed_in_steps
+        event_is_removed_with_its_last_delivery
         event_of_a_delivery_is_read_for_its_attempt
         newest_event_of_a_type_is_found
         past_events_of_a_plugin_are_read_newest_first;
@@ -118,7 +121,6 @@ on_both! {
         ordered_backlog_stops_before_a_scheduled_retry
         leases_of_removed_nodes_are_released
         pending_deliveries_are_spilled_and_cancelled
-        cancelling_what_has_no_webhook_is_bounded_in_bytes
         database_has_a_size
         pending_deliveries_are_counted;
     webhooks:

@@ -54,7 +54,7 @@ async fn statement_of_a_reader_is_interrupted_by_the_server() {
         || async { case.deliveries("acme", &DeliveryFilter::default(), &PageRequest { limit: 1, after: None }).await };
     let home = case.home.clone();
     let held = tokio::spawn(async move {
-        home.sql("BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3600)").await;
+        home.sql("BEGIN; LOCK TABLE event_deliveries IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3600)").await;
     });
     let locked = "SELECT COUNT(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -65,7 +65,7 @@ async fn statement_of_a_reader_is_interrupted_by_the_server() {
         assert!(timeout(Duration::from_millis(1), list()).await.is_err());
     }
     assert!(case.key("phk_unknown", 0).await.unwrap().is_none(), "look-ups have connections of their own");
-    let end = "SELECT pg_terminate_backend(pid)::int::bigint FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK TABLE deliveries%' \
+    let end = "SELECT pg_terminate_backend(pid)::int::bigint FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK TABLE event_deliveries%' \
                AND datname = current_database() AND pid <> pg_backend_pid()";
     case.home.value::<i64>(end).await;
     assert!(held.await.is_err(), "it was terminated");

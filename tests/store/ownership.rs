@@ -2,9 +2,9 @@
 
 use posthaste::domain::delivery::Status;
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{DeliveryUpdate, Lease, LeaseHorizon, NewDelivery, Node, OwnershipRequest, WebhookKey};
+use posthaste::store::{DeliveryUpdate, Lease, LeaseHorizon, Node, OwnershipRequest, WebhookKey};
 
-use crate::case::{Case, LEASED, NOW, attempt, id, ids, retry, row, spilled, webhook};
+use crate::case::{Case, LEASED, NOW, attempt, id, ids, leased, retry, row, spilled, to, webhook};
 
 /// The present, and the last instant at which a lease can end.
 const ENDS: LeaseHorizon = LeaseHorizon { now_ms: NOW + 3, latest_end_ms: LEASED };
@@ -15,11 +15,6 @@ fn lease(node: &str) -> Lease {
 
 fn node(id: &str, beat: i64) -> Node {
     Node { id: id.into(), beat }
-}
-
-/// Returns the row under the lease of this node.
-fn of(node: &str, row: NewDelivery) -> NewDelivery {
-    NewDelivery { lease: Some(lease(node)), ..row }
 }
 
 impl Case {
@@ -43,8 +38,8 @@ pub(crate) async fn dead_node_is_removed_once_and_a_live_one_is_not(case: Case) 
     assert_eq!(case.beat("me".into()).await.unwrap(), None, "the node has not joined");
     case.joined(&["me", "it"]).await;
     let (held, mine) = (id(NOW, 1), id(NOW, 2));
-    case.stored(of("it", row(&held))).await;
-    case.stored(of("me", row(&mine))).await;
+    case.stored(leased("it", row(&held))).await;
+    case.stored(leased("me", row(&mine))).await;
     assert_eq!(case.beat("me".into()).await.unwrap().unwrap(), [node("it", 0), node("me", 1)]);
     assert_eq!(case.beat("it".into()).await.unwrap().unwrap(), [node("it", 1), node("me", 1)]);
     assert_eq!(case.remove_dead_node(node("it", 0), ENDS).await.unwrap(), None, "the node has sent a heartbeat since");
@@ -59,8 +54,8 @@ pub(crate) async fn leaving_node_releases_its_deliveries_and_ownerships(case: Ca
     case.put_webhook(Webhook { ordered: true, ..webhook("wh_2", "o") }).await.unwrap();
     case.joined(&["me", "it"]).await;
     let (held, ordered) = (id(NOW, 1), id(NOW, 2));
-    case.stored(of("it", row(&held))).await;
-    case.stored(NewDelivery { webhook: Some("wh_2".into()), ..of("it", row(&ordered)) }).await;
+    case.stored(leased("it", row(&held))).await;
+    case.stored(to("wh_2", leased("it", row(&ordered)))).await;
     assert!(case.owns("wh_2", "it").await && !case.owns("wh_2", "me").await);
     assert_eq!(case.leave("it".into(), ENDS).await.unwrap(), 2);
     assert_eq!(case.one(&held).await.next_attempt_at, Some(NOW + 3));
@@ -105,7 +100,7 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
     assert_eq!(case.backlogged_webhooks("me").await.unwrap().len(), 1);
     assert_eq!(ids(&case.claim_due(NOW, lease("me"), 10).await.unwrap()), [&*due]);
     // A delivery under the lease of another node is not claimed, however late it is, until that node is removed.
-    case.stored(of("it", row(&held))).await;
+    case.stored(leased("it", row(&held))).await;
     assert!(case.claim_due(NOW + 1, lease("me"), 10).await.unwrap().is_empty());
     let lapsed = case.claim_due(LEASED, lease("me"), 10).await.unwrap();
     assert_eq!(ids(&lapsed), [&*due], "its own lease has run out");
@@ -124,10 +119,10 @@ pub(crate) async fn deliveries_of_another_owner_are_not_claimed(case: Case) {
 pub(crate) async fn completion_under_another_lease_changes_nothing(case: Case) {
     let [taken, again, waits, mine] = [1, 2, 3, 4].map(|number| id(NOW, number));
     for id in [&taken, &again] {
-        case.stored(of("it", row(id))).await;
+        case.stored(leased("it", row(id))).await;
     }
     case.stored(spilled(&waits)).await;
-    case.stored(of("me", row(&mine))).await;
+    case.stored(leased("me", row(&mine))).await;
     let completion = |id: &str| DeliveryUpdate {
         company: "acme".into(),
         id: id.into(),

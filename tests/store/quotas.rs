@@ -4,7 +4,7 @@ use bytes::Bytes;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::quota::{Quota, QuotaUsage, Quotas};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{NewDelivery, NewVersion, QuotaChange, StoreError};
+use posthaste::store::{NewEventRow, NewVersion, QuotaChange, StoreError};
 
 use crate::case::{Case, NOW, id, spilled, webhook, with};
 
@@ -93,7 +93,7 @@ pub(crate) async fn events_are_counted_in_bytes(case: Case) {
     let data = |id: &str, bytes: usize| with(spilled(id), |event| event.data = Bytes::from(vec![b'1'; bytes]));
     case.stored(data(&first, 700)).await;
     case.stored(data(&second, 300)).await;
-    case.stored(NewDelivery { id: id(NOW + 2, 3), ..data(&second, 300) }).await;
+    case.stored(NewEventRow { place: id(NOW + 2, 3), ..data(&second, 300) }).await;
     assert_eq!(usage(&case, Quota::EventBytes).await.0, 1000, "the same event again is not stored");
     case.update_event_usage().await.unwrap();
     assert_eq!(usage(&case, Quota::EventBytes).await.0, 1000);

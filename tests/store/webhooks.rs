@@ -6,9 +6,9 @@ use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
-use posthaste::store::{DeliveryUpdate, DisableReason, NewDelivery, Rotation, StoreError, StoredWebhook, WebhookKey};
+use posthaste::store::{DeliveryUpdate, DisableReason, Rotation, StoreError, StoredWebhook, WebhookKey};
 
-use crate::case::{Case, NOW, attempt, id, retry, row, spilled, webhook};
+use crate::case::{Case, NOW, attempt, id, retry, row, spilled, to, webhook};
 
 pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case) {
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
@@ -214,7 +214,7 @@ pub(crate) async fn health_is_read_from_the_recent_deliveries(case: Case) {
     .await;
     case.stored(spilled(&id(NOW + 2, 3))).await;
     case.stored(row(&id(NOW + 3, 4))).await;
-    let other = NewDelivery { webhook: Some("wh_9".into()), ..spilled(&id(NOW - 1, 5)) };
+    let other = to("wh_9", spilled(&id(NOW - 1, 5)));
     case.stored(other).await;
     let found = health(&stored).await;
     assert_eq!((found.last_success_at, found.waiting, found.oldest_waiting), (Some(NOW + 5), 3, Some(NOW + 1)));

@@ -137,7 +137,7 @@ async fn bad_line_of_a_batch_fails_alone() {
         assert!(error.to_string().contains(part), "{line}: {error}");
     }
     assert_eq!(results[6]["error"]["errors"][0]["pointer"], "/type");
-    assert_eq!(results[16], json!({"status": "accepted", "id": "e-1", "delivery_id": null}));
+    assert_eq!(results[16], json!({"status": "accepted", "id": "e-1", "delivery_id": null, "delivery_ids": []}));
     assert_eq!(arrived(&receiver, 3).await, [r#""first""#, "null", r#""last""#]);
 }
 
@@ -232,8 +232,11 @@ async fn repeated_id_in_a_batch_makes_one_delivery() {
     let answer = batch(&host, format!("{line}\n{line}\n{}", numbered(1, "t"))).await.expect(202);
     assert_eq!([&answer["accepted"], &answer["duplicates"], &answer["rejected"]], [2, 1, 0]);
     let delivery = answer["results"][0]["delivery_id"].as_str().unwrap();
-    assert_eq!(answer["results"][0], json!({"status": "accepted", "id": "same", "delivery_id": delivery}));
-    let duplicate = json!({"status": "duplicate", "id": "same", "delivery_id": delivery, "duplicate": true});
+    assert_eq!(
+        answer["results"][0],
+        json!({"status": "accepted", "id": "same", "delivery_id": delivery, "delivery_ids": [delivery]})
+    );
+    let duplicate = json!({"status": "duplicate", "id": "same", "delivery_id": delivery, "delivery_ids": [delivery], "duplicate": true});
     assert_eq!(answer["results"][1], duplicate);
     host.delivery(delivery, "delivered").await;
     let other = r#"{"type":"t","data":"other","id":"same"}"#;
@@ -244,7 +247,7 @@ async fn repeated_id_in_a_batch_makes_one_delivery() {
     assert_eq!((&rejected["status"], &rejected["line"]), (&json!("rejected"), &json!(3)));
     assert_eq!(rejected["error"]["status"], 409);
     let alone = host.call(Method::POST, "/events", &[], line).await.expect(202);
-    assert_eq!(alone, json!({"id": "same", "delivery_id": delivery, "duplicate": true}));
+    assert_eq!(alone, json!({"id": "same", "delivery_id": delivery, "delivery_ids": [delivery], "duplicate": true}));
     host.publish("t", &json!("marker")).await;
     assert_eq!(arrived(&receiver, 3).await, [r#""once""#, "0", r#""marker""#]);
 }
@@ -254,15 +257,15 @@ async fn database_errors_are_reported_line_by_line() {
     let (host, receiver) = subscribed().await;
     let (refuse, no_more) = match host.home().kind() {
         Kind::Sqlite => (
-            "CREATE TRIGGER refuse BEFORE INSERT ON deliveries WHEN NEW.event_id = 'no' \
+            "CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries WHEN NEW.event_id = 'no' \
              BEGIN SELECT RAISE(ABORT, 'no'); END",
             "DROP TRIGGER refuse",
         ),
         Kind::Postgres => (
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
-             CREATE TRIGGER refuse BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.event_id = 'no') \
+             CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries FOR EACH ROW WHEN (NEW.event_id = 'no') \
              EXECUTE FUNCTION refuse()",
-            "DROP TRIGGER refuse ON deliveries",
+            "DROP TRIGGER refuse ON event_deliveries",
         ),
     };
     host.home().sql(refuse).await;

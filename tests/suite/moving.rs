@@ -83,7 +83,7 @@ async fn migration_to_postgresql_and_back_keeps_everything_and_delivers_the_back
     let key = process.client.key.clone();
     process.kill().await;
     let output = moved(old.database(), new.database()).await;
-    let line = output.lines().find(|line| line.starts_with("deliveries")).unwrap();
+    let line = output.lines().find(|line| line.starts_with("event_deliveries")).unwrap();
     assert!(line.contains(" 81 rows  sha-256 ") && output.contains("moved: "), "{output}");
 
     let output = not_served(&old).await;
@@ -126,11 +126,11 @@ async fn back_again(new: &Home, (process, key): (Process, String), delivered: &s
 async fn fill(home: &Home, rows: usize) {
     let fill = format!(
         "WITH RECURSIVE n(i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 9999 + {rows}) \
-         INSERT INTO deliveries (company, id, event_id, event_type, status, attempt_count, attempt_base, parked, \
-         created_at, finished_at, occurred_at, headers, data) \
-         SELECT 'acme', 'dlv_' || i, 'e' || i, 't', 'delivered', 1, 0, 0, 5, 6, 5, '[]', CAST('\"é' || i || '\"' AS BLOB) FROM n"
+         SELECT 'dlv_' || i AS id, 'e' || i AS event_id, 't' AS event_type, 'wh_1' AS webhook_id, 'delivered' AS status, \
+         1 AS attempt_count, CAST(NULL AS BIGINT) AS due, 0 AS parked, 5 AS created_at, 6 AS finished_at, \
+         '\"é' || i || '\"' AS data FROM n"
     );
-    home.sql(&fill).await;
+    home.fill_log(&fill).await;
 }
 
 fn start(from: &str, to: &str) -> Child {
@@ -154,10 +154,10 @@ async fn killed_migration_resumes_and_detects_differences() {
 
     // The copy blocks at a row that another transaction is inserting.
     let mut somebody = PgConnection::connect(to).await.unwrap();
-    let row = "BEGIN; INSERT INTO deliveries SELECT 'acme', 'dlv_11000', 'x', 'x', NULL, 'x', 0, 0, NULL, NULL, 0, 0, NULL, 0, '', ''";
+    let row = "BEGIN; INSERT INTO event_deliveries SELECT 'acme', 'dlv_11000', 'x', 'x', 'x', NULL, 'x', 0, 0, NULL, NULL, 0, 0, NULL, 0";
     sqlx::raw_sql(AssertSqlSafe(row)).execute(&mut somebody).await.unwrap();
     let mut copying = start(from, to);
-    let copied = || async { new.value::<i64>("SELECT COUNT(*) FROM deliveries").await };
+    let copied = || async { new.value::<i64>("SELECT COUNT(*) FROM event_deliveries").await };
     until("half of the rows are copied", || async { (copied().await > 900).then_some(()) }).await;
     copying.kill().unwrap();
     copying.wait().unwrap();
@@ -172,11 +172,14 @@ async fn killed_migration_resumes_and_detects_differences() {
     let error = refused(another.database(), to).await;
     assert!(error.contains("holds an unfinished copy of sqlite://"), "{error}");
 
-    new.sql("UPDATE deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
+    new.sql("UPDATE event_deliveries SET event_type = 'other' WHERE id = 'dlv_10007'").await;
     let (status, output, error) = migrate(from, to).await;
-    assert!(status == 1 && output.contains("continuing where an earlier run stopped: deliveries"), "{output}{error}");
-    assert!(error.contains("`deliveries` is not the same in both: 2000 rows"), "{error}");
-    new.sql("UPDATE deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
+    assert!(
+        status == 1 && output.contains("continuing where an earlier run stopped: event_deliveries"),
+        "{output}{error}"
+    );
+    assert!(error.contains("`event_deliveries` is not the same in both: 2000 rows"), "{error}");
+    new.sql("UPDATE event_deliveries SET event_type = 't' WHERE id = 'dlv_10007'").await;
     let output = moved(from, to).await;
     assert!(output.contains("continuing where an earlier run stopped: the comparison"), "{output}");
     assert_eq!(copied().await, 2000);

@@ -157,8 +157,8 @@ async fn repeated_id_is_answered_alike_and_delivered_once_per_company() {
         answers.push(task.await.unwrap());
     }
     let delivery = answers[0]["delivery_id"].as_str().unwrap();
-    let first = json!({"id": "same", "delivery_id": delivery});
-    let again = json!({"id": "same", "delivery_id": delivery, "duplicate": true});
+    let first = json!({"id": "same", "delivery_id": delivery, "delivery_ids": [delivery]});
+    let again = json!({"id": "same", "delivery_id": delivery, "delivery_ids": [delivery], "duplicate": true});
     assert_eq!(answers.iter().filter(|answer| **answer == first).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| **answer == again).count(), 11, "{answers:?}");
     host.delivery(delivery, "delivered").await;

@@ -94,14 +94,13 @@ async fn new_event_is_delivered_beside_a_million_waiting_rows() {
     let mut host = Host::start().await;
     host.stop().await;
     let id = host.home().kind().hex("i", 12);
-    let fill = format!(
+    let rows = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) \
-        INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, due, \
-        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || {id}, 'e' || i, 't', \
-        'wh_' || (i % 1000), 'pending', 0, 0, CASE WHEN i % 2 = 1 THEN 4000000000000 + i END, 1 - i % 2, 0, 0, '[]', '1' \
-        FROM n"
+        SELECT 'dlv_' || {id} AS id, 'e' || i AS event_id, 't' AS event_type, 'wh_' || (i % 1000) AS webhook_id, \
+        'pending' AS status, 0 AS attempt_count, CASE WHEN i % 2 = 1 THEN 4000000000000 + i END AS due, 1 - i % 2 AS parked, \
+        0 AS created_at, CAST(NULL AS BIGINT) AS finished_at, '1' AS data FROM n"
     );
-    host.home().sql(&fill).await;
+    host.home().fill_log(&rows).await;
     host.restart().await;
     let receiver = Receiver::start().await;
     host.post("/webhooks", &json!({"type": "live", "target_url": receiver.url("/")})).await.expect(201);

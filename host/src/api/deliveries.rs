@@ -35,6 +35,8 @@ pub(super) struct DeliveryView {
     r#type: String,
     /// The webhook's id.
     webhook: String,
+    /// The webhook's label; null if it has none.
+    label: Option<String>,
     status: &'static str,
     attempt_count: u32,
     next_attempt_at: Option<String>,
@@ -54,6 +56,7 @@ impl DeliveryView {
             company: delivery.company,
             r#type: delivery.event_type,
             webhook: delivery.webhook,
+            label: delivery.label,
             status: delivery.status.name(),
             attempt_count: delivery.attempt_count,
             next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),

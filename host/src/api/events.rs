@@ -50,8 +50,9 @@ fn raw_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
 #[derive(Serialize)]
 pub(super) struct AcceptedView {
     id: String,
-    /// Null if nobody subscribes to the event's type.
+    /// The first of its deliveries; null if nobody subscribes to the event's type.
     delivery_id: Option<String>,
+    delivery_ids: Vec<String>,
     /// There if the same event had been published before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
@@ -59,7 +60,8 @@ pub(super) struct AcceptedView {
 
 impl From<AcceptedEvent> for AcceptedView {
     fn from(accepted: AcceptedEvent) -> Self {
-        Self { id: accepted.id, delivery_id: accepted.delivery_id, duplicate: accepted.is_duplicate }
+        let AcceptedEvent { id, delivery_ids, is_duplicate } = accepted;
+        Self { id, delivery_id: delivery_ids.first().cloned(), delivery_ids, duplicate: is_duplicate }
     }
 }
 
@@ -91,9 +93,9 @@ fn hops_of(headers: &HeaderMap) -> Result<Hops, Problem> {
     if hops.are_allowed() { Ok(hops) } else { Err(Problem::new(ProblemKind::Loop, hops.refusal())) }
 }
 
-/// Names the event and its delivery in the log, where their ids were made by the service.
+/// Names the event and its deliveries in the log, where their ids were made by the service.
 fn log_accepted(accepted: &AcceptedEvent) {
-    tracing::debug!(event = accepted.id, delivery = accepted.delivery_id, "the event is stored");
+    tracing::debug!(event = accepted.id, deliveries = ?accepted.delivery_ids, "the event is stored");
 }
 
 /// Where the events of a request come from.

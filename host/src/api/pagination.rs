@@ -42,7 +42,7 @@ pub(super) fn cursor<T>(given: Option<&str>, parse: impl FnOnce(&str) -> Option<
 /// # Errors
 /// As [`page_limit`] and [`cursor`].
 pub(super) fn delivery_page(limit: Option<&str>, given: Option<&str>) -> Result<PageRequest, Problem> {
-    let parse = |text: &str| id::is_id_of("dlv", text).then(|| text.to_owned());
+    let parse = |text: &str| id::is_delivery_id(text).then(|| text.to_owned());
     Ok(PageRequest { limit: page_limit(limit)?, after: cursor(given, parse)? })
 }
 

@@ -116,7 +116,7 @@ impl Dispatcher {
             return Some(event.clone());
         }
         loop {
-            match self.store.event_to_send(delivery.event.company(), &delivery.id).await {
+            match self.store.event_to_send(delivery.event.company(), delivery.event.id()).await {
                 Ok(event) => return event.map(Arc::new),
                 Err(_) if self.stop.is_cancelled() => return None,
                 Err(error) => {

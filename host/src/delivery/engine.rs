@@ -130,6 +130,11 @@ impl Engine {
         } else {
             release_leases(&wiring.store, &wiring.leases).await?;
         }
+        let mover = wiring.earlier_log_mover();
+        let moved = mover.move_waiting().await?;
+        if moved > 0 {
+            tracing::info!(deliveries = moved, "moved the waiting deliveries of the version before");
+        }
         if let Some(notifications) = wiring.store.changes() {
             wiring.spawn(wiring.invalidation(&webhooks, &canceller).run(notifications));
         }
@@ -137,6 +142,7 @@ impl Engine {
         wiring.spawn(dispatcher.clone().open_queues());
         wiring.spawn(replayer.clone().run());
         wiring.spawn(canceller.clone().run());
+        wiring.spawn(mover.run());
         wiring.spawn(wiring.orphan_sweeper().run());
         wiring.spawn(wiring.quota_keeper().run());
         wiring.spawn(wiring.retention().run());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::domain::event::Event;
 use crate::domain::id::Ids;
 use crate::domain::webhook::Webhook;
-use crate::store::NewDelivery;
+use crate::store::{NewDelivery, NewEventRow};
 
 /// Makes events of the service's own.
 pub(super) struct HostEvents {
@@ -16,7 +16,7 @@ pub(super) struct HostEvents {
 
 impl HostEvents {
     /// An event for this webhook, published at `now_ms`, milliseconds since 1970. Its delivery waits in the database.
-    pub(super) fn event_for(&self, webhook: &Webhook, event_type: &str, data: &Value, now_ms: i64) -> NewDelivery {
+    pub(super) fn event_for(&self, webhook: &Webhook, event_type: &str, data: &Value, now_ms: i64) -> NewEventRow {
         let event = Event {
             id: self.ids.next("evt", now_ms),
             event_type: event_type.into(),
@@ -25,12 +25,9 @@ impl HostEvents {
             headers: Vec::new(),
             data: data.to_string().into(),
         };
-        NewDelivery {
-            id: self.ids.next("dlv", now_ms),
-            event: Arc::new(event),
-            webhook: Some(webhook.id.clone()),
-            lease: None,
-            created_at: now_ms,
-        }
+        let place = self.ids.next("dlv", now_ms);
+        let delivery =
+            NewDelivery { id: place.clone(), webhook: webhook.id.clone(), label: webhook.label.clone(), lease: None };
+        NewEventRow { place, event: Arc::new(event), deliveries: vec![delivery], created_at: now_ms }
     }
 }

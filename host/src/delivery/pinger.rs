@@ -76,7 +76,7 @@ impl Pinger {
         let attempt = report.into_attempt(1);
         let completion = DeliveryUpdate {
             company: webhook.company.clone(),
-            id: row.id.clone(),
+            id: row.place.clone(),
             lease: None,
             status,
             attempt_count: 1,

@@ -10,10 +10,10 @@ use super::effect_runner::EffectRunner;
 use super::lease::LeaseHolder;
 use super::queue::{QueuedDelivery, Reservation, WebhookQueues};
 use crate::domain::event::Event;
-use crate::domain::id::Ids;
+use crate::domain::id::{Ids, delivery_id};
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
-use crate::store::{Lease, NewDelivery, Publish, Published, Store, StoreError};
+use crate::store::{Lease, NewDelivery, NewEventRow, Publish, Published, Store, StoreError};
 
 /// An event as its producer publishes it, already checked.
 #[derive(Debug, Clone)]
@@ -37,8 +37,8 @@ pub struct NewEvent {
 pub struct AcceptedEvent {
     /// The event's id.
     pub id: String,
-    /// Its delivery; `None`: the company has no webhook for the type.
-    pub delivery_id: Option<String>,
+    /// Its deliveries; none if the company has no webhook for it.
+    pub delivery_ids: Vec<String>,
     /// The company had published the same event before: nothing new was stored.
     pub is_duplicate: bool,
 }
@@ -47,7 +47,7 @@ pub struct AcceptedEvent {
 #[must_use]
 pub struct SubmittedEvent {
     id: String,
-    delivery_id: Option<String>,
+    delivery_ids: Vec<String>,
     stored: oneshot::Receiver<Result<Published, StoreError>>,
 }
 
@@ -57,10 +57,10 @@ impl SubmittedEvent {
     /// # Errors
     /// [`StoreError::InUse`]: another event has this id. The store's. The event is not stored.
     pub async fn accepted(self) -> Result<AcceptedEvent, StoreError> {
-        let id = self.id;
-        match self.stored.await.unwrap_or(Err(StoreError::NotCommitted))? {
-            Published::Stored => Ok(AcceptedEvent { id, delivery_id: self.delivery_id, is_duplicate: false }),
-            Published::Duplicate(delivery_id) => Ok(AcceptedEvent { id, delivery_id, is_duplicate: true }),
+        let Self { id, delivery_ids, stored } = self;
+        match stored.await.unwrap_or(Err(StoreError::NotCommitted))? {
+            Published::Stored => Ok(AcceptedEvent { id, delivery_ids, is_duplicate: false }),
+            Published::Duplicate(delivery_ids) => Ok(AcceptedEvent { id, delivery_ids, is_duplicate: true }),
             Published::IdTaken => Err(StoreError::InUse(format!(
                 "the event id `{id}` was used before, for another type or other data; nothing was stored: publish a new \
                  event under a new id"
@@ -97,52 +97,86 @@ impl Publisher {
     /// [`StoreError::Limit`]: the company stores too many bytes of events. The store's: the event is not stored.
     pub async fn submit(&self, new: NewEvent) -> Result<SubmittedEvent, StoreError> {
         self.store.check_event_quota(&new.company)?;
-        let webhook = self.store.webhook_for(&new.company, &new.event_type).await?;
-        let reservation = webhook.as_deref().filter(|webhook| webhook.enabled).map(|hook| self.queues.reserve(hook));
-        let in_memory = reservation.as_ref().is_some_and(Reservation::in_memory);
-        let lease = in_memory.then(|| self.leases.lease());
-        let row = new_delivery(new, webhook.as_deref(), lease, &self.ids, self.clock.wall_ms());
-        let (id, delivery_id) = (row.event.id.clone(), row.webhook.is_some().then(|| row.id.clone()));
+        let webhooks = self.store.webhooks_for(&new.company, &new.event_type).await?;
+        let now_ms = self.clock.wall_ms();
+        let event = Arc::new(event(new, &self.ids, now_ms));
+        let places = webhooks.iter().map(|webhook| (webhook.clone(), self.place(webhook)));
+        let (row, handovers) = row(event, places, self.ids.next("dlv", now_ms), now_ms);
+        let (id, delivery_ids) = (row.event.id.clone(), row.deliveries.iter().map(|one| one.id.clone()).collect());
         let (sender, stored) = oneshot::channel();
-        let handover = webhook.map(|webhook| Handover::new(&row, webhook, reservation));
         let (queues, effects, metrics) = (self.queues.clone(), self.effects.clone(), self.metrics.clone());
         // This runs on the writer's task, so that a client that hung up meanwhile loses nothing.
         let done = move |result: Result<Published, StoreError>| {
             if let Ok(Published::Stored) = &result {
                 metrics.event_accepted();
-                match handover {
-                    Some(handover) => handover.complete(&queues, &effects),
-                    None => metrics.event_unmatched(),
+                if handovers.is_empty() {
+                    metrics.event_unmatched();
                 }
+                handovers.into_iter().for_each(|handover| handover.complete(&queues, &effects));
             }
             let _ = sender.send(result);
         };
         self.store.publish(Publish { row, done: Box::new(done) }).await;
-        Ok(SubmittedEvent { id, delivery_id, stored })
+        Ok(SubmittedEvent { id, delivery_ids, stored })
+    }
+
+    /// Reserves a place for a delivery to this webhook.
+    fn place(&self, webhook: &Webhook) -> Place {
+        if !webhook.enabled {
+            return Place::Disabled;
+        }
+        let reservation = self.queues.reserve(webhook);
+        let lease = reservation.in_memory().then(|| self.leases.lease());
+        Place::Queue(reservation, lease)
     }
 }
 
-/// The row of a new event. It has a lease if its delivery goes to a queue in memory, and waits in the database otherwise;
-/// `now_ms` is milliseconds since 1970.
-fn new_delivery(new: NewEvent, webhook: Option<&Webhook>, lease: Option<Lease>, ids: &Ids, now_ms: i64) -> NewDelivery {
-    let event = Event {
+/// Where a new delivery goes.
+enum Place {
+    /// Into the backlog of a webhook that is disabled.
+    Disabled,
+    /// Into the webhook's queue under this lease, or, without one, into the backlog.
+    Queue(Reservation, Option<Lease>),
+}
+
+/// Returns an event that is published at `now_ms`, milliseconds since 1970.
+fn event(new: NewEvent, ids: &Ids, now_ms: i64) -> Event {
+    Event {
         id: new.id.unwrap_or_else(|| ids.next("evt", now_ms)),
         event_type: new.event_type,
         company: new.company,
         occurred_at: new.occurred_at.unwrap_or(now_ms),
         headers: new.headers,
         data: new.data,
-    };
-    NewDelivery {
-        id: ids.next("dlv", now_ms),
-        event: Arc::new(event),
-        webhook: webhook.map(|webhook| webhook.id.clone()),
-        lease,
-        created_at: now_ms,
     }
 }
 
-/// A stored event on its way into its queue.
+/// Returns the rows of an event with a delivery to each webhook, and the way of each into its queue once they are stored.
+fn row(
+    event: Arc<Event>,
+    places: impl ExactSizeIterator<Item = (Arc<Webhook>, Place)>,
+    place: String,
+    created_at: i64,
+) -> (NewEventRow, Vec<Handover>) {
+    let mut deliveries = Vec::with_capacity(places.len());
+    let mut handovers = Vec::with_capacity(places.len());
+    for (number, (webhook, queue)) in places.enumerate() {
+        let id = delivery_id(&place, number);
+        let (reservation, lease) = match queue {
+            Place::Disabled => (None, None),
+            Place::Queue(reservation, lease) => (Some(reservation), lease),
+        };
+        let delivery = QueuedDelivery {
+            lease: lease.as_ref().map(|lease| lease.node.clone()),
+            ..QueuedDelivery::fresh(id.clone(), &webhook, event.clone())
+        };
+        deliveries.push(NewDelivery { id, webhook: webhook.id.clone(), label: webhook.label.clone(), lease });
+        handovers.push(Handover { delivery, webhook, reservation });
+    }
+    (NewEventRow { place, event, deliveries, created_at }, handovers)
+}
+
+/// A stored delivery on its way into its queue.
 struct Handover {
     delivery: QueuedDelivery,
     webhook: Arc<Webhook>,
@@ -151,12 +185,6 @@ struct Handover {
 }
 
 impl Handover {
-    fn new(row: &NewDelivery, webhook: Arc<Webhook>, reservation: Option<Reservation>) -> Self {
-        let lease = row.lease.as_ref().map(|lease| lease.node.clone());
-        let delivery = QueuedDelivery { lease, ..QueuedDelivery::fresh(row.id.clone(), &webhook, row.event.clone()) };
-        Self { delivery, webhook, reservation }
-    }
-
     fn complete(self, queues: &WebhookQueues, effects: &Arc<EffectRunner>) {
         match self.reservation {
             Some(place) if place.in_memory() => effects.apply_now(queues.fill(&place, self.delivery)),
@@ -183,54 +211,58 @@ mod tests {
         }
     }
 
+    fn webhooks(ids: &[&str]) -> Vec<(Arc<Webhook>, Place)> {
+        ids.iter().map(|id| (Arc::new(Webhook::sample("acme", id)), Place::Disabled)).collect()
+    }
+
     #[test]
     fn event_without_id_and_time_gets_both() {
-        let row = new_delivery(new_event(), None, None, &Ids::default(), NOW);
-        assert!(row.event.id.starts_with("evt_") && row.id.starts_with("dlv_"), "{} {}", row.event.id, row.id);
-        assert_eq!((row.event.occurred_at, row.created_at), (NOW, NOW));
-        assert_eq!((row.webhook, row.lease), (None, None));
-        assert_eq!(row.event.headers, [("x-a".to_owned(), "1".to_owned())]);
+        let event = event(new_event(), &Ids::default(), NOW);
+        assert!(event.id.starts_with("evt_"), "{}", event.id);
+        assert_eq!((event.occurred_at, event.headers), (NOW, vec![("x-a".to_owned(), "1".to_owned())]));
     }
 
     #[test]
     fn producer_chooses_id_and_time_but_not_when_the_event_was_accepted() {
         let new = NewEvent { id: Some("evt-7".into()), occurred_at: Some(5), ..new_event() };
-        let row = new_delivery(new, Some(&Webhook::sample("acme", "wh_1")), None, &Ids::default(), NOW);
+        let event = event(new, &Ids::default(), NOW);
+        let (row, _) = row(Arc::new(event), webhooks(&["wh_1"]).into_iter(), "dlv_1".into(), NOW);
         assert_eq!((row.event.id.as_str(), row.event.occurred_at, row.created_at), ("evt-7", 5, NOW));
-        assert_eq!(row.webhook.as_deref(), Some("wh_1"));
     }
 
     #[test]
-    fn delivery_in_memory_has_the_lease_of_its_row() {
-        let hook = Arc::new(Webhook::sample("acme", "wh_1"));
-        let lease = Some(Lease { until_ms: NOW + 60_000, node: "run_1".into() });
-        let row = new_delivery(new_event(), Some(&hook), lease, &Ids::default(), NOW);
-        let delivery = Handover::new(&row, hook, None).delivery;
-        assert_eq!(delivery.lease.as_deref(), Some("run_1"));
-        assert_eq!((delivery.id, delivery.webhook_id.as_str()), (row.id, "wh_1"));
-        assert_eq!((delivery.attempt_count, delivery.attempt_base), (0, 0));
-    }
-
-    #[test]
-    fn deliveries_ascend_in_the_order_of_publishing() {
-        let ids = Ids::default();
-        let made: Vec<_> = (0..100).map(|_| new_delivery(new_event(), None, None, &ids, NOW).id).collect();
-        assert!(made.is_sorted());
+    fn event_has_a_delivery_for_each_webhook_whose_ids_begin_with_its_place() {
+        let event = Arc::new(event(new_event(), &Ids::default(), NOW));
+        let (none, handovers) = row(event.clone(), Vec::new().into_iter(), "dlv_1".into(), NOW);
+        assert!(none.deliveries.is_empty() && handovers.is_empty());
+        drop(none);
+        let labelled = Webhook { label: Some("copy".into()), ..Webhook::sample("acme", "wh_2") };
+        let mut places = webhooks(&["wh_1"]);
+        places.push((Arc::new(labelled), Place::Disabled));
+        let (row, handovers) = row(event.clone(), places.into_iter(), "dlv_1".into(), NOW);
+        let made: Vec<_> = row
+            .deliveries
+            .iter()
+            .map(|one| (&*one.id, &*one.webhook, one.label.as_deref(), one.lease.is_some()))
+            .collect();
+        assert_eq!(made, [("dlv_1", "wh_1", None, false), ("dlv_1_001", "wh_2", Some("copy"), false)]);
+        let queued: Vec<_> = handovers.iter().map(|one| (&*one.delivery.id, &*one.delivery.webhook_id)).collect();
+        assert_eq!(queued, [("dlv_1", "wh_1"), ("dlv_1_001", "wh_2")]);
+        assert_eq!(Arc::strong_count(&event), 4, "the event is in memory once");
     }
 
     #[tokio::test]
-    async fn event_whose_id_was_used_before_is_answered_with_its_first_delivery() {
+    async fn event_whose_id_was_used_before_is_answered_with_its_first_deliveries() {
         let answer = |stored: Result<Published, StoreError>| async {
             let (sender, receiver) = oneshot::channel();
             sender.send(stored).unwrap_or_default();
-            let submitted = SubmittedEvent { id: "e".into(), delivery_id: Some("dlv_2".into()), stored: receiver };
+            let submitted = SubmittedEvent { id: "e".into(), delivery_ids: vec!["dlv_2".into()], stored: receiver };
             submitted.accepted().await
         };
         let stored = answer(Ok(Published::Stored)).await.unwrap();
-        assert_eq!(stored.delivery_id.as_deref(), Some("dlv_2"));
-        assert!(!stored.is_duplicate);
-        let again = answer(Ok(Published::Duplicate(Some("dlv_1".into())))).await.unwrap();
-        assert_eq!(again, AcceptedEvent { id: "e".into(), delivery_id: Some("dlv_1".into()), is_duplicate: true });
+        assert_eq!((stored.delivery_ids, stored.is_duplicate), (vec!["dlv_2".to_owned()], false));
+        let again = answer(Ok(Published::Duplicate(vec!["dlv_1".into()]))).await.unwrap();
+        assert_eq!(again, AcceptedEvent { id: "e".into(), delivery_ids: vec!["dlv_1".into()], is_duplicate: true });
         assert!(matches!(answer(Ok(Published::IdTaken)).await, Err(StoreError::InUse(_))));
         assert!(matches!(answer(Err(StoreError::Full)).await, Err(StoreError::Full)));
     }

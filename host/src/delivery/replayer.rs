@@ -68,9 +68,9 @@ impl Replayer {
         let replays = self.store.replays_in_progress().await?;
         let more = !replays.is_empty();
         for id in replays {
-            let ReplayStep { company, event_types } = self.store.replay_step(id).await?;
-            for event_type in event_types {
-                if let Some(webhook) = self.store.webhook_for(&company, &event_type).await? {
+            let ReplayStep { company, webhooks } = self.store.replay_step(id).await?;
+            for webhook in webhooks {
+                if let Some(webhook) = self.store.webhook(&company, &webhook).await? {
                     self.effects.apply(self.queues.replay_requested(&webhook)).await;
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! Five structs stand for a delivery, each for one part of its way:
 //!
-//! - `NewDelivery` (store): the row of a new event, before it is stored.
+//! - `NewDelivery` (store): a delivery of a new event, before both are stored.
 //! - `QueuedDelivery` (delivery): the delivery in memory, in its queue or in an attempt.
 //! - `ClaimedDelivery` (store): the row that a node has claimed, on its way back into memory.
 //! - `DeliveryUpdate` (store): the result of an attempt, or of leaving memory without one, to be stored.
@@ -60,6 +60,8 @@ pub struct DeliveryRecord {
     pub event_type: String,
     /// The webhook's id.
     pub webhook: String,
+    /// The webhook's label.
+    pub label: Option<String>,
     /// The status.
     pub status: Status,
     /// Number of attempts made.

@@ -94,6 +94,8 @@ pub struct Webhook {
     pub company: String,
     /// The event type; a company has at most one webhook for each.
     pub event_type: String,
+    /// Tells webhooks of one type apart.
+    pub label: Option<String>,
     /// The URL that events are POSTed to.
     pub target_url: String,
     /// The value of the challenge header.
@@ -184,6 +186,7 @@ impl Webhook {
             id: new.id,
             company: new.company,
             event_type: new.event_type,
+            label: None,
             target_url: new.target_url,
             challenge: None,
             name: None,

@@ -1,11 +1,12 @@
 //! The methods for deliveries: storing, claiming, completing, replaying, listing and removing them.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::db;
-use super::delivery_rows::{DeliveryUpdate, NewDelivery, first_id};
+use super::db::{self, DatabaseConnection};
+use super::delivery_rows::{DeliveryUpdate, NewEventRow, first_id};
 use super::delivery_writes::{complete, insert};
 use super::error::StoreError;
 use super::handle::Store;
@@ -16,7 +17,9 @@ mod backlog;
 mod cancel;
 mod claim;
 mod counts;
+mod earlier;
 mod events;
+mod events_of;
 mod log;
 mod log_walk;
 mod orphans;
@@ -44,6 +47,16 @@ const EXPIRE_STEP: i64 = 256;
 static EXPIRE_ATTEMPTS: LazyLock<MultiRowStatement> =
     LazyLock::new(|| MultiRowStatement::new("DELETE FROM attempts WHERE delivery_id IN (VALUES", "?", ")"));
 
+/// The events of deliveries that were removed, unless others of theirs are left.
+static EXPIRE_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
+    MultiRowStatement::new(
+        "DELETE FROM events WHERE (company, id) IN (VALUES",
+        "CAST(? AS TEXT), CAST(? AS TEXT)",
+        ") AND NOT EXISTS (SELECT 1 FROM event_deliveries d WHERE d.company = events.company AND d.id >= events.place \
+         AND d.id < events.place || '~') RETURNING CAST(LENGTH(data) AS BIGINT)",
+    )
+});
+
 impl Store {
     /// Hands an event to the writer. The answer goes to [`Publish::done`].
     pub async fn publish(&self, publish: Publish) {
@@ -60,7 +73,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn insert_completed(&self, row: NewDelivery, completion: DeliveryUpdate) -> Result<(), StoreError> {
+    pub async fn insert_completed(&self, row: NewEventRow, completion: DeliveryUpdate) -> Result<(), StoreError> {
         let company = row.event.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
@@ -76,7 +89,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn company_after(&self, company: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT company FROM deliveries WHERE company > $1 ORDER BY company LIMIT 1";
+        let sql = "SELECT company FROM events WHERE company > $1 ORDER BY company LIMIT 1";
         Ok(db::query(sql).bind(company).value_if_any(&self.readers.background).await?)
     }
 
@@ -90,24 +103,66 @@ impl Store {
         let (usage, owner) = (self.event_usage.clone(), company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let sql = format!(
-                    "DELETE FROM deliveries WHERE (company, id) IN (SELECT company, id FROM deliveries \
-                     WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) \
-                     RETURNING id, CAST(LENGTH(data) AS BIGINT) AS bytes",
-                    connection.kind().row_lock()
-                );
-                let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
-                let rows = query.fetch_all(&mut *connection).await?;
-                let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
-                let bytes = rows.iter().map(|row| row.try_get::<i64>("bytes")).sum::<Result<i64, _>>()?;
-                for (sql, ids) in EXPIRE_ATTEMPTS.split(connection.kind(), &ids) {
-                    let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
-                    query.execute(&mut *connection).await?;
-                }
-                Ok((bytes, i64::try_from(ids.len()).is_ok_and(|count| count == EXPIRE_STEP)))
+                let deliveries = expire_deliveries(connection, &company, before).await?;
+                let unmatched = expire_unmatched(connection, &company, before).await?;
+                let more = [deliveries.count, unmatched.count].contains(&EXPIRE_STEP);
+                Ok((deliveries.bytes + unmatched.bytes, more))
             })
         });
         let (_, more) = self.writer.run(work, move |(bytes, _)| usage.removed(&owner, *bytes)).await?;
         Ok(more)
     }
+}
+
+/// Rows that were removed, and the bytes of the data of the events among them.
+struct Expired {
+    count: i64,
+    bytes: i64,
+}
+
+/// Removes some deliveries with their attempts, and the events of which none is left.
+async fn expire_deliveries(
+    connection: &mut DatabaseConnection,
+    company: &str,
+    before: i64,
+) -> Result<Expired, sqlx::Error> {
+    let sql = format!(
+        "DELETE FROM event_deliveries WHERE (company, id) IN (SELECT company, id FROM event_deliveries \
+         WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) RETURNING id, event_id",
+        connection.kind().row_lock()
+    );
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
+    let rows = query.fetch_all(&mut *connection).await?;
+    let column = |name: &'static str| rows.iter().map(move |row| row.try_get::<String>(name));
+    let ids = column("id").collect::<Result<Vec<_>, _>>()?;
+    for (sql, ids) in EXPIRE_ATTEMPTS.split(connection.kind(), &ids) {
+        let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
+        query.execute(&mut *connection).await?;
+    }
+    let events: BTreeSet<_> = column("event_id").collect::<Result<_, _>>()?;
+    let events: Vec<_> = events.into_iter().collect();
+    let mut bytes = 0;
+    for (sql, events) in EXPIRE_EVENTS.split(connection.kind(), &events) {
+        let query = events.iter().fold(db::query(sql), |query, id| query.bind(company).bind(id.as_str()));
+        bytes += query.values::<i64>(&mut *connection).await?.iter().sum::<i64>();
+    }
+    Ok(Expired { count: i64::try_from(ids.len()).unwrap_or(i64::MAX), bytes })
+}
+
+/// Removes some events without a delivery.
+async fn expire_unmatched(
+    connection: &mut DatabaseConnection,
+    company: &str,
+    before: i64,
+) -> Result<Expired, sqlx::Error> {
+    let kind = connection.kind();
+    let sql = format!(
+        "DELETE FROM events WHERE (company, id) IN (SELECT company, id FROM events {}WHERE company = $1 AND place < $2 \
+         AND matched = 0 ORDER BY place LIMIT $3 {}) RETURNING CAST(LENGTH(data) AS BIGINT)",
+        kind.index_hint("events_unmatched"),
+        kind.row_lock()
+    );
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
+    let removed = query.values::<i64>(connection).await?;
+    Ok(Expired { count: i64::try_from(removed.len()).unwrap_or(i64::MAX), bytes: removed.iter().sum() })
 }

@@ -11,20 +11,31 @@ use super::db::DatabaseRow;
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::Event;
 
-/// An event to store, with its delivery.
+/// An event to store, with its deliveries.
 #[derive(Clone)]
-pub struct NewDelivery {
-    /// The delivery's id.
-    pub id: String,
+pub struct NewEventRow {
+    /// Its place in the log: the id of its first delivery, whether or not it has one.
+    pub place: String,
     /// The event.
     pub event: Arc<Event>,
-    /// The id of its webhook; `None` if the company has none for this type.
-    pub webhook: Option<String>,
+    /// Its deliveries; none if the company has no webhook for it.
+    pub deliveries: Vec<NewDelivery>,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A delivery of an event that is to be stored.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// Its id: the place of the event, and a number for each after the first.
+    pub id: String,
+    /// The id of its webhook.
+    pub webhook: String,
+    /// The webhook's label.
+    pub label: Option<String>,
     /// The lease of the storing process: its end in milliseconds since 1970, and the name of the process. `None` puts the
     /// delivery into the backlog.
     pub lease: Option<Lease>,
-    /// Milliseconds since 1970.
-    pub created_at: i64,
 }
 
 /// The result of storing an event.
@@ -32,8 +43,8 @@ pub struct NewDelivery {
 pub enum Published {
     /// The event is stored.
     Stored,
-    /// The company has stored the same event before; holds the id of that delivery, if there was one.
-    Duplicate(Option<String>),
+    /// The company has stored the same event before; holds the ids of the deliveries that it had then.
+    Duplicate(Vec<String>),
     /// The company has used the event's id before, for other data or another type. Nothing is stored.
     IdTaken,
 }
@@ -88,9 +99,8 @@ pub struct Lease {
     pub node: Arc<str>,
 }
 
-/// The columns of a [`ClaimedDelivery`].
-pub(super) const CLAIMED_COLUMNS: &str =
-    "company, id, event_id, event_type, occurred_at, headers, data, webhook_id, lease, attempt_count, attempt_base";
+/// The columns of an [`Event`] in the table `events`.
+pub(super) const EVENT_COLUMNS: &str = "company, id AS event_id, event_type, occurred_at, headers, data";
 
 /// Sorts after all ids of deliveries.
 pub(super) const ID_END: &str = "dlv_~";
@@ -101,7 +111,7 @@ pub fn first_id(ms: i64) -> String {
     format!("dlv_{:012x}", ms.max(0))
 }
 
-/// Reads the event of a row.
+/// Reads a row of [`EVENT_COLUMNS`].
 pub(super) fn event_from_row(row: &DatabaseRow) -> Result<Event, sqlx::Error> {
     let headers: String = row.try_get("headers")?;
     let data: Vec<u8> = row.try_get("data")?;
@@ -112,22 +122,6 @@ pub(super) fn event_from_row(row: &DatabaseRow) -> Result<Event, sqlx::Error> {
         occurred_at: row.try_get("occurred_at")?,
         headers: serde_json::from_str(&headers).map_err(|error| sqlx::Error::Decode(error.into()))?,
         data: Bytes::from(data),
-    })
-}
-
-/// Reads a row of [`CLAIMED_COLUMNS`].
-pub(super) fn claimed_from_row(row: &DatabaseRow) -> Result<ClaimedDelivery, sqlx::Error> {
-    let number = |column| -> Result<u32, sqlx::Error> {
-        let number: i64 = row.try_get(column)?;
-        Ok(u32::try_from(number).unwrap_or(u32::MAX))
-    };
-    Ok(ClaimedDelivery {
-        id: row.try_get("id")?,
-        webhook: row.try_get("webhook_id")?,
-        lease: row.try_get::<Option<String>>("lease")?.map(Into::into),
-        attempt_count: number("attempt_count")?,
-        attempt_base: number("attempt_base")?,
-        event: Arc::new(event_from_row(row)?),
     })
 }
 

@@ -5,29 +5,40 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseConnection};
-use super::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
+use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewEventRow, Published};
 use super::multi_row::MultiRowStatement;
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::same_json;
+use crate::domain::id::deliveries_end;
 
-static INSERT: LazyLock<MultiRowStatement> = LazyLock::new(|| {
+/// Inserts events, except those whose id is taken. Binds for each: the columns in this order.
+pub(super) static INSERT_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
-        "INSERT INTO deliveries (company, id, event_id, event_type, occurred_at, headers, data, webhook_id, status, \
-         attempt_count, attempt_base, due, lease, parked, created_at, finished_at) VALUES",
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, NULL",
-        "ON CONFLICT (company, event_id) DO NOTHING",
+        "INSERT INTO events (company, id, place, event_type, occurred_at, created_at, delivery_count, matched, headers, \
+         data) VALUES",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+        "ON CONFLICT (company, id) DO NOTHING",
+    )
+});
+
+static INSERT_DELIVERIES: LazyLock<MultiRowStatement> = LazyLock::new(|| {
+    MultiRowStatement::new(
+        "INSERT INTO event_deliveries (company, id, event_id, event_type, webhook_id, label, status, attempt_count, \
+         attempt_base, due, lease, parked, created_at) VALUES",
+        "?, ?, ?, ?, ?, ?, 'pending', 0, 0, ?, ?, ?, ?",
+        "",
     )
 });
 
 // PostgreSQL needs the casts to know the types of bare parameters in VALUES; SQLite accepts them.
 static COMPLETE: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
-        "UPDATE deliveries SET status = v.column3, attempt_count = v.column4, due = v.column5, \
+        "UPDATE event_deliveries SET status = v.column3, attempt_count = v.column4, due = v.column5, \
          parked = v.column6, finished_at = v.column7, attempt_base = v.column9, lease = NULL FROM (VALUES",
         "CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), \
          CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS BIGINT)",
-        ") AS v WHERE deliveries.company = v.column1 AND deliveries.id = v.column2 AND deliveries.status = 'pending' \
-         AND deliveries.lease IS NOT DISTINCT FROM v.column8",
+        ") AS v WHERE event_deliveries.company = v.column1 AND event_deliveries.id = v.column2 AND event_deliveries.status = 'pending' \
+         AND event_deliveries.lease IS NOT DISTINCT FROM v.column8",
     )
 });
 
@@ -40,65 +51,119 @@ static INSERT_ATTEMPTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     )
 });
 
-/// Status of a row that is only an event: the company has no webhook for its type, so there is nothing to deliver, and the
-/// log does not show it.
-const UNROUTED: &str = "unrouted";
-
-/// Stores the rows. Returns one [`Published`] for each, in order.
+/// Stores the events with their deliveries. Returns one [`Published`] for each, in order.
 pub(super) async fn insert(
     connection: &mut DatabaseConnection,
-    rows: &[NewDelivery],
+    rows: &[NewEventRow],
 ) -> Result<Vec<Published>, sqlx::Error> {
     let mut stored = 0;
-    for (sql, rows) in INSERT.split(connection.kind(), rows) {
+    for (sql, rows) in INSERT_EVENTS.split(connection.kind(), rows) {
         let mut query = db::query(sql);
-        for row in rows {
-            let event = &row.event;
-            let status = if row.webhook.is_some() { Status::Pending.name() } else { UNROUTED };
-            let parked = i64::from(row.webhook.is_some() && row.lease.is_none());
+        for NewEventRow { place, event, deliveries, created_at } in rows {
             query = query
                 .bind(event.company.as_str())
-                .bind(row.id.as_str())
                 .bind(event.id.as_str())
+                .bind(place.as_str())
                 .bind(event.event_type.as_str())
                 .bind(event.occurred_at)
+                .bind(*created_at)
+                .bind(i64::try_from(deliveries.len()).unwrap_or(i64::MAX))
+                .bind(i64::from(!deliveries.is_empty()))
                 .bind(headers_json(&event.headers))
-                .bind(event.data.to_vec())
-                .bind(row.webhook.as_deref())
-                .bind(status)
-                .bind(row.lease.as_ref().map(|lease| lease.until_ms))
-                .bind(row.lease.as_ref().map(|lease| &*lease.node))
-                .bind(parked)
-                .bind(row.created_at);
+                .bind(event.data.to_vec());
         }
         stored += query.execute(&mut *connection).await?;
     }
     if stored == rows.len() as u64 {
+        insert_deliveries(connection, rows.iter()).await?;
         return Ok(vec![Published::Stored; rows.len()]);
     }
-    let mut published = Vec::with_capacity(rows.len());
+    let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        published.push(stored_before(connection, row).await?);
+        found.push(stored_before(connection, row).await?);
+    }
+    let new = rows.iter().zip(&found).filter(|(_, found)| matches!(found, StoredBefore::No));
+    insert_deliveries(connection, new.map(|(row, _)| row)).await?;
+    let mut published = Vec::with_capacity(rows.len());
+    for (row, found) in rows.iter().zip(found) {
+        published.push(match found {
+            StoredBefore::No => Published::Stored,
+            StoredBefore::Another => Published::IdTaken,
+            StoredBefore::Same { place, deliveries } => {
+                Published::Duplicate(first_deliveries(connection, &row.event.company, &place, deliveries).await?)
+            }
+        });
     }
     Ok(published)
 }
 
-/// Returns whether the row was stored just now, or an earlier one with the same event id.
-async fn stored_before(connection: &mut DatabaseConnection, row: &NewDelivery) -> Result<Published, sqlx::Error> {
-    let sql = "SELECT id, event_type, data, CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed \
-               FROM deliveries WHERE company = $1 AND event_id = $2";
+/// A delivery to store, with its event.
+struct DeliveryOf<'r> {
+    delivery: &'r NewDelivery,
+    row: &'r NewEventRow,
+}
+
+async fn insert_deliveries<'r>(
+    connection: &mut DatabaseConnection,
+    rows: impl Iterator<Item = &'r NewEventRow>,
+) -> Result<(), sqlx::Error> {
+    let with_event = |row: &'r NewEventRow| row.deliveries.iter().map(move |delivery| DeliveryOf { delivery, row });
+    let deliveries: Vec<_> = rows.flat_map(with_event).collect();
+    for (sql, deliveries) in INSERT_DELIVERIES.split(connection.kind(), &deliveries) {
+        let mut query = db::query(sql);
+        for DeliveryOf { delivery, row } in deliveries {
+            query = query
+                .bind(row.event.company.as_str())
+                .bind(delivery.id.as_str())
+                .bind(row.event.id.as_str())
+                .bind(row.event.event_type.as_str())
+                .bind(delivery.webhook.as_str())
+                .bind(delivery.label.as_deref())
+                .bind(delivery.lease.as_ref().map(|lease| lease.until_ms))
+                .bind(delivery.lease.as_ref().map(|lease| &*lease.node))
+                .bind(i64::from(delivery.lease.is_none()))
+                .bind(row.created_at);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether an event was stored earlier under its id.
+enum StoredBefore {
+    /// It was stored just now.
+    No,
+    /// The same event was, with this many deliveries.
+    Same { place: String, deliveries: i64 },
+    /// An event of another type or with other data was.
+    Another,
+}
+
+async fn stored_before(connection: &mut DatabaseConnection, row: &NewEventRow) -> Result<StoredBefore, sqlx::Error> {
+    let sql = "SELECT place, event_type, delivery_count, data FROM events WHERE company = $1 AND id = $2";
     let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
-    let id: String = found.try_get("id")?;
-    if id == row.id {
-        return Ok(Published::Stored);
+    let place: String = found.try_get("place")?;
+    if place == row.place {
+        return Ok(StoredBefore::No);
     }
     let (event_type, data): (String, Vec<u8>) = (found.try_get("event_type")?, found.try_get("data")?);
     if event_type != row.event.event_type || !same_json(&data, &row.event.data) {
-        return Ok(Published::IdTaken);
+        return Ok(StoredBefore::Another);
     }
-    let routed: i64 = found.try_get("routed")?;
-    Ok(Published::Duplicate((routed == 1).then_some(id)))
+    Ok(StoredBefore::Same { place, deliveries: found.try_get("delivery_count")? })
+}
+
+/// Returns the ids of the first deliveries of an event, `count` at most.
+async fn first_deliveries(
+    connection: &mut DatabaseConnection,
+    company: &str,
+    place: &str,
+    count: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = "SELECT id FROM event_deliveries WHERE company = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4";
+    let query = db::query(sql).bind(company).bind(place).bind(deliveries_end(place)).bind(count);
+    query.values(connection).await
 }
 
 /// Writes the results of deliveries and their attempts. A delivery that another node has claimed meanwhile stays unchanged.
@@ -164,7 +229,7 @@ async fn insert_attempts(
 /// Returns whether the row is in the state of this completion. Another node may have brought it there: then the attempt of
 /// this number is that node's, and stays.
 async fn is_completed(connection: &mut DatabaseConnection, row: &DeliveryUpdate) -> Result<bool, sqlx::Error> {
-    let sql = "SELECT 1 FROM deliveries WHERE company = $1 AND id = $2 AND status = $3 AND attempt_count = $4 \
+    let sql = "SELECT 1 FROM event_deliveries WHERE company = $1 AND id = $2 AND status = $3 AND attempt_count = $4 \
                AND lease IS NULL";
     let query = db::query(sql).bind(row.company.as_str()).bind(row.id.as_str()).bind(row.status.name());
     Ok(query.bind(i64::from(row.attempt_count)).fetch_optional(connection).await?.is_some())
@@ -190,15 +255,15 @@ pub(super) async fn release_leases(
 ) -> Result<u64, sqlx::Error> {
     let released = |condition: &str| {
         format!(
-            "(company, id) IN (SELECT company, id FROM deliveries WHERE due <= $1 AND lease IS NOT NULL \
+            "(company, id) IN (SELECT company, id FROM event_deliveries WHERE due <= $1 AND lease IS NOT NULL \
              AND lease NOT IN (SELECT id FROM nodes) {condition} {})",
             connection.kind().row_lock()
         )
     };
     // A delivery of an ordered webhook must not overtake an earlier one that waits for its retry.
     let ordered = released("AND webhook_id IN (SELECT id FROM webhooks WHERE ordered = 1)");
-    let ordered = format!("UPDATE deliveries SET due = NULL, lease = NULL, parked = 1 WHERE {ordered}");
-    let others = format!("UPDATE deliveries SET due = $2, lease = NULL WHERE {}", released(""));
+    let ordered = format!("UPDATE event_deliveries SET due = NULL, lease = NULL, parked = 1 WHERE {ordered}");
+    let others = format!("UPDATE event_deliveries SET due = $2, lease = NULL WHERE {}", released(""));
     let query = db::query(AssertSqlSafe(ordered)).bind(horizon.latest_end_ms);
     let spilled = query.execute(&mut *connection).await?;
     let query = db::query(AssertSqlSafe(others)).bind(horizon.latest_end_ms).bind(horizon.now_ms);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::delivery_rows::{NewDelivery, Published};
+use super::delivery_rows::{NewEventRow, Published};
 
 /// What one process has stored and removed since it last told the database, and which companies have more than they may.
 ///
@@ -20,7 +20,7 @@ pub(super) struct EventUsage {
 
 impl EventUsage {
     /// Counts the events of one transaction.
-    pub(super) fn stored(&self, rows: &[NewDelivery], published: &[Published]) {
+    pub(super) fn stored(&self, rows: &[NewEventRow], published: &[Published]) {
         if rows.is_empty() {
             return;
         }

@@ -47,6 +47,14 @@ impl Store {
         Ok(found)
     }
 
+    /// TEMPORARY.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn webhooks_for(&self, company: &str, event_type: &str) -> Result<Arc<[Arc<Webhook>]>, StoreError> {
+        Ok(self.webhook_for(company, event_type).await?.into_iter().collect())
+    }
+
     /// Returns one webhook of a company.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(super) use operation::transaction;
 /// Most completions that wait to be written, and most other operations; a further caller waits until one of them is written.
 const QUEUE_CAPACITY: usize = 4096;
 
-/// What a row takes besides its event's headers and data: its indexes, and the request that waits for it. In bytes.
+/// What a delivery takes besides its event's headers and data: its indexes, and the request that waits for it. In bytes.
 const ROW_BYTES: u64 = 2 << 10;
 /// As much as the transaction of a company counts, in bytes.
 const TRANSACTION_BYTES: u64 = 64 << 10;
@@ -164,7 +164,8 @@ impl Writer {
 /// Returns how much an event takes of its company's turn and of its memory.
 fn publish_bytes(Publish { row, .. }: &Publish) -> u64 {
     let headers: usize = row.event.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    ROW_BYTES + (row.event.data.len() + headers) as u64
+    let rows = row.deliveries.len().max(1) as u64;
+    ROW_BYTES * rows + (row.event.data.len() + headers) as u64
 }
 
 /// Returns the transaction of `work`, and where its result arrives.

@@ -229,13 +229,13 @@ async fn invalid_replay_is_refused_with_a_pointer() {
 async fn fill(host: &Host, webhook: &str, now_ms: i64) {
     let (from, home) = (now_ms - 60_000, host.home());
     let id = home.kind().hex(&format!("{from} + i"), 12);
-    let fill = format!(
+    let rows = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
-        INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, \
-        parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || {id}, 'e' || i, 't', '{webhook}', 'delivered', 1, 0, 0, \
-        {from}, {from}, '[]', '1' FROM n"
+        SELECT 'dlv_' || {id} AS id, 'e' || i AS event_id, 't' AS event_type, '{webhook}' AS webhook_id, \
+        'delivered' AS status, 1 AS attempt_count, CAST(NULL AS BIGINT) AS due, 0 AS parked, {from} AS created_at, \
+        CAST(NULL AS BIGINT) AS finished_at, '1' AS data FROM n"
     );
-    home.sql(&fill).await;
+    home.fill_log(&rows).await;
 }
 
 #[tokio::test]

@@ -21,11 +21,11 @@ async fn fill(home: &Home, rows: usize, webhooks: usize) {
     let fill = format!(
         "WITH RECURSIVE w AS (SELECT id, event_type, ROW_NUMBER() OVER (ORDER BY id) AS place FROM webhooks \
          WHERE event_type LIKE 'dead-%'), n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rows} - 1) \
-         INSERT INTO deliveries (company, id, event_id, event_type, webhook_id, status, attempt_count, attempt_base, due, \
-         parked, created_at, occurred_at, headers, data) SELECT 'acme', 'dlv_' || {id}, 'e' || i, w.event_type, w.id, 'pending', 0, 0, CASE WHEN i % 2 = 1 THEN i END, 1 - i % 2, 0, 0, '[]', \
-         '\"{data}\"' FROM n JOIN w ON w.place = 1 + (n.i / 2) % {webhooks}"
+         SELECT 'dlv_' || {id} AS id, 'e' || i AS event_id, w.event_type, w.id AS webhook_id, 'pending' AS status, \
+         0 AS attempt_count, CASE WHEN i % 2 = 1 THEN i END AS due, 1 - i % 2 AS parked, 0 AS created_at, \
+         CAST(NULL AS BIGINT) AS finished_at, '\"{data}\"' AS data FROM n JOIN w ON w.place = 1 + (n.i / 2) % {webhooks}"
     );
-    home.sql(&fill).await;
+    home.fill_log(&fill).await;
 }
 
 /// Subscribes to `count` types with a receiver that accepts connections and does not answer.

@@ -27,8 +27,10 @@ const MAX_LINES: usize = 1_000;
 /// The content types of NDJSON; a request without any is taken for NDJSON too.
 const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// Bytes of the answer for one line, about.
-const BYTES_PER_RESULT: usize = 160;
+/// Bytes of the answer for a line with one delivery, about.
+const BYTES_PER_RESULT: usize = 256;
+/// Bytes of the answer for each further delivery, about.
+const BYTES_PER_DELIVERY: usize = 48;
 
 #[derive(Serialize)]
 pub(in crate::api) struct BatchView {
@@ -87,9 +89,10 @@ pub(in crate::api) async fn batch(
     let holder = source.publisher.holder();
     let bytes = body::read(&api.shares, holder, request, BodyLimit::Batch(api.max_event_bytes)).await?;
     let lines = lines(&bytes)?;
-    let held = room_for_answer(&api, holder, lines.len()).await?;
+    let mut held = room_for_answer(&api, holder, lines.len()).await?;
     let _turn = turn(&api, holder, bytes.len()).await?;
     let done = publish_lines(&api, &source, lines).await;
+    hold_further_deliveries(&api, holder, &done, &mut held);
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
         Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
         Ok(event) => LineView::Accepted(event.into()),
@@ -98,7 +101,11 @@ pub(in crate::api) async fn batch(
             LineView::Rejected { line: number, error: problem.object() }
         }
     });
-    Ok((StatusCode::ACCEPTED, held.map(Extension), Json(BatchView::new(results.collect()))))
+    Ok((
+        StatusCode::ACCEPTED,
+        held.map(|part| Extension(HeldAnswer::from(part))),
+        Json(BatchView::new(results.collect())),
+    ))
 }
 
 /// An event that was handed to the writer and is not stored yet.
@@ -166,12 +173,24 @@ async fn turn(api: &ApiState, holder: &str, bytes: usize) -> Result<Option<Part>
 }
 
 /// Takes the memory of the answer before anything is stored: it cannot be refused afterwards.
-async fn room_for_answer(api: &ApiState, holder: &str, lines: usize) -> Result<Option<HeldAnswer>, Problem> {
+async fn room_for_answer(api: &ApiState, holder: &str, lines: usize) -> Result<Option<Part>, Problem> {
     let bytes = (lines * BYTES_PER_RESULT) as u64;
     if bytes <= SMALL_ANSWER {
         return Ok(None);
     }
-    turns::turn(api, Resource::AnswerBytes, holder, bytes).await.map(|part| Some(part.into()))
+    turns::turn(api, Resource::AnswerBytes, holder, bytes).await.map(Some)
+}
+
+/// Adds to the memory of the answer what the further deliveries of events take, of which there are 100 at most.
+fn hold_further_deliveries(api: &ApiState, holder: &str, lines: &[PublishedLine], held: &mut Option<Part>) {
+    let further =
+        |line: &PublishedLine| line.result.as_ref().map_or(0, |event| event.delivery_ids.len().saturating_sub(1));
+    let bytes = (lines.iter().map(further).sum::<usize>() * BYTES_PER_DELIVERY) as u64;
+    match held {
+        Some(part) => part.hold(bytes),
+        None if bytes > SMALL_ANSWER => *held = Some(api.shares.of(Resource::AnswerBytes).hold(holder, bytes)),
+        None => (),
+    }
 }
 
 /// Splits the body into the lines that are not blank.

@@ -23,7 +23,7 @@ pub(in crate::api) struct EventView {
     r#type: String,
     occurred_at: String,
     created_at: String,
-    /// Null if nobody subscribed to the event's type.
+    /// The first of its deliveries; null if nobody subscribed to the event's type.
     delivery_id: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub(in crate::api) async fn show(
 ) -> Result<Json<EventDetailView>, Problem> {
     let found = api.store.event(&company, &id).await?;
     let not_found = || Problem::new(ProblemKind::NotFound, "this company has no event with that id");
-    let EventDetail { event, created_at, delivery } = found.ok_or_else(not_found)?;
+    let EventDetail { event, created_at, deliveries } = found.ok_or_else(not_found)?;
     let payload = RawValue::from_string(event.data_text().to_owned()).ok();
     let view = EventView {
         id: event.id,
@@ -97,8 +97,8 @@ pub(in crate::api) async fn show(
         r#type: event.event_type,
         occurred_at: rfc3339(event.occurred_at),
         created_at: rfc3339(created_at),
-        delivery_id: delivery.as_ref().map(|delivery| delivery.id.clone()),
+        delivery_id: deliveries.first().map(|delivery| delivery.id.clone()),
     };
-    let deliveries = delivery.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
+    let deliveries = deliveries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
     Ok(Json(EventDetailView { event: view, payload, deliveries }))
 }

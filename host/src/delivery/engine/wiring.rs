@@ -18,6 +18,7 @@ use crate::delivery::comparer::Comparer;
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::earlier_log_mover::EarlierLogMover;
 use crate::delivery::effect_runner::EffectRunner;
 use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::fetcher::{Fetcher, IntakeLock};
@@ -301,6 +302,15 @@ impl Wiring {
             clock: self.clock.clone(),
             keep: self.retention,
             clock_doubt: None,
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        }
+    }
+
+    pub(super) fn earlier_log_mover(&self) -> EarlierLogMover {
+        EarlierLogMover {
+            store: self.store.clone(),
+            fetch: self.fetch.clone(),
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }

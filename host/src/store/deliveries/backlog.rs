@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::{STEP_BYTES, has_owner_sql, taken_sql};
+use super::claim::{has_owner_sql, taken_sql};
 use crate::domain::id;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
@@ -26,11 +26,11 @@ pub struct BackloggedWebhook {
     pub has_replay: bool,
 }
 
-/// Moves some of the scheduled retries of a webhook. Binds: the number of rows, the bytes of their data, the webhook.
+/// Moves some of the scheduled retries of a webhook. Binds: the number of rows, the webhook.
 pub(super) fn spill_sql(kind: DatabaseKind) -> String {
-    let scheduled = "webhook_id = $3 AND status = 'pending' AND lease IS NULL AND parked = 0";
+    let scheduled = "webhook_id = $2 AND status = 'pending' AND lease IS NULL AND parked = 0";
     format!(
-        "{} UPDATE deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id FROM taken)",
+        "{} UPDATE event_deliveries SET due = NULL, parked = 1 WHERE (company, id) IN (SELECT company, id FROM taken)",
         taken_sql("id", scheduled, kind)
     )
 }
@@ -48,7 +48,7 @@ impl Store {
     async fn spill_some(&self, webhook: String) -> Result<u64, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let query = db::query(AssertSqlSafe(spill_sql(connection.kind()))).bind(SPILL_STEP).bind(STEP_BYTES);
+                let query = db::query(AssertSqlSafe(spill_sql(connection.kind()))).bind(SPILL_STEP);
                 Ok(query.bind(webhook).execute(connection).await?)
             })
         });
@@ -62,7 +62,7 @@ impl Store {
     pub async fn backlogged_webhooks(&self, node: &str) -> Result<Vec<BackloggedWebhook>, StoreError> {
         let exists = |parked| {
             format!(
-                "CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id \
+                "CAST(CASE WHEN EXISTS (SELECT 1 FROM event_deliveries d WHERE d.webhook_id = w.id \
                  AND d.status = 'pending' AND d.lease IS NULL AND d.parked = {parked}) THEN 1 ELSE 0 END AS BIGINT)"
             )
         };
@@ -84,12 +84,21 @@ impl Store {
     /// The database's.
     pub async fn newest_delivery(&self) -> Result<Option<i64>, StoreError> {
         // Steps from one company to the next by the primary key: the cost grows with the companies, not with the log.
-        let sql = "WITH RECURSIVE names (company) AS (SELECT MIN(company) FROM deliveries UNION ALL \
-                   SELECT (SELECT MIN(d.company) FROM deliveries d WHERE d.company > names.company) FROM names \
-                   WHERE names.company IS NOT NULL) \
-                   SELECT MAX((SELECT MAX(d.id) FROM deliveries d WHERE d.company = names.company)) FROM names";
-        let newest: Option<String> = db::query(sql).value(&self.readers.background).await?;
-        Ok(newest.as_deref().and_then(id::made_at))
+        let newest = |table: &str| {
+            format!(
+                "WITH RECURSIVE names (company) AS (SELECT MIN(company) FROM {table} UNION ALL \
+                 SELECT (SELECT MIN(d.company) FROM {table} d WHERE d.company > names.company) FROM names \
+                 WHERE names.company IS NOT NULL) \
+                 SELECT MAX((SELECT MAX(d.id) FROM {table} d WHERE d.company = names.company)) FROM names"
+            )
+        };
+        let mut last: Option<i64> = None;
+        for table in ["event_deliveries", "deliveries"] {
+            let query = db::query(AssertSqlSafe(newest(table)));
+            let id: Option<String> = query.value(&self.readers.background).await?;
+            last = last.max(id.as_deref().and_then(id::made_at));
+        }
+        Ok(last)
     }
 }
 

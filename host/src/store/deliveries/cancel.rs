@@ -2,7 +2,6 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::STEP_BYTES;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
@@ -49,7 +48,7 @@ pub struct Cancellation {
 pub(super) fn end_sql(state: CancelState, kind: DatabaseKind) -> String {
     let index = state.index();
     format!(
-        "UPDATE deliveries {}SET status = 'cancelled', due = NULL, parked = 0, finished_at = $1 WHERE company = $2 \
+        "UPDATE event_deliveries {}SET status = 'cancelled', due = NULL, parked = 0, finished_at = $1 WHERE company = $2 \
          AND id >= $3 AND id < $4 AND {} AND {} AND (CAST($6 AS TEXT) IS NULL OR event_type = $6)",
         index.hint(kind),
         index.condition("$5"),
@@ -201,7 +200,7 @@ async fn step(
     };
     let sql = state.index().step_end_sql(connection.kind());
     let query = db::query(AssertSqlSafe(sql)).bind(selection.company.as_str()).bind(selection.first.as_str());
-    let query = query.bind(selection.end.as_str()).bind(STEP).bind(None::<&str>).bind(STEP_BYTES);
+    let query = query.bind(selection.end.as_str()).bind(STEP).bind(None::<&str>);
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
         db::query("DELETE FROM cancellations WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(None);

@@ -2,9 +2,10 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::events_of::{DELIVERY_COLUMNS, with_events};
 use crate::domain::webhook::SINGLE_OWNER_BELOW;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, Lease, claimed_from_row};
+use crate::store::delivery_rows::{ClaimedDelivery, ID_END, Lease};
 use crate::store::delivery_writes::{LeaseHorizon, release_leases};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -12,8 +13,6 @@ use crate::store::writer::transaction;
 
 /// Most bytes of event data that one statement claims; it claims at least one delivery.
 const MAX_BYTES: i64 = 1 << 20;
-/// Most bytes of event data in the rows that one step of the background changes; it changes at least one delivery.
-pub(super) const STEP_BYTES: i64 = 4 << 20;
 
 /// The part of a webhook's backlog to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +38,7 @@ const REPLAYED: i64 = 2;
 ///
 /// The owner comes from a scalar subquery: PostgreSQL does not turn that into a join with all webhooks.
 const SERVED: &str = "COALESCE((SELECT o.node FROM lane_owners o JOIN webhooks w ON w.id = o.webhook_id \
-    WHERE o.webhook_id = deliveries.webhook_id AND {needs_single_owner}), {node}) = {node}";
+    WHERE o.webhook_id = event_deliveries.webhook_id AND {needs_single_owner}), {node}) = {node}";
 
 /// The rows that wait for a retry.
 const SCHEDULED: &str = "lease IS NULL";
@@ -61,7 +60,7 @@ fn claimable_sql(rows: &str, node: &str) -> String {
 pub(super) fn next_due_sql() -> String {
     let first = |order: &str, condition: &str| {
         format!(
-            "SELECT due FROM (SELECT due FROM deliveries WHERE due IS NOT NULL AND {condition} ORDER BY {order} LIMIT 1) AS first"
+            "SELECT due FROM (SELECT due FROM event_deliveries WHERE due IS NOT NULL AND {condition} ORDER BY {order} LIMIT 1) AS first"
         )
     };
     format!(
@@ -88,30 +87,32 @@ pub(super) fn claim_backlog_sql(kind: DatabaseKind) -> String {
     claim_sql("id", backlog, kind)
 }
 
-/// Claims the first rows that meet `condition`, up to a number of rows and of bytes.
+/// Claims the first rows that meet `condition`, up to a number of rows and of bytes of their events' data; at least one.
 fn claim_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
-    let taken = taken_sql(order, condition, kind);
-    format!(
-        "{taken} UPDATE deliveries SET due = $3, lease = $4, parked = 0 \
-         WHERE (company, id) IN (SELECT company, id FROM taken) RETURNING {CLAIMED_COLUMNS}"
-    )
-}
-
-/// Selects, as `taken`, the first rows that meet `condition`, for a statement that changes them: SQLite writes the whole of
-/// each row that changes, with its data. Binds: the number of rows, the bytes of their data; at least one row is taken.
-pub(super) fn taken_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
     let lock = kind.row_lock();
     // PostgreSQL locks no rows in a query with a window function: the rows are locked in a query inside of it.
     format!(
-        "WITH taken AS MATERIALIZED (SELECT company, id FROM (SELECT company, id, length, \
-         SUM(length) OVER (ORDER BY {order}) AS sum FROM (SELECT company, id, due, parked, LENGTH(data) AS length \
-         FROM deliveries WHERE {condition} ORDER BY {order} LIMIT $1 {lock}) AS first) AS waiting \
-         WHERE sum - length < $2)"
+        "WITH taken AS MATERIALIZED (SELECT company, id FROM (SELECT company, id, \
+         SUM(length) OVER (ORDER BY {order}) - length AS before FROM (SELECT company, id, due, parked, \
+         COALESCE((SELECT LENGTH(e.data) FROM events e WHERE e.company = event_deliveries.company \
+         AND e.id = event_deliveries.event_id), 0) AS length \
+         FROM event_deliveries WHERE {condition} ORDER BY {order} LIMIT $1 {lock}) AS first) AS waiting WHERE before < $2) \
+         UPDATE event_deliveries SET due = $3, lease = $4, parked = 0 \
+         WHERE (company, id) IN (SELECT company, id FROM taken) RETURNING {DELIVERY_COLUMNS}"
+    )
+}
+
+/// Selects, as `taken`, the first rows that meet `condition`, for a statement that changes them. Binds: the number of rows.
+pub(super) fn taken_sql(order: &str, condition: &str, kind: DatabaseKind) -> String {
+    let lock = kind.row_lock();
+    format!(
+        "WITH taken AS MATERIALIZED (SELECT company, id FROM event_deliveries WHERE {condition} ORDER BY {order} \
+         LIMIT $1 {lock})"
     )
 }
 
 /// Finds the oldest delivery of a webhook that waits for a retry. Binds: the webhook.
-pub(super) const FIRST_SCHEDULED: &str = "SELECT MIN(id) FROM deliveries WHERE webhook_id = $1 \
+pub(super) const FIRST_SCHEDULED: &str = "SELECT MIN(id) FROM event_deliveries WHERE webhook_id = $1 \
     AND status = 'pending' AND lease IS NULL AND parked = 0";
 
 /// The rows to claim.
@@ -220,8 +221,8 @@ async fn claim(connection: &mut DatabaseConnection, request: ClaimRequest) -> Re
         ClaimSelection::Due { now_ms } | ClaimSelection::Lapsed { now_ms } => query.bind(now_ms),
         ClaimSelection::Backlog { webhook, parked, end } => query.bind(webhook).bind(parked).bind(end),
     };
-    let rows = query.fetch_all(connection).await?;
-    let mut claimed = rows.iter().map(claimed_from_row).collect::<Result<Vec<_>, _>>()?;
+    let rows = query.fetch_all(&mut *connection).await?;
+    let mut claimed = with_events(connection, &rows).await?;
     claimed.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(claimed)
 }

@@ -31,7 +31,7 @@ pub struct WaitingPage {
 /// Goes from one webhook with waiting deliveries to the next in the index, and counts and finds the oldest of each by the same
 /// index: it reads no row of a delivery. Binds: the webhook before the first one, and the two limits.
 pub(super) fn waiting_sql() -> String {
-    const WAITING: &str = "FROM deliveries d WHERE d.status = 'pending' AND d.lease IS NULL AND d.webhook_id";
+    const WAITING: &str = "FROM event_deliveries d WHERE d.status = 'pending' AND d.lease IS NULL AND d.webhook_id";
     let columns: String = (0..3)
         .map(|parked| {
             format!(
@@ -52,7 +52,7 @@ pub(super) fn waiting_sql() -> String {
 /// Stops at the first row without a lease. Before it come at most the rows whose lease has run out while they are still in
 /// memory; the fetcher renews those.
 pub(super) const OLDEST_DUE: &str =
-    "SELECT due FROM deliveries WHERE due <= $1 AND lease IS NULL ORDER BY due, id LIMIT 1";
+    "SELECT due FROM event_deliveries WHERE due <= $1 AND lease IS NULL ORDER BY due, id LIMIT 1";
 
 impl Store {
     /// Counts the deliveries that wait in the database, of the webhooks whose ids follow `after`.

@@ -6,8 +6,9 @@ use super::log::{LAST_ATTEMPT_COLUMNS, LAST_ATTEMPT_JOIN, LOG_COLUMNS, PageReque
 use super::log_walk::{LogEntry, LogIndex, LogPage, LogSelection};
 use crate::domain::delivery::DeliveryRecord;
 use crate::domain::event::Event;
+use crate::domain::id;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
-use crate::store::delivery_rows::event_from_row;
+use crate::store::delivery_rows::{EVENT_COLUMNS, event_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -39,43 +40,54 @@ pub struct EventRecord {
     pub occurred_at: i64,
     /// When it was accepted, milliseconds since 1970.
     pub created_at: i64,
-    /// Its delivery; `None`: nobody subscribed.
+    /// Its first delivery; `None`: nobody subscribed.
     pub delivery_id: Option<String>,
 }
 
-/// One event, and its delivery if somebody subscribed.
+/// One event with its deliveries.
 #[derive(Debug, Clone)]
 pub struct EventDetail {
     /// The event.
     pub event: Event,
     /// When it was accepted, milliseconds since 1970.
     pub created_at: i64,
-    /// Its delivery.
-    pub delivery: Option<DeliveryRecord>,
+    /// Its deliveries, none if nobody subscribed.
+    pub deliveries: Vec<DeliveryRecord>,
 }
 
-const EVENT_COLUMNS: &str = "id, company, event_id, event_type, occurred_at, created_at, \
-                             CAST(CASE WHEN webhook_id IS NULL THEN 0 ELSE 1 END AS BIGINT) AS routed";
+const RECORD_COLUMNS: &str = "place, company, id AS event_id, event_type, occurred_at, created_at, matched";
 
-/// Binds: the type.
-const CONDITION: &str = "(CAST($6 AS TEXT) IS NULL OR event_type = $6)";
+/// Most deliveries that are shown of one event: as many as it can have at first, and as many again that a replay added.
+const SHOWN_DELIVERIES: i64 = 200;
 
-/// Returns the statement of a page. Binds as [`LogIndex::rows_sql`], then as [`CONDITION`].
+/// Returns the statement of a page. Binds as [`LogIndex::rows_sql`].
+///
+/// An event with deliveries is found by the first of them: the one whose id is its place.
 pub(super) fn events_sql(index: &LogIndex, kind: DatabaseKind) -> String {
-    index.rows_sql(kind, EVENT_COLUMNS, CONDITION)
+    let of_type = match index {
+        LogIndex::Unmatched(_) => return index.rows_sql(kind, RECORD_COLUMNS, "1 = 1"),
+        LogIndex::Type(name) => Some(name.clone()),
+        _ => None,
+    };
+    format!(
+        "SELECT e.place, e.company, e.id AS event_id, e.event_type, e.occurred_at, e.created_at, e.matched FROM ({}) AS d \
+         JOIN events e ON e.company = d.company AND e.id = d.event_id UNION ALL {}",
+        index.rows_sql(kind, "company, id, event_id", &format!("LENGTH(id) = {}", id::LENGTH)),
+        LogIndex::Unmatched(of_type).rows_sql(kind, RECORD_COLUMNS, "1 = 1")
+    )
 }
 
 impl LogEntry for EventRecord {
     fn from_row(row: &DatabaseRow) -> Result<Self, sqlx::Error> {
-        let (row_id, routed): (String, i64) = (row.try_get("id")?, row.try_get("routed")?);
+        let (place, matched): (String, i64) = (row.try_get("place")?, row.try_get("matched")?);
         Ok(Self {
             id: row.try_get("event_id")?,
             company: row.try_get("company")?,
             event_type: row.try_get("event_type")?,
             occurred_at: row.try_get("occurred_at")?,
             created_at: row.try_get("created_at")?,
-            delivery_id: (routed == 1).then(|| row_id.clone()),
-            row_id,
+            delivery_id: (matched == 1).then(|| place.clone()),
+            row_id: place,
         })
     }
 
@@ -96,7 +108,7 @@ impl Store {
         page: &PageRequest,
     ) -> Result<LogPage<EventRecord>, StoreError> {
         let index = match &filter.event_type {
-            _ if filter.unmatched => LogIndex::Unmatched,
+            of_type if filter.unmatched => LogIndex::Unmatched(of_type.clone()),
             Some(name) => LogIndex::Type(name.clone()),
             None => LogIndex::Everything,
         };
@@ -104,7 +116,7 @@ impl Store {
             sql: events_sql(&index, self.readers.kind()),
             index,
             range: page.range(company, filter.since, filter.until),
-            parameters: vec![filter.event_type.clone()],
+            parameters: Vec::new(),
         };
         self.walk(selection, page.limit).await
     }
@@ -114,30 +126,30 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn event(&self, company: &str, event_id: &str) -> Result<Option<EventDetail>, StoreError> {
-        let sql = format!(
-            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS}, occurred_at, headers, data FROM deliveries \
-             WHERE company = $1 AND event_id = $2) AS d {LAST_ATTEMPT_JOIN}"
-        );
-        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id);
         let log = self.log_reader(company).await?;
-        let Some(row) = query.fetch_optional(&log).await? else {
+        let sql = format!("SELECT {EVENT_COLUMNS}, place, created_at FROM events WHERE company = $1 AND id = $2");
+        let Some(row) = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id).fetch_optional(&log).await? else {
             return Ok(None);
         };
-        let delivery = match row.try_get::<Option<String>>("webhook_id")? {
-            Some(_) => Some(DeliveryRecord::from_row(&row)?),
-            None => None,
-        };
-        Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, delivery }))
+        let place: String = row.try_get("place")?;
+        let sql = format!(
+            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM event_deliveries \
+             WHERE company = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4) AS d {LAST_ATTEMPT_JOIN}"
+        );
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(place.as_str());
+        let rows = query.bind(id::deliveries_end(&place)).bind(SHOWN_DELIVERIES).fetch_all(&log).await?;
+        let mut deliveries = rows.iter().map(DeliveryRecord::from_row).collect::<Result<Vec<_>, _>>()?;
+        deliveries.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, deliveries }))
     }
 
-    /// Returns the event of a delivery, for its attempt. `None`: the delivery is no longer there.
+    /// Returns an event, for the attempt of a delivery. `None`: it is no longer there.
     ///
     /// # Errors
     /// The database's.
-    pub async fn event_to_send(&self, company: &str, delivery_id: &str) -> Result<Option<Event>, StoreError> {
-        let sql = "SELECT company, event_id, event_type, occurred_at, headers, data FROM deliveries \
-                   WHERE company = $1 AND id = $2";
-        let query = db::query(sql).bind(company).bind(delivery_id);
+    pub async fn event_to_send(&self, company: &str, event_id: &str) -> Result<Option<Event>, StoreError> {
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = $2");
+        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id);
         Ok(query.fetch_optional(&self.readers.background).await?.as_ref().map(event_from_row).transpose()?)
     }
 }

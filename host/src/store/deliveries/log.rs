@@ -45,8 +45,8 @@ impl PageRequest {
     }
 }
 
-pub(super) const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, status, attempt_count, due, lease, created_at, \
-                     finished_at";
+pub(super) const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, label, status, attempt_count, due, lease, \
+                     created_at, finished_at";
 
 pub(super) const LAST_ATTEMPT_COLUMNS: &str =
     "a.started_at AS last_attempt_at, a.status_code AS last_status_code, a.error AS last_error";
@@ -65,7 +65,7 @@ const ATTEMPT_SIZES: &str = "SELECT number, CAST(COALESCE(octet_length(error), 0
     ORDER BY number DESC LIMIT $3";
 
 /// The deliveries of a page, whatever its index. Binds: the type, the status, the webhook.
-const CONDITION: &str = "webhook_id IS NOT NULL AND (CAST($6 AS TEXT) IS NULL OR event_type = $6) \
+const CONDITION: &str = "(CAST($6 AS TEXT) IS NULL OR event_type = $6) \
     AND (CAST($7 AS TEXT) IS NULL OR status = $7) AND (CAST($8 AS TEXT) IS NULL OR webhook_id = $8)";
 
 /// Returns the statement of a page; the last attempts are looked up for its rows alone. Binds as [`LogIndex::rows_sql`], then
@@ -93,6 +93,7 @@ pub(super) fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sql
         company: row.try_get("company")?,
         event_type: row.try_get("event_type")?,
         webhook: row.try_get("webhook_id")?,
+        label: row.try_get("label")?,
         status: Status::named(&status).unwrap_or(Status::Pending),
         attempt_count: u32::try_from(attempts).unwrap_or(u32::MAX),
         // A leased delivery is being attempted or about to be; its `due` is the end of the lease.
@@ -191,8 +192,8 @@ impl Store {
     /// The database's.
     pub async fn delivery_record(&self, company: &str, id: &str) -> Result<Option<DeliveryRecord>, StoreError> {
         let sql = format!(
-            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM deliveries WHERE company = $1 AND id = $2 \
-             AND webhook_id IS NOT NULL) AS d {LAST_ATTEMPT_JOIN}"
+            "SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM (SELECT {LOG_COLUMNS} FROM event_deliveries WHERE company = $1 AND id = $2) \
+             AS d {LAST_ATTEMPT_JOIN}"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
         let row = query.fetch_optional(&self.readers.look_ups).await?;
@@ -210,8 +211,8 @@ impl Store {
         id: &str,
     ) -> Result<Option<(DeliveryRecord, Event, Vec<Attempt>)>, StoreError> {
         let sql = format!(
-            "SELECT {LOG_COLUMNS}, occurred_at, headers, data FROM deliveries WHERE company = $1 AND id = $2 \
-             AND webhook_id IS NOT NULL"
+            "SELECT d.*, e.occurred_at, e.headers, e.data FROM (SELECT {LOG_COLUMNS} FROM event_deliveries \
+             WHERE company = $1 AND id = $2) AS d JOIN events e ON e.company = d.company AND e.id = d.event_id"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(id);
         let log = self.log_reader(company).await?;

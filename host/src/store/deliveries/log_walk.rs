@@ -31,8 +31,8 @@ pub(super) enum LogIndex {
     Pending,
     /// Those of [`LogIndex::Pending`] that have failed at least once.
     Retrying,
-    /// The events for whose type nobody subscribed.
-    Unmatched,
+    /// The events without a delivery, perhaps of one type.
+    Unmatched(Option<String>),
 }
 
 impl LogIndex {
@@ -62,7 +62,8 @@ impl LogIndex {
             Self::Retrying => {
                 format!("{keyless} AND status = 'pending' AND lease IS NULL AND attempt_count > attempt_base")
             }
-            Self::Unmatched => format!("{keyless} AND webhook_id IS NULL"),
+            Self::Unmatched(None) => format!("{keyless} AND matched = 0"),
+            Self::Unmatched(Some(_)) => format!("matched = 0 AND event_type = {key}"),
         }
     }
 
@@ -71,21 +72,30 @@ impl LogIndex {
         let name = match self {
             // The primary key.
             Self::Everything => return String::new(),
-            Self::Type(_) | Self::TypeAndTests(_) => "deliveries_type",
-            Self::Ended(_) => "deliveries_ended",
-            Self::Pending => "deliveries_pending",
-            Self::Retrying => "deliveries_retrying",
-            Self::Unmatched => "deliveries_unmatched",
+            Self::Type(_) | Self::TypeAndTests(_) => "event_deliveries_type",
+            Self::Ended(_) => "event_deliveries_ended",
+            Self::Pending => "event_deliveries_pending",
+            Self::Retrying => "event_deliveries_retrying",
+            Self::Unmatched(None) => "events_unmatched",
+            Self::Unmatched(Some(_)) => "events_unmatched_type",
         };
         kind.index_hint(name)
+    }
+
+    /// Returns the table, and its column that orders the log.
+    fn table(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unmatched(_) => ("events", "place"),
+            _ => ("event_deliveries", "id"),
+        }
     }
 
     /// Returns the key.
     pub(super) fn key(&self) -> Option<&str> {
         match self {
-            Self::Type(name) | Self::TypeAndTests(name) => Some(name),
+            Self::Type(name) | Self::TypeAndTests(name) | Self::Unmatched(Some(name)) => Some(name),
             Self::Ended(status) => Some(status.name()),
-            Self::Everything | Self::Pending | Self::Retrying | Self::Unmatched => None,
+            Self::Everything | Self::Pending | Self::Retrying | Self::Unmatched(None) => None,
         }
     }
 
@@ -93,18 +103,21 @@ impl LogIndex {
     /// particular order. Binds: the company, the id before which the step begins, its least id, the number of rows, the key.
     /// `condition` may use further parameters.
     pub(super) fn rows_sql(&self, kind: DatabaseKind, columns: &str, condition: &str) -> String {
+        let (table, id) = self.table();
         let select = |hint: String, index: &str| {
             format!(
-                "SELECT * FROM (SELECT {columns} FROM deliveries {hint}WHERE company = $1 AND id < $2 AND id >= $3 \
-                 AND {index} AND {condition} ORDER BY id DESC LIMIT $4) AS rows_of_index"
+                "SELECT * FROM (SELECT {columns} FROM {table} {hint}WHERE company = $1 AND {id} < $2 AND {id} >= $3 \
+                 AND {index} AND {condition} ORDER BY {id} DESC LIMIT $4) AS rows_of_index"
             )
         };
         let rows = select(self.hint(kind), &self.condition("$5"));
         // These are few, whatever the size of the log: the rows in some node's memory, and the tests, which people make.
         let (hint, few) = match self {
-            Self::Pending => ("deliveries_leased", "lease IS NOT NULL".to_owned()),
-            Self::Retrying => ("deliveries_leased", "lease IS NOT NULL AND attempt_count > attempt_base".to_owned()),
-            Self::TypeAndTests(_) => ("deliveries_type", format!("event_type = '{PING}'")),
+            Self::Pending => ("event_deliveries_leased", "lease IS NOT NULL".to_owned()),
+            Self::Retrying => {
+                ("event_deliveries_leased", "lease IS NOT NULL AND attempt_count > attempt_base".to_owned())
+            }
+            Self::TypeAndTests(_) => ("event_deliveries_type", format!("event_type = '{PING}'")),
             _ => return rows,
         };
         format!("{rows} UNION ALL {}", select(kind.index_hint(hint), &few))
@@ -113,22 +126,21 @@ impl LogIndex {
     /// Finds the last row that a step examines, and how many it examines. Binds: the company, the id before which the step
     /// begins, the least id, the most rows, the key.
     pub(super) fn floor_sql(&self, kind: DatabaseKind) -> String {
+        let (table, id) = self.table();
         format!(
-            "SELECT MIN(id) AS floor, COUNT(*) AS examined FROM (SELECT id FROM deliveries {}WHERE company = $1 \
-             AND id < $2 AND id >= $3 AND {} ORDER BY id DESC LIMIT $4) AS examined_rows",
+            "SELECT MIN({id}) AS floor, COUNT(*) AS examined FROM (SELECT {id} FROM {table} {}WHERE company = $1 \
+             AND {id} < $2 AND {id} >= $3 AND {} ORDER BY {id} DESC LIMIT $4) AS examined_rows",
             self.hint(kind),
             self.condition("$5")
         )
     }
 
-    /// Finds the last row that a step of a replay or of a cancellation examines, from the oldest on: SQLite writes the whole of
-    /// each row that changes, with its data. Binds: the company, the id at which the step begins, the id before which all ends,
-    /// the most rows, the key, the most bytes of their data; at least one row is examined.
+    /// Finds the last row that a step of a replay or of a cancellation examines, from the oldest on. Binds: the company, the id
+    /// at which the step begins, the id before which all ends, the most rows, the key.
     pub(super) fn step_end_sql(&self, kind: DatabaseKind) -> String {
         format!(
-            "SELECT MAX(id) FROM (SELECT id, length, SUM(length) OVER (ORDER BY id) AS sum FROM (SELECT id, \
-             LENGTH(data) AS length FROM deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
-             ORDER BY id LIMIT $4) AS first) AS looked_at WHERE sum - length < $6",
+            "SELECT MAX(id) FROM (SELECT id FROM event_deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} \
+             ORDER BY id LIMIT $4) AS looked_at",
             self.hint(kind),
             self.condition("$5")
         )

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::claim::{STEP_BYTES, taken_sql};
+use super::claim::taken_sql;
 use crate::domain::delivery::Status;
 use crate::store::db::{self, DatabaseKind};
 use crate::store::error::StoreError;
@@ -26,7 +26,7 @@ pub struct OrphanPage {
 /// Goes from one webhook with waiting deliveries to the next in the index: the cost grows with the webhooks, not with the
 /// deliveries. Binds: the id before the first one, the number of webhooks.
 pub(super) fn orphans_sql() -> String {
-    const NEXT: &str = "SELECT MIN(d.webhook_id) FROM deliveries d WHERE d.status = 'pending' AND d.lease IS NULL \
+    const NEXT: &str = "SELECT MIN(d.webhook_id) FROM event_deliveries d WHERE d.status = 'pending' AND d.lease IS NULL \
         AND d.webhook_id";
     format!(
         "WITH RECURSIVE hooks (webhook_id, number) AS (SELECT ({NEXT} > $1), 1 UNION ALL \
@@ -36,12 +36,12 @@ pub(super) fn orphans_sql() -> String {
     )
 }
 
-/// Ends some of the deliveries of a webhook that wait in the database. Binds: the number of rows, the bytes of their data, now,
-/// the webhook.
+/// Ends some of the deliveries of a webhook that wait in the database. Binds: the number of rows, now, the
+/// webhook.
 pub(super) fn cancel_sql(kind: DatabaseKind) -> String {
-    let taken = taken_sql("parked, id", "webhook_id = $4 AND status = 'pending' AND lease IS NULL", kind);
+    let taken = taken_sql("parked, id", "webhook_id = $3 AND status = 'pending' AND lease IS NULL", kind);
     format!(
-        "{taken} UPDATE deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, finished_at = $3 \
+        "{taken} UPDATE event_deliveries SET status = 'cancelled', due = NULL, lease = NULL, parked = 0, finished_at = $2 \
          WHERE (company, id) IN (SELECT company, id FROM taken)"
     )
 }
@@ -75,7 +75,7 @@ impl Store {
     pub async fn cancel_orphans(&self, webhook: String, now: i64) -> Result<bool, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let query = db::query(AssertSqlSafe(cancel_sql(connection.kind()))).bind(STEP).bind(STEP_BYTES);
+                let query = db::query(AssertSqlSafe(cancel_sql(connection.kind()))).bind(STEP);
                 Ok(query.bind(now).bind(webhook).execute(connection).await?)
             })
         });

@@ -1,10 +1,13 @@
 //! Past events: those of a plugin, for comparing two of its versions, and one of a type, as an example.
 
+use std::sync::Arc;
+
 use sqlx::AssertSqlSafe;
 
+use super::events_of::{DELIVERY_COLUMNS, claimed_delivery};
 use crate::domain::event::Event;
-use crate::store::db;
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, ID_END, claimed_from_row, event_from_row};
+use crate::store::db::{self, DatabaseKind, DatabaseRow};
+use crate::store::delivery_rows::{ClaimedDelivery, EVENT_COLUMNS, ID_END, event_from_row};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -29,19 +32,31 @@ impl PastEvents {
     }
 }
 
+/// Returns the statement that finds the newest event of a type, with a delivery or without. Binds: the company, the type.
+pub(super) fn newest_of_type_sql(kind: DatabaseKind) -> String {
+    format!(
+        "SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = (SELECT id FROM (\
+         SELECT * FROM (SELECT event_id AS id, id AS place FROM event_deliveries {}WHERE company = $1 \
+         AND event_type = $2 ORDER BY event_deliveries.id DESC LIMIT 1) AS matched \
+         UNION ALL SELECT * FROM (SELECT id, place FROM events {}WHERE company = $1 AND event_type = $2 AND matched = 0 \
+         ORDER BY place DESC LIMIT 1) AS unmatched) AS newest ORDER BY place DESC LIMIT 1)",
+        kind.index_hint("event_deliveries_type"),
+        kind.index_hint("events_unmatched_type")
+    )
+}
+
+fn claimed_from_row(row: &DatabaseRow) -> Result<ClaimedDelivery, sqlx::Error> {
+    claimed_delivery(row, Arc::new(event_from_row(row)?))
+}
+
 impl Store {
     /// Returns the company's newest event of a type.
     ///
     /// # Errors
     /// The database's.
     pub async fn newest_event_of_type(&self, company: &str, event_type: &str) -> Result<Option<Event>, StoreError> {
-        let sql = format!(
-            "SELECT company, event_id, event_type, occurred_at, headers, data FROM deliveries {}\
-             WHERE company = $1 AND event_type = $2 ORDER BY id DESC LIMIT 1",
-            self.readers.kind().index_hint("deliveries_type")
-        );
-        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
         let log = self.log_reader(company).await?;
+        let query = db::query(AssertSqlSafe(newest_of_type_sql(log.kind()))).bind(company).bind(event_type);
         Ok(query.fetch_optional(&log).await?.as_ref().map(event_from_row).transpose()?)
     }
 
@@ -57,16 +72,18 @@ impl Store {
             return Ok(None);
         };
         let log = self.log_reader(&recorded.company).await?;
-        let sql = "SELECT MIN(id) FROM (SELECT id FROM deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
+        let sql = "SELECT MIN(id) FROM (SELECT id FROM event_deliveries WHERE company = $1 AND id < $2 ORDER BY id DESC \
                    LIMIT $3) AS looked_at";
         let query = db::query(sql).bind(recorded.company.as_str()).bind(before.as_str()).bind(EXAMINED_ROWS);
         let Some(floor): Option<String> = query.value(&log).await? else {
             return Ok(None);
         };
         let sql = format!(
-            "SELECT {CLAIMED_COLUMNS} FROM deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND webhook_id IN \
+            "SELECT d.*, e.event_type, e.occurred_at, e.headers, e.data FROM (SELECT {DELIVERY_COLUMNS} \
+             FROM event_deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND webhook_id IN \
              (SELECT w.id FROM webhooks w WHERE w.company = $1 AND w.plugin_name = $4 \
-             AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6"
+             AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6) AS d \
+             JOIN events e ON e.company = d.company AND e.id = d.event_id ORDER BY d.id DESC"
         );
         let rows = db::query(AssertSqlSafe(sql))
             .bind(recorded.company.as_str())

@@ -10,14 +10,15 @@ use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
 use super::orphans::{cancel_sql, orphans_sql};
+use super::past_events::newest_of_type_sql;
 use super::replay::{count_sql, mark_sql, sent_sql};
 use crate::domain::delivery::Status;
-use crate::store::CancelState;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::configs::{released_sql, remove_sql};
 use crate::store::webhooks::health::health_sql;
 use crate::store::webhooks::list::{SIZES, page_sql};
+use crate::store::{CancelState, EarlierRows};
 
 const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
@@ -37,13 +38,13 @@ async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
 async fn due_deliveries_are_found_by_the_partial_indexes_in_their_order() {
     let (_folder, mut connection) = database().await;
     let due = plan(&mut connection, &claim_due_sql(KIND)).await;
-    assert!(due.contains("USING INDEX deliveries_scheduled (due<?)"), "{due}");
+    assert!(due.contains("USING INDEX event_deliveries_scheduled (due<?)"), "{due}");
     let lapsed = plan(&mut connection, &claim_lapsed_sql(KIND)).await;
-    assert!(lapsed.contains("USING INDEX deliveries_leased (due<?)"), "{lapsed}");
+    assert!(lapsed.contains("USING INDEX event_deliveries_leased (due<?)"), "{lapsed}");
     let next = plan(&mut connection, &next_due_sql()).await;
-    assert!(next.contains("deliveries_scheduled") && next.contains("deliveries_leased"), "{next}");
+    assert!(next.contains("event_deliveries_scheduled") && next.contains("event_deliveries_leased"), "{next}");
     for plan in [due, lapsed, next] {
-        assert!(!plan.contains("SCAN deliveries\n") && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 }
 
@@ -51,29 +52,28 @@ async fn due_deliveries_are_found_by_the_partial_indexes_in_their_order() {
 async fn backlog_of_a_webhook_is_found_by_its_partial_index_in_its_order() {
     let (_folder, mut connection) = database().await;
     let claim = plan(&mut connection, &claim_backlog_sql(KIND)).await;
-    assert!(claim.contains("deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
-    assert!(!claim.contains("SCAN deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
+    assert!(claim.contains("event_deliveries_waiting (webhook_id=? AND parked=? AND id<?)"), "{claim}");
+    assert!(!claim.contains("SCAN event_deliveries\n") && !claim.contains("TEMP B-TREE"), "{claim}");
     let spill = plan(&mut connection, &spill_sql(KIND)).await;
     assert!(
-        spill.contains("deliveries_waiting (webhook_id=? AND parked=?)") && !spill.contains("TEMP B-TREE"),
+        spill.contains("event_deliveries_waiting (webhook_id=? AND parked=?)") && !spill.contains("TEMP B-TREE"),
         "{spill}"
     );
     let first = plan(&mut connection, FIRST_SCHEDULED).await;
-    assert!(first.contains("deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
+    assert!(first.contains("event_deliveries_waiting (webhook_id=? AND parked=?)"), "{first}");
 }
 
 /// Each index, and the part of a plan that shows its use.
 fn log_indexes() -> Vec<(LogIndex, &'static str)> {
     let ended = [Status::Failed, Status::Filtered, Status::Cancelled].map(LogIndex::Ended);
     let mut all: Vec<_> =
-        ended.map(|index| (index, "deliveries_ended (company=? AND status=? AND id>? AND id<?)")).into();
+        ended.map(|index| (index, "event_deliveries_ended (company=? AND status=? AND id>? AND id<?)")).into();
     all.extend([
-        (LogIndex::Everything, "deliveries_1 (company=? AND id>? AND id<?)"),
-        (LogIndex::Type("t".into()), "deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
-        (LogIndex::TypeAndTests("t".into()), "deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
-        (LogIndex::Pending, "deliveries_pending (company=? AND id>? AND id<?)"),
-        (LogIndex::Retrying, "deliveries_retrying (company=? AND id>? AND id<?)"),
-        (LogIndex::Unmatched, "deliveries_unmatched (company=? AND id>? AND id<?)"),
+        (LogIndex::Everything, "event_deliveries_1 (company=? AND id>? AND id<?)"),
+        (LogIndex::Type("t".into()), "event_deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
+        (LogIndex::TypeAndTests("t".into()), "event_deliveries_type (company=? AND event_type=? AND id>? AND id<?)"),
+        (LogIndex::Pending, "event_deliveries_pending (company=? AND id>? AND id<?)"),
+        (LogIndex::Retrying, "event_deliveries_retrying (company=? AND id>? AND id<?)"),
     ]);
     all
 }
@@ -82,11 +82,12 @@ fn log_indexes() -> Vec<(LogIndex, &'static str)> {
 async fn every_page_of_the_log_is_read_along_its_index_in_its_order() {
     let (_folder, mut connection) = database().await;
     for (index, used) in log_indexes() {
-        for sql in [list_sql(&index, KIND), events_sql(&index, KIND), index.floor_sql(KIND), count_sql(&index, KIND)] {
+        for sql in [list_sql(&index, KIND), index.floor_sql(KIND), count_sql(&index, KIND)] {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used), "{index:?} {plan}");
             // The rows in memory are sorted, because their index has another order; they are few.
-            let sorted = matches!(index, LogIndex::Pending | LogIndex::Retrying) && plan.contains("deliveries_leased");
+            let sorted =
+                matches!(index, LogIndex::Pending | LogIndex::Retrying) && plan.contains("event_deliveries_leased");
             assert!(sorted || !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
         }
         let list = plan(&mut connection, &list_sql(&index, KIND)).await;
@@ -95,18 +96,52 @@ async fn every_page_of_the_log_is_read_along_its_index_in_its_order() {
 }
 
 #[tokio::test]
+async fn events_are_listed_along_the_deliveries_and_the_index_of_those_without() {
+    let (_folder, mut connection) = database().await;
+    let of_type = || Some("t".to_owned());
+    let [all, every] = ["events_unmatched (company=? AND place>? AND place<?)", "event_deliveries_1 (company=?"];
+    let [typed, one] =
+        ["events_unmatched_type (company=? AND event_type=? AND place>? AND place<?)", "event_deliveries_type"];
+    for (index, used) in [
+        (LogIndex::Everything, vec![all, every]),
+        (LogIndex::Type("t".into()), vec![typed, one]),
+        (LogIndex::Unmatched(None), vec![all]),
+        (LogIndex::Unmatched(of_type()), vec![typed]),
+    ] {
+        let plan = plan(&mut connection, &events_sql(&index, KIND)).await;
+        assert!(used.iter().all(|used| plan.contains(used)), "{index:?} {plan}");
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN e"), "{index:?} {plan}");
+    }
+    let newest = plan(&mut connection, &newest_of_type_sql(KIND)).await;
+    assert!(newest.contains("event_deliveries_type") && newest.contains("events_unmatched_type"), "{newest}");
+}
+
+#[tokio::test]
+async fn log_of_the_version_before_is_taken_out_along_its_indexes() {
+    let (_folder, mut connection) = database().await;
+    for (rows, used) in [
+        (EarlierRows::Waiting, "USING INDEX deliveries_pending"),
+        (EarlierRows::Abandoned, "USING INDEX deliveries_leased"),
+        (EarlierRows::All, "USING INDEX sqlite_autoindex_deliveries_1"),
+    ] {
+        let plan = plan(&mut connection, &rows.take_sql(KIND)).await;
+        assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{rows:?} {plan}");
+    }
+}
+
+#[tokio::test]
 async fn pages_of_pending_deliveries_read_the_leased_ones_from_their_index() {
     let (_folder, mut connection) = database().await;
     for index in [LogIndex::Pending, LogIndex::Retrying] {
         let plan = plan(&mut connection, &list_sql(&index, KIND)).await;
-        assert!(plan.contains("deliveries_leased"), "{plan}");
+        assert!(plan.contains("event_deliveries_leased"), "{plan}");
     }
 }
 
 #[tokio::test]
 async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
     let (_folder, mut connection) = database().await;
-    for (index, used) in log_indexes().into_iter().filter(|(index, _)| *index != LogIndex::Unmatched) {
+    for (index, used) in log_indexes().into_iter() {
         for sql in [index.step_end_sql(KIND), mark_sql(&index, KIND)] {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
@@ -118,9 +153,9 @@ async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
 async fn steps_of_a_cancellation_go_along_the_index_of_what_waits() {
     let (_folder, mut connection) = database().await;
     for (state, used) in [
-        (CancelState::Pending, "deliveries_pending (company=? AND id>? AND id<?)"),
-        (CancelState::Retrying, "deliveries_retrying (company=? AND id>? AND id<?)"),
-        (CancelState::Replayed, "deliveries_pending (company=? AND id>? AND id<?)"),
+        (CancelState::Pending, "event_deliveries_pending (company=? AND id>? AND id<?)"),
+        (CancelState::Retrying, "event_deliveries_retrying (company=? AND id>? AND id<?)"),
+        (CancelState::Replayed, "event_deliveries_pending (company=? AND id>? AND id<?)"),
     ] {
         let plan = plan(&mut connection, &end_sql(state, KIND)).await;
         assert!(plan.contains(used), "{plan}");
@@ -131,10 +166,10 @@ async fn steps_of_a_cancellation_go_along_the_index_of_what_waits() {
 async fn waiting_deliveries_without_a_webhook_are_found_and_ended_by_the_partial_index() {
     let (_folder, mut connection) = database().await;
     let orphans = plan(&mut connection, &orphans_sql()).await;
-    assert_eq!(orphans.matches("SEARCH d USING INDEX deliveries_waiting (webhook_id>?)").count(), 2, "{orphans}");
+    assert_eq!(orphans.matches("SEARCH d USING INDEX event_deliveries_waiting (webhook_id>?)").count(), 2, "{orphans}");
     assert!(orphans.contains("SEARCH w USING") && !orphans.contains("SCAN d"), "{orphans}");
     let cancel = plan(&mut connection, &cancel_sql(KIND)).await;
-    assert!(cancel.contains("deliveries_waiting (webhook_id=?)") && !cancel.contains("TEMP B-TREE"), "{cancel}");
+    assert!(cancel.contains("event_deliveries_waiting (webhook_id=?)") && !cancel.contains("TEMP B-TREE"), "{cancel}");
 }
 
 #[tokio::test]
@@ -151,7 +186,7 @@ async fn configs_without_a_webhook_are_found_and_removed_by_their_indexes() {
 async fn replays_that_were_sent_are_found_without_reading_the_log() {
     let (_folder, mut connection) = database().await;
     let plan = plan(&mut connection, &sent_sql(KIND)).await;
-    for used in ["deliveries_waiting (webhook_id=? AND parked=? AND id>? AND id<?)", "deliveries_leased"] {
+    for used in ["event_deliveries_waiting (webhook_id=? AND parked=? AND id>? AND id<?)", "event_deliveries_leased"] {
         assert!(plan.contains(used), "{plan}");
     }
 }
@@ -160,12 +195,13 @@ async fn replays_that_were_sent_are_found_without_reading_the_log() {
 async fn health_of_a_webhook_reads_indexes_alone() {
     let (_folder, mut connection) = database().await;
     let plan = plan(&mut connection, &health_sql(KIND)).await;
-    for used in
-        ["deliveries_type (company=? AND event_type=? AND id<?)", "deliveries_waiting (webhook_id=? AND parked=?)"]
-    {
+    for used in [
+        "event_deliveries_type (company=? AND event_type=? AND id<?)",
+        "event_deliveries_waiting (webhook_id=? AND parked=?)",
+    ] {
         assert!(plan.contains(used), "{plan}");
     }
-    assert!(!plan.contains("SCAN deliveries\n") && plan.contains("deliveries_leased"), "{plan}");
+    assert!(!plan.contains("SCAN event_deliveries\n") && plan.contains("event_deliveries_leased"), "{plan}");
     assert!(!plan.contains("SCAN w\n") && !plan.contains("SCAN a"), "{plan}");
 }
 
@@ -183,10 +219,13 @@ async fn waiting_deliveries_are_counted_and_the_oldest_found_by_the_partial_inde
     let (_folder, mut connection) = database().await;
     let waiting = plan(&mut connection, &waiting_sql()).await;
     let lookups: Vec<_> = waiting.lines().filter(|line| line.contains(" d ") || line.ends_with(" d")).collect();
-    let [first, next] = ["SEARCH d USING INDEX deliveries_waiting (webhook_id>?)"; 2];
-    let own = "SEARCH d USING INDEX deliveries_waiting (webhook_id=? AND parked=?)";
+    let [first, next] = ["SEARCH d USING INDEX event_deliveries_waiting (webhook_id>?)"; 2];
+    let own = "SEARCH d USING INDEX event_deliveries_waiting (webhook_id=? AND parked=?)";
     assert_eq!(lookups, [first, next, own, own, own, own, own, own], "{waiting}");
     assert!(!waiting.contains("SCAN d") && !waiting.contains("TEMP B-TREE"), "{waiting}");
     let oldest = plan(&mut connection, OLDEST_DUE).await;
-    assert!(oldest.contains("USING INDEX deliveries_scheduled (due<?)") && !oldest.contains("TEMP B-TREE"), "{oldest}");
+    assert!(
+        oldest.contains("USING INDEX event_deliveries_scheduled (due<?)") && !oldest.contains("TEMP B-TREE"),
+        "{oldest}"
+    );
 }

@@ -3,7 +3,6 @@
 use sqlx::AssertSqlSafe;
 
 use super::cancel;
-use super::claim::STEP_BYTES;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use super::retry::MAX_REQUESTED;
 use crate::domain::company_limit::CompanyLimit;
@@ -93,8 +92,8 @@ fn record_from_row(row: &DatabaseRow) -> Result<ReplayRecord, sqlx::Error> {
 pub struct ReplayStep {
     /// The company.
     pub company: String,
-    /// The event types of the deliveries, each once.
-    pub event_types: Vec<String>,
+    /// The webhooks of the deliveries, each once.
+    pub webhooks: Vec<String>,
 }
 
 /// Returns the condition of the deliveries that a replay selects within its range, given the parameters for its type and its
@@ -102,11 +101,16 @@ pub struct ReplayStep {
 fn replayable_sql(event_type: &str, status: &str) -> String {
     format!(
         "(CAST({event_type} AS TEXT) IS NULL OR event_type = {event_type}) \
-         AND (CAST({status} AS TEXT) IS NULL OR status = {status}) AND webhook_id IS NOT NULL \
-         AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND EXISTS (SELECT 1 FROM webhooks w \
-         WHERE w.company = deliveries.company AND w.event_type = deliveries.event_type)"
+         AND (CAST({status} AS TEXT) IS NULL OR status = {status}) \
+         AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL"
     )
 }
+
+/// The id of the webhook to which a delivery of the table goes now: its own, or one that has subscribed since in its place; NULL if
+/// there is none.
+const PRESENT_WEBHOOK: &str = "COALESCE((SELECT w.id FROM webhooks w WHERE w.id = event_deliveries.webhook_id), \
+    (SELECT w.id FROM webhooks w WHERE w.company = event_deliveries.company \
+    AND w.event_type = event_deliveries.event_type || COALESCE(' ' || event_deliveries.label, '')))";
 
 /// Returns the statement that counts the deliveries of a replay in a range. Binds as [`LogIndex::rows_sql`], then the type and
 /// the status.
@@ -119,24 +123,23 @@ pub(super) fn count_sql(index: &LogIndex, kind: DatabaseKind) -> String {
 pub(super) fn sent_sql(kind: DatabaseKind) -> String {
     format!(
         "SELECT id FROM replays WHERE next_id >= end_id AND NOT EXISTS (SELECT 1 FROM webhooks w \
-         JOIN deliveries d ON d.webhook_id = w.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 2 \
-         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id WHERE w.company = replays.company \
-         AND (replays.event_type IS NULL OR w.event_type = replays.event_type)) \
-         AND NOT EXISTS (SELECT 1 FROM deliveries AS d {}WHERE d.lease IS NOT NULL AND d.company = replays.company \
+         JOIN event_deliveries d ON d.webhook_id = w.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 2 \
+         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id \
+         AND (replays.event_type IS NULL OR d.event_type = replays.event_type) WHERE w.company = replays.company) \
+         AND NOT EXISTS (SELECT 1 FROM event_deliveries AS d {}WHERE d.lease IS NOT NULL AND d.company = replays.company \
          AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id)",
-        kind.index_hint("deliveries_leased")
+        kind.index_hint("event_deliveries_leased")
     )
 }
 
-/// Returns the statement that marks the deliveries of a step, except those that were requested too often: they are counted all
-/// the same, because reading how often costs SQLite the whole row. Binds: the company, the first and the last id, the key of the
+/// Returns the statement that marks the deliveries of a step, except those that were requested too often. Binds: the company, the first and the last id, the key of the
 /// index, the type, the status.
 pub(super) fn mark_sql(index: &LogIndex, kind: DatabaseKind) -> String {
     format!(
-        "UPDATE deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
-         attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = (SELECT w.id FROM webhooks w WHERE w.company = deliveries.company \
-         AND w.event_type = deliveries.event_type) WHERE company = $1 AND id >= $2 AND id <= $3 AND {} AND {} \
-         AND requested_count < {MAX_REQUESTED} RETURNING event_type",
+        "UPDATE event_deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
+         attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = {PRESENT_WEBHOOK} \
+         WHERE company = $1 AND id >= $2 AND id <= $3 AND {} AND {} \
+         AND requested_count < {MAX_REQUESTED} RETURNING webhook_id",
         index.hint(kind),
         index.condition("$4"),
         replayable_sql("$5", "$6")
@@ -279,7 +282,7 @@ impl Store {
     }
 
     /// Marks the next few deliveries of a replay: they wait behind all others of their webhook, and their retry schedule
-    /// starts over. The last step returns no event types; [`Store::forget_sent_replays`] removes the replay.
+    /// starts over. The last step returns no webhooks; [`Store::forget_sent_replays`] removes the replay.
     ///
     /// # Errors
     /// The database's.
@@ -325,7 +328,7 @@ async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayS
     let index = LogIndex::of(named, event_type.as_deref());
     let query =
         db::query(AssertSqlSafe(index.step_end_sql(connection.kind()))).bind(company.as_str()).bind(from.as_str());
-    let query = query.bind(end.as_str()).bind(STEP).bind(index.key()).bind(STEP_BYTES);
+    let query = query.bind(end.as_str()).bind(STEP).bind(index.key());
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
         db::query("UPDATE replays SET next_id = end_id WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(ReplayStep::default());
@@ -335,11 +338,11 @@ async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayS
         .bind(from)
         .bind(last.as_str());
     let query = query.bind(index.key()).bind(event_type).bind(status);
-    let mut event_types: Vec<String> = query.values(&mut *connection).await?;
-    event_types.sort();
-    event_types.dedup();
+    let mut webhooks: Vec<String> = query.values(&mut *connection).await?;
+    webhooks.sort();
+    webhooks.dedup();
     // No id sorts between an id and that id followed by a zero.
     let query = db::query("UPDATE replays SET next_id = $1 WHERE id = $2").bind(last + "0").bind(id);
     query.execute(connection).await?;
-    Ok(ReplayStep { company, event_types })
+    Ok(ReplayStep { company, webhooks })
 }

@@ -2,9 +2,10 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::events_of::{DELIVERY_COLUMNS, with_events};
 use crate::domain::company_limit::CompanyLimit;
 use crate::store::db;
-use crate::store::delivery_rows::{CLAIMED_COLUMNS, ClaimedDelivery, Lease, claimed_from_row};
+use crate::store::delivery_rows::{ClaimedDelivery, Lease};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
@@ -66,21 +67,20 @@ impl Store {
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = format!(
-                    "UPDATE deliveries SET status = 'pending', webhook_id = $3, due = $4, lease = $5, parked = $6, \
+                    "UPDATE event_deliveries SET status = 'pending', webhook_id = $3, due = $4, lease = $5, parked = $6, \
                      finished_at = NULL, requested_count = requested_count + 1 WHERE company = $1 AND id = $2 \
-                     AND webhook_id IS NOT NULL AND lease IS NULL AND requested_count < $7 RETURNING {CLAIMED_COLUMNS}"
+                     AND lease IS NULL AND requested_count < $7 RETURNING {DELIVERY_COLUMNS}"
                 );
                 let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
                 let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none())).bind(MAX_REQUESTED);
                 if let Some(row) = query.fetch_optional(&mut *connection).await? {
-                    let claimed = claimed_from_row(&row)?;
-                    return Ok(if lease.is_some() {
-                        RetryRequest::Claimed(Box::new(claimed))
-                    } else {
-                        RetryRequest::Waiting
-                    });
+                    let claimed = match lease {
+                        Some(_) => with_events(connection, &[row]).await?.pop(),
+                        None => None,
+                    };
+                    return Ok(claimed.map_or(RetryRequest::Waiting, |one| RetryRequest::Claimed(Box::new(one))));
                 }
-                let sql = "SELECT lease FROM deliveries WHERE company = $1 AND id = $2 AND webhook_id IS NOT NULL";
+                let sql = "SELECT lease FROM event_deliveries WHERE company = $1 AND id = $2";
                 let Some(row) = db::query(sql).bind(company).bind(id).fetch_optional(connection).await? else {
                     return Ok(RetryRequest::Missing);
                 };

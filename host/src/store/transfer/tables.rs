@@ -148,6 +148,46 @@ const COMPANY_USAGE: TransferTable = table("company_usage", 1, &[("company", Tex
 const COMPANY_CONFIGS: TransferTable =
     table("company_configs", 2, &[("company", Text), ("digest", Text), ("bytes", Number), ("released_at", Number)]);
 
+const EVENTS: TransferTable = table(
+    "events",
+    2,
+    &[
+        ("company", Text),
+        ("id", Text),
+        ("place", Text),
+        ("event_type", Text),
+        ("occurred_at", Number),
+        ("created_at", Number),
+        ("delivery_count", Number),
+        ("matched", Number),
+        ("headers", Text),
+        ("data", Bytes),
+    ],
+);
+
+const EVENT_DELIVERIES: TransferTable = table(
+    "event_deliveries",
+    2,
+    &[
+        ("company", Text),
+        ("id", Text),
+        ("event_id", Text),
+        ("event_type", Text),
+        ("webhook_id", Text),
+        ("label", Text),
+        ("status", Text),
+        ("attempt_count", Number),
+        ("attempt_base", Number),
+        ("due", Number),
+        ("lease", Text),
+        ("parked", Number),
+        ("created_at", Number),
+        ("finished_at", Number),
+        ("requested_count", Number),
+    ],
+);
+
+/// Rows of the version before that are not moved yet.
 const DELIVERIES: TransferTable = table(
     "deliveries",
     2,
@@ -191,7 +231,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 14] = [
+pub(super) const TABLES: [TransferTable; 16] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -204,6 +244,8 @@ pub(super) const TABLES: [TransferTable; 14] = [
     COMPANY_LIMITS,
     COMPANY_USAGE,
     COMPANY_CONFIGS,
+    EVENTS,
+    EVENT_DELIVERIES,
     DELIVERIES,
     ATTEMPTS,
 ];

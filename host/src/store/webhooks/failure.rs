@@ -3,7 +3,7 @@
 use crate::domain::webhook::Webhook;
 use crate::store::changes::{Change, notify};
 use crate::store::db;
-use crate::store::delivery_rows::NewDelivery;
+use crate::store::delivery_rows::NewEventRow;
 use crate::store::delivery_writes;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -46,7 +46,7 @@ impl Store {
         &self,
         webhook: &Webhook,
         reason: DisableReason,
-        notice: Option<NewDelivery>,
+        notice: Option<NewEventRow>,
     ) -> Result<bool, StoreError> {
         let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
         let (id, updated_at) = (webhook.id.clone(), webhook.updated_at);

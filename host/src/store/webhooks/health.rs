@@ -33,13 +33,13 @@ const BRIEF: Extent = Extent { recent: 20, counted: 1_000 };
 /// The last attempts are found among the newest deliveries of the type, and among the newest that wait for a retry: behind many
 /// that were never attempted, only those tell why. What was delivered before the failures began is behind those.
 pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
-    let by_type = kind.index_hint("deliveries_type");
-    let waiting = kind.index_hint("deliveries_waiting");
-    let leased = kind.index_hint("deliveries_leased");
+    let by_type = kind.index_hint("event_deliveries_type");
+    let waiting = kind.index_hint("event_deliveries_waiting");
+    let leased = kind.index_hint("event_deliveries_leased");
     let columns = "id, attempt_count, status, webhook_id, finished_at";
     let newest = |before: &str| {
         format!(
-            "SELECT * FROM (SELECT {columns} FROM deliveries {by_type}WHERE company = w.company \
+            "SELECT * FROM (SELECT {columns} FROM event_deliveries {by_type}WHERE company = w.company \
              AND event_type = w.event_type AND id < {before} ORDER BY id DESC LIMIT $4) AS newest"
         )
     };
@@ -48,13 +48,13 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
         format!("SELECT MAX(finished_at) FROM ({newest}) AS own WHERE webhook_id = w.id AND status = 'delivered'")
     };
     let own_waiting =
-        format!("FROM deliveries {waiting}WHERE webhook_id = w.id AND status = 'pending' AND lease IS NULL");
+        format!("FROM event_deliveries {waiting}WHERE webhook_id = w.id AND status = 'pending' AND lease IS NULL");
     let retries =
         format!("SELECT * FROM (SELECT {columns} {own_waiting} AND parked = 0 ORDER BY id DESC LIMIT $4) AS retries");
     let oldest = |parked| format!("SELECT MIN(id) AS id {own_waiting} AND parked = {parked}");
     let end = format!("'{ID_END}'");
     format!(
-        "WITH held AS MATERIALIZED (SELECT webhook_id, COUNT(*) AS number, MIN(id) AS oldest FROM deliveries {leased}\
+        "WITH held AS MATERIALIZED (SELECT webhook_id, COUNT(*) AS number, MIN(id) AS oldest FROM event_deliveries {leased}\
          WHERE lease IS NOT NULL AND company = $1 GROUP BY webhook_id), \
          health AS MATERIALIZED (SELECT w.id AS webhook, w.failing_since, \
          COALESCE(({}), CASE WHEN w.failing_since IS NOT NULL THEN ({}) END) AS last_success_at, \
@@ -65,7 +65,7 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
          ORDER BY a.started_at DESC LIMIT 1) AS failed \
          FROM webhooks w LEFT JOIN held ON held.webhook_id = w.id WHERE w.company = $1 AND w.id >= $2 AND w.id <= $3) \
          SELECT h.*, a.error AS last_error, a.started_at AS last_error_at FROM health h \
-         LEFT JOIN deliveries d ON d.company = $1 AND d.id = h.failed \
+         LEFT JOIN event_deliveries d ON d.company = $1 AND d.id = h.failed \
          LEFT JOIN attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count",
         success(&end),
         success(&first_id_sql("w.failing_since")),

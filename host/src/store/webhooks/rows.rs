@@ -168,6 +168,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         previous_secret: previous.transpose()?,
         company,
         event_type,
+        label: None,
     })
 }
 

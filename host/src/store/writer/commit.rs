@@ -9,8 +9,9 @@ use super::operation::{CommitCallback, Publish, TransactionWork};
 use crate::metrics::Metrics;
 use crate::store::backend::is_disk_full;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
-use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
+use crate::store::delivery_rows::{DeliveryUpdate, NewEventRow, Published};
 use crate::store::delivery_writes;
+use crate::store::earlier_log::EarlierEvents;
 use crate::store::error::StoreError;
 use crate::store::event_usage::EventUsage;
 
@@ -29,7 +30,7 @@ pub(super) struct FailedCommit {
 
 /// The events of a group, in the order in which they are written.
 struct OrderedPublishes {
-    rows: Vec<NewDelivery>,
+    rows: Vec<NewEventRow>,
     callbacks: Vec<OrderedCallback>,
 }
 
@@ -84,6 +85,7 @@ pub(super) async fn commit(
     group: WriteGroup,
     metrics: &Metrics,
     usage: &EventUsage,
+    earlier: &mut EarlierEvents,
 ) -> Result<(), FailedCommit> {
     if group.len() == 0 {
         return Ok(());
@@ -92,7 +94,8 @@ pub(super) async fn commit(
     let WriteGroup { publishes, completions, transactions, parts: _parts } = group;
     let OrderedPublishes { rows, callbacks } = OrderedPublishes::new(kind, publishes);
     let mut answers = Vec::with_capacity(transactions.len());
-    let writing = write(connection, &rows, &completions.completions, transactions, &mut answers);
+    let rows_to_write = RowsToWrite { events: &rows, completions: &completions.completions, earlier };
+    let writing = write(connection, rows_to_write, transactions, &mut answers);
     let written = match kind {
         DatabaseKind::Sqlite => writing.await,
         DatabaseKind::Postgres => timeout(TRANSACTION_TIMEOUT, writing).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)),
@@ -124,11 +127,17 @@ pub(super) async fn commit(
     }
 }
 
+/// The rows of a group.
+struct RowsToWrite<'g> {
+    events: &'g [NewEventRow],
+    completions: &'g [DeliveryUpdate],
+    earlier: &'g mut EarlierEvents,
+}
+
 /// Runs the transaction. Collects the callbacks of `transactions` in `answers`.
 async fn write(
     connection: &mut DatabaseConnection,
-    rows: &[NewDelivery],
-    completions: &[DeliveryUpdate],
+    rows: RowsToWrite<'_>,
     transactions: Vec<TransactionWork>,
     answers: &mut Vec<CommitCallback>,
 ) -> Result<Vec<Published>, sqlx::Error> {
@@ -139,8 +148,9 @@ async fn write(
         DatabaseKind::Postgres => "BEGIN",
     };
     db::query(begin).execute(&mut *connection).await?;
-    let published = delivery_writes::insert(connection, rows).await?;
-    delivery_writes::complete(connection, completions).await?;
+    rows.earlier.move_same(connection, rows.events).await?;
+    let published = delivery_writes::insert(connection, rows.events).await?;
+    delivery_writes::complete(connection, rows.completions).await?;
     for work in transactions {
         answers.push(match work(connection).await {
             Ok(callback) | Err(callback) => callback,
@@ -173,7 +183,7 @@ mod tests {
             data: Bytes::from_static(b"{}"),
         };
         let (answered, name) = (answered.clone(), format!("{company}/{event_id}"));
-        let row = NewDelivery { id: name.clone(), event: Arc::new(event), webhook: None, lease: None, created_at: 0 };
+        let row = NewEventRow { place: name.clone(), event: Arc::new(event), deliveries: Vec::new(), created_at: 0 };
         let done = Box::new(move |published: Result<Published, StoreError>| {
             answered.lock().unwrap().push(format!("{name} {:?}", published.unwrap()));
         });
@@ -185,8 +195,8 @@ mod tests {
         let answered = Arc::default();
         let publishes = [("b", "2"), ("b", "1"), ("a", "3")].map(|(company, id)| publish(company, id, &answered));
         let OrderedPublishes { rows, callbacks } = OrderedPublishes::new(kind, publishes.into());
-        let written: Vec<_> = rows.into_iter().map(|row| row.id).collect();
-        let published = written.iter().map(|id| Published::Duplicate(Some(id.clone()))).collect();
+        let written: Vec<_> = rows.into_iter().map(|row| row.place).collect();
+        let published = written.iter().map(|id| Published::Duplicate(vec![id.clone()])).collect();
         answer_published(callbacks, published);
         let answered = answered.lock().unwrap().clone();
         (written, answered)
@@ -194,7 +204,7 @@ mod tests {
 
     #[test]
     fn events_are_written_in_one_order_on_all_nodes_and_answered_as_handed_in() {
-        let answers = ["b/2", "b/1", "a/3"].map(|name| format!("{name} Duplicate(Some(\"{name}\"))"));
+        let answers = ["b/2", "b/1", "a/3"].map(|name| format!("{name} Duplicate([\"{name}\"])"));
         assert_eq!(
             orders(DatabaseKind::Postgres),
             (["a/3", "b/1", "b/2"].map(str::to_owned).into(), answers.clone().into())

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::shares::Part;
 use crate::store::backend::is_disk_full;
 use crate::store::db::{self, DatabaseConnection};
-use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery, Published};
+use crate::store::delivery_rows::{DeliveryUpdate, NewEventRow, Published};
 use crate::store::error::StoreError;
 
 /// Answers one caller; called after the commit, or with the reason if there was none.
@@ -19,7 +19,7 @@ pub(super) type TransactionWork =
 /// An event to store, and the callback for its result.
 pub struct Publish {
     /// The row.
-    pub row: NewDelivery,
+    pub row: NewEventRow,
     /// Called right after the commit, or with the reason if there was none. It runs on the writer's task, so it must be
     /// quick.
     pub done: Box<dyn FnOnce(Result<Published, StoreError>) + Send>,

@@ -16,6 +16,7 @@ use crate::store::backend::{Backend, DatabaseOptions, is_disk_full};
 use crate::store::damage::Damage;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::disk_reserve::DiskReserve;
+use crate::store::earlier_log::EarlierEvents;
 use crate::store::error::StoreError;
 use crate::store::event_usage::EventUsage;
 use crate::telemetry::ThrottledLog;
@@ -44,6 +45,7 @@ pub(super) struct WriterTask {
     /// The length of the line, for the metric.
     waiting: Arc<AtomicUsize>,
     usage: Arc<EventUsage>,
+    earlier: EarlierEvents,
 }
 
 impl WriterTask {
@@ -63,6 +65,7 @@ impl WriterTask {
             line: WaitingLine::default(),
             waiting: Arc::default(),
             usage,
+            earlier: EarlierEvents::default(),
         })
     }
 
@@ -117,7 +120,7 @@ impl WriterTask {
                 }
             },
         };
-        commit(connection, group, &self.metrics, &self.usage).await
+        commit(connection, group, &self.metrics, &self.usage, &mut self.earlier).await
     }
 
     /// Empties SQLite's write-ahead log, by which the next start tells a crash from a stop. If it fails, that start only takes
@@ -183,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::domain::event::Event;
-    use crate::store::delivery_rows::{NewDelivery, Published};
+    use crate::store::delivery_rows::{NewDelivery, NewEventRow, Published};
     use crate::store::writer::operation::Publish;
 
     type Answer = oneshot::Receiver<Result<Published, StoreError>>;
@@ -197,8 +200,13 @@ mod tests {
             headers: Vec::new(),
             data: Bytes::from_static(b"{}"),
         };
-        let row =
-            NewDelivery { id: delivery_id.into(), event: Arc::new(event), webhook: None, lease: None, created_at: 0 };
+        let delivery = NewDelivery { id: delivery_id.into(), webhook: "wh_1".into(), label: None, lease: None };
+        let row = NewEventRow {
+            place: delivery_id.into(),
+            event: Arc::new(event),
+            deliveries: vec![delivery],
+            created_at: 0,
+        };
         let (sender, answer) = oneshot::channel();
         (Publish { row, done: Box::new(|published| drop(sender.send(published))) }, answer)
     }
@@ -228,7 +236,7 @@ mod tests {
         let next = commit_group(&mut task, &[("3", "d")]).await;
         assert!(matches!(next, Ok(Published::Stored)), "{next:?}");
         let stored =
-            db::query("SELECT id FROM deliveries ORDER BY id").values::<String>(&backend.readers.background).await;
+            db::query("SELECT place FROM events ORDER BY place").values::<String>(&backend.readers.background).await;
         assert_eq!(stored.unwrap(), ["1", "3"]);
     }
 

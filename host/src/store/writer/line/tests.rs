@@ -12,7 +12,7 @@ use crate::domain::delivery::Status;
 use crate::domain::event::Event;
 use crate::metrics::Metrics;
 use crate::shares::{Part, Resource, Share, ShareTotals, Shares};
-use crate::store::delivery_rows::{DeliveryUpdate, NewDelivery};
+use crate::store::delivery_rows::{DeliveryUpdate, NewEventRow};
 
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
@@ -75,7 +75,7 @@ fn event_of(company: &str, id: &str, part: Part, answers: &Answers) -> WriteOper
         headers: Vec::new(),
         data: Bytes::from_static(b"{}"),
     };
-    let row = NewDelivery { id: id.into(), event: Arc::new(event), webhook: None, lease: None, created_at: 0 };
+    let row = NewEventRow { place: id.into(), event: Arc::new(event), deliveries: Vec::new(), created_at: 0 };
     let answers = answers.clone();
     let done = Box::new(move |answer: Result<_, StoreError>| {
         answers
@@ -105,7 +105,7 @@ fn waiting(events: &[(&str, usize, u64)]) -> WaitingLine {
 /// Returns the numbers of a company's events in a group.
 fn numbers(group: &WriteGroup, company: &str) -> Vec<usize> {
     let own = group.publishes.iter().filter(|publish| publish.row.event.company == company);
-    own.map(|publish| publish.row.id.parse().unwrap()).collect()
+    own.map(|publish| publish.row.place.parse().unwrap()).collect()
 }
 
 fn transaction_work() -> WriteOperation {
