@@ -15,6 +15,7 @@ pub mod plugin_config;
 pub mod quota;
 pub mod rate_limit;
 pub mod retry;
+pub mod subscription;
 pub mod time;
 pub mod tls;
 pub mod token;

@@ -36,6 +36,7 @@ mod restore;
 mod seal;
 mod secret_reset;
 mod size;
+mod subscription_key;
 mod transfer;
 mod transfer_marks;
 mod webhook_cache;

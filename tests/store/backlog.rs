@@ -123,8 +123,8 @@ pub(crate) async fn pending_deliveries_are_spilled_and_cancelled(case: Case) {
     let backlogged = case.backlogged_webhooks("me").await.unwrap();
     let [webhook] = &backlogged[..] else { panic!("{backlogged:?}") };
     assert_eq!(
-        (&*webhook.company, &*webhook.event_type, webhook.has_backlog, webhook.has_replay),
-        ("acme", "t", true, false)
+        (&*webhook.company, &*webhook.id, webhook.has_backlog, webhook.has_replay),
+        ("acme", "wh_1", true, false)
     );
     assert_eq!(case.waiting().await.scheduled.count, 0);
     assert!(case.orphaned_webhooks("").await.unwrap().webhooks.is_empty());

@@ -8,6 +8,7 @@ mod backlog;
 mod case;
 mod events;
 mod keys;
+mod labels;
 mod log;
 mod nodes;
 mod ownership;
@@ -80,6 +81,12 @@ on_both! {
         finished_delivery_is_stored_with_its_attempt;
     keys:
         key_is_found_by_its_text_until_revoked;
+    labels:
+        event_matches_webhooks_by_type_label_and_pattern
+        webhook_is_stored_once_for_each_type_and_label
+        pattern_that_is_stored_or_removed_concerns_every_type
+        event_matches_at_most_a_hundred_webhooks
+        health_is_read_for_labels_and_patterns;
     log:
         list_is_filtered_and_paged
         every_status_is_a_filter_wherever_its_rows_are

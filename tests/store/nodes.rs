@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use posthaste::domain::webhook::Webhook;
 use posthaste::store::{Change, DeliveryFilter, PageRequest, StoreError};
 use posthaste_tests::{Home, Kind, PATIENCE, until};
+use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use crate::case::{Case, open_store, webhook};
@@ -27,10 +29,23 @@ async fn change_reaches_the_other_nodes() {
     // The listener starts with this.
     assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(Change::Everything));
     assert!(other.webhook_for("acme", "t").await.unwrap().is_none());
-    one.put_webhook(webhook("wh_1", "t")).await.unwrap();
-    let expected = Change::Webhook { company: "acme".into(), event_type: "t".into() };
-    assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(expected));
-    assert!(other.webhook_for("acme", "t").await.unwrap().is_some());
+    let announced = async |changes: &mut Receiver<Change>, event_type: &str, id: &str| {
+        let expected =
+            Change::Webhook { company: "acme".into(), event_type: event_type.into(), id: Some(id.to_owned()) };
+        assert_eq!(timeout(PATIENCE, changes.recv()).await.unwrap(), Some(expected));
+    };
+    let stored = one.put_webhook(webhook("wh_1", "t")).await.unwrap().webhook;
+    announced(&mut changes, "t", "wh_1").await;
+    assert!(other.webhook_of("acme", "wh_1").await.unwrap().is_some());
+    assert_eq!(other.webhooks_for("acme", "t").await.unwrap().len(), 1);
+    // A pattern may match a type that is cached already.
+    one.put_webhook(Webhook { label: Some("x".into()), ..webhook("wh_2", "*") }).await.unwrap();
+    announced(&mut changes, "*", "wh_2").await;
+    assert_eq!(other.webhooks_for("acme", "t").await.unwrap().len(), 2);
+    one.delete_webhook(&stored).await.unwrap();
+    announced(&mut changes, "t", "wh_1").await;
+    assert!(other.webhook_of("acme", "wh_1").await.unwrap().is_none());
+    assert_eq!(other.webhooks_for("acme", "t").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ pub(crate) async fn activation_requires_the_current_followers(case: Case) {
     case.put_webhook(running(webhook("wh_2", "u"), "p", &one.digest, true)).await.unwrap();
     let followers = case.followers("acme", "p").await.unwrap();
     let expected =
-        Follower { webhook: "wh_1".into(), event_type: "t".into(), config_digest: follower.config_digest.clone() };
+        Follower { webhook: "wh_1".into(), subscription: "`t`".into(), config_digest: follower.config_digest.clone() };
     assert_eq!(followers, [expected]);
     let unasked = case.put_plugin(two.clone(), Some(activation(&two, Vec::new()))).await;
     assert!(matches!(unasked, Err(StoreError::Changed(_))));

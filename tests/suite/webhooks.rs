@@ -29,7 +29,7 @@ async fn webhook_shows_every_field_with_its_default() {
         assert!(created.as_object_mut().unwrap().remove(field).unwrap().is_string(), "{field}");
     }
     let expected = json!({
-        "company": "acme", "type": "t", "target_url": receiver.url("/"), "challenge": null, "name": null,
+        "company": "acme", "type": "t", "label": null, "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
         "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null,
         "health": {"state": "unknown", "failing_since": null, "last_error": null, "last_success_at": null,
@@ -304,7 +304,7 @@ async fn fields_are_bounded() {
         ("headers", json!({}), json!({"X-Factorial-Other": "x"})),
         ("headers", json!({"API_key.v2": "1"}), twins),
         ("headers", json!({}), json!(many)),
-        ("type", json!("t"), json!("employees/*")),
+        ("type", json!("t"), json!("employees*")),
         ("ordered", json!(true), json!("true")),
         ("type", json!("Employees::Events::EmployeeUpdated"), json!("x".repeat(129))),
         ("target_url", json!(receiver.url("/?a=b#c")), json!("ftp://127.0.0.1/")),

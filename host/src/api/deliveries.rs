@@ -5,6 +5,7 @@ mod replay;
 mod retry;
 mod selection;
 mod transformed;
+mod webhook_now;
 
 use std::sync::Arc;
 

@@ -187,6 +187,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Limit(limit) => limit.into(),
+            StoreError::Rule(error) => error.into(),
             StoreError::InUse(text) => Self::new(ProblemKind::Conflict, text),
             StoreError::Changed(text) => {
                 Self::new(ProblemKind::Conflict, format!("{text}; nothing was changed, try again"))

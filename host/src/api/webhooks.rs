@@ -26,6 +26,7 @@ use super::body::{self, BodyLimit};
 use super::params::PathParams;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::Invalid;
+use crate::domain::subscription::Subscription;
 use crate::domain::webhook::Webhook;
 use crate::outbound::sign;
 use fields::FieldRules;
@@ -91,19 +92,19 @@ fn not_found() -> Problem {
 struct UnsubscribeRequest {
     #[serde(alias = "subscription_type")]
     r#type: String,
+    label: Option<String>,
 }
 
-/// `DELETE /webhooks` with `{"type"}`: 200 with the removed webhook.
+/// `DELETE /webhooks` with `{"type", "label"?}`: 200 with the removed webhook.
 pub(super) async fn delete_by_type(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     request: Request<Body>,
 ) -> Result<Json<WebhookView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
-    let unsubscribe: UnsubscribeRequest = body::json(&bytes)?;
-    let found = api.store.webhook_for(&company, &unsubscribe.r#type).await?.ok_or_else(not_found)?;
-    // The answer shows its config, which events do without if it is large.
-    remove(&api, api.store.webhook(&company, &found.id).await?).await
+    let UnsubscribeRequest { r#type, label } = body::json(&bytes)?;
+    let subscription = Subscription { event_type: &r#type, label: label.as_deref() };
+    remove(&api, api.store.subscribed(&company, subscription).await?).await
 }
 
 /// `DELETE /webhooks/{id}`: 200 with the removed webhook.

@@ -139,9 +139,9 @@ impl Dispatcher {
     async fn permission(&self, delivery: &QueuedDelivery) -> Permission {
         // The webhook as it stands now: a delivery goes wherever it points at the moment of the attempt.
         let webhook = loop {
-            match self.store.webhook_for(delivery.event.company(), delivery.event.event_type()).await {
-                Ok(Some(webhook)) if webhook.id == delivery.webhook_id => break webhook,
-                Ok(_) => return Permission::Cancel,
+            match self.store.webhook_of(delivery.event.company(), &delivery.webhook_id).await {
+                Ok(Some(webhook)) => break webhook,
+                Ok(None) => return Permission::Cancel,
                 Err(_) if self.stop.is_cancelled() => return Permission::Stopping,
                 Err(error) => {
                     self.log.warn("reading a webhook failed; trying again", &error);

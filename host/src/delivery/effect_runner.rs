@@ -81,13 +81,13 @@ impl EffectRunner {
     }
 
     async fn spill(&self, deliveries: Vec<QueuedDelivery>) {
-        let mut event_types = HashSet::new();
+        let mut webhooks = HashSet::new();
         for delivery in &deliveries {
             self.store.finish(spilled(delivery)).await;
-            event_types.insert((delivery.event.company(), delivery.event.event_type()));
+            webhooks.insert((delivery.event.company(), delivery.webhook_id.as_str()));
         }
-        for (company, event_type) in event_types {
-            match self.store.webhook_for(company, event_type).await {
+        for (company, id) in webhooks {
+            match self.store.webhook_of(company, id).await {
                 Ok(Some(webhook)) => {
                     let effects = self.queues.spilled(&webhook);
                     debug_assert!(effects.give_back.is_empty(), "noting a backlog gives nothing back");

@@ -16,7 +16,7 @@ use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
-use super::queue::{BacklogFetch, FetchResult, Origin, WebhookQueues};
+use super::queue::{BacklogFetch, FetchResult, Origin, QueuedDelivery, WebhookQueues};
 use super::unattempted::cancelled;
 use crate::store::{ClaimedDelivery, OwnershipRequest, Store, StoreError};
 use crate::telemetry::ThrottledLog;
@@ -79,7 +79,7 @@ impl Fetcher {
     async fn reconcile(&self) -> Result<(), StoreError> {
         self.effects.apply(self.queues.prune()).await;
         for waiting in self.store.backlogged_webhooks(&self.leases.name()).await? {
-            if let Some(webhook) = self.store.webhook_for(&waiting.company, &waiting.event_type).await? {
+            if let Some(webhook) = self.store.webhook_of(&waiting.company, &waiting.id).await? {
                 if waiting.has_backlog {
                     self.effects.apply(self.queues.spilled(&webhook)).await;
                 }
@@ -147,8 +147,8 @@ impl Fetcher {
     }
 
     async fn claim_backlog(&self, fetch: &BacklogFetch) -> Result<FetchResult, StoreError> {
-        let webhook = self.store.webhook_for(&fetch.company, &fetch.event_type).await?;
-        if webhook.is_some_and(|webhook| webhook.id == *fetch.webhook_id && !webhook.enabled) {
+        let webhook = self.store.webhook_of(&fetch.company, &fetch.webhook_id).await?;
+        if webhook.is_some_and(|webhook| !webhook.enabled) {
             return Ok(FetchResult::default());
         }
         let limit = BATCH.min(u32::try_from(fetch.room).unwrap_or(BATCH));
@@ -162,18 +162,19 @@ impl Fetcher {
 
     /// Puts claimed deliveries into their queues, spills those that find no room and cancels those without a webhook.
     async fn enqueue(&self, claimed: Vec<ClaimedDelivery>, origin: Origin) -> Result<(), StoreError> {
-        let mut by_type: HashMap<(String, String), Vec<ClaimedDelivery>> = HashMap::new();
+        let mut by_webhook: HashMap<(String, String), Vec<QueuedDelivery>> = HashMap::new();
         for one in claimed {
-            by_type.entry((one.event.company.clone(), one.event.event_type.clone())).or_default().push(one);
+            let key = (one.event.company.clone(), one.webhook.clone());
+            by_webhook.entry(key).or_default().push(one.into());
         }
-        for ((company, event_type), claimed) in by_type {
-            let webhook = self.store.webhook_for(&company, &event_type).await?;
-            let plan::Sorted { deliverable, orphaned } = plan::sort(claimed, webhook.as_deref());
-            for orphan in &orphaned {
-                self.store.finish(cancelled(orphan, self.clock.wall_ms())).await;
-            }
-            if let (Some(webhook), false) = (webhook, deliverable.is_empty()) {
-                self.effects.apply(self.queues.offer(&webhook, deliverable, origin)).await;
+        for ((company, id), deliveries) in by_webhook {
+            match self.store.webhook_of(&company, &id).await? {
+                Some(webhook) => self.effects.apply(self.queues.offer(&webhook, deliveries, origin)).await,
+                None => {
+                    for orphan in &deliveries {
+                        self.store.finish(cancelled(orphan, self.clock.wall_ms())).await;
+                    }
+                }
             }
         }
         Ok(())

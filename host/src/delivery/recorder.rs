@@ -107,11 +107,11 @@ impl Recorder {
         if self.queues.is_cancelled(delivery) {
             return (NextStep { status: Status::Cancelled, due: None, ..planned }, None);
         }
-        let found = self.store.webhook_for(delivery.event.company(), delivery.event.event_type()).await;
+        let found = self.store.webhook_of(delivery.event.company(), &delivery.webhook_id).await;
         let now = match &found {
-            Ok(Some(webhook)) if webhook.id == delivery.webhook_id && webhook.enabled => WebhookNow::Enabled,
-            Ok(Some(webhook)) if webhook.id == delivery.webhook_id => WebhookNow::Disabled,
-            Ok(_) => WebhookNow::Removed,
+            Ok(Some(webhook)) if webhook.enabled => WebhookNow::Enabled,
+            Ok(Some(_)) => WebhookNow::Disabled,
+            Ok(None) => WebhookNow::Removed,
             Err(_) => WebhookNow::Unknown,
         };
         let waits_for = found.ok().flatten().filter(|_| now == WebhookNow::Disabled);

@@ -70,7 +70,7 @@ impl Replayer {
         for id in replays {
             let ReplayStep { company, webhooks } = self.store.replay_step(id).await?;
             for webhook in webhooks {
-                if let Some(webhook) = self.store.webhook(&company, &webhook).await? {
+                if let Some(webhook) = self.store.webhook_of(&company, &webhook).await? {
                     self.effects.apply(self.queues.replay_requested(&webhook)).await;
                 }
             }

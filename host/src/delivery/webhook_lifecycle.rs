@@ -79,15 +79,15 @@ impl WebhookLifecycle {
         }
     }
 
-    /// Another version of a plugin is active for the company's webhooks of these types. As after an edit, their deliveries
+    /// Another version of a plugin is active for the company's webhooks of these ids. As after an edit, their deliveries
     /// that wait for a retry are attempted at once, within the limits of each webhook: one webhook after the other, in the
     /// background.
-    pub fn plugin_activated(&self, company: &str, event_types: Vec<String>) {
+    pub fn plugin_activated(&self, company: &str, webhooks: Vec<String>) {
         let (store, spiller, company) = (self.store.clone(), self.retry_spiller(), company.to_owned());
         self.tasks.spawn(async move {
-            for event_type in event_types {
+            for id in webhooks {
                 let spilled = async {
-                    let webhook = store.webhook_for(&company, &event_type).await?;
+                    let webhook = store.webhook_of(&company, &id).await?;
                     match webhook.filter(|webhook| webhook.enabled) {
                         Some(webhook) => spiller.spill(&webhook).await,
                         None => Ok(()),

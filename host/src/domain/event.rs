@@ -39,6 +39,14 @@ impl Event {
 /// The type of the event with which a company tests a webhook.
 pub const PING: &str = "ping";
 
+/// What the types of the service's own events begin with, except for [`PING`].
+pub const HOST_PREFIX: &str = "posthaste.";
+
+/// Returns whether only the service itself publishes events of this type.
+pub fn is_host_type(event_type: &str) -> bool {
+    event_type == PING || event_type.starts_with(HOST_PREFIX)
+}
+
 /// Checks an event type: 1–128 bytes of printable ASCII without spaces.
 pub fn check_type(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -47,19 +55,15 @@ pub fn check_type(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the type of a subscription.
-pub fn check_subscribed_type(text: &str) -> Result<(), String> {
-    check_type(text)?;
-    if text.contains('*') {
-        return Err("a subscription is for one event type: `*` has no meaning in it yet".into());
-    }
-    Ok(())
-}
-
-/// Checks the type of an event that a producer publishes: `ping` and `posthaste.*` are reserved for the service.
+/// Checks the type of an event that a producer publishes: `ping` and `posthaste.…` are reserved for the service, and `*` for the
+/// patterns of subscriptions.
 pub fn check_published_type(text: &str) -> Result<(), Invalid> {
     check_type(text).map_err(|detail| Invalid::at("/type", detail))?;
-    if text == PING || text.starts_with("posthaste.") {
+    if text.contains('*') {
+        let detail = "an event has one type: `*` stands only in the types of webhooks, for several";
+        return Err(Invalid::at("/type", detail));
+    }
+    if is_host_type(text) {
         return Err(Invalid::at(
             "/type",
             format!("the event type `{text}` is reserved for the service; choose another name"),
@@ -107,7 +111,8 @@ mod tests {
         for fine in ["employee_updated", "employees/employee/update", "Employees::Events::EmployeeUpdated", "pinger"] {
             assert_eq!(check_published_type(fine), Ok(()), "{fine}");
         }
-        for bad in ["", "a b", "é", "ping", "posthaste.webhook.disabled", &"x".repeat(129), "a\nb"] {
+        for bad in ["", "a b", "é", "ping", "posthaste.webhook.disabled", &"x".repeat(129), "a\nb", "*", "a/*", "a*b"]
+        {
             assert!(check_published_type(bad).is_err(), "{bad}");
         }
     }

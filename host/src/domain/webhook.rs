@@ -1,4 +1,4 @@
-//! Webhooks: a company's subscription of a target URL to an event type.
+//! Webhooks: a company's subscription of a target URL to an event type, or to a pattern of types.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use super::attempt_timeout::AttemptTimeout;
 use super::plugin::{Digest, PluginRef};
 use super::plugin_config::PluginConfig;
 use super::rate_limit::RateLimit;
+use super::subscription::{EventTypePattern, Subscription};
 use super::tls::TlsSettings;
 
 /// Most bytes of a config that a webhook's answers show; a larger one has an answer of its own.
@@ -82,7 +83,7 @@ impl WebhookHealth {
     }
 }
 
-/// A webhook: one company's subscription to one event type.
+/// A webhook: one company's subscription to one event type, or to a pattern of types.
 ///
 /// [`Webhook::new`] gives every setting its default. Code that needs other values sets those fields only, so that a new
 /// setting does not concern it.
@@ -92,9 +93,10 @@ pub struct Webhook {
     pub id: String,
     /// The company that subscribed.
     pub company: String,
-    /// The event type; a company has at most one webhook for each.
+    /// The event type, or the pattern of types: `*`, `employees/*` or `posthaste.*`.
     pub event_type: String,
-    /// Tells webhooks of one type apart.
+    /// Tells several webhooks of the company for the same type apart: it has at most one for each type and label, and one
+    /// without a label.
     pub label: Option<String>,
     /// The URL that events are POSTed to.
     pub target_url: String,
@@ -178,6 +180,16 @@ impl Webhook {
             (request, webhook.timeout.clone(), plugin)
         };
         sent(self) != sent(other)
+    }
+
+    /// Returns whether it receives events of this type.
+    pub fn matches(&self, event_type: &str) -> bool {
+        EventTypePattern::stored(&self.event_type).matches(event_type)
+    }
+
+    /// Returns what it subscribes to.
+    pub fn subscription(&self) -> Subscription<'_> {
+        Subscription { event_type: &self.event_type, label: self.label.as_deref() }
     }
 
     /// Makes a webhook with every other field at its default.

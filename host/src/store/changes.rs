@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::cancel_selection::CancelSelection;
 use super::db::{self, DatabaseConnection, DatabaseKind};
 use super::webhook_cache::WebhookCache;
+use crate::domain::subscription::is_pattern;
+use crate::domain::webhook::Webhook;
 use crate::telemetry::ThrottledLog;
 
 const CHANNEL: &str = "posthaste";
@@ -29,20 +31,26 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// The webhook for these events was stored, changed or removed.
+    /// A webhook was stored, changed or removed.
     Webhook {
         /// The webhook's company.
         company: String,
-        /// The webhook's event type.
+        /// The webhook's event type, without its label.
         event_type: String,
+        /// The webhook's id; `None`: a node of the previous version, which does not name it, has changed the webhook.
+        #[serde(default)]
+        id: Option<String>,
     },
     /// A delivery was added to the webhook's backlog, and a reader of this notification may be its owner.
     #[serde(rename = "parked")]
     Backlog {
         /// The webhook's company.
         company: String,
-        /// The webhook's event type.
+        /// The webhook's event type, without its label.
         event_type: String,
+        /// The webhook's id; `None`: it is the only webhook that a node of the previous version knows for this type.
+        #[serde(default)]
+        id: Option<String>,
     },
     /// These deliveries were cancelled, and a reader of this notification may have some of them in memory.
     Cancelled(CancelSelection),
@@ -53,8 +61,9 @@ pub enum Change {
 }
 
 impl Change {
-    pub(super) fn webhook(company: &str, event_type: &str) -> Self {
-        Self::Webhook { company: company.into(), event_type: event_type.into() }
+    pub(super) fn webhook(webhook: &Webhook) -> Self {
+        let Webhook { company, event_type, id, .. } = webhook;
+        Self::Webhook { company: company.clone(), event_type: event_type.clone(), id: Some(id.clone()) }
     }
 }
 
@@ -101,12 +110,21 @@ pub(super) async fn listen(
 }
 
 fn forward(webhooks: &WebhookCache, changes: &mpsc::Sender<Change>, change: Change) {
-    match &change {
-        Change::Webhook { company, event_type } => webhooks.invalidate(company, event_type),
+    outdate(webhooks, &change);
+    let _ = changes.try_send(change);
+}
+
+/// Drops the cached webhooks that a change outdates, once it is committed.
+pub(super) fn outdate(webhooks: &WebhookCache, change: &Change) {
+    match change {
+        Change::Webhook { company, event_type, id: Some(id) } if !is_pattern(event_type) => {
+            webhooks.invalidate(company, event_type, id);
+        }
+        // It may match any type, or have any id.
+        Change::Webhook { company, .. } => webhooks.invalidate_company(company),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
         Change::Backlog { .. } | Change::Cancelled(_) => (),
     }
-    let _ = changes.try_send(change);
 }
 
 /// Returns the bounded channel from the listener to [`super::Store::changes`].
@@ -123,39 +141,68 @@ mod tests {
     use crate::shares::{Resource, Share};
     use crate::store::webhook_cache::CacheLookup;
 
-    /// Caches two types, forwards `change`, and returns which of them are still cached.
-    fn cached_after(change: Change) -> [bool; 2] {
+    /// Caches two types, each with a webhook, forwards `change`, and returns which types, and which webhooks, are still cached.
+    fn cached_after(change: Change) -> [[bool; 2]; 2] {
         let memory = Share::new(Resource::WebhookCacheBytes, 1 << 20, &Metrics::new(0, []));
         let (cache, now) = (WebhookCache::new(Arc::new(memory), Duration::from_secs(9)), Instant::now());
-        for event_type in ["a", "b"] {
-            let CacheLookup::Miss(mark) = cache.get("acme", event_type, now) else { panic!("it is cached") };
-            cache.insert(mark, ("acme", event_type), None, now);
+        for (event_type, id) in [("a", "wh_a"), ("b", "wh_b")] {
+            let CacheLookup::Miss(mark) = cache.matching("acme", event_type, now) else { panic!("it is cached") };
+            let webhook = Arc::new(Webhook::sample("acme", id));
+            cache.insert_matching(mark, ("acme", event_type), &Arc::from([webhook]), now);
         }
         let (sender, mut receiver) = channel();
         forward(&cache, &sender, change.clone());
         assert_eq!(receiver.try_recv(), Ok(change));
-        ["a", "b"].map(|event_type| matches!(cache.get("acme", event_type, now), CacheLookup::Hit(None)))
+        let types = ["a", "b"].map(|event_type| matches!(cache.matching("acme", event_type, now), CacheLookup::Hit(_)));
+        [types, ["wh_a", "wh_b"].map(|id| matches!(cache.one("acme", id, now), CacheLookup::Hit(_)))]
+    }
+
+    fn changed(event_type: &str, label: Option<&str>) -> Change {
+        let label = label.map(str::to_owned);
+        Change::webhook(&Webhook { event_type: event_type.into(), label, ..Webhook::sample("acme", "wh_a") })
+    }
+
+    fn backlog() -> Change {
+        Change::Backlog { company: "acme".into(), event_type: "a".into(), id: Some("wh_a".into()) }
     }
 
     #[test]
     fn change_drops_the_cached_webhooks_that_it_outdates() {
-        assert_eq!(cached_after(Change::webhook("acme", "a")), [false, true]);
-        assert_eq!(cached_after(Change::Plugins), [false, false]);
-        assert_eq!(cached_after(Change::Everything), [false, false]);
-        let backlog = Change::Backlog { company: "acme".into(), event_type: "a".into() };
-        assert_eq!(cached_after(backlog), [true, true]);
+        assert_eq!(cached_after(changed("a", None)), [[false, true], [false, true]]);
+        assert_eq!(cached_after(changed("a", Some("x"))), [[false, true], [false, true]]);
+        assert_eq!(cached_after(changed("a/*", None)), [[false; 2]; 2]);
+        assert_eq!(cached_after(changed("*", Some("x"))), [[false; 2]; 2]);
+        assert_eq!(cached_after(Change::Plugins), [[false; 2]; 2]);
+        assert_eq!(cached_after(Change::Everything), [[false; 2]; 2]);
+        assert_eq!(cached_after(backlog()), [[true; 2]; 2]);
+        let by_earlier_version = r#"{"webhook":{"company":"acme","event_type":"a"}}"#;
+        assert_eq!(cached_after(serde_json::from_str(by_earlier_version).unwrap()), [[false; 2]; 2]);
     }
 
     #[test]
     fn payloads_keep_their_form_between_versions() {
-        let webhook = serde_json::to_string(&Change::webhook("acme", "a")).unwrap();
-        assert_eq!(webhook, r#"{"webhook":{"company":"acme","event_type":"a"}}"#);
-        let backlog = Change::Backlog { company: "acme".into(), event_type: "a".into() };
-        assert_eq!(serde_json::to_string(&backlog).unwrap(), r#"{"parked":{"company":"acme","event_type":"a"}}"#);
-        let cancelled = serde_json::to_string(&Change::Cancelled(CancelSelection::one("acme", "dlv_1"))).unwrap();
+        let text = |change: &Change| serde_json::to_string(change).unwrap();
+        let webhook = r#"{"webhook":{"company":"acme","event_type":"a","id":"wh_a"}}"#;
+        assert_eq!(text(&changed("a", Some("x"))), webhook);
+        assert_eq!(text(&backlog()), r#"{"parked":{"company":"acme","event_type":"a","id":"wh_a"}}"#);
         let selection = r#"{"company":"acme","event_type":null,"state":"pending","first":"dlv_1","end":"dlv_10"}"#;
-        assert_eq!(cancelled, format!(r#"{{"cancelled":{selection}}}"#));
-        assert_eq!(serde_json::to_string(&Change::Plugins).unwrap(), r#""plugins""#);
-        assert_eq!(serde_json::to_string(&Change::Everything).unwrap(), r#""everything""#);
+        let cancelled = Change::Cancelled(CancelSelection::one("acme", "dlv_1"));
+        assert_eq!(text(&cancelled), format!(r#"{{"cancelled":{selection}}}"#));
+        assert_eq!(text(&Change::Plugins), r#""plugins""#);
+        assert_eq!(text(&Change::Everything), r#""everything""#);
+    }
+
+    #[test]
+    fn payloads_of_the_version_before_are_understood() {
+        let unnamed = serde_json::from_str(r#"{"parked":{"company":"acme","event_type":"a"}}"#).unwrap();
+        assert_eq!(Change::Backlog { company: "acme".into(), event_type: "a".into(), id: None }, unnamed);
+        // That version reads ours by these fields, and ignores others.
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum ChangeBefore {
+            Webhook { company: String, event_type: String },
+        }
+        let read: ChangeBefore = serde_json::from_str(&serde_json::to_string(&changed("a", None)).unwrap()).unwrap();
+        assert_eq!(read, ChangeBefore::Webhook { company: "acme".into(), event_type: "a".into() });
     }
 }

@@ -1,5 +1,6 @@
 //! The errors of the store.
 
+use crate::domain::Invalid;
 use crate::domain::company_limit::CompanyLimit;
 
 /// Why the store did not do what a caller asked for.
@@ -11,6 +12,9 @@ pub enum StoreError {
     /// The company has reached a limit.
     #[error(transparent)]
     Limit(#[from] CompanyLimit),
+    /// What was to be stored breaks a rule that depends on what is stored already.
+    #[error("{}", .0.detail)]
+    Rule(Invalid),
     /// The object is in use: the text says by what.
     #[error("{0}")]
     InUse(String),

@@ -116,7 +116,7 @@ impl Store {
     /// The database's.
     pub async fn take_ownership(&self, request: OwnershipRequest, node: Arc<str>) -> Result<bool, StoreError> {
         let OwnershipRequest { webhook, company, event_type } = request;
-        let backlog = Change::Backlog { company, event_type };
+        let backlog = Change::Backlog { company, event_type, id: Some(webhook.clone()) };
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "INSERT INTO lane_owners (webhook_id, node) SELECT CAST($1 AS TEXT), id FROM nodes \

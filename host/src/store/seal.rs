@@ -15,22 +15,22 @@ const BOUND: u8 = 1;
 pub(super) enum SealedPlace<'p> {
     /// In `meta`: the proof that the key is right. It is not bound, so that every version recognises it.
     Meta,
-    /// A signing secret of a company's webhook for a type; a rotation moves it from the current to the previous.
+    /// A signing secret of a company's webhook with this subscription, as the table has it; a rotation moves it from the current to the previous.
     Secret(&'p str, &'p str),
-    /// The headers of a company's webhook for a type.
+    /// The headers of a company's webhook with this subscription, as the table has it.
     Headers(&'p str, &'p str),
 }
 
 impl SealedPlace<'_> {
     /// Returns the associated data; `None`: the bytes are not bound.
     fn associated(self) -> Option<Vec<u8>> {
-        let (name, company, event_type) = match self {
+        let (name, company, key) = match self {
             Self::Meta => return None,
-            Self::Secret(company, event_type) => ("secret", company, event_type),
-            Self::Headers(company, event_type) => ("headers", company, event_type),
+            Self::Secret(company, key) => ("secret", company, key),
+            Self::Headers(company, key) => ("headers", company, key),
         };
         // The lengths keep two places from having the same bytes.
-        Some(format!("{name} {} {} {company}{event_type}", company.len(), event_type.len()).into_bytes())
+        Some(format!("{name} {} {} {company}{key}", company.len(), key.len()).into_bytes())
     }
 }
 

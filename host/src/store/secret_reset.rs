@@ -9,6 +9,8 @@ use super::db::{self, DatabaseConnection};
 use super::error::{StoreError, is_malformed};
 use super::handle::{check_secret_key, seals_this_database};
 use super::seal::{SealedPlace, Sealer};
+use super::subscription_key::subscription_of;
+use crate::domain::subscription::Subscription;
 
 /// A node that serves the database increments its heartbeat within this time.
 const HEARTBEAT_WAIT: Duration = Duration::from_secs(4);
@@ -18,7 +20,7 @@ const HEARTBEAT_WAIT: Duration = Duration::from_secs(4);
 pub struct SecretReset {
     /// How many webhooks have new signing secrets.
     pub webhooks: usize,
-    /// Company, id and type of each webhook whose headers are lost.
+    /// Company, id, type and label of each webhook whose headers are lost.
     pub without_headers: Vec<String>,
 }
 
@@ -89,16 +91,18 @@ async fn reset_webhooks(
     let mut reset = SecretReset { webhooks: rows.len(), without_headers: Vec::new() };
     for row in &rows {
         let (id, company): (String, String) = (row.try_get("id")?, row.try_get("company")?);
-        let event_type: String = row.try_get("event_type")?;
-        let headers = SealedPlace::Headers(&company, &event_type);
+        let key: String = row.try_get("event_type")?;
+        let headers = SealedPlace::Headers(&company, &key);
         let sealed: Option<Vec<u8>> = row.try_get("sealed_headers")?;
         let lost = sealed.is_some_and(|sealed| sealer.open(&sealed, headers).is_none());
         if lost {
-            reset.without_headers.push(format!("{company}  {id}  {event_type}"));
+            let Subscription { event_type, label } = subscription_of(&key);
+            let label = label.map_or_else(String::new, |label| format!("  {label}"));
+            reset.without_headers.push(format!("{company}  {id}  {event_type}{label}"));
         }
         let sql = "UPDATE webhooks SET signing_secret = $2, previous_secret = NULL, previous_until = NULL, \
                    sealed_headers = CASE WHEN CAST($3 AS BIGINT) = 1 THEN NULL ELSE sealed_headers END WHERE id = $1";
-        let secret = sealer.seal(&random()?, SealedPlace::Secret(&company, &event_type))?;
+        let secret = sealer.seal(&random()?, SealedPlace::Secret(&company, &key))?;
         let query = db::query(sql).bind(id).bind(secret).bind(i64::from(lost));
         query.execute(&mut *connection).await?;
     }

@@ -15,7 +15,10 @@ const FIXED_BYTES: usize = 1024;
 /// A company has at most this part of the memory.
 const COMPANY_PART: u64 = 4;
 
-/// Webhooks by company and event type, each for at most the `ttl`. `None` means that the company has no webhook for the type.
+/// The webhooks that match an event, in the order of their ranks.
+pub(super) type MatchingWebhooks = Arc<[Arc<Webhook>]>;
+
+/// Webhooks by company and event type, and by company and id, each for at most the `ttl`.
 pub(super) struct WebhookCache {
     state: Mutex<WebhookCacheState>,
     memory: Arc<Share>,
@@ -30,14 +33,23 @@ struct WebhookCacheState {
 }
 
 struct CompanyWebhooks {
-    by_type: LruCache<String, CachedWebhook>,
+    /// By the event type, or by the id. An event type that equals an id makes both be read from the database again and again.
+    entries: LruCache<String, CachedWebhooks>,
     memory: Part,
 }
 
-struct CachedWebhook {
-    webhook: Option<Arc<Webhook>>,
+struct CachedWebhooks {
+    found: Found,
     inserted_at: Instant,
     bytes: u64,
+}
+
+/// What was found in the database.
+enum Found {
+    /// The webhooks that match an event type.
+    Matching(MatchingWebhooks),
+    /// The webhook of an id; `None`: the company has none.
+    One(Option<Arc<Webhook>>),
 }
 
 /// Proves when a webhook was read, relative to the writes: [`WebhookCache::insert`] takes it.
@@ -46,40 +58,54 @@ pub(super) struct CacheMark(u64);
 
 /// The result of a look-up.
 #[must_use]
-pub(super) enum CacheLookup {
+pub(super) enum CacheLookup<T> {
     /// What was read.
-    Hit(Option<Arc<Webhook>>),
+    Hit(T),
     /// Nothing usable is cached. Read the value, then hand it in with this mark.
     Miss(CacheMark),
 }
 
-fn memory_bytes(event_type: &str, webhook: Option<&Webhook>) -> u64 {
-    let texts = webhook.map_or(0, |webhook| {
-        let optional = [&webhook.challenge, &webhook.name, &webhook.disabled_reason].into_iter().flatten();
-        let headers = webhook.headers.iter().map(|(name, value)| name.len() + value.len());
-        let certificate = webhook.tls.as_deref().and_then(|tls| tls.ca()).map_or(0, str::len);
-        let config = webhook.config.text().map_or(0, |text| text.len());
-        let texts = optional.map(String::len).chain(headers).sum::<usize>();
-        webhook.target_url.len() + certificate + config + texts
-    });
-    (FIXED_BYTES + event_type.len() + texts) as u64
+fn texts_bytes(webhook: &Webhook) -> usize {
+    let optional = [&webhook.challenge, &webhook.name, &webhook.disabled_reason, &webhook.label].into_iter().flatten();
+    let headers = webhook.headers.iter().map(|(name, value)| name.len() + value.len());
+    let certificate = webhook.tls.as_deref().and_then(|tls| tls.ca()).map_or(0, str::len);
+    let config = webhook.config.text().map_or(0, |text| text.len());
+    let texts = optional.map(String::len).chain(headers).sum::<usize>();
+    webhook.target_url.len() + webhook.event_type.len() + certificate + config + texts
+}
+
+/// Returns the memory of an entry with these webhooks. A webhook counts in each of its entries, although they share it: any of
+/// them may be the last to keep it.
+fn memory_bytes<'w>(key: &str, webhooks: impl IntoIterator<Item = &'w Arc<Webhook>>) -> u64 {
+    let webhooks = webhooks.into_iter().map(|webhook| FIXED_BYTES + texts_bytes(webhook)).sum::<usize>();
+    (FIXED_BYTES + key.len() + webhooks) as u64
+}
+
+impl CachedWebhooks {
+    fn new(key: &str, found: Found, now: Instant) -> Self {
+        let bytes = match &found {
+            Found::Matching(webhooks) => memory_bytes(key, webhooks.iter()),
+            Found::One(webhook) => memory_bytes(key, webhook),
+        };
+        Self { found, inserted_at: now, bytes }
+    }
 }
 
 impl CompanyWebhooks {
-    fn put(&mut self, event_type: &str, entry: CachedWebhook, most: u64) {
+    fn put(&mut self, key: &str, entry: CachedWebhooks, most: u64) {
         self.memory.hold(entry.bytes);
-        if let Some((_, replaced)) = self.by_type.push(event_type.to_owned(), entry) {
+        if let Some((_, replaced)) = self.entries.push(key.to_owned(), entry) {
             self.memory.shrink(replaced.bytes);
         }
         while self.memory.amount() > most
-            && let Some((_, oldest)) = self.by_type.pop_lru()
+            && let Some((_, oldest)) = self.entries.pop_lru()
         {
             self.memory.shrink(oldest.bytes);
         }
     }
 
-    fn remove(&mut self, event_type: &str) {
-        if let Some(removed) = self.by_type.pop(event_type) {
+    fn remove(&mut self, key: &str) {
+        if let Some(removed) = self.entries.pop(key) {
             self.memory.shrink(removed.bytes);
         }
     }
@@ -96,39 +122,73 @@ impl WebhookCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the webhook of a company for a type if it was inserted less than the `ttl` before `now`.
-    pub(super) fn get(&self, company: &str, event_type: &str, now: Instant) -> CacheLookup {
-        let mut state = self.lock();
-        let miss = CacheLookup::Miss(CacheMark(state.writes));
-        match state.companies.get_mut(company).and_then(|own| own.by_type.get(event_type)) {
-            Some(entry) if now.saturating_duration_since(entry.inserted_at) < self.ttl => {
-                CacheLookup::Hit(entry.webhook.clone())
-            }
-            _ => miss,
-        }
+    /// Returns the webhooks of a company that match a type if they were inserted less than the `ttl` before `now`.
+    pub(super) fn matching(&self, company: &str, event_type: &str, now: Instant) -> CacheLookup<MatchingWebhooks> {
+        self.get((company, event_type), now, |found| match found {
+            Found::Matching(webhooks) => Some(webhooks.clone()),
+            Found::One(_) => None,
+        })
     }
 
-    /// Inserts what was read after `mark` was returned, unless a write was committed since.
-    pub(super) fn insert(
+    /// Returns the webhook of a company with this id if it was inserted less than the `ttl` before `now`.
+    pub(super) fn one(&self, company: &str, id: &str, now: Instant) -> CacheLookup<Option<Arc<Webhook>>> {
+        self.get((company, id), now, |found| match found {
+            Found::One(webhook) => Some(webhook.clone()),
+            Found::Matching(_) => None,
+        })
+    }
+
+    fn get<T>(
+        &self,
+        (company, key): (&str, &str),
+        now: Instant,
+        read: impl FnOnce(&Found) -> Option<T>,
+    ) -> CacheLookup<T> {
+        let mut state = self.lock();
+        let miss = CacheLookup::Miss(CacheMark(state.writes));
+        let entry = state.companies.get_mut(company).and_then(|own| own.entries.get(key));
+        let fresh = entry.filter(|entry| now.saturating_duration_since(entry.inserted_at) < self.ttl);
+        fresh.and_then(|entry| read(&entry.found)).map_or(miss, CacheLookup::Hit)
+    }
+
+    /// Inserts the webhooks that match a type, and each by its id as well, if no write was committed since `mark` was returned,
+    /// after which they were read.
+    pub(super) fn insert_matching(
         &self,
         mark: CacheMark,
         (company, event_type): (&str, &str),
+        webhooks: &MatchingWebhooks,
+        now: Instant,
+    ) {
+        let one = |webhook: &Arc<Webhook>| (webhook.id.clone(), Found::One(Some(webhook.clone())));
+        let matching = (event_type.to_owned(), Found::Matching(webhooks.clone()));
+        self.insert(mark, company, webhooks.iter().map(one).chain([matching]), now);
+    }
+
+    /// Inserts the webhook with this id, or that there is none, under the condition of [`WebhookCache::insert_matching`].
+    pub(super) fn insert_one(
+        &self,
+        mark: CacheMark,
+        (company, id): (&str, &str),
         webhook: Option<Arc<Webhook>>,
         now: Instant,
     ) {
+        self.insert(mark, company, [(id.to_owned(), Found::One(webhook))], now);
+    }
+
+    fn insert(&self, mark: CacheMark, company: &str, entries: impl IntoIterator<Item = (String, Found)>, now: Instant) {
         let mut state = self.lock();
         if state.writes != mark.0 {
             return;
         }
-        let (bytes, most) = (memory_bytes(event_type, webhook.as_deref()), self.memory.total() / COMPANY_PART);
-        let entry = CachedWebhook { webhook, inserted_at: now, bytes };
-        match state.companies.get_mut(company) {
-            Some(own) => own.put(event_type, entry, most),
-            None => {
-                let memory = self.memory.hold(company, 0);
-                let mut own = CompanyWebhooks { by_type: LruCache::unbounded(), memory };
-                own.put(event_type, entry, most);
-                state.companies.push(company.into(), own);
+        let most = self.memory.total() / COMPANY_PART;
+        if !state.companies.contains(company) {
+            let memory = self.memory.hold(company, 0);
+            state.companies.push(company.into(), CompanyWebhooks { entries: LruCache::unbounded(), memory });
+        }
+        if let Some(own) = state.companies.get_mut(company) {
+            for (key, found) in entries {
+                own.put(&key, CachedWebhooks::new(&key, found, now), most);
             }
         }
         while self.memory.used() > self.memory.total() && state.companies.len() > 1 {
@@ -143,12 +203,21 @@ impl WebhookCache {
         state.companies.clear();
     }
 
-    /// Drops a webhook: called after the write that changed it has been committed.
-    pub(super) fn invalidate(&self, company: &str, event_type: &str) {
+    /// Drops every webhook of a company, as [`WebhookCache::invalidate_all`].
+    pub(super) fn invalidate_company(&self, company: &str) {
+        let mut state = self.lock();
+        state.writes += 1;
+        state.companies.pop(company);
+    }
+
+    /// Drops the webhook with this id, and what matches its type, which is no pattern: called after the write that changed the
+    /// webhook has been committed.
+    pub(super) fn invalidate(&self, company: &str, event_type: &str, id: &str) {
         let mut state = self.lock();
         state.writes += 1;
         if let Some(own) = state.companies.peek_mut(company) {
             own.remove(event_type);
+            own.remove(id);
         }
     }
 }
@@ -161,26 +230,38 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(60);
 
+    /// Returns the memory of an entry without a webhook.
+    fn empty(key: &str) -> u64 {
+        memory_bytes(key, [])
+    }
+
     /// A cache for so many entries without a webhook.
     fn cache(entries: u64) -> (WebhookCache, Instant) {
-        let bytes = entries * memory_bytes("t", None);
-        let memory = Share::new(Resource::WebhookCacheBytes, bytes, &Metrics::new(0, []));
+        let memory = Share::new(Resource::WebhookCacheBytes, entries * empty("t"), &Metrics::new(0, []));
         (WebhookCache::new(Arc::new(memory), TTL), Instant::now())
     }
 
     fn mark(cache: &WebhookCache, company: &str, event_type: &str, now: Instant) -> CacheMark {
-        match cache.get(company, event_type, now) {
+        match cache.matching(company, event_type, now) {
             CacheLookup::Miss(mark) => mark,
             CacheLookup::Hit(_) => panic!("it is cached"),
         }
     }
 
     fn insert(cache: &WebhookCache, company: &str, event_type: &str, now: Instant) {
-        cache.insert(mark(cache, company, event_type, now), (company, event_type), None, now);
+        cache.insert_matching(mark(cache, company, event_type, now), (company, event_type), &Arc::from([]), now);
     }
 
     fn is_cached(cache: &WebhookCache, company: &str, event_type: &str, now: Instant) -> bool {
-        matches!(cache.get(company, event_type, now), CacheLookup::Hit(None))
+        matches!(cache.matching(company, event_type, now), CacheLookup::Hit(webhooks) if webhooks.is_empty())
+    }
+
+    /// Returns whether the webhook with this id is known to exist, or not to exist; `None`: it is not cached.
+    fn cached_one(cache: &WebhookCache, company: &str, id: &str, now: Instant) -> Option<bool> {
+        match cache.one(company, id, now) {
+            CacheLookup::Hit(webhook) => Some(webhook.is_some_and(|webhook| webhook.id == id)),
+            CacheLookup::Miss(_) => None,
+        }
     }
 
     #[test]
@@ -192,7 +273,7 @@ mod tests {
         }
         assert_eq!(["a", "b", "c"].map(|name| is_cached(&cache, "acme", name, now)), [false, true, true]);
         assert!(is_cached(&cache, "other", "a", now));
-        assert_eq!(cache.memory.used(), 3 * memory_bytes("t", None));
+        assert_eq!(cache.memory.used(), 3 * empty("t"));
     }
 
     #[test]
@@ -206,7 +287,7 @@ mod tests {
         insert(&cache, "e", "x", now);
         let left = ["a", "b", "c", "d", "e"].map(|company| is_cached(&cache, company, "x", now));
         assert_eq!(left, [true, false, true, true, true]);
-        assert_eq!(cache.memory.used(), 7 * memory_bytes("t", None));
+        assert_eq!(cache.memory.used(), 7 * empty("t"));
         cache.invalidate_all();
         assert_eq!(cache.memory.used(), 0);
     }
@@ -214,34 +295,72 @@ mod tests {
     #[test]
     fn webhook_larger_than_a_company_may_have_is_not_kept() {
         let (cache, now) = cache(4);
-        let webhook = Webhook { name: Some("n".repeat(2000)), ..Webhook::sample("acme", "wh_1") };
-        cache.insert(mark(&cache, "acme", "t", now), ("acme", "t"), Some(Arc::new(webhook)), now);
+        let webhook = Arc::new(Webhook { name: Some("n".repeat(2000)), ..Webhook::sample("acme", "wh_1") });
+        cache.insert_matching(mark(&cache, "acme", "t", now), ("acme", "t"), &Arc::from([webhook]), now);
         mark(&cache, "acme", "t", now);
-        assert_eq!(cache.memory.used(), 0);
+        assert_eq!((cached_one(&cache, "acme", "wh_1", now), cache.memory.used()), (None, 0));
     }
 
     #[test]
-    fn texts_of_a_webhook_count() {
-        let plain = memory_bytes("t", Some(&Webhook::sample("acme", "wh_1")));
+    fn texts_of_every_webhook_count() {
+        let plain = Arc::new(Webhook::sample("acme", "wh_1"));
         let headers = vec![("name".into(), "value".into())];
-        let grown = Webhook { config: "12345".into(), headers, ..Webhook::sample("acme", "wh_1") };
-        assert_eq!(memory_bytes("type", Some(&grown)), plain + 1 + 9 + 3);
+        let label = Some("ab".into());
+        let grown = Arc::new(Webhook { config: "12345".into(), headers, label, ..Webhook::sample("acme", "wh_1") });
+        let more = memory_bytes("t", [&grown]) - memory_bytes("t", [&plain]);
+        assert_eq!((more, memory_bytes("type", [&plain]) - memory_bytes("t", [&plain])), (1 + 9 + 2, 3));
+        assert_eq!(
+            memory_bytes("t", [&plain, &plain]) - memory_bytes("t", [&plain]),
+            memory_bytes("t", [&plain]) - empty("t")
+        );
+    }
+
+    #[test]
+    fn matching_webhooks_are_found_by_their_ids_as_well() {
+        let (cache, now) = cache(99);
+        let webhooks: MatchingWebhooks = ["wh_1", "wh_2"].map(|id| Arc::new(Webhook::sample("acme", id))).into();
+        cache.insert_matching(mark(&cache, "acme", "t", now), ("acme", "t"), &webhooks, now);
+        let CacheLookup::Hit(found) = cache.matching("acme", "t", now) else { panic!("it is not cached") };
+        assert!(Arc::ptr_eq(&found, &webhooks));
+        assert_eq!(
+            ["wh_1", "wh_2", "wh_3"].map(|id| cached_one(&cache, "acme", id, now)),
+            [Some(true), Some(true), None]
+        );
+        assert_eq!((cached_one(&cache, "other", "wh_1", now), cached_one(&cache, "acme", "t", now)), (None, None));
+        mark(&cache, "acme", "wh_1", now);
+        let CacheLookup::Miss(read) = cache.one("acme", "wh_3", now) else { panic!("it is cached") };
+        cache.insert_one(read, ("acme", "wh_3"), None, now);
+        assert_eq!(cached_one(&cache, "acme", "wh_3", now), Some(false));
+        // What matches another type is still right.
+        insert(&cache, "acme", "u", now);
+        cache.invalidate("acme", "t", "wh_1");
+        mark(&cache, "acme", "t", now);
+        assert_eq!(["wh_1", "wh_2"].map(|id| cached_one(&cache, "acme", id, now)), [None, Some(true)]);
+        assert!(is_cached(&cache, "acme", "u", now));
+        cache.invalidate_company("acme");
+        mark(&cache, "acme", "u", now);
+        assert_eq!((cached_one(&cache, "acme", "wh_2", now), cache.memory.used()), (None, 0));
     }
 
     #[test]
     fn changed_webhook_is_read_again_and_read_overtaken_by_a_write_is_not_inserted() {
-        let (cache, now) = cache(16);
-        let overtaken = mark(&cache, "acme", "a", now);
-        insert(&cache, "acme", "b", now);
-        cache.invalidate("acme", "a");
-        cache.insert(overtaken, ("acme", "a"), None, now);
-        mark(&cache, "acme", "a", now);
-        assert!(is_cached(&cache, "acme", "b", now));
-        insert(&cache, "acme", "a", now);
-        cache.invalidate("acme", "a");
-        mark(&cache, "acme", "a", now);
-        assert!(!is_cached(&cache, "acme", "b", now + TTL), "its time is over");
-        insert(&cache, "acme", "b", now + TTL);
-        assert_eq!(cache.memory.used(), memory_bytes("t", None), "it is counted once");
+        type Write = fn(&WebhookCache);
+        let writes: [Write; 2] =
+            [|cache| cache.invalidate("acme", "a", "wh_1"), |cache| cache.invalidate_company("other")];
+        for write in writes {
+            let (cache, now) = cache(16);
+            let overtaken = mark(&cache, "acme", "a", now);
+            insert(&cache, "acme", "b", now);
+            write(&cache);
+            cache.insert_matching(overtaken, ("acme", "a"), &Arc::from([]), now);
+            mark(&cache, "acme", "a", now);
+            assert!(is_cached(&cache, "acme", "b", now));
+            insert(&cache, "acme", "a", now);
+            cache.invalidate("acme", "a", "wh_1");
+            mark(&cache, "acme", "a", now);
+            assert!(!is_cached(&cache, "acme", "b", now + TTL), "its time is over");
+            insert(&cache, "acme", "b", now + TTL);
+            assert_eq!(cache.memory.used(), empty("t"), "it is counted once");
+        }
     }
 }

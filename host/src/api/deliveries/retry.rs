@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::webhook_now::webhook_now;
 use super::{DeliveryView, not_found};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesWrite};
@@ -21,7 +22,7 @@ pub(in crate::api) async fn retry(
     PathParams(id): PathParams<String>,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
     let delivery = api.store.delivery_record(&company, &id).await?.ok_or_else(not_found)?;
-    let Some(webhook) = api.store.webhook_for(&company, &delivery.event_type).await? else {
+    let Some(webhook) = webhook_now(&api.store, &delivery).await? else {
         let detail = format!("nobody subscribes to `{}` any more; subscribe first", delivery.event_type);
         return Err(Problem::new(ProblemKind::Conflict, detail));
     };

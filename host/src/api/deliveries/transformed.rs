@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::not_found;
+use super::webhook_now::webhook_now;
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesRead};
 use crate::api::params::PathParams;
@@ -23,7 +24,7 @@ pub(in crate::api) async fn transformed(
 ) -> Result<Response, Problem> {
     let _turn = heavy_call(&api, &company, None).await?;
     let (delivery, event, attempts) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
-    let webhook = api.store.webhook_for(&company, &delivery.event_type).await?;
+    let webhook = webhook_now(&api.store, &delivery).await?;
     match api.engine.previewer.preview(Arc::new(event), &attempts, webhook.as_deref()).await {
         Preview::Body(body, content_type) => Ok(([(header::CONTENT_TYPE, content_type)], body).into_response()),
         Preview::Dropped => Ok(StatusCode::NO_CONTENT.into_response()),

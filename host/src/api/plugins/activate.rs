@@ -82,7 +82,7 @@ where
     loop {
         let followers = api.store.followers(target.company, target.name).await?;
         check_configs(api, target, plugin, &followers).await?;
-        let event_types = followers.iter().map(|follower| follower.event_type.clone()).collect();
+        let webhooks = followers.iter().map(|follower| follower.webhook.clone()).collect();
         let activation = Activation {
             company: target.company.to_owned(),
             name: target.name.to_owned(),
@@ -95,7 +95,7 @@ where
             done => {
                 let activated = done?;
                 // The version may correct the cause of failures.
-                api.engine.webhooks.plugin_activated(target.company, event_types);
+                api.engine.webhooks.plugin_activated(target.company, webhooks);
                 return Ok(activated);
             }
         }
@@ -118,7 +118,7 @@ async fn check_configs(
         let lost = || Problem::new(ProblemKind::Internal, format!("config {digest} of a webhook is not stored"));
         let config = api.store.config(digest).await?.ok_or_else(lost)?;
         if let Err(failure) = api.sandbox.check_config(plugin, config).await.result {
-            refused.extend(sharing.iter().map(|one| format!("{} (`{}`): {failure}", one.webhook, one.event_type)));
+            refused.extend(sharing.iter().map(|one| format!("{} ({}): {failure}", one.webhook, one.subscription)));
         }
         if refused.len() >= MAX_NAMED {
             break;

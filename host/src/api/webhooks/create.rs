@@ -1,4 +1,4 @@
-//! Subscribes to an event type.
+//! Subscribes to an event type, or to a pattern of types.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(in crate::api) async fn create(
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let rules = field_rules(&api);
-    let NewFields { event_type, target_url, fields } =
+    let NewFields { event_type, label, target_url, fields } =
         body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;
     check_target(&api, &company, &target_url).await?;
     let now = api.clock.now_ms();
@@ -39,6 +39,7 @@ pub(in crate::api) async fn create(
         signing_secret: new_secret()?,
         created_at: now,
     });
+    webhook.label = label;
     fields.apply(&mut webhook);
     check_scheme(&webhook)?;
     let StoredWebhook { webhook, before } = store(&api, webhook).await?;

@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 use super::tls::TlsField;
 use crate::api::header_fields::HeaderFields;
 use crate::api::whole_number::WholeNumber;
+use crate::domain::Invalid;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
+use crate::domain::subscription::{self, EventTypePattern, Subscription};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
-use crate::domain::{Invalid, event};
 use crate::outbound::Guard;
 
 /// Most bytes of a webhook's name.
@@ -60,6 +61,7 @@ impl<T> FieldUpdate<T> {
 pub(super) struct WebhookFields {
     r#type: FieldUpdate<String>,
     subscription_type: FieldUpdate<String>,
+    label: FieldUpdate<String>,
     target_url: FieldUpdate<String>,
     challenge: FieldUpdate<String>,
     name: FieldUpdate<String>,
@@ -78,6 +80,7 @@ pub(super) struct WebhookFields {
 /// The fields of a new webhook, with those that it must have.
 pub(super) struct NewFields {
     pub(super) event_type: String,
+    pub(super) label: Option<String>,
     pub(super) target_url: String,
     pub(super) fields: WebhookFields,
 }
@@ -111,28 +114,34 @@ impl WebhookFields {
         }
         match (event_type.value().cloned(), self.target_url.value().cloned()) {
             (Some(event_type), Some(target_url)) if errors.is_empty() => {
-                Ok(NewFields { event_type, target_url, fields: self })
+                Ok(NewFields { event_type, label: self.label.value().cloned(), target_url, fields: self })
             }
             _ => Err(errors),
         }
     }
 
-    /// Checks the rules of a change to a webhook whose event type is `current`.
+    /// Checks the rules of a change to a webhook that subscribes to `current`.
     ///
     /// # Errors
     /// Every broken rule.
-    pub(super) fn check_change(self, current: &str, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
+    pub(super) fn check_change(self, current: Subscription<'_>, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
         let mut errors = self.broken_rules(rules);
         if matches!(self.target_url, FieldUpdate::Null) {
             errors.push(Invalid::at("/target_url", "a webhook needs this field"));
         }
         let EventTypeField { pointer, sent } = self.event_type();
-        if sent.is_sent() && sent.value().is_none_or(|sent| sent != current) {
+        let mut fixed = |pointer: &str, what: &str| {
             let detail = format!(
-                "the type of a webhook cannot be changed: this webhook is for `{current}`; subscribe to the other type \
+                "the {what} of a webhook cannot be changed: this webhook is for {current}; subscribe to the other {what} \
                  with POST /webhooks"
             );
             errors.push(Invalid::at(pointer, detail));
+        };
+        if sent.is_sent() && sent.value().is_none_or(|sent| sent != current.event_type) {
+            fixed(pointer, "type");
+        }
+        if self.label.is_sent() && self.label.value().map(String::as_str) != current.label {
+            fixed("/label", "label");
         }
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
@@ -161,10 +170,11 @@ impl WebhookFields {
             errors.extend(result.and_then(Result::err).map(|detail| Invalid::at(pointer, detail)));
         };
         let event_type = self.event_type();
-        rule(event_type.pointer, event_type.sent.value().map(|text| event::check_subscribed_type(text)));
+        rule(event_type.pointer, event_type.sent.value().map(|text| EventTypePattern::parse(text).map(drop)));
         if self.r#type.is_sent() && self.subscription_type.is_sent() {
             rule("/subscription_type", Some(Err("this is another name for `type`: send only one of the two".into())));
         }
+        rule("/label", self.label.value().map(|text| subscription::check_label(text)));
         rule("/target_url", self.target_url().map(|url| guard.parse_target(url).map(drop)));
         rule("/challenge", self.challenge.value().map(|text| webhook::check_challenge(text)));
         rule("/name", self.name.value().map(|text| check_name(text)));
@@ -306,23 +316,39 @@ mod tests {
     }
 
     #[test]
-    fn a_change_keeps_the_type_and_a_target() {
-        let check = |body| pointers(fields(body).check_change("t", rules(&guard())));
-        assert!(check(json!({})).is_empty() && check(json!({"type": "t"})).is_empty());
-        assert_eq!(check(json!({"type": "u", "target_url": null})), ["/target_url", "/type"]);
-        assert_eq!(check(json!({"subscription_type": null})), ["/subscription_type"]);
+    fn a_change_keeps_the_type_the_label_and_a_target() {
+        let subscribed = |label| Subscription { event_type: "t", label };
+        let check = |body, label| pointers(fields(body).check_change(subscribed(label), rules(&guard())));
+        assert!(check(json!({}), Some("x")).is_empty() && check(json!({"type": "t", "label": null}), None).is_empty());
+        assert!(check(json!({"label": "x"}), Some("x")).is_empty());
+        assert_eq!(check(json!({"type": "u", "target_url": null}), None), ["/target_url", "/type"]);
+        assert_eq!(
+            check(json!({"subscription_type": null, "label": null}), Some("x")),
+            ["/subscription_type", "/label"]
+        );
+        assert_eq!(check(json!({"label": "x"}), None), ["/label"]);
     }
 
     #[test]
     fn every_broken_rule_is_reported_at_its_place() {
         let bad = fields(json!({
-            "type": "a b", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
+            "type": "a b", "label": "A", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
             "max_in_flight": -1, "rate_limit": 100_001, "timeout": 30, "headers": {"x-challenge": "1"},
             "tls": {"ca": "x", "pin_sha256": "x"},
         }));
         let found = pointers(bad.check_new(rules(&guard())));
-        let expected =
-            ["type", "target_url", "challenge", "name", "plugin", "on_error", "max_in_flight", "rate_limit", "timeout"];
+        let expected = [
+            "type",
+            "label",
+            "target_url",
+            "challenge",
+            "name",
+            "plugin",
+            "on_error",
+            "max_in_flight",
+            "rate_limit",
+            "timeout",
+        ];
         let expected = expected
             .iter()
             .map(|field| format!("/{field}"))

@@ -20,6 +20,7 @@ use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::delivery::SampleEvent;
+use crate::domain::subscription::is_pattern;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
 use crate::domain::{Invalid, event};
@@ -86,22 +87,32 @@ fn check(api: &ApiState, webhook: &Webhook, requested: &TestRequest) -> Result<S
     }
 }
 
-/// The types that a producer may publish, and the webhook's own: it may be for events of the service.
+/// The types that a producer may publish, and the service's own that the webhook is for.
 fn check_type(event_type: &str, webhook: &Webhook) -> Result<(), Invalid> {
-    if event_type == webhook.event_type { Ok(()) } else { event::check_published_type(event_type) }
+    match event::is_host_type(event_type) && !is_pattern(event_type) && webhook.matches(event_type) {
+        true => event::check_type(event_type).map_err(|detail| Invalid::at("/type", detail)),
+        false => event::check_published_type(event_type),
+    }
 }
 
 /// Checks the rules for published events.
 fn check_event(api: &ApiState, webhook: &Webhook, sent: TestEvent) -> Result<SampleEvent, Vec<Invalid>> {
-    let event_type = sent.r#type.unwrap_or_else(|| webhook.event_type.clone());
+    let own = (!is_pattern(&webhook.event_type)).then(|| webhook.event_type.clone());
+    let event_type = sent.r#type.or(own);
+    let checked = event_type.as_deref().map_or_else(|| Err(type_needed(webhook)), |text| check_type(text, webhook));
     let headers = sent.headers.unwrap_or_default();
-    let errors = check_type(&event_type, webhook).err().into_iter().chain(headers.errors(&api.challenge_header));
-    let errors: Vec<_> = errors.collect();
+    let errors: Vec<_> = checked.err().into_iter().chain(headers.errors(&api.challenge_header)).collect();
+    let event_type = event_type.unwrap_or_default();
     if !errors.is_empty() {
         return Err(errors);
     }
     let data = Bytes::copy_from_slice(sent.data.get().as_bytes());
     Ok(SampleEvent { event_type, occurred_at: None, headers: headers.pairs(), data })
+}
+
+fn type_needed(webhook: &Webhook) -> Invalid {
+    let detail = format!("this webhook is for the types `{}`: give the event one of them", webhook.event_type);
+    Invalid::at("/type", detail)
 }
 
 /// Returns the company's newest event of the type, or one that is made up.

@@ -1,5 +1,6 @@
 //! Follows the changes that other nodes announce. Every change is also found by polling, only later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -46,9 +47,18 @@ impl Invalidation {
 
     async fn follow(&self, change: Change) -> Result<(), StoreError> {
         match change {
-            Change::Webhook { company, event_type } => self.webhook_changed(&company, &event_type).await?,
-            Change::Backlog { company, event_type } => {
-                if let Some(webhook) = self.store.webhook_for(&company, &event_type).await? {
+            Change::Webhook { company, id: Some(id), .. } => self.webhook_changed(&company, &id).await?,
+            Change::Webhook { company, event_type, id: None } => {
+                for id in self.webhooks_of_type(&company, &event_type).await? {
+                    self.webhook_changed(&company, &id).await?;
+                }
+            }
+            Change::Backlog { company, event_type, id } => {
+                let webhook = match id {
+                    Some(id) => self.store.webhook_of(&company, &id).await?,
+                    None => self.store.webhook_for(&company, &event_type).await?,
+                };
+                if let Some(webhook) = webhook {
                     self.effects.apply(self.queues.spilled_elsewhere(&webhook)).await;
                 }
             }
@@ -62,15 +72,22 @@ impl Invalidation {
         Ok(())
     }
 
+    /// Returns the ids of the webhooks that a node of the previous version, which names only the type, may have changed.
+    async fn webhooks_of_type(&self, company: &str, event_type: &str) -> Result<BTreeSet<String>, StoreError> {
+        let stored = self.store.webhooks_for(company, event_type).await?;
+        let queued = self.queues.webhooks_of_type(company, event_type);
+        let queued = queued.iter().map(ToString::to_string);
+        Ok(stored.iter().map(|webhook| webhook.id.clone()).chain(queued).collect())
+    }
+
     /// A webhook was stored, changed or removed, here or elsewhere.
-    async fn webhook_changed(&self, company: &str, event_type: &str) -> Result<(), StoreError> {
-        let webhook = self.store.webhook_for(company, event_type).await?;
-        for queued in self.queues.webhooks_of_type(company, event_type) {
-            if webhook.as_ref().is_none_or(|webhook| *webhook.id != *queued) {
-                self.lifecycle.cancel_deliveries(&queued).await?;
+    async fn webhook_changed(&self, company: &str, id: &str) -> Result<(), StoreError> {
+        let Some(webhook) = self.store.webhook_of(company, id).await? else {
+            if self.queues.has_queue(id) {
+                self.lifecycle.cancel_deliveries(id).await?;
             }
-        }
-        let Some(webhook) = webhook else { return Ok(()) };
+            return Ok(());
+        };
         let version = webhook.plugin_digest.as_ref().filter(|_| webhook.enabled);
         if version.is_some_and(|digest| !self.plugins.keeps(digest)) {
             self.precompile.notify_one();

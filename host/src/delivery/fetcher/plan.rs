@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::delivery::queue::{
     AttemptClass, BacklogFetch, BacklogKind, FetchResult, HeldEvent, OrderAnswer, Origin, QueuedDelivery,
 };
-use crate::domain::webhook::Webhook;
 use crate::store::{BacklogSelection, ClaimedDelivery};
 
 /// Longest rest: the poll that finds whatever no signal announced.
@@ -48,21 +47,6 @@ pub(super) fn fetch_result(fetch: &BacklogFetch, found_nothing: bool, first_sche
         (true, Some(id)) => OrderAnswer::BlockedBy(id),
     };
     FetchResult { more: !found_nothing || fetch.before.is_some(), order }
-}
-
-/// ClaimedDelivery deliveries, by whether their webhook still exists.
-pub(super) struct Sorted {
-    pub(super) deliverable: Vec<QueuedDelivery>,
-    pub(super) orphaned: Vec<QueuedDelivery>,
-}
-
-/// Sorts the claimed deliveries of one company and type, given the webhook that stands there now.
-pub(super) fn sort(claimed: Vec<ClaimedDelivery>, webhook: Option<&Webhook>) -> Sorted {
-    let (deliverable, orphaned) = claimed
-        .into_iter()
-        .map(QueuedDelivery::from)
-        .partition(|delivery| webhook.is_some_and(|webhook| webhook.id == delivery.webhook_id));
-    Sorted { deliverable, orphaned }
 }
 
 impl From<ClaimedDelivery> for QueuedDelivery {
@@ -148,29 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn claimed_deliveries_of_a_webhook_that_was_replaced_are_orphaned() {
-        let event = Arc::new(Event {
+    fn claimed_delivery_keeps_its_lease_and_its_attempts() {
+        let event = Event {
             id: "evt_1".into(),
             event_type: "t".into(),
             company: "acme".into(),
             occurred_at: 0,
             headers: Vec::new(),
             data: bytes::Bytes::new(),
-        });
-        let claimed = |id: &str, webhook: &str| ClaimedDelivery {
-            id: id.into(),
-            webhook: webhook.into(),
+        };
+        let queued = QueuedDelivery::from(ClaimedDelivery {
+            id: "dlv_1".into(),
+            webhook: "wh_1".into(),
             lease: Some("run_1".into()),
             attempt_count: 3,
             attempt_base: 2,
-            event: event.clone(),
-        };
-        let both = || vec![claimed("dlv_1", "wh_1"), claimed("dlv_2", "wh_2")];
-        let ids = |deliveries: &[QueuedDelivery]| deliveries.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
-        let sorted = sort(both(), Some(&Webhook::sample("acme", "wh_2")));
-        assert_eq!((ids(&sorted.deliverable), ids(&sorted.orphaned)), (vec!["dlv_2".into()], vec!["dlv_1".into()]));
-        let kept = &sorted.deliverable[0];
-        assert_eq!((kept.lease.as_deref(), kept.attempt_count, kept.attempt_base), (Some("run_1"), 3, 2));
-        assert_eq!(ids(&sort(both(), None).orphaned), ["dlv_1", "dlv_2"]);
+            event: Arc::new(event),
+        });
+        assert_eq!((queued.id.as_str(), queued.webhook_id.as_str()), ("dlv_1", "wh_1"));
+        assert_eq!((queued.lease.as_deref(), queued.attempt_count, queued.attempt_base), (Some("run_1"), 3, 2));
     }
 }

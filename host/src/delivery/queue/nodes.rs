@@ -84,8 +84,12 @@ impl WebhookQueues {
         state.queues.get(webhook.id.as_str()).is_some_and(|queue| queue.follows_version_of != webhook.updated_at)
     }
 
-    /// Returns the ids of the webhooks of this company and event type that have queues: several if one was removed and
-    /// subscribed again.
+    /// Returns whether the webhook with this id has a queue.
+    pub(in crate::delivery) fn has_queue(&self, webhook_id: &str) -> bool {
+        self.lock().queues.contains_key(webhook_id)
+    }
+
+    /// Returns the ids of the webhooks of this company and event type that have queues.
     pub(in crate::delivery) fn webhooks_of_type(&self, company: &str, event_type: &str) -> Vec<Arc<str>> {
         let state = self.lock();
         let same =

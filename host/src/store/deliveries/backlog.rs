@@ -18,8 +18,8 @@ const SPILL_STEP: i64 = 5_000;
 pub struct BackloggedWebhook {
     /// The company.
     pub company: String,
-    /// The event type.
-    pub event_type: String,
+    /// The webhook's id.
+    pub id: String,
     /// Whether deliveries wait for room in the webhook's queue.
     pub has_backlog: bool,
     /// Whether deliveries of a replay wait.
@@ -67,7 +67,7 @@ impl Store {
             )
         };
         let sql = format!(
-            "SELECT company, event_type, parked, replayed FROM (SELECT company, event_type, {} AS parked, \
+            "SELECT company, id, parked, replayed FROM (SELECT company, id, {} AS parked, \
              {} AS replayed FROM webhooks w WHERE enabled = 1 AND NOT ({} AND EXISTS (SELECT 1 FROM lane_owners o \
              WHERE o.webhook_id = w.id AND o.node <> $1))) AS lanes WHERE parked = 1 OR replayed = 1",
             exists(1),
@@ -106,7 +106,7 @@ fn waiting_from_row(row: &DatabaseRow) -> Result<BackloggedWebhook, sqlx::Error>
     let flag = |column| Ok::<_, sqlx::Error>(row.try_get::<i64>(column)? == 1);
     Ok(BackloggedWebhook {
         company: row.try_get("company")?,
-        event_type: row.try_get("event_type")?,
+        id: row.try_get("id")?,
         has_backlog: flag("parked")?,
         has_replay: flag("replayed")?,
     })

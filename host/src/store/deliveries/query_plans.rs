@@ -18,6 +18,7 @@ use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::configs::{released_sql, remove_sql};
 use crate::store::webhooks::health::health_sql;
 use crate::store::webhooks::list::{SIZES, page_sql};
+use crate::store::webhooks::matching::MATCHING;
 use crate::store::{CancelState, EarlierRows};
 
 const KIND: DatabaseKind = DatabaseKind::Sqlite;
@@ -201,6 +202,7 @@ async fn health_of_a_webhook_reads_indexes_alone() {
     ] {
         assert!(plan.contains(used), "{plan}");
     }
+    assert!(plan.contains("event_deliveries_1 (company=? AND id<?)"), "{plan}");
     assert!(!plan.contains("SCAN event_deliveries\n") && plan.contains("event_deliveries_leased"), "{plan}");
     assert!(!plan.contains("SCAN w\n") && !plan.contains("SCAN a"), "{plan}");
 }
@@ -211,6 +213,20 @@ async fn webhooks_of_a_company_are_listed_without_those_of_others() {
     for sql in [SIZES.to_owned(), page_sql()] {
         let plan = plan(&mut connection, &sql).await;
         assert!(!plan.contains("SCAN w"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn webhooks_that_match_an_event_are_found_by_their_subscriptions() {
+    let (_folder, mut connection) = database().await;
+    for (sql, types) in MATCHING.split(KIND, &["a/b", "*", "a/*"]) {
+        let plan = plan(&mut connection, &sql.0).await;
+        assert_eq!(types.len(), 3);
+        assert!(
+            plan.contains("SEARCH m USING") && plan.contains("(company=? AND event_type>? AND event_type<?)"),
+            "{plan}"
+        );
+        assert!(plan.contains("SEARCH w USING") && !plan.contains("SCAN m") && !plan.contains("SCAN w"), "{plan}");
     }
 }
 

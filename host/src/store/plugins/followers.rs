@@ -12,6 +12,7 @@ use crate::domain::webhook::Webhook;
 use crate::store::db::{self, DatabaseConnection, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::subscription_key::subscription_of;
 
 /// Most webhooks that an error names.
 const NAMED_WEBHOOKS: usize = 20;
@@ -21,8 +22,8 @@ const NAMED_WEBHOOKS: usize = 20;
 pub struct Follower {
     /// The webhook's id.
     pub webhook: String,
-    /// The webhook's event type.
-    pub event_type: String,
+    /// What it subscribes to, for people.
+    pub subscription: String,
     /// The sha-256 of its config.
     pub config_digest: Digest,
 }
@@ -30,11 +31,16 @@ pub struct Follower {
 const FOLLOWERS: &str = "SELECT id, event_type, config_digest FROM webhooks \
                          WHERE company = $1 AND plugin_name = $2 AND plugin_pin IS NULL ORDER BY id";
 
+/// Returns what a webhook subscribes to, for people.
+fn subscription_from_row(row: &DatabaseRow) -> Result<String, sqlx::Error> {
+    Ok(subscription_of(&row.try_get::<String>("event_type")?).to_string())
+}
+
 fn follower_from_row(row: &DatabaseRow) -> Result<Follower, sqlx::Error> {
     let digest: String = row.try_get("config_digest")?;
     Ok(Follower {
         webhook: row.try_get("id")?,
-        event_type: row.try_get("event_type")?,
+        subscription: subscription_from_row(row)?,
         config_digest: Digest::stored(&digest),
     })
 }
@@ -126,14 +132,14 @@ pub(super) async fn check_unused(
                AND (CAST($3 AS TEXT) IS NULL OR plugin_pin = $3) ORDER BY id";
     let PluginKey { company, name } = plugin;
     let rows = db::query(sql).bind(company).bind(name).bind(version.map(Digest::as_str)).fetch_all(connection).await?;
-    let user = |row: &DatabaseRow| Ok((row.try_get("id")?, row.try_get("event_type")?));
+    let user = |row: &DatabaseRow| Ok((row.try_get("id")?, subscription_from_row(row)?));
     let users = rows.iter().map(user).collect::<Result<Vec<(String, String)>, sqlx::Error>>()?;
     if users.is_empty() {
         return Ok(());
     }
     let subject = version.map_or_else(|| format!("plugin `{name}`"), |digest| format!("version {digest} of `{name}`"));
     let mut names: Vec<_> =
-        users.iter().take(NAMED_WEBHOOKS).map(|(id, event_type)| format!("{id} (`{event_type}`)")).collect();
+        users.iter().take(NAMED_WEBHOOKS).map(|(id, subscription)| format!("{id} ({subscription})")).collect();
     if users.len() > NAMED_WEBHOOKS {
         names.push(format!("and {} more", users.len() - NAMED_WEBHOOKS));
     }

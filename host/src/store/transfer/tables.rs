@@ -108,6 +108,7 @@ const WEBHOOKS: TransferTable = table(
         ("tls_pin_sha256", Text),
         ("timeout", Text),
         ("rate", Text),
+        ("label", Text),
     ],
 );
 

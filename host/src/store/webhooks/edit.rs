@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use super::rows::{WebhookKey, find, find_by_type, seal_plain_headers, write};
+use super::rows::{WebhookKey, find, find_subscription, seal_plain_headers, write};
+use crate::domain::Invalid;
 use crate::domain::quota::Quota;
+use crate::domain::subscription;
 use crate::domain::webhook::Webhook;
-use crate::store::changes::{Change, notify};
-use crate::store::db;
+use crate::store::changes::{Change, notify, outdate};
+use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::quotas::check;
 use crate::store::seal::SealedPlace;
+use crate::store::subscription_key::{subscription_key, subscription_of};
 use crate::store::webhook_cache::WebhookCache;
 use crate::store::writer::transaction;
 
@@ -40,35 +43,38 @@ pub struct Rotation {
 }
 
 impl Store {
-    /// Stores a webhook. If the company has one for its type, that is overwritten except for `id`, `created_at` and the
-    /// signing secret.
+    /// Stores a webhook. If the company has one for its type and label, that is overwritten except for `id`, `created_at` and
+    /// the signing secret.
     ///
     /// # Errors
-    /// [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
+    /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
-        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
+        let (cache, company) = (self.webhooks.clone(), webhook.company.clone());
         let (sealer, quotas) = (self.sealer.clone(), self.quotas);
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
-                let before = find_by_type(&mut *connection, &sealer, &webhook.company, &webhook.event_type).await?;
+                let own = webhook.subscription();
+                let before = find_subscription(&mut *connection, &sealer, &webhook.company, own).await?;
                 let id = write(connection, &sealer, &quotas, &webhook).await?;
-                notify(connection, &Change::webhook(&webhook.company, &webhook.event_type)).await?;
                 if before.is_none() {
                     check(connection, &webhook.company, Quota::Webhooks, &quotas).await?;
+                    check_matches(connection, &webhook).await?;
                 }
                 // Read in the same transaction: right after it, another call may remove the webhook.
-                let stored = find(connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
-                Ok(StoredWebhook { webhook: stored.ok_or(sqlx::Error::RowNotFound)?, before })
+                let stored = find(&mut *connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
+                let webhook = stored.ok_or(sqlx::Error::RowNotFound)?;
+                notify(connection, &Change::webhook(&webhook)).await?;
+                Ok(StoredWebhook { webhook, before })
             })
         });
-        let company = key.0.clone();
-        self.writer.run_for(&company, work, move |_| cache.invalidate(&key.0, &key.1)).await
+        let then = move |stored: &StoredWebhook| outdate(&cache, &Change::webhook(&stored.webhook));
+        self.writer.run_for(&company, work, then).await
     }
 
     /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed
-    /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type and secrets.
+    /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type, label and secrets.
     ///
     /// # Errors
     /// The error of `change`; [`StoreError::Limit`] and [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
@@ -89,7 +95,7 @@ impl Store {
                 };
                 change(&mut webhook)?;
                 write(connection, &sealer, &quotas, &webhook).await?;
-                notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;
+                notify(connection, &Change::webhook(&webhook)).await?;
                 find(connection, &sealer, WebhookKey { company: &company, id: &id }).await
             })
         });
@@ -108,12 +114,13 @@ impl Store {
             Box::pin(async move {
                 let key = WebhookKey { company: &company, id: &id };
                 let Some(before) = find(&mut *connection, &sealer, key).await? else { return Ok(None) };
-                let sealed = sealer.seal(&rotation.secret, SealedPlace::Secret(&company, &before.event_type))?;
+                let place = subscription_key(before.subscription());
+                let sealed = sealer.seal(&rotation.secret, SealedPlace::Secret(&company, &place))?;
                 let query = db::query(ROTATE).bind(company.as_str()).bind(id.as_str());
                 query.bind(sealed).bind(rotation.now).bind(rotation.until).execute(&mut *connection).await?;
                 let stored = find(&mut *connection, &sealer, WebhookKey { company: &company, id: &id }).await?;
                 if let Some(webhook) = &stored {
-                    notify(connection, &Change::webhook(&company, &webhook.event_type)).await?;
+                    notify(connection, &Change::webhook(webhook)).await?;
                 }
                 Ok(stored)
             })
@@ -142,25 +149,34 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn delete_webhook(&self, webhook: &Webhook) -> Result<bool, StoreError> {
-        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
+        let (cache, id, change) = (self.webhooks.clone(), webhook.id.clone(), Change::webhook(webhook));
+        let announced = change.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id.as_str());
                 query.execute(&mut *connection).await?;
                 let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
                 let removed = query.execute(&mut *connection).await? == 1;
-                notify(connection, &change).await?;
+                notify(connection, &announced).await?;
                 Ok(removed)
             })
         });
-        self.writer.run_for(&webhook.company, work, move |_| cache.invalidate(&key.0, &key.1)).await
+        self.writer.run_for(&webhook.company, work, move |_| outdate(&cache, &change)).await
     }
+}
+
+/// Checks that an event matches not too many webhooks, now that this one is stored.
+async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -> Result<(), StoreError> {
+    let query = db::query("SELECT event_type FROM webhooks WHERE company = $1").bind(webhook.company.as_str());
+    let keys: Vec<String> = query.values(connection).await?;
+    let subscribed = keys.iter().map(|key| subscription_of(key).event_type);
+    subscription::check_matches(&webhook.event_type, subscribed)
+        .map_err(|refusal| StoreError::Rule(Invalid::at("/type", refusal.to_string())))
 }
 
 /// Drops the cached copy of a webhook that was changed.
 fn invalidate(cache: &WebhookCache, stored: Option<&Webhook>) {
     if let Some(webhook) = stored {
-        cache.invalidate(&webhook.company, &webhook.event_type);
+        outdate(cache, &Change::webhook(webhook));
     }
 }

@@ -1,7 +1,7 @@
 //! Webhooks whose attempts all fail: since when, and disabling them.
 
 use crate::domain::webhook::Webhook;
-use crate::store::changes::{Change, notify};
+use crate::store::changes::{Change, notify, outdate};
 use crate::store::db;
 use crate::store::delivery_rows::NewEventRow;
 use crate::store::delivery_writes;
@@ -24,17 +24,17 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn record_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
-        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let (id, change) = (webhook.id.clone(), Change::webhook(&webhook.company, &webhook.event_type));
+        let (cache, id, change) = (self.webhooks.clone(), webhook.id.clone(), Change::webhook(webhook));
+        let announced = change.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
                 let query = db::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
                 query.execute(&mut *connection).await?;
-                Ok(notify(connection, &change).await?)
+                Ok(notify(connection, &announced).await?)
             })
         });
-        self.writer.run(work, move |()| cache.invalidate(&key.0, &key.1)).await
+        self.writer.run(work, move |()| outdate(&cache, &change)).await
     }
 
     /// Disables the webhook at `now`, in milliseconds since 1970, and stores the `notice` about it in the same transaction.
@@ -48,9 +48,8 @@ impl Store {
         reason: DisableReason,
         notice: Option<NewEventRow>,
     ) -> Result<bool, StoreError> {
-        let (cache, key) = (self.webhooks.clone(), (webhook.company.clone(), webhook.event_type.clone()));
-        let (id, updated_at) = (webhook.id.clone(), webhook.updated_at);
-        let change = Change::webhook(&webhook.company, &webhook.event_type);
+        let (cache, change) = (self.webhooks.clone(), Change::webhook(webhook));
+        let (id, updated_at, announced) = (webhook.id.clone(), webhook.updated_at, change.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
                 let sql = "UPDATE webhooks SET enabled = 0, disabled_reason = $1, updated_at = $2 \
@@ -62,10 +61,10 @@ impl Store {
                 if let Some(notice) = notice {
                     delivery_writes::insert(&mut *connection, &[notice]).await?;
                 }
-                notify(connection, &change).await?;
+                notify(connection, &announced).await?;
                 Ok(true)
             })
         });
-        self.writer.run(work, move |_| cache.invalidate(&key.0, &key.1)).await
+        self.writer.run(work, move |_| outdate(&cache, &change)).await
     }
 }

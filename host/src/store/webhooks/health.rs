@@ -27,20 +27,27 @@ const WHOLE: Extent = Extent { recent: 200, counted: MOST_COUNTED };
 /// For each of a list, which may have a thousand.
 const BRIEF: Extent = Extent { recent: 20, counted: 1_000 };
 
+/// The event type of the webhook `w`, without its label.
+const EVENT_TYPE: &str = "substr(w.event_type, 1, length(w.event_type) - COALESCE(length(w.label) + 1, 0))";
+
 /// Returns the statement for the webhooks of a company whose ids lie in a range. Binds: the company, the first and the last id,
 /// the number of recent deliveries, the most to count.
 ///
-/// The last attempts are found among the newest deliveries of the type, and among the newest that wait for a retry: behind many
-/// that were never attempted, only those tell why. What was delivered before the failures began is behind those.
+/// The last attempts are found among the newest deliveries of the type, for a pattern among those of the company, and among the
+/// newest that wait for a retry: behind many that were never attempted, only those tell why. What was delivered before the failures
+/// began is behind those.
 pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
     let by_type = kind.index_hint("event_deliveries_type");
     let waiting = kind.index_hint("event_deliveries_waiting");
     let leased = kind.index_hint("event_deliveries_leased");
     let columns = "id, attempt_count, status, webhook_id, finished_at";
     let newest = |before: &str| {
+        // Only one of the two ranges has any rows.
         format!(
             "SELECT * FROM (SELECT {columns} FROM event_deliveries {by_type}WHERE company = w.company \
-             AND event_type = w.event_type AND id < {before} ORDER BY id DESC LIMIT $4) AS newest"
+             AND event_type = {EVENT_TYPE} AND id < {before} ORDER BY id DESC LIMIT $4) AS newest \
+             UNION ALL SELECT * FROM (SELECT {columns} FROM event_deliveries WHERE company = w.company \
+             AND id < CASE WHEN {EVENT_TYPE} LIKE '%*' THEN {before} ELSE '' END ORDER BY id DESC LIMIT $4) AS newest_of_all"
         )
     };
     let success = |before: &str| {

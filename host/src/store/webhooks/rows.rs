@@ -10,6 +10,7 @@ use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::plugin_config::PluginConfig;
 use crate::domain::quota::{Quota, Quotas};
 use crate::domain::rate_limit::RateLimit;
+use crate::domain::subscription::Subscription;
 use crate::domain::tls::TlsSettings;
 use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
 use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
@@ -17,6 +18,7 @@ use crate::store::error::StoreError;
 use crate::store::plugins::check_version_to_run;
 use crate::store::quotas::check;
 use crate::store::seal::{SealedPlace, Sealer};
+use crate::store::subscription_key::{subscription_key, subscription_of};
 
 /// Joins the plugin `p` of a webhook `w`. Its owner is decided as in `domain::plugin::owner`.
 pub(super) const PLUGIN_JOIN: &str = "LEFT JOIN plugins p ON p.name = w.plugin_name \
@@ -33,7 +35,7 @@ pub(super) fn select_small_sql(most_bytes: usize) -> String {
     const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
         w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
-        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, \
+        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, \
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
@@ -45,8 +47,8 @@ pub(super) fn select_small_sql(most_bytes: usize) -> String {
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256, timeout, rate) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23) \
+    tls_ca, tls_pin_sha256, timeout, rate, label) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -97,7 +99,8 @@ fn seal_headers(sealer: &Sealer, webhook: &Webhook) -> Result<Option<Vec<u8>>, S
         return Ok(None);
     }
     let json = serde_json::to_vec(&webhook.headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sealer.seal(&json, SealedPlace::Headers(&webhook.company, &webhook.event_type)).map(Some)
+    let key = subscription_key(webhook.subscription());
+    sealer.seal(&json, SealedPlace::Headers(&webhook.company, &key)).map(Some)
 }
 
 /// Reads a row of [`select_sql`].
@@ -116,8 +119,9 @@ pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Resu
 }
 
 fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Result<Webhook, StoreError> {
-    let (company, event_type): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
-    let secret = SealedPlace::Secret(&company, &event_type);
+    let (company, key): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
+    let Subscription { event_type, label } = subscription_of(&key);
+    let secret = SealedPlace::Secret(&company, &key);
     let config_digest: String = row.try_get("config_digest")?;
     // Nodes of an earlier version store none.
     let config_digest = match config.text().filter(|_| config_digest.is_empty()) {
@@ -154,7 +158,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         config_digest,
         config,
         on_error: OnError::named(&on_error).unwrap_or_default(),
-        headers: headers_from_row(sealer, row, SealedPlace::Headers(&company, &event_type))?,
+        headers: headers_from_row(sealer, row, SealedPlace::Headers(&company, &key))?,
         tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
         max_in_flight: number("max_in_flight")?,
         rate_limit: rate_limit.map(|number| RateLimit::stored(number, rate.as_deref())),
@@ -166,9 +170,9 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         updated_at: row.try_get("updated_at")?,
         signing_secret: open_secret(sealer, &sealed, secret)?,
         previous_secret: previous.transpose()?,
+        event_type: event_type.to_owned(),
+        label: label.map(str::to_owned),
         company,
-        event_type,
-        label: None,
     })
 }
 
@@ -183,15 +187,15 @@ pub(super) async fn find(
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
 
-/// Finds the webhook of a company for an event type.
-pub(super) async fn find_by_type(
+/// Finds the webhook of a company that has this subscription.
+pub(super) async fn find_subscription(
     database: impl Into<QueryTarget<'_>>,
     sealer: &Sealer,
     company: &str,
-    event_type: &str,
+    subscription: Subscription<'_>,
 ) -> Result<Option<Webhook>, StoreError> {
     let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
-    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_type);
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(subscription_key(subscription));
     query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
 }
 
@@ -204,8 +208,8 @@ pub(super) fn config_text(webhook: &Webhook) -> Result<&Arc<str>, StoreError> {
     webhook.config.text().ok_or_else(unread)
 }
 
-/// Inserts the webhook, or overwrites every field but `id`, `created_at` and the secrets of the one for its company and
-/// type. Returns the id of the row.
+/// Inserts the webhook, or overwrites every field but `id`, `created_at` and the secrets of the one with its company, type and
+/// label. Returns the id of the row.
 ///
 /// # Errors
 /// [`StoreError::Limit`]: the company has too many bytes of configs. [`StoreError::Changed`]: the webhook would run another version of its plugin than the one that checked its config.
@@ -220,13 +224,14 @@ pub(super) async fn write(
     if hold(connection, webhook, config).await? {
         check(connection, &webhook.company, Quota::ConfigBytes, quotas).await?;
     }
-    // Bound to the company and the type, because an overwritten row keeps its id.
-    let secret = sealer.seal(&webhook.signing_secret, SealedPlace::Secret(&webhook.company, &webhook.event_type))?;
+    let key = subscription_key(webhook.subscription());
+    // Bound to the company and the subscription, because an overwritten row keeps its id.
+    let secret = sealer.seal(&webhook.signing_secret, SealedPlace::Secret(&webhook.company, &key))?;
     let headers = seal_headers(sealer, webhook)?;
     db::query(UPSERT)
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
-        .bind(webhook.event_type.as_str())
+        .bind(key)
         .bind(webhook.target_url.as_str())
         .bind(webhook.challenge.as_deref())
         .bind(webhook.name.as_deref())
@@ -247,6 +252,7 @@ pub(super) async fn write(
         .bind(webhook.tls.as_ref().and_then(|tls| tls.pin_sha256()))
         .bind(webhook.timeout.as_ref().map(AttemptTimeout::text))
         .bind(webhook.rate_limit.and_then(RateLimit::text))
+        .bind(webhook.label.as_deref())
         .value(connection)
         .await
         .map_err(Into::into)
@@ -261,8 +267,8 @@ pub(super) async fn seal_plain_headers(
     let rows = db::query(sql).bind(SEAL_STEP).fetch_all(&mut *connection).await?;
     for row in &rows {
         let (id, headers): (String, String) = (row.try_get("id")?, row.try_get("headers")?);
-        let (company, event_type): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
-        let sealed = sealer.seal(headers.as_bytes(), SealedPlace::Headers(&company, &event_type))?;
+        let (company, key): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
+        let sealed = sealer.seal(headers.as_bytes(), SealedPlace::Headers(&company, &key))?;
         let sql = "UPDATE webhooks SET sealed_headers = $3, headers = '[]' WHERE id = $1 AND headers = $2";
         let query = db::query(sql).bind(id).bind(headers.as_str()).bind(sealed);
         query.execute(&mut *connection).await?;

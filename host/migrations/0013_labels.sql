@@ -1,0 +1,6 @@
+-- Several webhooks of a company for one event type, told apart by their labels.
+
+-- `event_type` holds the type, or the pattern of types, and for a webhook with a label also that: the type, a space, the label. So
+-- the pair of company and event_type is still unique, and nodes of the previous version find no webhook with a label by the
+-- type of an event.
+ALTER TABLE webhooks ADD COLUMN label TEXT;     -- NULL: none
