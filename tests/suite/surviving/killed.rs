@@ -71,6 +71,46 @@ async fn twenty_kills_under_load_lose_nothing_and_repeat_little() {
     assert!(twice <= KILLS * UNWRITTEN, "{twice} of {} were sent twice", accepted.len());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_lose_no_delivery_of_an_event_that_has_several() {
+    let (folder, receiver) = (Home::new().await, Receiver::start().await);
+    let mut process = Process::serve(&folder, &[]).await;
+    let key = process.client.key.clone();
+    let labels = ["a", "b", "c", "d", "e"];
+    for label in labels {
+        let hook = json!({"type": "t", "label": label, "target_url": receiver.url(&format!("/{label}"))});
+        process.client.post("/webhooks", &hook).await.expect(201);
+    }
+    let mut accepted = HashSet::new();
+    for round in 0..4 {
+        let (sender, mut answered) = mpsc::unbounded_channel();
+        for caller in 0..IN_FLIGHT {
+            tokio::spawn(publish_on(process.client.clone(), (round, caller), sender.clone()));
+        }
+        drop(sender);
+        for _ in 0..60 {
+            accepted.insert(answered.recv().await.expect("it answers"));
+        }
+        process.kill().await;
+        while let Some(body) = answered.recv().await {
+            accepted.insert(body);
+        }
+        process = start(&folder, &key, &[]).await;
+    }
+    let arrived = |label: &str| {
+        let arrivals = receiver.arrivals().into_iter().filter(|arrival| arrival.path == format!("/{label}"));
+        arrivals.map(|arrival| arrival.text()).collect::<HashSet<_>>()
+    };
+    for label in labels {
+        until("all that was accepted arrives", || async { accepted.is_subset(&arrived(label)).then_some(()) }).await;
+    }
+    // An event whose answer the kill prevented arrives everywhere or nowhere.
+    until("all receivers have the same", || async {
+        labels.iter().all(|label| arrived(label) == arrived(labels[0])).then_some(())
+    })
+    .await;
+}
+
 /// Publishes one event until it is accepted; the caller's identifier makes all tries the same event.
 async fn publish_surely(base: &watch::Receiver<Client>, event: &Value) {
     until("the event is accepted", || async {
