@@ -12,6 +12,7 @@ use super::rounds::FairRounds;
 use super::timers::Timers;
 use super::webhook_queue::{Admission, Position, WebhookQueue};
 use super::{AttemptClass, Effects, Origin, QueuedDelivery};
+use crate::domain::subscription::EventTypePattern;
 use crate::domain::webhook::Webhook;
 use crate::shares::Share;
 use crate::store::CancelSelection;
@@ -155,7 +156,8 @@ impl Scheduler {
     ) -> bool {
         let (limit, mut ids, mut wants_fetch) = (self.queue_limit(&selection.company), Vec::new(), false);
         for (id, queue) in &mut self.queues {
-            let of_type = selection.event_type.as_ref().is_none_or(|name| *name == queue.event_type);
+            let subscribed = EventTypePattern::stored(&queue.event_type);
+            let of_type = selection.event_type.as_ref().is_none_or(|name| subscribed.matches(name));
             if *queue.company == *selection.company && of_type {
                 change(queue);
                 wants_fetch |= queue.wants_fetch(limit);

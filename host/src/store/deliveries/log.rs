@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::log_walk::{LogEntry, LogIndex, LogPage, LogRange, LogSelection};
 use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
 use crate::domain::event::{Event, PING};
+use crate::domain::subscription::is_pattern;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
 use crate::store::error::StoreError;
@@ -168,7 +169,8 @@ impl Store {
         let by_type = match (&filter.event_type, &filter.webhook) {
             (Some(name), _) => Some(LogIndex::Type(name.clone())),
             (None, Some(id)) => {
-                let webhook = self.webhook(company, id).await?.filter(|webhook| webhook.event_type != PING);
+                let webhook = self.webhook(company, id).await?;
+                let webhook = webhook.filter(|hook| hook.event_type != PING && !is_pattern(&hook.event_type));
                 webhook.map(|webhook| LogIndex::TypeAndTests(webhook.event_type))
             }
             (None, None) => None,

@@ -28,6 +28,20 @@ fn selected_deliveries_leave_their_queues() {
 }
 
 #[test]
+fn deliveries_of_one_type_leave_the_queue_of_a_pattern() {
+    let (_clock, queues) = TestClock::with_queues(100);
+    let hook = Webhook { event_type: "*".into(), ..webhook("a", 1) };
+    make_healthy(&queues, &hook);
+    assert!(offer(&queues, &hook, deliveries("a", 2)).is_empty());
+    let of = |event_type: &str| {
+        let event_type = Some(event_type.into());
+        ids(queues.cancel(&CancelSelection { event_type, ..all_of("c", CancelState::Pending) }))
+    };
+    assert_eq!(of("u"), [""; 0]);
+    assert_eq!(of("t"), ["a-0", "a-1"]);
+}
+
+#[test]
 fn state_of_a_delivery_decides_what_cancels_it() {
     let (_clock, queues) = TestClock::with_queues(100);
     let hook = webhook("a", 32);
