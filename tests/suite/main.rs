@@ -23,6 +23,7 @@ mod guard;
 mod guide;
 mod health;
 mod hostile;
+mod labels;
 mod languages;
 mod metrics;
 mod moving;
