@@ -133,6 +133,20 @@ pub(crate) async fn event_matches_at_most_a_hundred_webhooks(case: Case) {
     case.put_webhook(webhook("wh_y", "a/c")).await.unwrap();
 }
 
+pub(crate) async fn labels_and_patterns_wait_until_every_node_knows_them(case: Case) {
+    case.join("new".into(), NOW).await.unwrap();
+    case.put_webhook(labelled("wh_1", "t", "x")).await.unwrap();
+    case.home.sql("INSERT INTO nodes (id, beat, started_at) VALUES ('old', 0, 0)").await;
+    for refused in [labelled("wh_2", "t", "y"), webhook("wh_2", "a/*")] {
+        let Err(StoreError::InUse(why)) = case.put_webhook(refused).await else { panic!("it would lose deliveries") };
+        assert!(why.contains("earlier version"), "{why}");
+    }
+    case.put_webhook(labelled("wh_3", "t", "x")).await.unwrap();
+    case.put_webhook(webhook("wh_4", "t")).await.unwrap();
+    case.home.sql("DELETE FROM nodes WHERE id = 'old'").await;
+    case.put_webhook(webhook("wh_2", "a/*")).await.unwrap();
+}
+
 pub(crate) async fn health_is_read_for_labels_and_patterns(case: Case) {
     for webhook in [labelled("wh_2", "t", "x"), webhook("wh_3", "a/*"), webhook("wh_4", "*")] {
         case.put_webhook(webhook).await.unwrap();

@@ -86,6 +86,7 @@ on_both! {
         webhook_is_stored_once_for_each_type_and_label
         pattern_that_is_stored_or_removed_concerns_every_type
         event_matches_at_most_a_hundred_webhooks
+        labels_and_patterns_wait_until_every_node_knows_them
         health_is_read_for_labels_and_patterns;
     log:
         list_is_filtered_and_paged

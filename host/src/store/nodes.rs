@@ -41,7 +41,8 @@ impl Store {
     pub async fn join(&self, node: Arc<str>, now: i64) -> Result<(), StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let sql = "INSERT INTO nodes (id, beat, started_at) VALUES ($1, 0, $2) ON CONFLICT (id) DO NOTHING";
+                let sql = "INSERT INTO nodes (id, beat, started_at, finds_by_id) VALUES ($1, 0, $2, 1) \
+                           ON CONFLICT (id) DO NOTHING";
                 db::query(sql).bind(&*node).bind(now).execute(connection).await?;
                 Ok(())
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rows::{WebhookKey, find, find_subscription, seal_plain_headers, write};
 use crate::domain::Invalid;
 use crate::domain::quota::Quota;
-use crate::domain::subscription;
+use crate::domain::subscription::{self, is_pattern};
 use crate::domain::webhook::Webhook;
 use crate::store::changes::{Change, notify, outdate};
 use crate::store::db::{self, DatabaseConnection};
@@ -47,7 +47,8 @@ impl Store {
     /// the signing secret.
     ///
     /// # Errors
-    /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
+    /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::InUse`]: it has a label or is for a pattern, and
+    /// a node of the previous version serves the database. [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
     pub async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
         let (cache, company) = (self.webhooks.clone(), webhook.company.clone());
@@ -61,6 +62,7 @@ impl Store {
                 if before.is_none() {
                     check(connection, &webhook.company, Quota::Webhooks, &quotas).await?;
                     check_matches(connection, &webhook).await?;
+                    check_nodes(connection, &webhook).await?;
                 }
                 // Read in the same transaction: right after it, another call may remove the webhook.
                 let stored = find(&mut *connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
@@ -172,6 +174,20 @@ async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -
     let subscribed = keys.iter().map(|key| subscription_of(key).event_type);
     subscription::check_matches(&webhook.event_type, subscribed)
         .map_err(|refusal| StoreError::Rule(Invalid::at("/type", refusal.to_string())))
+}
+
+/// Checks that no node would cancel the deliveries of this webhook: those of the previous version do not find it.
+async fn check_nodes(connection: &mut DatabaseConnection, webhook: &Webhook) -> Result<(), StoreError> {
+    if webhook.label.is_none() && !is_pattern(&webhook.event_type) {
+        return Ok(());
+    }
+    let query = db::query("SELECT id FROM nodes WHERE finds_by_id IS NULL LIMIT 1");
+    if query.fetch_optional(connection).await?.is_none() {
+        return Ok(());
+    }
+    let text = "a node of an earlier version serves the database still: a webhook with a label or for a pattern of types can be \
+                made once all nodes are upgraded";
+    Err(StoreError::InUse(text.into()))
 }
 
 /// Drops the cached copy of a webhook that was changed.
