@@ -6,6 +6,7 @@ pub mod company_limit;
 pub mod comparison;
 pub mod credential;
 pub mod delivery;
+pub mod delivery_selection;
 pub mod event;
 pub mod headers;
 pub mod hops;

@@ -1,7 +1,8 @@
 //! Pending deliveries: claiming, spilling, cancelling, releasing and counting them.
 
 use bytes::Bytes;
-use posthaste::domain::delivery::Status;
+use posthaste::domain::delivery::{Status, StatusFilter};
+use posthaste::domain::delivery_selection::DeliverySelection;
 use posthaste::domain::waiting::{Waiting, WaitingCount};
 use posthaste::domain::webhook::Webhook;
 use posthaste::store::{BacklogSelection, Lease, LeaseHorizon, Replay, WaitingLimits, WaitingPage};
@@ -53,8 +54,12 @@ pub(crate) async fn backlog_is_claimed_oldest_first_and_replays_separately(case:
     let replay = Replay {
         id: "rpl_1".into(),
         company: "acme".into(),
-        event_type: None,
-        status: Some(Status::Delivered),
+        selection: DeliverySelection {
+            statuses: vec![StatusFilter::Is(Status::Delivered)],
+            ..DeliverySelection::default()
+        },
+        event: None,
+        missing: false,
         since: 0,
         until: NOW + 1,
         now: NOW,

@@ -1,10 +1,60 @@
 //! The log: lists, look-ups and retention.
 
-use posthaste::domain::delivery::{Status, StatusFilter};
+use posthaste::domain::delivery::{Attempt, Status, StatusFilter};
+use posthaste::domain::delivery_selection::DeliverySelection;
 use posthaste::domain::plugin::Digest;
 use posthaste::store::{DeliveryFilter, DeliveryUpdate, PageRequest, PastEvents};
 
 use crate::case::{Case, NOW, attempt, id, retry, row, running, several, spilled, to, unmatched, webhook, with};
+
+fn of(selection: DeliverySelection) -> DeliveryFilter {
+    DeliveryFilter { selection, ..DeliveryFilter::default() }
+}
+
+pub(crate) async fn list_has_several_types_statuses_labels_and_errors(case: Case) {
+    let ids: Vec<_> = (0..6).map(|number| id(NOW + i64::from(number), number)).collect();
+    for (number, id) in ids.iter().enumerate() {
+        let row = with(spilled(id), |event| event.event_type = ["t", "u", "v"][number % 3].into());
+        let status = if number < 3 { Status::Failed } else { Status::Delivered };
+        let error = (number < 3).then(|| format!("Connection REFUSED: 50%_{number}"));
+        let attempt = Attempt { error, ..attempt(1) };
+        case.finished(row, |completion| DeliveryUpdate { status, attempt: Some(attempt), ..completion }).await;
+    }
+    let of_event = several(spilled(&id(NOW + 9, 9)), &["wh_1", "wh_2", "wh_3"]);
+    case.stored(of_event).await;
+    let list = async |filter: DeliveryFilter| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = case.deliveries("acme", &filter, &PageRequest { limit: 2, after }).await.unwrap();
+            found.extend(page.entries.into_iter().map(|one| one.id));
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    };
+    let any = DeliverySelection::default;
+    let named = |numbers: &[usize]| numbers.iter().map(|number| ids[*number].clone()).collect::<Vec<_>>();
+    let types = vec!["t".to_owned(), "v".to_owned(), "nobody".to_owned()];
+    let until = Some(NOW + 9);
+    assert_eq!(
+        list(DeliveryFilter { until, ..of(DeliverySelection { types: types.clone(), ..any() }) }).await,
+        named(&[5, 3, 2, 0])
+    );
+    let statuses = vec![StatusFilter::Is(Status::Failed), StatusFilter::Is(Status::Delivered)];
+    assert_eq!(list(of(DeliverySelection { statuses: statuses.clone(), ..any() })).await, named(&[5, 4, 3, 2, 1, 0]));
+    assert_eq!(list(of(DeliverySelection { statuses, types, ..any() })).await, named(&[5, 3, 2, 0]));
+    let with_error = |text: &str| of(DeliverySelection { error: Some(text.into()), ..any() });
+    assert_eq!(list(with_error("refused")).await, named(&[2, 1, 0]));
+    assert_eq!(list(with_error("50%_1")).await, named(&[1]));
+    assert_eq!(list(with_error("5_%")).await, named(&[]));
+    let event = DeliveryFilter { event: Some(id(NOW + 9, 9)), ..DeliveryFilter::default() };
+    assert_eq!(list(event.clone()).await.len(), 3);
+    let labelled = DeliverySelection { label: Some("label-1".into()), ..any() };
+    assert_eq!(list(DeliveryFilter { selection: labelled, ..event }).await, [format!("{}_001", id(NOW + 9, 9))]);
+    let unknown = DeliveryFilter { event: Some("nobody".into()), ..DeliveryFilter::default() };
+    assert_eq!(list(unknown).await, named(&[]));
+}
 
 pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     let all: Vec<_> = (0..6).map(|number| id(NOW + i64::from(number), number)).collect();
@@ -26,20 +76,39 @@ pub(crate) async fn list_is_filtered_and_paged(case: Case) {
     let any = DeliveryFilter::default;
     assert_eq!(list(any(), 4, None).await, (vec![5, 4, 3, 2], true));
     assert_eq!(list(any(), 4, Some(&all[2])).await, (vec![1, 0], false));
-    assert_eq!(list(DeliveryFilter { event_type: Some("u".into()), ..any() }, 9, None).await, (vec![5, 4], false));
     assert_eq!(
-        list(DeliveryFilter { status: Some(StatusFilter::Is(Status::Failed)), ..any() }, 9, None).await,
+        list(of(DeliverySelection { types: vec!["u".into()], ..DeliverySelection::default() }), 9, None).await,
+        (vec![5, 4], false)
+    );
+    assert_eq!(
+        list(
+            of(DeliverySelection { statuses: vec![StatusFilter::Is(Status::Failed)], ..DeliverySelection::default() }),
+            9,
+            None
+        )
+        .await,
         (vec![0], false)
     );
     assert_eq!(
-        list(DeliveryFilter { status: Some(StatusFilter::Is(Status::Pending)), ..any() }, 9, None).await,
+        list(
+            of(DeliverySelection { statuses: vec![StatusFilter::Is(Status::Pending)], ..DeliverySelection::default() }),
+            9,
+            None
+        )
+        .await,
         (vec![], false)
     );
-    assert_eq!(list(DeliveryFilter { webhook: Some("wh_1".into()), ..any() }, 9, None).await, (vec![5, 3, 1], false));
+    assert_eq!(
+        list(of(DeliverySelection { webhook: Some("wh_1".into()), ..DeliverySelection::default() }), 9, None).await,
+        (vec![5, 3, 1], false)
+    );
     let between = DeliveryFilter { since: Some(NOW + 1), until: Some(NOW + 3), ..any() };
     assert_eq!(list(between, 9, None).await, (vec![2, 1], false));
     // No stored text contains NUL, so a filter with NUL finds nothing.
-    assert_eq!(list(DeliveryFilter { event_type: Some("\0".into()), ..any() }, 9, None).await, (vec![], false));
+    assert_eq!(
+        list(of(DeliverySelection { types: vec!["\0".into()], ..DeliverySelection::default() }), 9, None).await,
+        (vec![], false)
+    );
     assert!(case.deliveries("other", &any(), &PageRequest { limit: 9, after: None }).await.unwrap().entries.is_empty());
 }
 
@@ -77,14 +146,14 @@ pub(crate) async fn every_status_is_a_filter_wherever_its_rows_are(case: Case) {
     ];
     for (status, found) in expected {
         for limit in [1, 9] {
-            let filter = DeliveryFilter { status: Some(status), ..DeliveryFilter::default() };
-            assert_eq!(list(filter.clone(), limit).await, found, "{status:?}");
-            let of_type = DeliveryFilter { event_type: Some("t".into()), ..filter.clone() };
-            assert_eq!(list(of_type, limit).await, found, "{status:?}");
-            let of_other = DeliveryFilter { event_type: Some("u".into()), ..filter.clone() };
-            assert_eq!(list(of_other, limit).await, [0; 0], "{status:?}");
-            let of_webhook = DeliveryFilter { webhook: Some("wh_1".into()), ..filter };
-            assert_eq!(list(of_webhook, limit).await, found, "{status:?}");
+            let filter = DeliverySelection { statuses: vec![status], ..DeliverySelection::default() };
+            assert_eq!(list(of(filter.clone()), limit).await, found, "{status:?}");
+            let of_type = DeliverySelection { types: vec!["t".into()], ..filter.clone() };
+            assert_eq!(list(of(of_type), limit).await, found, "{status:?}");
+            let of_other = DeliverySelection { types: vec!["u".into()], ..filter.clone() };
+            assert_eq!(list(of(of_other), limit).await, [0; 0], "{status:?}");
+            let of_webhook = DeliverySelection { webhook: Some("wh_1".into()), ..filter };
+            assert_eq!(list(of(of_webhook), limit).await, found, "{status:?}");
         }
     }
 }
@@ -106,12 +175,12 @@ pub(crate) async fn rare_type_is_found_behind_any_number_of_others(case: Case) {
     let row = with(spilled(&oldest), |event| event.event_type = "rare".into());
     case.finished(row, |completion| DeliveryUpdate { status: Status::Failed, ..completion }).await;
     many(&case, "wh_1", "failed").await;
-    let status = Some(StatusFilter::Is(Status::Failed));
-    let filter = DeliveryFilter { event_type: Some("rare".into()), status, ..DeliveryFilter::default() };
-    let page = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
+    let statuses = vec![StatusFilter::Is(Status::Failed)];
+    let rare = DeliverySelection { types: vec!["rare".into()], statuses, ..DeliverySelection::default() };
+    let page = case.deliveries("acme", &of(rare.clone()), &PageRequest { limit: 5, after: None }).await.unwrap();
     assert_eq!((page.entries.len(), page.next), (1, None));
-    let common = DeliveryFilter { event_type: Some("t".into()), ..filter };
-    let page = case.deliveries("acme", &common, &PageRequest { limit: 5, after: None }).await.unwrap();
+    let common = DeliverySelection { types: vec!["t".into()], ..rare };
+    let page = case.deliveries("acme", &of(common), &PageRequest { limit: 5, after: None }).await.unwrap();
     assert!(page.entries.len() == 5 && page.next.is_some());
 }
 
@@ -120,8 +189,9 @@ pub(crate) async fn one_request_examines_a_bounded_number_of_rows(case: Case) {
     case.finished(spilled(&oldest), |completion| completion).await;
     // Those of another webhook behind it.
     many(&case, "wh_2", "delivered").await;
-    let of_webhook = || DeliveryFilter { webhook: Some("wh_1".into()), ..DeliveryFilter::default() };
-    for filter in [of_webhook(), DeliveryFilter { event_type: Some("t".into()), ..of_webhook() }] {
+    let of_webhook = || DeliverySelection { webhook: Some("wh_1".into()), ..DeliverySelection::default() };
+    for selection in [of_webhook(), DeliverySelection { types: vec!["t".into()], ..of_webhook() }] {
+        let filter = of(selection);
         let first = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: None }).await.unwrap();
         assert!(first.entries.is_empty() && first.next.is_some(), "{first:?}");
         let second = case.deliveries("acme", &filter, &PageRequest { limit: 5, after: first.next }).await.unwrap();

@@ -65,6 +65,8 @@ on_both! {
         requested_delivery_is_claimed_whatever_its_status
         delivery_is_sent_again_on_request_a_hundred_times_at_most
         replay_marks_its_deliveries_step_by_step
+        replay_has_the_deliveries_of_its_selection
+        missing_deliveries_are_made
         cancellation_ends_what_waits_step_by_step
         steps_of_replays_and_cancellations_are_bounded
         stopped_replay_cancels_what_it_has_marked
@@ -90,6 +92,7 @@ on_both! {
         health_is_read_for_labels_and_patterns;
     log:
         list_is_filtered_and_paged
+        list_has_several_types_statuses_labels_and_errors
         every_status_is_a_filter_wherever_its_rows_are
         one_request_examines_a_bounded_number_of_rows
         rare_type_is_found_behind_any_number_of_others

@@ -1,20 +1,27 @@
 //! Retries on request, replays and cancellations.
 
 use futures_util::future::join_all;
-use posthaste::domain::delivery::Status;
+use posthaste::domain::delivery::{Status, StatusFilter};
+use posthaste::domain::delivery_selection::DeliverySelection;
+use posthaste::domain::webhook::Webhook;
 use posthaste::store::{
-    CancelSelection, CancelState, Cancellation, DeliveryKey, DeliveryUpdate, Lease, Replay, ReplayKey, RetryMode,
-    RetryRequest, StoreError, first_id,
+    BacklogSelection, CancelSelection, CancelState, Cancellation, DeliveryKey, DeliveryUpdate, EventFilter, Lease,
+    NewEventRow, PageRequest, Published, Replay, ReplayKey, RetryMode, RetryRequest, StoreError, first_id,
 };
 
-use crate::case::{Case, LEASED, NOW, id, retry, row, spilled, webhook, with};
+use crate::case::{Case, LEASED, NOW, attempt, id, retry, row, several, spilled, unmatched, webhook, with};
 
 fn replay(number: u32, event_type: Option<&str>, status: Option<Status>) -> Replay {
     Replay {
         id: format!("rpl_{number}"),
         company: "acme".into(),
-        event_type: event_type.map(Into::into),
-        status,
+        selection: DeliverySelection {
+            types: event_type.into_iter().map(Into::into).collect(),
+            statuses: status.into_iter().map(StatusFilter::Is).collect(),
+            ..DeliverySelection::default()
+        },
+        event: None,
+        missing: false,
         since: NOW,
         until: NOW + 10,
         now: NOW,
@@ -102,9 +109,98 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
     assert!(shown[0].id == "rpl_3" && shown[0].marked && more, "{shown:?}");
     assert_eq!((shown[0].since, shown[0].until), (Some(NOW), Some(NOW + 10)));
     let (shown, more) = case.replays("acme", 9, Some("rpl_3")).await.unwrap();
-    assert_eq!((shown[0].status, more), (Some(Status::Failed), false));
+    assert_eq!((shown[0].selection.only_status(), more), (Some(StatusFilter::Is(Status::Failed)), false));
     assert!(case.replay_step("rpl_2".into()).await.unwrap().webhooks.is_empty());
     assert_eq!(case.one(&early).await.status, Status::Delivered);
+}
+
+pub(crate) async fn replay_has_the_deliveries_of_its_selection(case: Case) {
+    for hook in [webhook("wh_1", "t"), Webhook { label: Some("label-1".into()), ..webhook("wh_2", "t") }] {
+        case.put_webhook(hook).await.unwrap();
+    }
+    let place = id(NOW, 1);
+    case.stored(several(spilled(&place), &["wh_1", "wh_2"])).await;
+    case.finished(spilled(&id(NOW, 2)), |completion| DeliveryUpdate { attempt: Some(attempt(1)), ..completion }).await;
+    case.home.sql("UPDATE event_deliveries SET status = 'delivered', parked = 0").await;
+    let count = async |selection: DeliverySelection, event: Option<&str>| {
+        let asked = Replay { selection, event: event.map(Into::into), ..replay(1, None, None) };
+        case.count_replayable(&asked).await.unwrap()
+    };
+    let any = DeliverySelection::default;
+    assert_eq!(count(any(), None).await, 3);
+    assert_eq!(count(any(), Some(&place)).await, 2);
+    assert_eq!(count(any(), Some("nobody")).await, 0);
+    assert_eq!(count(DeliverySelection { error: Some("ANSWERED 503".into()), ..any() }, None).await, 1);
+    assert_eq!(count(DeliverySelection { label: Some("label-1".into()), ..any() }, None).await, 1);
+    let of_webhook = DeliverySelection { webhook: Some("wh_2".into()), types: vec!["t".into(), "u".into()], ..any() };
+    assert_eq!(count(of_webhook.clone(), None).await, 1);
+    let asked = Replay { selection: of_webhook.clone(), ..replay(1, None, None) };
+    assert_eq!(case.start_replay(asked).await.unwrap(), 1);
+    assert_eq!(case.replay_step("rpl_1".into()).await.unwrap().webhooks, ["wh_2"]);
+    assert!(case.replay_step("rpl_1".into()).await.unwrap().webhooks.is_empty());
+    let (shown, _) = case.replays("acme", 9, None).await.unwrap();
+    assert!(shown[0].selection == of_webhook && !shown[0].missing && shown[0].marked, "{shown:?}");
+    assert_eq!(case.one(&format!("{place}_001")).await.status, Status::Pending);
+    // A selection by the error of the last attempt ends deliveries in the database.
+    let by_error = DeliverySelection { error: Some("503".into()), ..any() };
+    case.home.sql("UPDATE event_deliveries SET status = 'pending', parked = 1").await;
+    let selected = CancelSelection { filter: by_error, ..selection(CancelState::Pending, None) };
+    assert_eq!(case.count_cancellable(&selected).await.unwrap(), 1);
+    assert_eq!(case.cancel_now(selected, NOW).await.unwrap(), 1);
+    assert_eq!(
+        (case.one(&id(NOW, 2)).await.status, case.one(&place).await.status),
+        (Status::Cancelled, Status::Pending)
+    );
+}
+
+pub(crate) async fn missing_deliveries_are_made(case: Case) {
+    case.put_webhook(webhook("wh_1", "a/b")).await.unwrap();
+    let of_type = |number: u32, event_type: &str| {
+        with(spilled(&id(NOW + i64::from(number), number)), |event| event.event_type = event_type.into())
+    };
+    case.stored(of_type(1, "a/b")).await;
+    case.stored(unmatched(of_type(2, "a/c"))).await;
+    case.stored(several(of_type(3, "a/b"), &["wh_1", "wh_9"])).await;
+    case.stored(unmatched(of_type(4, "b/c"))).await;
+    case.stored(unmatched(of_type(5, "ping"))).await;
+    let late = Webhook { label: Some("late".into()), ..webhook("wh_2", "a/*") };
+    case.put_webhook(late).await.unwrap();
+    let missing = |number: u32, webhook: &str, types: &[&str]| {
+        let types = types.iter().map(|name| (*name).to_owned()).collect();
+        let selection = DeliverySelection { webhook: Some(webhook.into()), types, ..DeliverySelection::default() };
+        Replay { selection, missing: true, ..replay(number, None, None) }
+    };
+    for (asked, expected) in [
+        (missing(1, "wh_2", &[]), 3),
+        (missing(1, "wh_2", &["a/b"]), 2),
+        (missing(1, "wh_2", &["a/b", "a/c"]), 3),
+        (missing(1, "wh_1", &[]), 0),
+        (missing(1, "nobody", &[]), 0),
+    ] {
+        assert_eq!(case.count_replayable(&asked).await.unwrap(), expected, "{asked:?}");
+    }
+    assert_eq!(case.start_replay(missing(1, "wh_2", &[])).await.unwrap(), 3);
+    assert_eq!(case.replay_step("rpl_1".into()).await.unwrap().webhooks, ["wh_2"]);
+    assert!(case.replay_step("rpl_1".into()).await.unwrap().webhooks.is_empty());
+    let (claimed, _) = case.claim_backlog("wh_2", BacklogSelection::Replayed, lease(), 9).await.unwrap();
+    let made = [format!("{}_001", id(NOW + 1, 1)), id(NOW + 2, 2), format!("{}_002", id(NOW + 3, 3))];
+    assert_eq!(claimed.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), made.each_ref().map(|id| &**id));
+    assert_eq!(case.one(&made[1]).await.label.as_deref(), Some("late"));
+    let filter = EventFilter { unmatched: true, ..EventFilter::default() };
+    let unmatched = case.events("acme", &filter, &PageRequest { limit: 9, after: None }).await.unwrap().entries;
+    assert_eq!(unmatched.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), ["ping", "b/c"]);
+    assert_eq!(case.count_replayable(&missing(2, "wh_2", &[])).await.unwrap(), 0);
+    // Another subscription gets the next number, and its producer is still told of what it had at first.
+    case.put_webhook(webhook("wh_3", "*")).await.unwrap();
+    assert_eq!(case.start_replay(missing(2, "wh_3", &[])).await.unwrap(), 4);
+    case.replay_step("rpl_2".into()).await.unwrap();
+    assert_eq!(case.one(&format!("{}_001", id(NOW + 2, 2))).await.webhook, "wh_3");
+    let again = NewEventRow { place: id(NOW + 9, 9), ..of_type(2, "a/c") };
+    assert_eq!(case.stored(again).await, Published::Duplicate(Vec::new()));
+}
+
+fn lease() -> Lease {
+    Lease { until_ms: LEASED, node: "me".into() }
 }
 
 pub(crate) async fn company_has_at_most_ten_replays_in_progress(case: Case) {
@@ -119,7 +215,9 @@ pub(crate) async fn company_has_at_most_ten_replays_in_progress(case: Case) {
 
 fn selection(state: CancelState, event_type: Option<&str>) -> CancelSelection {
     let (first, end) = (first_id(NOW), first_id(NOW + 10));
-    CancelSelection { company: "acme".into(), event_type: event_type.map(Into::into), state, first, end }
+    let types = event_type.into_iter().map(Into::into).collect();
+    let filter = DeliverySelection { types, ..DeliverySelection::default() };
+    CancelSelection { company: "acme".into(), filter, state, first, end }
 }
 
 /// Carries out the only cancellation.

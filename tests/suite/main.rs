@@ -41,6 +41,7 @@ mod queries;
 mod restoring;
 mod rotating;
 mod schedule;
+mod selections;
 mod shares;
 mod standard;
 mod standard_transforms;

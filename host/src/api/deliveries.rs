@@ -17,11 +17,14 @@ use serde_json::value::RawValue;
 use super::ApiState;
 use super::auth::{Authorized, DeliveriesRead};
 use super::pagination::{ListPage, delivery_page};
-use super::params::{NamesCompany, PathParams, in_query, instant, range};
+use super::params::{NamesCompany, PathParams, instant, range};
 use super::problem::{Problem, ProblemKind};
+use crate::domain::Invalid;
 use crate::domain::delivery::{Attempt, DeliveryRecord, STATUSES, Status, StatusFilter};
 use crate::domain::time::rfc3339;
 use crate::store::{DeliveryFilter, LogPage};
+
+use selection::{Conditions, Names};
 
 pub(super) use cancel::{cancel, cancel_many};
 pub(super) use replay::{list_replays, replay, stop_replay};
@@ -119,6 +122,9 @@ pub(super) struct DeliveryListQuery {
     r#type: Option<String>,
     status: Option<String>,
     webhook: Option<String>,
+    label: Option<String>,
+    event: Option<String>,
+    error: Option<String>,
     since: Option<String>,
     until: Option<String>,
     limit: Option<String>,
@@ -139,13 +145,15 @@ pub(super) async fn list(
     let since = query.since.as_deref().map(|text| instant("since", text)).transpose()?;
     let until = query.until.as_deref().map(|text| instant("until", text)).transpose()?;
     range(since, until)?;
-    let filter = DeliveryFilter {
-        event_type: query.r#type,
-        status: query.status.as_deref().map(parse_status_filter).transpose().map_err(in_query("status"))?,
+    let conditions = Conditions {
+        types: query.r#type.as_deref().map(Names::split),
+        statuses: query.status.as_deref().map(Names::split),
         webhook: query.webhook,
-        since,
-        until,
+        label: query.label,
+        error: query.error,
     };
+    let selection = conditions.check().map_err(broken_query)?;
+    let filter = DeliveryFilter { selection, event: query.event, since, until };
     let page = delivery_page(query.limit.as_deref(), query.cursor.as_deref())?;
     let LogPage { entries, next: next_cursor } = api.store.deliveries(&company, &filter, &page).await?;
     let data = entries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
@@ -162,11 +170,11 @@ fn parse_status_filter(name: &str) -> Result<StatusFilter, String> {
     })
 }
 
-fn parse_status(name: &str) -> Result<Status, String> {
-    Status::named(name).ok_or_else(|| {
-        let names = STATUSES.map(Status::name).join(", ");
-        format!("`{name}` is not a status; the statuses are {names}")
-    })
+/// Returns the problem of broken rules of the query.
+fn broken_query(errors: Vec<Invalid>) -> Problem {
+    let details: Vec<_> =
+        errors.iter().map(|error| format!("{}: {}", error.pointer.trim_start_matches('/'), error.detail)).collect();
+    Problem::new(ProblemKind::Rule, details.join("; "))
 }
 
 fn not_found() -> Problem {

@@ -213,7 +213,9 @@ impl WebhookQueues {
 
     /// Returns whether a delivery was cancelled since its attempt, which is in flight, began.
     pub(in crate::delivery) fn is_cancelled(&self, delivery: &QueuedDelivery) -> bool {
-        self.lock().cancellations.concern(delivery)
+        let state = self.lock();
+        let label = state.queues.get(delivery.webhook_id.as_str()).and_then(|queue| queue.label.as_deref());
+        state.cancellations.concern(delivery, label)
     }
 
     /// Records that the selected deliveries were cancelled in the database: an ordered webhook may have waited for one of them,

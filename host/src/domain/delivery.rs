@@ -8,6 +8,7 @@
 //! - `DeliveryUpdate` (store): the result of an attempt, or of leaving memory without one, to be stored.
 //! - [`DeliveryRecord`]: the row as the API shows it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// The status of a delivery.
@@ -87,8 +88,9 @@ pub struct LastAttempt {
     pub error: Option<String>,
 }
 
-/// The deliveries that a list selects by their status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The deliveries that are selected by their status. Its serialised form is its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum StatusFilter {
     /// Those with this status.
     Is(Status),
@@ -104,13 +106,22 @@ impl StatusFilter {
     pub fn named(name: &str) -> Option<Self> {
         if name == Self::RETRYING { Some(Self::Retrying) } else { Status::named(name).map(Self::Is) }
     }
+}
 
-    /// Returns the status of the deliveries that it selects.
-    pub fn status(self) -> Status {
-        match self {
-            Self::Is(status) => status,
-            Self::Retrying => Status::Pending,
+impl From<StatusFilter> for &'static str {
+    fn from(filter: StatusFilter) -> Self {
+        match filter {
+            StatusFilter::Is(status) => status.name(),
+            StatusFilter::Retrying => StatusFilter::RETRYING,
         }
+    }
+}
+
+impl TryFrom<String> for StatusFilter {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::named(&name).ok_or_else(|| format!("`{name}` is no status"))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::delivery_selection::DeliverySelection;
+
 /// The pending deliveries that a cancellation selects by their state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,8 +34,8 @@ impl CancelState {
 pub struct CancelSelection {
     /// The company.
     pub company: String,
-    /// The event type; `None`: any.
-    pub event_type: Option<String>,
+    /// The conditions that they meet besides; no statuses.
+    pub filter: DeliverySelection,
     /// Their state.
     pub state: CancelState,
     /// The first id.
@@ -47,6 +49,7 @@ impl CancelSelection {
     pub fn one(company: &str, id: &str) -> Self {
         // No id sorts between an id and that id followed by a zero.
         let end = format!("{id}0");
-        Self { company: company.into(), event_type: None, state: CancelState::Pending, first: id.into(), end }
+        let filter = DeliverySelection::default();
+        Self { company: company.into(), filter, state: CancelState::Pending, first: id.into(), end }
     }
 }

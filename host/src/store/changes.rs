@@ -185,7 +185,9 @@ mod tests {
         let webhook = r#"{"webhook":{"company":"acme","event_type":"a","id":"wh_a"}}"#;
         assert_eq!(text(&changed("a", Some("x"))), webhook);
         assert_eq!(text(&backlog()), r#"{"parked":{"company":"acme","event_type":"a","id":"wh_a"}}"#);
-        let selection = r#"{"company":"acme","event_type":null,"state":"pending","first":"dlv_1","end":"dlv_10"}"#;
+        let filter = r#"{"types":[],"statuses":[],"webhook":null,"label":null,"error":null}"#;
+        let selection =
+            format!(r#"{{"company":"acme","filter":{filter},"state":"pending","first":"dlv_1","end":"dlv_10"}}"#);
         let cancelled = Change::Cancelled(CancelSelection::one("acme", "dlv_1"));
         assert_eq!(text(&cancelled), format!(r#"{{"cancelled":{selection}}}"#));
         assert_eq!(text(&Change::Plugins), r#""plugins""#);

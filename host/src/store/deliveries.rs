@@ -22,12 +22,14 @@ mod events;
 mod events_of;
 mod log;
 mod log_walk;
+mod missing;
 mod orphans;
 mod past_events;
 #[cfg(test)]
 mod query_plans;
 mod replay;
 mod retry;
+mod selection_sql;
 
 pub use backlog::BackloggedWebhook;
 pub use cancel::Cancellation;

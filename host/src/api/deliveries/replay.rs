@@ -8,8 +8,7 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::parse_status;
-use super::selection::Selection;
+use super::selection::{Selection, SelectionFields};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, DeliveriesRead, DeliveriesWrite};
 use crate::api::body::{self, BodyLimit};
@@ -17,27 +16,18 @@ use crate::api::pagination::{ListPage, cursor, page_limit};
 use crate::api::params::{NamesCompany, PathParams};
 use crate::api::problem::{Problem, ProblemKind};
 use crate::domain::Invalid;
-use crate::domain::delivery::Status;
+use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::time::rfc3339;
 use crate::store::{Replay, ReplayKey, ReplayRecord};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplayRequest {
-    r#type: Option<String>,
-    status: Option<String>,
-    since: String,
-    until: Option<String>,
-}
 
 #[derive(Serialize)]
 pub(in crate::api) struct ReplayOrderView {
     count: u64,
-    /// Null if there is nothing to replay.
+    /// Null if there is nothing to replay, or if it was only counted.
     id: Option<String>,
 }
 
-/// `POST /deliveries/replay`: 202; the replay goes on in the background.
+/// `POST /deliveries/replay`: 202; the replay goes on in the background. 200 if it was only to be counted.
 pub(in crate::api) async fn replay(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<DeliveriesWrite>,
@@ -45,8 +35,19 @@ pub(in crate::api) async fn replay(
 ) -> Result<(StatusCode, Json<ReplayOrderView>), Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let now = api.clock.now_ms();
+    let selection = body::checked(&bytes, |fields: SelectionFields| fields.check(now))?;
+    if let (true, Some(webhook)) = (selection.missing, &selection.conditions.webhook)
+        && api.store.webhook_of(&company, webhook).await?.is_none()
+    {
+        return Err(Invalid::at("/webhook", "this company has no such webhook").into());
+    }
     let id = api.engine.ids.next("rpl", now);
-    let replay = body::checked(&bytes, |selection: ReplayRequest| selection.check(id.clone(), company, now))?;
+    let Selection { conditions, event, since, until, missing, dry_run } = selection;
+    let replay = Replay { id: id.clone(), company, selection: conditions, event, missing, since, until, now };
+    if dry_run {
+        let count = api.store.count_replayable(&replay).await?;
+        return Ok((StatusCode::OK, Json(ReplayOrderView { count, id: None })));
+    }
     let count = api.engine.replayer.replay(replay).await?;
     Ok((StatusCode::ACCEPTED, Json(ReplayOrderView { count, id: (count > 0).then_some(id) })))
 }
@@ -57,8 +58,12 @@ pub(in crate::api) struct ReplayView {
     id: String,
     company: String,
     r#type: Option<String>,
-    status: Option<&'static str>,
-    /// Null for a replay that an earlier version stored.
+    status: Option<String>,
+    webhook: Option<String>,
+    label: Option<String>,
+    error: Option<String>,
+    /// `missing`, or null.
+    only: Option<&'static str>,
     since: Option<String>,
     until: Option<String>,
     /// `marking`, then `sending`.
@@ -68,11 +73,17 @@ pub(in crate::api) struct ReplayView {
 
 impl ReplayView {
     fn new(company: &str, replay: ReplayRecord) -> Self {
+        let DeliverySelection { types, statuses, webhook, label, error } = replay.selection;
+        let statuses: Vec<&'static str> = statuses.into_iter().map(Into::into).collect();
         Self {
             id: replay.id,
             company: company.to_owned(),
-            r#type: replay.event_type,
-            status: replay.status.map(Status::name),
+            r#type: (!types.is_empty()).then(|| types.join(",")),
+            status: (!statuses.is_empty()).then(|| statuses.join(",")),
+            webhook,
+            label,
+            error,
+            only: replay.missing.then_some("missing"),
             since: replay.since.map(rfc3339),
             until: replay.until.map(rfc3339),
             state: if replay.marked { "sending" } else { "marking" },
@@ -120,55 +131,4 @@ pub(in crate::api) async fn stop_replay(
     let stopped = api.engine.canceller.stop_replay(key, cancellation).await?;
     let gone = || Problem::new(ProblemKind::NotFound, "this company has no replay with that id, or it has ended");
     Ok(Json(ReplayView::new(&company, stopped.ok_or_else(gone)?)))
-}
-
-impl ReplayRequest {
-    /// Checks the selection at `now`, in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// Every broken rule.
-    fn check(self, id: String, company: String, now: i64) -> Result<Replay, Vec<Invalid>> {
-        let mut errors = Vec::new();
-        let status = self.status.as_deref().map(parse_status).transpose();
-        let status = status.map_err(|detail| errors.push(Invalid::at("/status", detail))).ok().flatten();
-        let selection = Selection { event_type: self.r#type, since: self.since, until: self.until };
-        let (event_type, since, until) = selection.check(now, errors)?;
-        Ok(Replay { id, company, event_type, status, since, until, now })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: i64 = 1_790_000_000_000;
-
-    fn check(since: i64, until: Option<i64>) -> Result<Replay, Vec<Invalid>> {
-        let until = until.map(rfc3339);
-        let request = ReplayRequest { r#type: None, status: None, since: rfc3339(since), until };
-        request.check("rpl_1".into(), "acme".into(), NOW)
-    }
-
-    #[test]
-    fn a_replay_ends_now_at_the_latest() {
-        let until = |until| check(0, until).unwrap().until;
-        assert_eq!((until(None), until(Some(NOW + 5000)), until(Some(NOW - 5000))), (NOW, NOW, NOW - 5000));
-    }
-
-    #[test]
-    fn only_a_given_until_before_since_is_refused() {
-        let errors = check(NOW, Some(NOW - 1000)).unwrap_err();
-        assert_eq!(errors.iter().map(|error| &*error.pointer).collect::<Vec<_>>(), ["/until"]);
-        assert!(check(NOW, Some(NOW)).is_ok() && check(NOW + 5000, None).is_ok());
-    }
-
-    #[test]
-    fn every_broken_rule_of_a_selection_is_reported() {
-        let text = |text: &str| Some(text.to_owned());
-        let request =
-            ReplayRequest { r#type: text("a b"), status: text("lost"), since: "noon".into(), until: text("later") };
-        let errors = request.check("rpl_1".into(), "acme".into(), NOW).unwrap_err();
-        let pointers: Vec<_> = errors.iter().map(|error| &*error.pointer).collect();
-        assert_eq!(pointers, ["/type", "/status", "/since", "/until"]);
-    }
 }

@@ -37,12 +37,12 @@ impl RecentCancellations {
         self.recent.push_back((selection.clone(), self.attempts_begun));
     }
 
-    /// Returns whether a delivery was cancelled since its attempt began.
-    pub(super) fn concern(&self, delivery: &QueuedDelivery) -> bool {
+    /// Returns whether a delivery, whose webhook has this label, was cancelled since its attempt began.
+    pub(super) fn concern(&self, delivery: &QueuedDelivery, label: Option<&str>) -> bool {
         // An attempt in flight is no longer the one that a replay has marked.
         let state = if delivery.is_retry() { CancelState::Retrying } else { CancelState::Pending };
         let concerns = |(selection, last): &(CancelSelection, u64)| {
-            delivery.attempt <= *last && selects(selection, delivery, state)
+            delivery.attempt <= *last && selects(selection, delivery, label, state)
         };
         self.recent.iter().any(concerns)
     }
@@ -56,10 +56,17 @@ impl RecentCancellations {
     }
 }
 
-/// Returns whether a selection has this delivery, whose state is `state`.
-pub(super) fn selects(selection: &CancelSelection, delivery: &QueuedDelivery, state: CancelState) -> bool {
+/// Returns whether a selection has this delivery, whose webhook has this label and whose state is `state`. Memory does not know the
+/// error of the last attempt: a selection by that has none of its deliveries.
+pub(super) fn selects(
+    selection: &CancelSelection,
+    delivery: &QueuedDelivery,
+    label: Option<&str>,
+    state: CancelState,
+) -> bool {
     (selection.state == state || selection.state == CancelState::Pending)
         && selection.company == delivery.event.company()
-        && selection.event_type.as_ref().is_none_or(|name| *name == delivery.event.event_type())
+        && selection.filter.error.is_none()
+        && selection.filter.concerns(delivery.event.event_type(), &delivery.webhook_id, label)
         && (&selection.first..&selection.end).contains(&&delivery.id)
 }

@@ -157,7 +157,8 @@ impl Scheduler {
         let (limit, mut ids, mut wants_fetch) = (self.queue_limit(&selection.company), Vec::new(), false);
         for (id, queue) in &mut self.queues {
             let subscribed = EventTypePattern::stored(&queue.event_type);
-            let of_type = selection.event_type.as_ref().is_none_or(|name| subscribed.matches(name));
+            let types = &selection.filter.types;
+            let of_type = types.is_empty() || types.iter().any(|name| subscribed.matches(name));
             if *queue.company == *selection.company && of_type {
                 change(queue);
                 wants_fetch |= queue.wants_fetch(limit);

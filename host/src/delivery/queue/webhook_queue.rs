@@ -92,6 +92,7 @@ pub(super) struct SchedulerNotes {
 pub(super) struct WebhookQueue {
     pub(super) company: Arc<str>,
     pub(super) event_type: String,
+    pub(super) label: Option<String>,
     /// First attempts, and those that a user asked for; in an ordered queue, retries as well.
     live: VecDeque<QueuedDelivery>,
     /// Retries take turns with first attempts, so that neither holds up the other.
@@ -122,6 +123,7 @@ impl WebhookQueue {
         Self {
             company: webhook.company.as_str().into(),
             event_type: webhook.event_type.clone(),
+            label: webhook.label.clone(),
             live: VecDeque::new(),
             retries: VecDeque::new(),
             retries_are_next: false,

@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::log_walk::{LogIndex, LogRange, LogSelection};
+use super::selection_sql::SelectionSql;
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
 use crate::store::cancel_selection::{CancelSelection, CancelState};
@@ -44,12 +45,13 @@ pub struct Cancellation {
     pub now: i64,
 }
 
-/// Returns the statement that ends the deliveries of a step. Binds: now, the company, the first id, the end, NULL, the type.
-pub(super) fn end_sql(state: CancelState, kind: DatabaseKind) -> String {
+/// Returns the statement that ends the deliveries of a step, those that meet `filter`. Binds: now, the company, the first id, the
+/// end, NULL, the parameters of the filter.
+pub(super) fn end_sql(state: CancelState, filter: &str, kind: DatabaseKind) -> String {
     let index = state.index();
     format!(
         "UPDATE event_deliveries {}SET status = 'cancelled', due = NULL, parked = 0, finished_at = $1 WHERE company = $2 \
-         AND id >= $3 AND id < $4 AND {} AND {} AND (CAST($6 AS TEXT) IS NULL OR event_type = $6)",
+         AND id >= $3 AND id < $4 AND {} AND {} AND {filter}",
         index.hint(kind),
         index.condition("$5"),
         state.condition()
@@ -57,10 +59,11 @@ pub(super) fn end_sql(state: CancelState, kind: DatabaseKind) -> String {
 }
 
 async fn end(connection: &mut DatabaseConnection, selection: &CancelSelection, now: i64) -> Result<u64, sqlx::Error> {
-    let sql = end_sql(selection.state, connection.kind());
+    let filter = SelectionSql::new(&selection.filter, 6);
+    let sql = end_sql(selection.state, &filter.sql, connection.kind());
     let query = db::query(AssertSqlSafe(sql)).bind(now).bind(selection.company.as_str());
     let query = query.bind(selection.first.as_str()).bind(selection.end.as_str()).bind(None::<&str>);
-    query.bind(selection.event_type.as_deref()).execute(connection).await
+    filter.parameters.into_iter().fold(query, |query, text| query.bind(text)).execute(connection).await
 }
 
 impl Store {
@@ -106,16 +109,21 @@ impl Store {
         Ok(count)
     }
 
-    async fn count_cancellable(&self, selection: &CancelSelection) -> Result<u64, StoreError> {
+    /// Returns how many deliveries a cancellation would select at present.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`], and the database's.
+    pub async fn count_cancellable(&self, selection: &CancelSelection) -> Result<u64, StoreError> {
         let index = selection.state.index();
-        let condition = format!("{} AND (CAST($6 AS TEXT) IS NULL OR event_type = $6)", selection.state.condition());
-        let rows = index.rows_sql(self.readers.kind(), "id", &condition);
+        let filter = SelectionSql::new(&selection.filter, 6);
+        let rows =
+            index.rows_sql(self.readers.kind(), "id", &format!("{} AND {}", selection.state.condition(), filter.sql));
         let (before, least) = (selection.end.clone(), selection.first.clone());
         let selection = LogSelection {
             index,
             range: LogRange { company: &selection.company, before, least },
             sql: format!("SELECT COUNT(*) FROM ({rows}) AS selected"),
-            parameters: vec![selection.event_type.clone()],
+            parameters: filter.parameters,
         };
         self.count(selection).await
     }
@@ -125,7 +133,9 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn cancellations_in_progress(&self) -> Result<Vec<String>, StoreError> {
-        Ok(db::query("SELECT id FROM cancellations ORDER BY id LIMIT 100").values(&self.readers.background).await?)
+        Ok(db::query("SELECT id FROM event_cancellations ORDER BY id LIMIT 100")
+            .values(&self.readers.background)
+            .await?)
     }
 
     /// Ends the next few deliveries of a cancellation at `now`, milliseconds since 1970. Returns the part of the selection that
@@ -144,7 +154,7 @@ impl Store {
 }
 
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
-    let query = db::query("SELECT COUNT(*) FROM cancellations WHERE company = $1").bind(company);
+    let query = db::query("SELECT COUNT(*) FROM event_cancellations WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_PER_COMPANY {
         let detail = format!(
             "this company has {MAX_PER_COMPANY} cancellations under way, which is the limit; wait until one has finished"
@@ -162,12 +172,12 @@ pub(super) async fn insert(
     now: i64,
 ) -> Result<(), sqlx::Error> {
     db::query(
-        "INSERT INTO cancellations (id, company, event_type, selection, next_id, end_id, created_at) \
+        "INSERT INTO event_cancellations (id, company, selection, state, next_id, end_id, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id)
     .bind(selection.company.as_str())
-    .bind(selection.event_type.as_deref())
+    .bind(serde_json::to_string(&selection.filter).map_err(|error| sqlx::Error::Encode(error.into()))?)
     .bind(selection.state.name())
     .bind(selection.first.as_str())
     .bind(selection.end.as_str())
@@ -183,17 +193,18 @@ async fn step(
     now: i64,
 ) -> Result<Option<(CancelSelection, u64)>, StoreError> {
     let lock = connection.kind().row_lock();
-    let sql = format!("SELECT company, event_type, selection, next_id, end_id FROM cancellations WHERE id = $1 {lock}");
+    let sql =
+        format!("SELECT company, selection, state, next_id, end_id FROM event_cancellations WHERE id = $1 {lock}");
     let Some(row) = db::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *connection).await? else {
         return Ok(None);
     };
-    let state: String = row.try_get("selection")?;
+    let (state, filter): (String, String) = (row.try_get("state")?, row.try_get("selection")?);
     let Some(state) = CancelState::ALL.into_iter().find(|known| known.name() == state) else {
         return Ok(None); // A later version's.
     };
     let mut selection = CancelSelection {
         company: row.try_get("company")?,
-        event_type: row.try_get("event_type")?,
+        filter: serde_json::from_str(&filter).map_err(|error| sqlx::Error::Decode(error.into()))?,
         state,
         first: row.try_get("next_id")?,
         end: row.try_get("end_id")?,
@@ -202,12 +213,13 @@ async fn step(
     let query = db::query(AssertSqlSafe(sql)).bind(selection.company.as_str()).bind(selection.first.as_str());
     let query = query.bind(selection.end.as_str()).bind(STEP).bind(None::<&str>);
     let Some(last): Option<String> = query.value(&mut *connection).await? else {
-        db::query("DELETE FROM cancellations WHERE id = $1").bind(id).execute(connection).await?;
+        db::query("DELETE FROM event_cancellations WHERE id = $1").bind(id).execute(connection).await?;
         return Ok(None);
     };
     selection.end = last + "0";
     let ended = end(connection, &selection, now).await?;
-    let query = db::query("UPDATE cancellations SET next_id = $1 WHERE id = $2").bind(selection.end.as_str()).bind(id);
+    let query =
+        db::query("UPDATE event_cancellations SET next_id = $1 WHERE id = $2").bind(selection.end.as_str()).bind(id);
     query.execute(&mut *connection).await?;
     notify(connection, &Change::Cancelled(selection.clone())).await?;
     Ok(Some((selection, ended)))

@@ -3,9 +3,12 @@
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::{LogEntry, LogIndex, LogPage, LogRange, LogSelection};
+use super::log_walk::{LogEntry, LogIndex, LogPage, LogRange, LogSelection, merged};
+use super::selection_sql::SelectionSql;
 use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
+use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::event::{Event, PING};
+use crate::domain::id;
 use crate::domain::subscription::is_pattern;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
@@ -16,12 +19,10 @@ use crate::store::readers::LogReader;
 /// Selects the deliveries of a list. `None` does not filter.
 #[derive(Debug, Default, Clone)]
 pub struct DeliveryFilter {
-    /// The event type.
-    pub event_type: Option<String>,
-    /// The status.
-    pub status: Option<StatusFilter>,
-    /// The webhook's id.
-    pub webhook: Option<String>,
+    /// The conditions that they meet.
+    pub selection: DeliverySelection,
+    /// Selects those of the event with this id.
+    pub event: Option<String>,
     /// Selects deliveries created at this instant or later: milliseconds since 1970.
     pub since: Option<i64>,
     /// Selects deliveries created before this instant: milliseconds since 1970.
@@ -65,14 +66,10 @@ const ATTEMPT_SIZES: &str = "SELECT number, CAST(COALESCE(octet_length(error), 0
     + COALESCE(octet_length(plugin), 0) AS BIGINT) AS bytes FROM attempts WHERE delivery_id = $1 AND number <= $2 \
     ORDER BY number DESC LIMIT $3";
 
-/// The deliveries of a page, whatever its index. Binds: the type, the status, the webhook.
-const CONDITION: &str = "(CAST($6 AS TEXT) IS NULL OR event_type = $6) \
-    AND (CAST($7 AS TEXT) IS NULL OR status = $7) AND (CAST($8 AS TEXT) IS NULL OR webhook_id = $8)";
-
-/// Returns the statement of a page; the last attempts are looked up for its rows alone. Binds as [`LogIndex::rows_sql`], then
-/// as [`CONDITION`].
-pub(super) fn list_sql(index: &LogIndex, kind: DatabaseKind) -> String {
-    let rows = index.rows_sql(kind, LOG_COLUMNS, CONDITION);
+/// Returns the statement of a page of the rows that meet `condition`; the last attempts are looked up for its rows alone. Binds as
+/// [`LogIndex::rows_sql`], then the parameters of the condition.
+pub(super) fn list_sql(index: &LogIndex, condition: &str, kind: DatabaseKind) -> String {
+    let rows = index.rows_sql(kind, LOG_COLUMNS, condition);
     format!("SELECT d.*, {LAST_ATTEMPT_COLUMNS} FROM ({rows}) AS d {LAST_ATTEMPT_JOIN}")
 }
 
@@ -115,6 +112,20 @@ impl LogEntry for DeliveryRecord {
     }
 }
 
+/// Splits a selection into parts each of which goes along an index of its own: one for each status, or else one for each type.
+fn parts(selection: &DeliverySelection) -> Vec<DeliverySelection> {
+    let part = |statuses: &[StatusFilter], types: &[String]| DeliverySelection {
+        statuses: statuses.to_vec(),
+        types: types.to_vec(),
+        ..selection.clone()
+    };
+    match (&selection.statuses[..], &selection.types[..]) {
+        ([], [] | [_]) => vec![selection.clone()],
+        ([], types) => types.chunks(1).map(|one| part(&[], one)).collect(),
+        (statuses, types) => statuses.chunks(1).map(|one| part(one, types)).collect(),
+    }
+}
+
 fn attempt_from_row(row: &DatabaseRow) -> Result<Attempt, sqlx::Error> {
     let number: i64 = row.try_get("number")?;
     let status_code: Option<i64> = row.try_get("status_code")?;
@@ -147,35 +158,51 @@ impl Store {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<LogPage<DeliveryRecord>, StoreError> {
-        let range = page.range(company, filter.since, filter.until);
-        let index = self.index(company, filter, &range).await?;
-        let status = filter.status.map(|filter| filter.status().name().to_owned());
-        let selection = LogSelection {
-            sql: list_sql(&index, self.readers.kind()),
-            index,
-            range,
-            parameters: vec![filter.event_type.clone(), status, filter.webhook.clone()],
-        };
-        self.walk(selection, page.limit).await
+        let mut range = page.range(company, filter.since, filter.until);
+        if let Some(event) = &filter.event {
+            let Some(place) = self.place_of_event(company, event).await? else {
+                return Ok(LogPage { entries: Vec::new(), next: None });
+            };
+            range.before = range.before.min(id::deliveries_end(&place));
+            range.least = range.least.max(place);
+        }
+        let mut pages = Vec::new();
+        for part in parts(&filter.selection) {
+            let index = self.index(company, &part, &range).await?;
+            let SelectionSql { sql, parameters } = SelectionSql::new(&part, 6);
+            let sql = list_sql(&index, &sql, self.readers.kind());
+            let selection = LogSelection { sql, index, range: range.clone(), parameters };
+            pages.push(self.walk(selection, page.limit).await?);
+        }
+        Ok(merged(pages, page.limit as usize))
     }
 
-    /// Returns the index along which to look for the deliveries of a list.
+    /// Returns the place of an event in the log.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn place_of_event(&self, company: &str, event: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT place FROM events WHERE company = $1 AND id = $2";
+        Ok(db::query(sql).bind(company).bind(event).value_if_any(&self.readers.look_ups).await?)
+    }
+
+    /// Returns the index along which to look for the deliveries of a list: of one type or any, and of one status or any.
     async fn index(
         &self,
         company: &str,
-        filter: &DeliveryFilter,
+        selection: &DeliverySelection,
         range: &LogRange<'_>,
     ) -> Result<LogIndex, StoreError> {
-        let by_type = match (&filter.event_type, &filter.webhook) {
-            (Some(name), _) => Some(LogIndex::Type(name.clone())),
-            (None, Some(id)) => {
+        let by_type = match (selection.only_type(), &selection.webhook) {
+            (Some(name), _) => Some(LogIndex::Type(name.to_owned())),
+            (None, Some(id)) if selection.types.is_empty() => {
                 let webhook = self.webhook(company, id).await?;
                 let webhook = webhook.filter(|hook| hook.event_type != PING && !is_pattern(&hook.event_type));
                 webhook.map(|webhook| LogIndex::TypeAndTests(webhook.event_type))
             }
-            (None, None) => None,
+            (None, _) => None,
         };
-        let by_status = LogIndex::of(filter.status, None);
+        let by_status = LogIndex::of(selection.only_status(), None);
         let Some(by_type) = by_type else { return Ok(by_status) };
         // A rare type finds all in one page, a common one is better than many rows of other types.
         let is_better = match by_status {

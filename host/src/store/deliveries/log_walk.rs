@@ -194,6 +194,23 @@ pub struct LogPage<T> {
     pub next: Option<String>,
 }
 
+/// Merges the pages of the parts of a selection, each read from the same place, into one with at most `limit` entries. An entry that
+/// is in several is shown once.
+pub(super) fn merged<T: LogEntry>(pages: Vec<LogPage<T>>, limit: usize) -> LogPage<T> {
+    // Below this id a part has not been examined.
+    let examined = pages.iter().filter_map(|page| page.next.clone()).max();
+    let mut entries: Vec<T> = pages.into_iter().flat_map(|page| page.entries).collect();
+    entries.retain(|entry| examined.as_deref().is_none_or(|least| entry.row_id() >= least));
+    entries.sort_unstable_by(|a, b| b.row_id().cmp(a.row_id()));
+    entries.dedup_by(|a, b| a.row_id() == b.row_id());
+    if entries.len() > limit {
+        entries.truncate(limit);
+        let next = entries.last().map(|last| last.row_id().to_owned());
+        return LogPage { entries, next };
+    }
+    LogPage { entries, next: examined }
+}
+
 /// An entry of a page.
 pub(super) trait LogEntry: Sized {
     /// Reads the entry from its row.
@@ -209,7 +226,7 @@ pub(super) struct LogSelection<'c> {
     /// The statement around [`LogIndex::rows_sql`].
     pub(super) sql: String,
     /// The parameters of its conditions.
-    pub(super) parameters: Vec<Option<String>>,
+    pub(super) parameters: Vec<String>,
 }
 
 impl Store {
@@ -265,5 +282,44 @@ impl Store {
             }
         }
         Ok(LogPage { entries, next: Some(range.before) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Entry(&'static str);
+
+    impl LogEntry for Entry {
+        fn from_row(_: &DatabaseRow) -> Result<Self, sqlx::Error> {
+            Err(sqlx::Error::RowNotFound)
+        }
+
+        fn row_id(&self) -> &str {
+            self.0
+        }
+    }
+
+    fn of(pages: &[(&[&'static str], Option<&str>)], limit: usize) -> (Vec<&'static str>, Option<String>) {
+        let page = |(entries, next): &(&[&'static str], Option<&str>)| LogPage {
+            entries: entries.iter().map(|id| Entry(id)).collect(),
+            next: next.map(str::to_owned),
+        };
+        let LogPage { entries, next } = merged(pages.iter().map(page).collect(), limit);
+        (entries.into_iter().map(|entry| entry.0).collect(), next)
+    }
+
+    #[test]
+    fn merged_page_ends_where_a_part_has_not_been_examined() {
+        assert_eq!(of(&[(&["9", "5"], None), (&["7", "5"], None)], 9), (vec!["9", "7", "5"], None));
+        assert_eq!(
+            of(&[(&["9", "5"], None), (&["7", "4"], Some("4"))], 9),
+            (vec!["9", "7", "5", "4"], Some("4".into()))
+        );
+        assert_eq!(of(&[(&["9", "5"], None), (&["8"], Some("6"))], 9), (vec!["9", "8"], Some("6".into())));
+        assert_eq!(of(&[(&["9", "5"], Some("5")), (&["8", "7"], Some("7"))], 2), (vec!["9", "8"], Some("8".into())));
+        assert_eq!(of(&[(&[], Some("3")), (&["8"], None)], 2), (vec!["8"], Some("3".into())));
+        assert_eq!(of(&[], 2), (Vec::new(), None));
     }
 }

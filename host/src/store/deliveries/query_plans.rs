@@ -9,10 +9,13 @@ use super::counts::{OLDEST_DUE, waiting_sql};
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
+use super::missing::candidates_sql;
 use super::orphans::{cancel_sql, orphans_sql};
 use super::past_events::newest_of_type_sql;
 use super::replay::{count_sql, mark_sql, sent_sql};
-use crate::domain::delivery::Status;
+use super::selection_sql::SelectionSql;
+use crate::domain::delivery::{Status, StatusFilter};
+use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::configs::{released_sql, remove_sql};
@@ -28,6 +31,18 @@ async fn database() -> (tempfile::TempDir, DatabaseConnection) {
     let url = format!("sqlite://{}", folder.path().join("plans.db").display());
     let connection = Backend::open(&url).await.unwrap().connect().await.unwrap();
     (folder, connection)
+}
+
+/// Returns the conditions of a selection that has all of them.
+fn conditions(first: usize) -> String {
+    let selection = DeliverySelection {
+        types: vec!["t".into(), "u".into()],
+        statuses: vec![StatusFilter::Is(Status::Delivered), StatusFilter::Is(Status::Failed)],
+        webhook: Some("wh_1".into()),
+        label: Some("l".into()),
+        error: Some("x".into()),
+    };
+    SelectionSql::new(&selection, first).sql
 }
 
 async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
@@ -83,7 +98,9 @@ fn log_indexes() -> Vec<(LogIndex, &'static str)> {
 async fn every_page_of_the_log_is_read_along_its_index_in_its_order() {
     let (_folder, mut connection) = database().await;
     for (index, used) in log_indexes() {
-        for sql in [list_sql(&index, KIND), index.floor_sql(KIND), count_sql(&index, KIND)] {
+        for sql in
+            [list_sql(&index, &conditions(6), KIND), index.floor_sql(KIND), count_sql(&index, &conditions(6), KIND)]
+        {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used), "{index:?} {plan}");
             // The rows in memory are sorted, because their index has another order; they are few.
@@ -91,7 +108,7 @@ async fn every_page_of_the_log_is_read_along_its_index_in_its_order() {
                 matches!(index, LogIndex::Pending | LogIndex::Retrying) && plan.contains("event_deliveries_leased");
             assert!(sorted || !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
         }
-        let list = plan(&mut connection, &list_sql(&index, KIND)).await;
+        let list = plan(&mut connection, &list_sql(&index, &conditions(6), KIND)).await;
         assert!(list.contains("SEARCH a USING") && list.contains("(delivery_id=? AND number=?)"), "{list}");
     }
 }
@@ -134,7 +151,7 @@ async fn log_of_the_version_before_is_taken_out_along_its_indexes() {
 async fn pages_of_pending_deliveries_read_the_leased_ones_from_their_index() {
     let (_folder, mut connection) = database().await;
     for index in [LogIndex::Pending, LogIndex::Retrying] {
-        let plan = plan(&mut connection, &list_sql(&index, KIND)).await;
+        let plan = plan(&mut connection, &list_sql(&index, &conditions(6), KIND)).await;
         assert!(plan.contains("event_deliveries_leased"), "{plan}");
     }
 }
@@ -143,10 +160,33 @@ async fn pages_of_pending_deliveries_read_the_leased_ones_from_their_index() {
 async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
     let (_folder, mut connection) = database().await;
     for (index, used) in log_indexes().into_iter() {
-        for sql in [index.step_end_sql(KIND), mark_sql(&index, KIND)] {
+        for sql in [index.step_end_sql(KIND), mark_sql(&index, &conditions(5), KIND)] {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
         }
+    }
+}
+
+#[tokio::test]
+async fn missing_deliveries_are_found_along_the_deliveries_and_the_events_without() {
+    let (_folder, mut connection) = database().await;
+    for (event_type, used) in [
+        (
+            None,
+            [
+                "event_deliveries_1 (company=? AND id>? AND id<?)",
+                "events_unmatched (company=? AND place>? AND place<?)",
+            ],
+        ),
+        (
+            Some("t"),
+            ["event_deliveries_type (company=? AND event_type=?", "events_unmatched_type (company=? AND event_type=?"],
+        ),
+    ] {
+        let plan = plan(&mut connection, &candidates_sql(event_type, KIND)).await;
+        assert!(used.iter().all(|used| plan.contains(used)), "{event_type:?} {plan}");
+        assert!(plan.contains("SEARCH o USING"), "{plan}");
+        assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
     }
 }
 
@@ -158,7 +198,7 @@ async fn steps_of_a_cancellation_go_along_the_index_of_what_waits() {
         (CancelState::Retrying, "event_deliveries_retrying (company=? AND id>? AND id<?)"),
         (CancelState::Replayed, "event_deliveries_pending (company=? AND id>? AND id<?)"),
     ] {
-        let plan = plan(&mut connection, &end_sql(state, KIND)).await;
+        let plan = plan(&mut connection, &end_sql(state, &conditions(6), KIND)).await;
         assert!(plan.contains(used), "{plan}");
     }
 }

@@ -4,9 +4,11 @@ use sqlx::AssertSqlSafe;
 
 use super::cancel;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
+use super::missing::{self, MarkedDeliveries};
 use super::retry::MAX_REQUESTED;
+use super::selection_sql::{SelectionSql, step_index};
 use crate::domain::company_limit::CompanyLimit;
-use crate::domain::delivery::{Status, StatusFilter};
+use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::id;
 use crate::store::cancel_selection::{CancelSelection, CancelState};
 use crate::store::changes::{Change, notify};
@@ -30,10 +32,13 @@ pub struct Replay {
     pub id: String,
     /// The company.
     pub company: String,
-    /// The event type; `None`: any.
-    pub event_type: Option<String>,
-    /// The status; `None`: any.
-    pub status: Option<Status>,
+    /// The conditions that the deliveries meet.
+    pub selection: DeliverySelection,
+    /// The id of their event; `None`: any.
+    pub event: Option<String>,
+    /// Instead of sending deliveries again, makes those that the webhook of the selection does not have, of the events that it
+    /// matches now.
+    pub missing: bool,
     /// Selects deliveries created at this instant or later: milliseconds since 1970.
     pub since: i64,
     /// Selects deliveries created before this instant: milliseconds since 1970.
@@ -56,11 +61,11 @@ pub struct ReplayKey {
 pub struct ReplayRecord {
     /// Its id.
     pub id: String,
-    /// The event type; `None`: any.
-    pub event_type: Option<String>,
-    /// The status; `None`: any.
-    pub status: Option<Status>,
-    /// As [`Replay::since`]; `None`: an earlier version stored the replay.
+    /// As [`Replay::selection`].
+    pub selection: DeliverySelection,
+    /// As [`Replay::missing`].
+    pub missing: bool,
+    /// As [`Replay::since`].
     pub since: Option<i64>,
     /// As [`Replay::until`].
     pub until: Option<i64>,
@@ -70,17 +75,21 @@ pub struct ReplayRecord {
     pub created_at: i64,
 }
 
-const REPLAY_COLUMNS: &str = "id, event_type, status, start_id, next_id, end_id, created_at";
+const REPLAY_COLUMNS: &str = "id, selection, missing, start_id, next_id, end_id, created_at";
+
+fn selection_from_row(row: &DatabaseRow) -> Result<DeliverySelection, sqlx::Error> {
+    let text: String = row.try_get("selection")?;
+    serde_json::from_str(&text).map_err(|error| sqlx::Error::Decode(error.into()))
+}
 
 fn record_from_row(row: &DatabaseRow) -> Result<ReplayRecord, sqlx::Error> {
-    let status: Option<String> = row.try_get("status")?;
-    let (start, next): (Option<String>, String) = (row.try_get("start_id")?, row.try_get("next_id")?);
+    let (start, next): (String, String) = (row.try_get("start_id")?, row.try_get("next_id")?);
     let end: String = row.try_get("end_id")?;
     Ok(ReplayRecord {
         id: row.try_get("id")?,
-        event_type: row.try_get("event_type")?,
-        status: status.as_deref().and_then(Status::named),
-        since: start.as_deref().and_then(id::made_at),
+        selection: selection_from_row(row)?,
+        missing: row.try_get::<i64>("missing")? == 1,
+        since: id::made_at(&start),
         until: id::made_at(&end),
         marked: next >= end,
         created_at: row.try_get("created_at")?,
@@ -96,14 +105,10 @@ pub struct ReplayStep {
     pub webhooks: Vec<String>,
 }
 
-/// Returns the condition of the deliveries that a replay selects within its range, given the parameters for its type and its
-/// status. Those in memory or in the backlog will be sent anyway.
-fn replayable_sql(event_type: &str, status: &str) -> String {
-    format!(
-        "(CAST({event_type} AS TEXT) IS NULL OR event_type = {event_type}) \
-         AND (CAST({status} AS TEXT) IS NULL OR status = {status}) \
-         AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL"
-    )
+/// Returns the condition of the deliveries that a replay selects within its range. Those in memory or in the backlog will be sent
+/// anyway.
+fn replayable_sql(selection: &str) -> String {
+    format!("{selection} AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL")
 }
 
 /// The id of the webhook to which a delivery of the table goes now: its own, or one that has subscribed since in its place; NULL if
@@ -112,29 +117,28 @@ const PRESENT_WEBHOOK: &str = "COALESCE((SELECT w.id FROM webhooks w WHERE w.id 
     (SELECT w.id FROM webhooks w WHERE w.company = event_deliveries.company \
     AND w.event_type = event_deliveries.event_type || COALESCE(' ' || event_deliveries.label, '')))";
 
-/// Returns the statement that counts the deliveries of a replay in a range. Binds as [`LogIndex::rows_sql`], then the type and
-/// the status.
-pub(super) fn count_sql(index: &LogIndex, kind: DatabaseKind) -> String {
-    format!("SELECT COUNT(*) FROM ({}) AS selected", index.rows_sql(kind, "id", &replayable_sql("$6", "$7")))
+/// Returns the statement that counts the deliveries of a replay in a range. Binds as [`LogIndex::rows_sql`], then the parameters
+/// of the selection.
+pub(super) fn count_sql(index: &LogIndex, selection: &str, kind: DatabaseKind) -> String {
+    format!("SELECT COUNT(*) FROM ({}) AS selected", index.rows_sql(kind, "id", &replayable_sql(selection)))
 }
 
-/// Returns the statement that finds the replays of which nothing is left to send. Live deliveries in memory from the same time
-/// may keep a replay for as long as they are there.
+/// Returns the statement that finds the replays of which nothing is left to send. Live deliveries in memory from the same time, and
+/// those of other replays, may keep a replay for as long as they are there.
 pub(super) fn sent_sql(kind: DatabaseKind) -> String {
     format!(
-        "SELECT id FROM replays WHERE next_id >= end_id AND NOT EXISTS (SELECT 1 FROM webhooks w \
+        "SELECT id FROM event_replays AS r WHERE next_id >= end_id AND NOT EXISTS (SELECT 1 FROM webhooks w \
          JOIN event_deliveries d ON d.webhook_id = w.id AND d.status = 'pending' AND d.lease IS NULL AND d.parked = 2 \
-         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id \
-         AND (replays.event_type IS NULL OR d.event_type = replays.event_type) WHERE w.company = replays.company) \
-         AND NOT EXISTS (SELECT 1 FROM event_deliveries AS d {}WHERE d.lease IS NOT NULL AND d.company = replays.company \
-         AND d.id >= COALESCE(replays.start_id, '') AND d.id < replays.end_id)",
+         AND d.id >= r.start_id AND d.id < r.end_id WHERE w.company = r.company) \
+         AND NOT EXISTS (SELECT 1 FROM event_deliveries AS d {}WHERE d.lease IS NOT NULL AND d.company = r.company \
+         AND d.id >= r.start_id AND d.id < r.end_id)",
         kind.index_hint("event_deliveries_leased")
     )
 }
 
-/// Returns the statement that marks the deliveries of a step, except those that were requested too often. Binds: the company, the first and the last id, the key of the
-/// index, the type, the status.
-pub(super) fn mark_sql(index: &LogIndex, kind: DatabaseKind) -> String {
+/// Returns the statement that marks the deliveries of a step, except those that were requested too often. Binds: the company, the
+/// first and the last id, the key of the index, the parameters of the selection.
+pub(super) fn mark_sql(index: &LogIndex, selection: &str, kind: DatabaseKind) -> String {
     format!(
         "UPDATE event_deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
          attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = {PRESENT_WEBHOOK} \
@@ -142,7 +146,7 @@ pub(super) fn mark_sql(index: &LogIndex, kind: DatabaseKind) -> String {
          AND requested_count < {MAX_REQUESTED} RETURNING webhook_id",
         index.hint(kind),
         index.condition("$4"),
-        replayable_sql("$5", "$6")
+        replayable_sql(selection)
     )
 }
 
@@ -153,25 +157,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Limit`]: the company has too many replays in progress. The database's.
     pub async fn start_replay(&self, replay: Replay) -> Result<u64, StoreError> {
-        let (first, end) = (first_id(replay.since), first_id(replay.until));
+        let Some(range) = self.replay_range(&replay).await? else { return Ok(0) };
         // Counted beside the writer, because the log may be long.
-        let count = self.count_replayable(&replay).await?;
+        let count = self.count_in(&replay, range.clone()).await?;
         if count == 0 {
             return Ok(0);
         }
         let company = replay.company.clone();
+        let (first, end) = (range.least, range.before);
         let work = transaction(move |connection| {
             Box::pin(async move {
                 connection.lock_exclusively().await?;
                 check_count(connection, &replay.company).await?;
+                let selection =
+                    serde_json::to_string(&replay.selection).map_err(|error| sqlx::Error::Encode(error.into()))?;
                 db::query(
-                    "INSERT INTO replays (id, company, event_type, status, start_id, next_id, end_id, created_at) \
+                    "INSERT INTO event_replays (id, company, selection, missing, start_id, next_id, end_id, created_at) \
                      VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
                 )
                 .bind(replay.id)
                 .bind(replay.company)
-                .bind(replay.event_type)
-                .bind(replay.status.map(Status::name))
+                .bind(selection)
+                .bind(i64::from(replay.missing))
                 .bind(first)
                 .bind(end)
                 .bind(replay.now)
@@ -184,16 +191,36 @@ impl Store {
         Ok(count)
     }
 
-    async fn count_replayable(&self, replay: &Replay) -> Result<u64, StoreError> {
-        let index = LogIndex::of(replay.status.map(StatusFilter::Is), replay.event_type.as_deref());
-        let (before, least) = (first_id(replay.until), first_id(replay.since));
-        let selection = LogSelection {
-            sql: count_sql(&index, self.readers.kind()),
-            index,
-            range: LogRange { company: &replay.company, before, least },
-            parameters: vec![replay.event_type.clone(), replay.status.map(|status| status.name().to_owned())],
-        };
-        self.count(selection).await
+    /// Returns how many deliveries a replay would send, or make.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`], and the database's.
+    pub async fn count_replayable(&self, replay: &Replay) -> Result<u64, StoreError> {
+        match self.replay_range(replay).await? {
+            Some(range) => self.count_in(replay, range).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Returns the part of the log that a replay covers. `None`: there is no such event.
+    async fn replay_range<'r>(&self, replay: &'r Replay) -> Result<Option<LogRange<'r>>, StoreError> {
+        let (mut before, mut least) = (first_id(replay.until), first_id(replay.since));
+        if let Some(event) = &replay.event {
+            let Some(place) = self.place_of_event(&replay.company, event).await? else { return Ok(None) };
+            before = before.min(id::deliveries_end(&place));
+            least = least.max(place);
+        }
+        Ok(Some(LogRange { company: &replay.company, before, least }))
+    }
+
+    async fn count_in(&self, replay: &Replay, range: LogRange<'_>) -> Result<u64, StoreError> {
+        if replay.missing {
+            return self.count_missing(&replay.selection, range).await;
+        }
+        let index = step_index(&replay.selection);
+        let SelectionSql { sql, parameters } = SelectionSql::new(&replay.selection, 6);
+        let sql = count_sql(&index, &sql, self.readers.kind());
+        self.count(LogSelection { sql, index, range, parameters }).await
     }
 
     /// Returns the ids of the replays whose deliveries are being marked, oldest first.
@@ -201,7 +228,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn replays_in_progress(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT id FROM replays WHERE next_id < end_id ORDER BY id LIMIT 100";
+        let sql = "SELECT id FROM event_replays WHERE next_id < end_id ORDER BY id LIMIT 100";
         Ok(db::query(sql).values(&self.readers.background).await?)
     }
 
@@ -216,7 +243,7 @@ impl Store {
         after: Option<&str>,
     ) -> Result<(Vec<ReplayRecord>, bool), StoreError> {
         let sql = format!(
-            "SELECT {REPLAY_COLUMNS} FROM replays WHERE company = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2) \
+            "SELECT {REPLAY_COLUMNS} FROM event_replays WHERE company = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2) \
              ORDER BY id DESC LIMIT $3"
         );
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(after).bind(i64::from(limit) + 1);
@@ -241,7 +268,8 @@ impl Store {
         let company = key.company.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let sql = format!("DELETE FROM replays WHERE id = $1 AND company = $2 RETURNING {REPLAY_COLUMNS}");
+                let sql =
+                    format!("DELETE FROM event_replays WHERE id = $1 AND company = $2 RETURNING {REPLAY_COLUMNS}");
                 let query = db::query(AssertSqlSafe(sql)).bind(key.id).bind(key.company.as_str());
                 let Some(row) = query.fetch_optional(&mut *connection).await? else {
                     return Ok(None);
@@ -249,9 +277,10 @@ impl Store {
                 let replay = record_from_row(&row)?;
                 let selection = CancelSelection {
                     company: key.company,
-                    event_type: replay.event_type.clone(),
+                    // What is marked has another status by now.
+                    filter: DeliverySelection { statuses: Vec::new(), error: None, ..replay.selection.clone() },
                     state: CancelState::Replayed,
-                    first: row.try_get::<Option<String>>("start_id")?.unwrap_or_else(|| first_id(0)),
+                    first: row.try_get("start_id")?,
                     end: row.try_get("end_id")?,
                 };
                 cancel::insert(connection, cancellation, &selection, now).await?;
@@ -272,7 +301,7 @@ impl Store {
         for id in ids {
             let work = transaction(|connection| {
                 Box::pin(async move {
-                    db::query("DELETE FROM replays WHERE id = $1").bind(id).execute(connection).await?;
+                    db::query("DELETE FROM event_replays WHERE id = $1").bind(id).execute(connection).await?;
                     Ok(())
                 })
             });
@@ -293,7 +322,7 @@ impl Store {
 }
 
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
-    let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1 AND next_id < end_id").bind(company);
+    let query = db::query("SELECT COUNT(*) FROM event_replays WHERE company = $1 AND next_id < end_id").bind(company);
     let in_progress: i64 = query.value(&mut *connection).await?;
     if in_progress >= MAX_PER_COMPANY {
         let detail = format!(
@@ -301,7 +330,7 @@ async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Resu
         );
         return Err(CompanyLimit::in_progress("replays", detail).into());
     }
-    let query = db::query("SELECT COUNT(*) FROM replays WHERE company = $1").bind(company);
+    let query = db::query("SELECT COUNT(*) FROM event_replays WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_KEPT {
         let detail = format!(
             "the deliveries of {MAX_KEPT} replays of this company wait to be sent, which is the limit; stop some with \
@@ -315,34 +344,47 @@ async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Resu
 async fn step(connection: &mut DatabaseConnection, id: String) -> Result<ReplayStep, StoreError> {
     // With several nodes, one runs the step; the others see no row.
     let lock = connection.kind().row_lock();
-    let sql = format!("SELECT company, event_type, status, next_id, end_id FROM replays WHERE id = $1 {lock}");
+    let sql = format!("SELECT company, selection, missing, next_id, end_id FROM event_replays WHERE id = $1 {lock}");
     let query = db::query(AssertSqlSafe(sql)).bind(id.as_str());
     let Some(replay) = query.fetch_optional(&mut *connection).await? else {
         return Ok(ReplayStep::default());
     };
     let text = |column| replay.try_get::<String>(column);
-    let filter = |column| replay.try_get::<Option<String>>(column);
     let (company, from, end) = (text("company")?, text("next_id")?, text("end_id")?);
-    let (event_type, status) = (filter("event_type")?, filter("status")?);
-    let named = status.as_deref().and_then(Status::named).map(StatusFilter::Is);
-    let index = LogIndex::of(named, event_type.as_deref());
-    let query =
-        db::query(AssertSqlSafe(index.step_end_sql(connection.kind()))).bind(company.as_str()).bind(from.as_str());
-    let query = query.bind(end.as_str()).bind(STEP).bind(index.key());
-    let Some(last): Option<String> = query.value(&mut *connection).await? else {
-        db::query("UPDATE replays SET next_id = end_id WHERE id = $1").bind(id).execute(connection).await?;
-        return Ok(ReplayStep::default());
+    let selection = selection_from_row(&replay)?;
+    let range = LogRange { company: &company, before: end, least: from };
+    let marked = match replay.try_get::<i64>("missing")? {
+        1 => missing::step(connection, &selection, range).await?,
+        _ => mark(connection, &selection, range).await?,
     };
-    let query = db::query(AssertSqlSafe(mark_sql(&index, connection.kind())))
-        .bind(company.as_str())
-        .bind(from)
-        .bind(last.as_str());
-    let query = query.bind(index.key()).bind(event_type).bind(status);
-    let mut webhooks: Vec<String> = query.values(&mut *connection).await?;
+    let (webhooks, next) = match marked {
+        Some(MarkedDeliveries { webhooks, next }) => (webhooks, Some(next)),
+        None => (Vec::new(), None),
+    };
+    let query = db::query("UPDATE event_replays SET next_id = COALESCE($1, end_id) WHERE id = $2");
+    query.bind(next).bind(id).execute(connection).await?;
+    Ok(ReplayStep { company, webhooks })
+}
+
+/// Marks the next deliveries of a range. `None`: there are no more.
+async fn mark(
+    connection: &mut DatabaseConnection,
+    selection: &DeliverySelection,
+    range: LogRange<'_>,
+) -> Result<Option<MarkedDeliveries>, sqlx::Error> {
+    let (index, kind) = (step_index(selection), connection.kind());
+    let query = db::query(AssertSqlSafe(index.step_end_sql(kind))).bind(range.company).bind(range.least.as_str());
+    let query = query.bind(range.before.as_str()).bind(STEP).bind(index.key());
+    let Some(last): Option<String> = query.value(&mut *connection).await? else {
+        return Ok(None);
+    };
+    let SelectionSql { sql, parameters } = SelectionSql::new(selection, 5);
+    let query = db::query(AssertSqlSafe(mark_sql(&index, &sql, kind))).bind(range.company).bind(range.least.as_str());
+    let query = query.bind(last.as_str()).bind(index.key());
+    let query = parameters.into_iter().fold(query, |query, text| query.bind(text));
+    let mut webhooks: Vec<String> = query.values(connection).await?;
     webhooks.sort();
     webhooks.dedup();
     // No id sorts between an id and that id followed by a zero.
-    let query = db::query("UPDATE replays SET next_id = $1 WHERE id = $2").bind(last + "0").bind(id);
-    query.execute(connection).await?;
-    Ok(ReplayStep { company, webhooks })
+    Ok(Some(MarkedDeliveries { webhooks, next: last + "0" }))
 }

@@ -141,6 +141,35 @@ const CANCELLATIONS: TransferTable = table(
     ],
 );
 
+const EVENT_REPLAYS: TransferTable = table(
+    "event_replays",
+    1,
+    &[
+        ("id", Text),
+        ("company", Text),
+        ("selection", Text),
+        ("missing", Number),
+        ("start_id", Text),
+        ("next_id", Text),
+        ("end_id", Text),
+        ("created_at", Number),
+    ],
+);
+
+const EVENT_CANCELLATIONS: TransferTable = table(
+    "event_cancellations",
+    1,
+    &[
+        ("id", Text),
+        ("company", Text),
+        ("selection", Text),
+        ("state", Text),
+        ("next_id", Text),
+        ("end_id", Text),
+        ("created_at", Number),
+    ],
+);
+
 const COMPANY_LIMITS: TransferTable =
     table("company_limits", 2, &[("company", Text), ("name", Text), ("value", Number)]);
 
@@ -232,7 +261,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 16] = [
+pub(super) const TABLES: [TransferTable; 18] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -242,6 +271,8 @@ pub(super) const TABLES: [TransferTable; 16] = [
     WEBHOOKS,
     REPLAYS,
     CANCELLATIONS,
+    EVENT_REPLAYS,
+    EVENT_CANCELLATIONS,
     COMPANY_LIMITS,
     COMPANY_USAGE,
     COMPANY_CONFIGS,

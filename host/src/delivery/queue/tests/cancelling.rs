@@ -1,11 +1,32 @@
 //! Deliveries that a user cancels.
 
 use super::*;
+use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::{CancelSelection, CancelState};
 
 fn all_of(company: &str, state: CancelState) -> CancelSelection {
     let (first, end) = (String::new(), "~".into());
-    CancelSelection { company: company.into(), event_type: None, state, first, end }
+    CancelSelection { company: company.into(), filter: DeliverySelection::default(), state, first, end }
+}
+
+fn of_type(event_type: &str) -> DeliverySelection {
+    DeliverySelection { types: vec!["x".into(), event_type.into()], ..DeliverySelection::default() }
+}
+
+#[test]
+fn selection_by_webhook_and_label_leaves_others_and_one_by_error_leaves_all() {
+    let (_clock, queues) = TestClock::with_queues(100);
+    let labelled = Webhook { label: Some("x".into()), ..webhook("b", 1) };
+    for hook in [&webhook("a", 1), &labelled] {
+        make_healthy(&queues, hook);
+        assert!(offer(&queues, hook, deliveries(&hook.id, 3)).is_empty());
+    }
+    let cancel = |filter| ids(queues.cancel(&CancelSelection { filter, ..all_of("c", CancelState::Pending) }));
+    let any = DeliverySelection::default;
+    assert_eq!(cancel(DeliverySelection { error: Some("refused".into()), ..any() }), [""; 0]);
+    assert_eq!(cancel(DeliverySelection { webhook: Some("a".into()), label: Some("x".into()), ..any() }), [""; 0]);
+    assert_eq!(cancel(DeliverySelection { webhook: Some("a".into()), ..any() }), ["a-0", "a-1", "a-2"]);
+    assert_eq!(cancel(DeliverySelection { label: Some("x".into()), ..any() }), ["b-0", "b-1", "b-2"]);
 }
 
 #[test]
@@ -16,7 +37,7 @@ fn selected_deliveries_leave_their_queues() {
         make_healthy(&queues, hook);
         assert!(offer(&queues, hook, deliveries_of(&hook.company, &hook.id, 3)).is_empty());
     }
-    let elsewhere = CancelSelection { event_type: Some("u".into()), ..all_of("c", CancelState::Pending) };
+    let elsewhere = CancelSelection { filter: of_type("u"), ..all_of("c", CancelState::Pending) };
     assert!(queues.cancel(&elsewhere).is_empty());
     let one = CancelSelection { first: "a-1".into(), end: "a-10".into(), ..all_of("c", CancelState::Pending) };
     assert_eq!(ids(queues.cancel(&one)), ["a-1"]);
@@ -34,8 +55,7 @@ fn deliveries_of_one_type_leave_the_queue_of_a_pattern() {
     make_healthy(&queues, &hook);
     assert!(offer(&queues, &hook, deliveries("a", 2)).is_empty());
     let of = |event_type: &str| {
-        let event_type = Some(event_type.into());
-        ids(queues.cancel(&CancelSelection { event_type, ..all_of("c", CancelState::Pending) }))
+        ids(queues.cancel(&CancelSelection { filter: of_type(event_type), ..all_of("c", CancelState::Pending) }))
     };
     assert_eq!(of("u"), [""; 0]);
     assert_eq!(of("t"), ["a-0", "a-1"]);

@@ -54,7 +54,7 @@ impl WebhookQueue {
 
     /// Takes the selected deliveries out.
     pub(in crate::delivery::queue) fn cancel(&mut self, selection: &CancelSelection) -> Vec<QueuedDelivery> {
-        let mut cancelled = Vec::new();
+        let (mut cancelled, label) = (Vec::new(), self.label.clone());
         let parts = [(&mut self.live, false), (&mut self.retries, false), (&mut self.replays, true)];
         for (queue, is_replay) in parts {
             let state = |delivery: &QueuedDelivery| match is_replay {
@@ -62,7 +62,7 @@ impl WebhookQueue {
                 false if delivery.is_retry() => CancelState::Retrying,
                 false => CancelState::Pending,
             };
-            let (taken, left) = queue.drain(..).partition(|one| selects(selection, one, state(one)));
+            let (taken, left) = queue.drain(..).partition(|one| selects(selection, one, label.as_deref(), state(one)));
             *queue = left;
             cancelled.extend::<VecDeque<_>>(taken);
         }
