@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
-use super::rows::{select_small_sql, small_webhook_from_row};
+use super::rows::{PLUGIN_JOIN, select_small_sql, small_columns_sql, small_webhook_from_row};
 use crate::domain::subscription::matching_types;
 use crate::domain::webhook::Webhook;
 use crate::store::db;
@@ -21,11 +21,12 @@ const KEPT_CONFIG_BYTES: usize = 16 * 1024;
 /// Finds the webhooks that subscribe to some types, whatever their labels. Binds for each type: the company, the first key of the
 /// type, the key before which its keys end.
 pub(in crate::store) static MATCHING: LazyLock<MultiRowStatement> = LazyLock::new(|| {
-    let select = select_small_sql(KEPT_CONFIG_BYTES);
-    let head = format!("{select} WHERE w.id IN (SELECT m.id FROM (VALUES");
-    let tail =
-        ") AS c JOIN webhooks m ON m.company = c.column1 AND m.event_type >= c.column2 AND m.event_type < c.column3)";
-    MultiRowStatement::new(&head, "?, ?, ?", tail)
+    let head = format!("{} FROM (VALUES", small_columns_sql(KEPT_CONFIG_BYTES));
+    let tail = format!(
+        ") AS wanted JOIN webhooks w ON w.company = wanted.column1 AND w.event_type >= wanted.column2 \
+         AND w.event_type < wanted.column3 {PLUGIN_JOIN}"
+    );
+    MultiRowStatement::new(&head, "?, ?, ?", &tail)
 });
 
 impl Store {

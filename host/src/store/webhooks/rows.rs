@@ -31,6 +31,11 @@ pub(super) fn select_sql() -> String {
 
 /// Selects webhooks with the alias `w`, without reading configs of more than `most_bytes`.
 pub(super) fn select_small_sql(most_bytes: usize) -> String {
+    format!("{} FROM webhooks w {PLUGIN_JOIN}", small_columns_sql(most_bytes))
+}
+
+/// The part of [`select_small_sql`] before `FROM`.
+pub(super) fn small_columns_sql(most_bytes: usize) -> String {
     // Every column but `config`.
     const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
@@ -39,7 +44,7 @@ pub(super) fn select_small_sql(most_bytes: usize) -> String {
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
-         CASE WHEN octet_length(w.config) <= {most_bytes} OR w.config_digest = '' THEN w.config END AS config FROM webhooks w {PLUGIN_JOIN}"
+         CASE WHEN octet_length(w.config) <= {most_bytes} OR w.config_digest = '' THEN w.config END AS config"
     )
 }
 
