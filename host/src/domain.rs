@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod credential;
 pub mod delivery;
 pub mod delivery_selection;
+pub mod delivery_control;
 pub mod event;
 pub mod headers;
 pub mod hops;

@@ -14,6 +14,7 @@ mod compiling;
 mod crash;
 mod credentials;
 mod delivering;
+mod delivery_control;
 mod disabling;
 mod dry_runs;
 mod earlier_log;

@@ -92,7 +92,7 @@ impl Pinger {
 
 fn final_status(outcome: &AttemptOutcome) -> Status {
     match outcome {
-        AttemptOutcome::Delivered => Status::Delivered,
+        AttemptOutcome::Delivered | AttemptOutcome::DeliveredLast => Status::Delivered,
         AttemptOutcome::Filtered => Status::Filtered,
         AttemptOutcome::Rejected { .. } | AttemptOutcome::NoResponse | AttemptOutcome::HostError => Status::Failed,
     }

@@ -20,6 +20,7 @@ use super::lookups::Lookups;
 use super::resolve::{Resolver, SystemResolver};
 use super::target::{Scheme, Target};
 use super::tls::{Trust, Trusted};
+use crate::domain::delivery_control::{DELIVERY_CONTROL_HEADER, DeliveryControl};
 use crate::domain::tls::TlsSettings;
 use crate::shares::{Resource, Shares};
 
@@ -73,6 +74,8 @@ pub struct PostResult {
     pub headers: HeaderMap,
     /// The answer's `Retry-After` header, unparsed.
     pub retry_after: Option<String>,
+    /// What the answer asks for with `webhook-delivery`.
+    pub control: Option<DeliveryControl>,
     /// Time from the call to the end of the answer.
     pub duration: Duration,
 }
@@ -180,6 +183,7 @@ impl Outbound {
             body: Vec::new(),
             headers: HeaderMap::new(),
             retry_after: None,
+            control: None,
             duration: Duration::ZERO,
         };
         let limit = AttemptLimit::from(started, post.timeout.unwrap_or(self.attempt_timeout));
@@ -188,6 +192,7 @@ impl Outbound {
                 let (head, mut body) = response.into_parts();
                 result.status = Some(head.status.as_u16());
                 result.retry_after = retry_after(&head.headers);
+                result.control = delivery_control(&head.headers);
                 result.headers = first_headers(&head.headers);
                 // The map of a thousand headers takes 200 KiB, and the body may take a while.
                 drop(head);
@@ -302,6 +307,10 @@ fn first_headers(headers: &HeaderMap) -> HeaderMap {
 fn retry_after(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     (value.len() <= MAX_RETRY_AFTER_BYTES).then(|| value.to_owned())
+}
+
+fn delivery_control(headers: &HeaderMap) -> Option<DeliveryControl> {
+    DeliveryControl::of_values(headers.get_all(DELIVERY_CONTROL_HEADER).iter().map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::delivery::queue::ReceiverSignal;
 use crate::domain::delivery::Attempt;
+use crate::domain::delivery_control::DeliveryControl;
 use crate::metrics::AttemptResult;
 
 /// How an attempt ended.
@@ -13,6 +14,8 @@ use crate::metrics::AttemptResult;
 pub(in crate::delivery) enum AttemptOutcome {
     /// The receiver answered 2xx.
     Delivered,
+    /// The receiver answered 2xx and wants no further event (`webhook-delivery: disable`).
+    DeliveredLast,
     /// The plugin dropped the event, or failed under the policy `drop`.
     Filtered,
     /// The receiver answered another status, or the plugin failed.
@@ -28,11 +31,53 @@ pub(in crate::delivery) enum AttemptOutcome {
     HostError,
 }
 
+impl AttemptOutcome {
+    /// Returns the meaning of an answer: of its status, of its `webhook-delivery`, and of its `Retry-After`.
+    pub(in crate::delivery) fn of_answer(
+        status: u16,
+        control: Option<DeliveryControl>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let is_success = matches!(status, 200..300);
+        let rejection = match control {
+            Some(DeliveryControl::Disable) if is_success => return Self::DeliveredLast,
+            Some(DeliveryControl::Disable) => Rejection::DisableRequested,
+            // What was delivered is not retried anyway.
+            _ if is_success => return Self::Delivered,
+            Some(DeliveryControl::Abort) if status != GONE => Rejection::Aborted,
+            _ => Rejection::of(status, retry_after.is_some()),
+        };
+        Self::Rejected { rejection, retry_after }
+    }
+
+    /// Returns the error of an attempt that was answered with this status; `None`: the event was delivered.
+    pub(in crate::delivery) fn error(&self, status: u16) -> Option<String> {
+        let asked = match self {
+            Self::Delivered | Self::DeliveredLast => return None,
+            Self::Rejected { rejection: Rejection::DisableRequested, .. } => {
+                " and asked to disable the webhook (`webhook-delivery: disable`)"
+            }
+            Self::Rejected { rejection: Rejection::Aborted, .. } => {
+                " and asked not to send this event again (`webhook-delivery: abort`)"
+            }
+            _ => "",
+        };
+        Some(format!("the receiver answered {status}{asked}"))
+    }
+}
+
+/// The receiver is gone (RFC 9110 §15.5.11).
+const GONE: u16 = 410;
+
 /// What an answer other than 2xx means for other events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::delivery) enum Rejection {
     /// The receiver wants no further event, ever (410).
     Gone,
+    /// The receiver wants no further event (`webhook-delivery: disable`).
+    DisableRequested,
+    /// The receiver does not want this event again (`webhook-delivery: abort`). It says nothing about other events.
+    Aborted,
     /// The receiver is a Posthaste that gets its own events again and again (508 with `posthaste-hops`).
     Loop,
     /// The receiver accepts no event for a while (429, or 503 with `Retry-After`).
@@ -47,7 +92,7 @@ impl Rejection {
     /// Returns the meaning of a status.
     pub(in crate::delivery) fn of(status: u16, names_wait: bool) -> Self {
         match status {
-            410 => Self::Gone,
+            GONE => Self::Gone,
             429 => Self::Throttled,
             503 if names_wait => Self::Throttled,
             500..=599 => Self::Overloaded,
@@ -108,12 +153,15 @@ impl AttemptReport {
     /// What the attempt shows about the receiver.
     pub(in crate::delivery) fn receiver_signal(&self) -> ReceiverSignal {
         match self.outcome {
-            AttemptOutcome::Delivered => ReceiverSignal::Accepted,
+            AttemptOutcome::Delivered | AttemptOutcome::DeliveredLast => ReceiverSignal::Accepted,
             AttemptOutcome::Rejected { .. } if self.plugin_failed => ReceiverSignal::PluginFailed,
             AttemptOutcome::Rejected { rejection, retry_after } => match rejection {
                 Rejection::Throttled => ReceiverSignal::Throttled(retry_after),
                 Rejection::Overloaded => ReceiverSignal::Overloaded,
-                Rejection::Refused | Rejection::Gone | Rejection::Loop => ReceiverSignal::Refused,
+                Rejection::Aborted => ReceiverSignal::Nothing,
+                Rejection::Refused | Rejection::Gone | Rejection::DisableRequested | Rejection::Loop => {
+                    ReceiverSignal::Refused
+                }
             },
             AttemptOutcome::NoResponse => ReceiverSignal::NoResponse,
             AttemptOutcome::Filtered | AttemptOutcome::HostError => ReceiverSignal::Nothing,
@@ -123,7 +171,7 @@ impl AttemptReport {
     /// The label under which the metrics count it.
     pub(in crate::delivery) fn result(&self) -> AttemptResult {
         match (&self.outcome, self.status_code) {
-            (AttemptOutcome::Delivered, _) => AttemptResult::Success,
+            (AttemptOutcome::Delivered | AttemptOutcome::DeliveredLast, _) => AttemptResult::Success,
             (AttemptOutcome::Filtered, _) => AttemptResult::Filtered,
             (_, Some(_)) => AttemptResult::HttpError,
             _ if self.plugin_failed => AttemptResult::PluginError,
@@ -164,18 +212,17 @@ mod tests {
     #[test]
     fn each_outcome_has_its_metric_label_and_its_receiver_signal() {
         const WAIT: Option<Duration> = Some(Duration::from_secs(7));
-        let answered = |status| {
-            let rejection = Rejection::of(status, false);
-            report(AttemptOutcome::Rejected { rejection, retry_after: None }, Some(status), false)
-        };
-        let asked_to_wait = |status| {
-            let rejection = Rejection::of(status, true);
-            report(AttemptOutcome::Rejected { rejection, retry_after: WAIT }, Some(status), false)
-        };
+        let answered = |status| report(AttemptOutcome::of_answer(status, None, None), Some(status), false);
+        let asked_to_wait = |status| report(AttemptOutcome::of_answer(status, None, WAIT), Some(status), false);
+        let asked =
+            |status, control| report(AttemptOutcome::of_answer(status, Some(control), WAIT), Some(status), false);
         let failed = AttemptReport::rejected(String::new());
         let plugin_failed = AttemptReport { plugin_failed: true, ..AttemptReport::rejected(String::new()) };
         let table = [
-            (report(AttemptOutcome::Delivered, Some(204), false), AttemptResult::Success, ReceiverSignal::Accepted),
+            (answered(204), AttemptResult::Success, ReceiverSignal::Accepted),
+            (asked(204, DeliveryControl::Disable), AttemptResult::Success, ReceiverSignal::Accepted),
+            (asked(500, DeliveryControl::Disable), AttemptResult::HttpError, ReceiverSignal::Refused),
+            (asked(429, DeliveryControl::Abort), AttemptResult::HttpError, ReceiverSignal::Nothing),
             (report(AttemptOutcome::Filtered, None, false), AttemptResult::Filtered, ReceiverSignal::Nothing),
             (answered(500), AttemptResult::HttpError, ReceiverSignal::Overloaded),
             (answered(503), AttemptResult::HttpError, ReceiverSignal::Overloaded),
@@ -194,6 +241,27 @@ mod tests {
         ];
         for (report, result, signal) in table {
             assert_eq!((report.result(), report.receiver_signal()), (result, signal), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn answer_may_ask_to_disable_the_webhook_or_not_to_send_the_event_again_and_the_error_says_so() {
+        let rejected = |rejection| AttemptOutcome::Rejected { rejection, retry_after: None };
+        let disable = "the receiver answered 301 and asked to disable the webhook (`webhook-delivery: disable`)";
+        let abort = "the receiver answered 500 and asked not to send this event again (`webhook-delivery: abort`)";
+        let (on, off) = (DeliveryControl::Disable, DeliveryControl::Abort);
+        let table = [
+            (200, None, AttemptOutcome::Delivered, None),
+            (299, Some(off), AttemptOutcome::Delivered, None),
+            (200, Some(on), AttemptOutcome::DeliveredLast, None),
+            (301, Some(on), rejected(Rejection::DisableRequested), Some(disable)),
+            (500, Some(off), rejected(Rejection::Aborted), Some(abort)),
+            (410, Some(off), rejected(Rejection::Gone), Some("the receiver answered 410")),
+            (500, None, rejected(Rejection::Overloaded), Some("the receiver answered 500")),
+        ];
+        for (status, control, outcome, error) in table {
+            let found = AttemptOutcome::of_answer(status, control, None);
+            assert_eq!((found.error(status).as_deref(), &found), (error, &outcome), "{status} {control:?}");
         }
     }
 

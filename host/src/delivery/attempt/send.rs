@@ -84,20 +84,15 @@ impl Sender {
         let asked = sent.retry_after.as_deref();
         let retry_after = asked.and_then(|text| retry::retry_after(text, self.clock.wall_ms()));
         let outcome = match sent.status {
-            Some(200..300) => AttemptOutcome::Delivered,
             Some(508) if sent.headers.contains_key(HOPS) => {
                 AttemptOutcome::Rejected { rejection: Rejection::Loop, retry_after: None }
             }
-            Some(status) => {
-                let rejection = Rejection::of(status, retry_after.is_some());
-                AttemptOutcome::Rejected { rejection, retry_after }
-            }
+            Some(status) => AttemptOutcome::of_answer(status, sent.control, retry_after),
             None => AttemptOutcome::NoResponse,
         };
-        let error = match (&outcome, sent.status) {
-            (AttemptOutcome::Delivered, _) => None,
-            (_, Some(status)) => Some(format!("the receiver answered {status}")),
-            (_, None) => sent.error,
+        let error = match sent.status {
+            Some(status) => outcome.error(status),
+            None => sent.error,
         };
         AttemptReport {
             status_code: sent.status,

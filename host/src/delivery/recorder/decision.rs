@@ -68,9 +68,9 @@ pub(super) fn next_step(
 ) -> NextStep {
     let ended = |status| NextStep { status, due: None, attempt_base: delivery.attempt_base };
     let (shortest, throttled) = match outcome {
-        AttemptOutcome::Delivered => return ended(Status::Delivered),
+        AttemptOutcome::Delivered | AttemptOutcome::DeliveredLast => return ended(Status::Delivered),
         AttemptOutcome::Filtered => return ended(Status::Filtered),
-        AttemptOutcome::Rejected { rejection: Rejection::Gone | Rejection::Loop, .. } => return ended(Status::Failed),
+        AttemptOutcome::Rejected { rejection, .. } if ends_at_once(*rejection) => return ended(Status::Failed),
         AttemptOutcome::Rejected { rejection, retry_after } => {
             (retry_after.unwrap_or_default(), *rejection == Rejection::Throttled)
         }
@@ -91,6 +91,14 @@ pub(super) fn next_step(
     }
 }
 
+/// Returns whether the answer ends its delivery, whatever is left of the schedule.
+fn ends_at_once(rejection: Rejection) -> bool {
+    match rejection {
+        Rejection::Gone | Rejection::DisableRequested | Rejection::Aborted | Rejection::Loop => true,
+        Rejection::Throttled | Rejection::Overloaded | Rejection::Refused => false,
+    }
+}
+
 /// Returns whether the delivery was created longer ago than `time`.
 fn is_older_than(delivery: &QueuedDelivery, time: Duration, now_ms: i64) -> bool {
     id::made_at(&delivery.id).is_some_and(|made| now_ms.saturating_sub(made) > whole_ms(time))
@@ -106,6 +114,26 @@ pub(super) fn for_webhook(planned: NextStep, now: WebhookNow) -> NextStep {
     }
 }
 
+/// Why the attempt alone disables its webhook; `None`: it does not.
+fn disabled_at_once(outcome: &AttemptOutcome) -> Option<&'static str> {
+    let requested = "the receiver asked for it with `webhook-delivery: disable`";
+    match outcome {
+        AttemptOutcome::DeliveredLast => Some(requested),
+        AttemptOutcome::Rejected { rejection, .. } => match rejection {
+            Rejection::DisableRequested => Some(requested),
+            Rejection::Gone => Some("the receiver answered 410 Gone"),
+            Rejection::Loop => Some(
+                "its events are published again and come back to it: its target leads to this service, in a circle",
+            ),
+            Rejection::Aborted | Rejection::Throttled | Rejection::Overloaded | Rejection::Refused => None,
+        },
+        AttemptOutcome::Delivered
+        | AttemptOutcome::Filtered
+        | AttemptOutcome::NoResponse
+        | AttemptOutcome::HostError => None,
+    }
+}
+
 /// What the attempt means for the webhook. `streak` is there if the attempt belongs to one; `error` is the attempt's.
 pub(super) fn consequence(
     webhook: &Webhook,
@@ -113,16 +141,8 @@ pub(super) fn consequence(
     streak: Option<Streak>,
     error: &str,
 ) -> Consequence {
-    match outcome {
-        AttemptOutcome::Rejected { rejection: Rejection::Gone, .. } => {
-            return Consequence::Disable("the receiver answered 410 Gone".into());
-        }
-        AttemptOutcome::Rejected { rejection: Rejection::Loop, .. } => {
-            let reason =
-                "its events are published again and come back to it: its target leads to this service, in a circle";
-            return Consequence::Disable(reason.into());
-        }
-        _ => (),
+    if let Some(reason) = disabled_at_once(outcome) {
+        return Consequence::Disable(reason.into());
     }
     let Some(Streak { since_ms, now_ms, rest_ms }) = streak else {
         let news = webhook.failing_since.is_some() || !webhook.proven;

@@ -43,6 +43,9 @@ fn rejected(retry_after_s: Option<u64>) -> AttemptOutcome {
 
 const LOOP: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Loop, retry_after: None };
 const GONE: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Gone, retry_after: None };
+const DISABLE_REQUESTED: AttemptOutcome =
+    AttemptOutcome::Rejected { rejection: Rejection::DisableRequested, retry_after: None };
+const ABORTED: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Aborted, retry_after: None };
 const THROTTLED: AttemptOutcome = AttemptOutcome::Rejected { rejection: Rejection::Throttled, retry_after: None };
 
 /// The step after attempt `number`, with the middle of the jitter.
@@ -142,6 +145,23 @@ fn circle_disables_the_webhook_at_once_and_its_delivery_has_failed() {
     };
     assert!(reason.contains("in a circle"), "{reason}");
     assert_eq!(step(&LOOP, 1), ended(Status::Failed));
+}
+
+#[test]
+fn receiver_that_asks_for_it_is_disabled_at_once_whatever_its_status() {
+    let disabled = Consequence::Disable("the receiver asked for it with `webhook-delivery: disable`".into());
+    let after = |outcome, streak| consequence(&Webhook::sample("acme", "wh_1"), outcome, streak, "");
+    assert_eq!(after(&DISABLE_REQUESTED, streak(0, None)), disabled);
+    assert_eq!(step(&DISABLE_REQUESTED, 1), ended(Status::Failed));
+    assert_eq!(after(&AttemptOutcome::DeliveredLast, None), disabled);
+    assert_eq!(step(&AttemptOutcome::DeliveredLast, 1), ended(Status::Delivered));
+}
+
+#[test]
+fn aborted_delivery_fails_at_once_and_has_no_consequence_for_its_webhook() {
+    assert_eq!(step(&ABORTED, 1), ended(Status::Failed));
+    let known = Webhook { failing_since: Some(NOW - 48 * HOUR_MS), ..Webhook::sample("acme", "wh_1") };
+    assert_eq!(consequence(&known, &ABORTED, None, ""), Consequence::None);
 }
 
 #[test]
