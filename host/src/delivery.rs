@@ -15,6 +15,7 @@
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
 //! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
 //! | `earlier_log_mover`, `orphan_sweeper`, `quota_keeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
+//! | `operational_events` | what the service tells a company on its own webhooks |
 //! | `cluster` | several nodes on one database |
 //! | `engine` | builds, starts and stops all of them, and reports their health |
 
@@ -34,6 +35,7 @@ mod fetcher;
 mod host_event;
 mod lease;
 mod manual_retry;
+mod operational_events;
 mod orphan_sweeper;
 mod pinger;
 mod precompiler;
@@ -52,6 +54,7 @@ pub use comparer::{Comparer, Comparison, ComparisonRequest, Difference};
 pub use compiled_plugins::CompiledPlugins;
 pub use engine::{Engine, EngineParts};
 pub use manual_retry::ManualRetry;
+pub use operational_events::OperationalEvents;
 pub use pinger::{Pinger, SampleEvent};
 pub use previewer::{Preview, Previewer};
 pub use publisher::{AcceptedEvent, NewEvent, Publisher, SubmittedEvent};

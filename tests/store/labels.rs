@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use posthaste::domain::subscription::Subscription;
 use posthaste::domain::webhook::{Webhook, WebhookHealth};
-use posthaste::store::{DeliveryUpdate, Rotation, StoreError, WebhookKey, reset_secrets};
+use posthaste::store::{DeliveryUpdate, FailureNote, Rotation, StoreError, WebhookKey, reset_secrets};
 
 use crate::case::{Case, NOW, attempt, id, open_store, retry, sealer, spilled, to, webhook, with};
 
@@ -110,7 +110,7 @@ pub(crate) async fn pattern_that_is_stored_or_removed_concerns_every_type(case: 
     assert!(found(&case, "a/b").await.is_empty() && found(&case, "c").await.is_empty());
     let pattern = case.put_webhook(webhook("wh_1", "*")).await.unwrap().webhook;
     assert_eq!((found(&case, "a/b").await, found(&case, "c").await), (vec!["wh_1".into()], vec!["wh_1".into()]));
-    case.record_failing(&pattern, Some(NOW)).await.unwrap();
+    case.record_failing(&pattern, FailureNote::Failing { since_ms: NOW, announced: 0 }, None).await.unwrap();
     assert_eq!(case.webhook_for("acme", "c").await.unwrap().unwrap().failing_since, Some(NOW));
     assert!(case.delete_webhook(&pattern).await.unwrap());
     assert!(found(&case, "a/b").await.is_empty() && found(&case, "c").await.is_empty());

@@ -1,7 +1,7 @@
 //! Plugins and their versions.
 
 use posthaste::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
-use posthaste::store::{Activation, Follower, NewVersion, StoreError};
+use posthaste::store::{Activation, Follower, NewVersion, PluginChange, StoreError};
 
 use crate::case::{Case, NOW, running, webhook};
 
@@ -29,22 +29,24 @@ fn activation(version: &NewVersion, followers: Vec<Follower>) -> Activation {
 /// Stores a version and makes it active.
 async fn active(case: &Case, version: &NewVersion) -> bool {
     let followers = case.followers(&version.company, &version.name).await.unwrap();
-    case.put_plugin(version.clone(), Some(activation(version, followers))).await.unwrap()
+    case.put_plugin(version.clone(), Some(activation(version, followers))).await.unwrap().is_change()
 }
 
 pub(crate) async fn version_is_stored_activated_and_listed(case: Case) {
     let (one, two) = (version("acme", "p", "one"), NewVersion { now: NOW + 5, ..version("acme", "p", "two") });
-    assert!(case.put_plugin(one.clone(), None).await.unwrap());
+    assert_eq!(case.put_plugin(one.clone(), None).await.unwrap(), PluginChange::Stored);
     assert_eq!(case.plugin("acme", "p").await.unwrap().unwrap().active, None);
     assert!(active(&case, &one).await && !active(&case, &one).await, "activating it again changes nothing");
-    assert!(case.put_plugin(two.clone(), None).await.unwrap());
+    assert_eq!(case.put_plugin(two.clone(), None).await.unwrap(), PluginChange::Stored);
     let versions = async || -> Vec<_> {
         let versions = case.versions("acme", "p").await.unwrap().into_iter();
         versions.map(|version| (version.digest, version.active)).collect()
     };
     assert_eq!(versions().await, [(two.digest.clone(), false), (one.digest.clone(), true)]);
-    assert!(case.activate(activation(&two, Vec::new())).await.unwrap());
-    assert!(!case.activate(activation(&two, Vec::new())).await.unwrap());
+    let previous = Some(one.digest.clone());
+    let activated = case.activate(activation(&two, Vec::new())).await.unwrap();
+    assert_eq!(activated, PluginChange::Activated { previous });
+    assert_eq!(case.activate(activation(&two, Vec::new())).await.unwrap(), PluginChange::None);
     assert_eq!(versions().await, [(two.digest.clone(), true), (one.digest.clone(), false)]);
     let shown = &case.versions("acme", "p").await.unwrap()[1];
     assert_eq!((&*shown.name, shown.size, shown.created_at), ("p", 3, NOW));
@@ -96,7 +98,7 @@ pub(crate) async fn activation_requires_the_current_followers(case: Case) {
     let unasked = case.put_plugin(two.clone(), Some(activation(&two, Vec::new()))).await;
     assert!(matches!(unasked, Err(StoreError::Changed(_))));
     assert_eq!(case.versions("acme", "p").await.unwrap().len(), 1, "nothing of the upload is stored");
-    assert!(case.put_plugin(two.clone(), Some(activation(&two, followers))).await.unwrap());
+    assert!(case.put_plugin(two.clone(), Some(activation(&two, followers))).await.unwrap().is_change());
     // Storing a webhook is checked as well: it would run another version by now.
     assert!(matches!(case.put_webhook(follower).await, Err(StoreError::Changed(_))));
     let running_now = case.webhook_for("acme", "t").await.unwrap().unwrap();
@@ -127,7 +129,7 @@ pub(crate) async fn version_in_use_is_not_removed_and_a_removed_one_stays_for_th
     assert_eq!(case.versions("acme", "p").await.unwrap().len(), 1);
     assert_eq!(case.wasm("acme", "p", &two.digest).await.unwrap().as_deref(), Some(&b"two"[..]));
     // Uploading a removed version again makes it new again.
-    assert!(case.put_plugin(two.clone(), None).await.unwrap());
+    assert_eq!(case.put_plugin(two.clone(), None).await.unwrap(), PluginChange::Stored);
     assert!(case.remove_plugin("acme".into(), "p".into(), NOW + 3).await.unwrap());
     assert!(!case.remove_plugin("acme".into(), "p".into(), NOW + 3).await.unwrap());
     assert!(case.plugin("acme", "p").await.unwrap().is_none());

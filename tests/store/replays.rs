@@ -104,7 +104,7 @@ pub(crate) async fn replay_marks_its_deliveries_step_by_step(case: Case) {
         assert!(case.replay_step(replay.into()).await.unwrap().webhooks.is_empty());
     }
     assert!(case.replays_in_progress().await.unwrap().is_empty());
-    case.forget_sent_replays().await.unwrap();
+    assert!(case.forget_sent_replays().await.unwrap().is_empty());
     let (shown, more) = case.replays("acme", 1, None).await.unwrap();
     assert!(shown[0].id == "rpl_3" && shown[0].marked && more, "{shown:?}");
     assert_eq!((shown[0].since, shown[0].until), (Some(NOW), Some(NOW + 10)));
@@ -308,6 +308,8 @@ pub(crate) async fn stopped_replay_cancels_what_it_has_marked(case: Case) {
     assert_eq!(case.start_replay(replay(2, None, Some(Status::Cancelled))).await.unwrap(), 1);
     while !case.replay_step("rpl_2".into()).await.unwrap().webhooks.is_empty() {}
     assert_eq!(case.cancel_now(selection(CancelState::Replayed, None), NOW).await.unwrap(), 1);
-    case.forget_sent_replays().await.unwrap();
+    let forgotten = case.forget_sent_replays().await.unwrap();
+    assert!(forgotten.len() == 1 && forgotten[0].0 == "acme" && forgotten[0].1.id == "rpl_2", "{forgotten:?}");
+    assert!(case.forget_sent_replays().await.unwrap().is_empty());
     assert!(case.replays("acme", 9, None).await.unwrap().0.is_empty());
 }

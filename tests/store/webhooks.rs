@@ -6,7 +6,7 @@ use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
-use posthaste::store::{DeliveryUpdate, DisableReason, Rotation, StoreError, StoredWebhook, WebhookKey};
+use posthaste::store::{DeliveryUpdate, DisableReason, FailureNote, Rotation, StoreError, StoredWebhook, WebhookKey};
 
 use crate::case::{Case, NOW, attempt, id, retry, row, spilled, to, webhook};
 
@@ -109,10 +109,24 @@ pub(crate) async fn failing_webhook_is_recorded_and_disabled(case: Case) {
         (webhook.failing_since, webhook.proven)
     };
     assert_eq!(noted().await, (None, false));
-    case.record_failing(&webhook, Some(NOW)).await.unwrap();
+    let failing = |announced| FailureNote::Failing { since_ms: NOW, announced };
+    assert!(!case.record_failing(&webhook, failing(0), None).await.unwrap());
     assert_eq!(noted().await, (Some(NOW), false));
-    case.record_failing(&webhook, None).await.unwrap();
+    assert!(!case.record_failing(&webhook, FailureNote::Succeeded, Some(row(&id(NOW, 3)))).await.unwrap());
     assert_eq!(noted().await, (None, true));
+    // Each threshold, and the success after it, has its notice once.
+    for (number, note, due) in [
+        (4, failing(1), true),
+        (5, failing(1), false),
+        (6, failing(3), true),
+        (7, failing(2), false),
+        (8, FailureNote::Succeeded, true),
+        (9, FailureNote::Succeeded, false),
+    ] {
+        let notice = id(NOW, number);
+        assert_eq!(case.record_failing(&webhook, note, Some(row(&notice))).await.unwrap(), due, "{note:?}");
+        assert_eq!(case.delivery("acme", &notice).await.unwrap().is_some(), due, "{note:?}");
+    }
     let (notice, late) = (id(NOW, 1), id(NOW, 2));
     let disable = |notice: &str| {
         case.disable_webhook(&webhook, DisableReason { text: "it is gone".into(), at_ms: NOW + 3 }, Some(row(notice)))
@@ -222,7 +236,8 @@ pub(crate) async fn health_is_read_from_the_recent_deliveries(case: Case) {
     let attempt = attempt(1);
     assert_eq!((found.last_error_at, found.last_error.is_some()), (Some(attempt.started_at), true));
     // A success from before the failures is found behind any number of them.
-    case.record_failing(&stored, Some(NOW + 1)).await.unwrap();
+    let failing = FailureNote::Failing { since_ms: NOW + 1, announced: 0 };
+    case.record_failing(&stored, failing, None).await.unwrap();
     for number in 10..40 {
         case.finished(spilled(&id(NOW + 9, number)), retry(NOW + 99)).await;
     }

@@ -1,7 +1,7 @@
 //! Labels, by which several webhooks subscribe to one type, and patterns, by which one webhook subscribes to many.
 
 use http::StatusCode;
-use posthaste_tests::{Client, Host, Receiver, guest, until};
+use posthaste_tests::{Arrival, Client, Host, Receiver, guest, until};
 use serde_json::{Value, json};
 
 fn text(value: &Value) -> &str {
@@ -162,14 +162,21 @@ async fn events_of_the_service_go_to_their_own_pattern_and_not_to_that_of_all_ty
     let (host, receiver, gone) = (Host::start().await, Receiver::start().await, Receiver::start().await);
     gone.answer_status(StatusCode::GONE.as_u16());
     let own = host.subscribe(&json!({"type": "posthaste.*", "target_url": receiver.url("/own")})).await;
-    host.subscribe(&json!({"type": "*", "target_url": receiver.url("/all")})).await;
+    let all = host.subscribe(&json!({"type": "*", "target_url": receiver.url("/all")})).await;
     let id = host.subscribe(&json!({"type": "t", "target_url": gone.url("/")})).await;
     host.publish("t", &json!(1)).await;
-    let notice = receiver.first().await;
-    assert_eq!((notice.path.as_str(), notice.header("webhook-event-type")), ("/own", "posthaste.webhook.disabled"));
-    assert_eq!(notice.json()["webhook"]["id"], id);
-    let page = host.get(&format!("/deliveries?webhook={own}")).await.expect(200);
-    assert_eq!(page["data"].as_array().unwrap().len(), 1);
+    let is_notice = |arrival: &Arrival| arrival.header("webhook-event-type") == "posthaste.webhook.disabled";
+    let notice = receiver.wait_for_one(is_notice).await;
+    assert_eq!((notice.path.as_str(), &notice.json()["webhook"]["id"]), ("/own", &json!(id)));
+    // It has been told of the two other webhooks as well.
+    receiver.wait_for(4).await;
+    let types = async |query: &str| {
+        let page = host.get(&format!("/deliveries?{query}")).await.expect(200);
+        let types = page["data"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap().to_owned());
+        types.collect::<Vec<_>>()
+    };
+    assert_eq!(types(&format!("webhook={own}")).await.len(), 3);
+    assert_eq!(types(&format!("webhook={all}")).await, ["t"]);
 }
 
 #[tokio::test]

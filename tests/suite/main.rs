@@ -30,6 +30,7 @@ mod metrics;
 mod moving;
 mod nodes;
 mod oauth;
+mod operational_events;
 mod ordering;
 mod pacing;
 mod patching;

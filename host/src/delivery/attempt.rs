@@ -7,7 +7,6 @@ mod transform;
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::delivery_clock::DeliveryClock;
@@ -17,8 +16,9 @@ use crate::metrics::Metrics;
 use crate::shares::{Part, Share};
 pub(super) use report::{AttemptOutcome, AttemptReport, Rejection, whole_ms};
 pub(super) use send::Sender;
+use transform::PluginReport;
 pub use transform::Transformer;
-pub(super) use transform::{Outgoing, Prepared};
+pub(super) use transform::{Outgoing, PluginResult, Prepared};
 
 /// A body that a plugin made is large from this size on, in bytes. All smaller ones together are bounded by the number of
 /// attempts.
@@ -76,17 +76,17 @@ impl AttemptRunner {
             Prepared::HostFailed(error) => AttemptReport { plugin_failed: true, ..AttemptReport::host_error(error) },
             Prepared::Send(outgoing) => self.sender.send(event, webhook, outgoing, started_at).await,
         };
-        AttemptReport { plugin, ..report }
+        AttemptReport { plugin: plugin.shown, plugin_result: plugin.result, ..report }
     }
 
     /// Runs the transform. What it made is in memory until the answer has come, so a large body takes a part of the memory for
     /// these. If there is no room, it is dropped and made again later: the transform is pure.
-    async fn prepare(&self, event: &Arc<Event>, webhook: &Webhook) -> (Prepared, Option<Box<RawValue>>, Option<Part>) {
+    async fn prepare(&self, event: &Arc<Event>, webhook: &Webhook) -> (Prepared, PluginReport, Option<Part>) {
         let mut memory = None;
         loop {
             let (prepared, plugin) = self.transformer.prepare(event, webhook).await;
             let bytes = match &prepared {
-                Prepared::Send(outgoing) if plugin.is_some() => outgoing.body.len(),
+                Prepared::Send(outgoing) if plugin.shown.is_some() => outgoing.body.len(),
                 _ => 0,
             };
             if bytes < LARGE_BODY || memory.is_some() {

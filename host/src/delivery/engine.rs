@@ -19,6 +19,7 @@ use super::dispatcher::Dispatcher;
 use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::manual_retry::ManualRetry;
+use super::operational_events::OperationalEvents;
 use super::pinger::Pinger;
 use super::previewer::Previewer;
 use super::publisher::Publisher;
@@ -87,6 +88,8 @@ pub struct Engine {
     pub pinger: Pinger,
     /// Recomputes the bytes that deliveries sent.
     pub previewer: Previewer,
+    /// Tells companies what happens to what they own.
+    pub operational_events: Arc<OperationalEvents>,
     /// Follows changes of webhooks.
     pub webhooks: Arc<WebhookLifecycle>,
     /// Calls plugins as for a delivery.
@@ -156,6 +159,7 @@ impl Engine {
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),
             previewer: wiring.previewer(),
+            operational_events: wiring.operational_events,
             webhooks,
             transformer: wiring.transformer,
             plugins: wiring.plugins,

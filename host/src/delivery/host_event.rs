@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::domain::event::Event;
-use crate::domain::id::Ids;
+use crate::domain::id::{Ids, delivery_id};
 use crate::domain::webhook::Webhook;
 use crate::store::{NewDelivery, NewEventRow};
 
@@ -15,19 +15,28 @@ pub(super) struct HostEvents {
 }
 
 impl HostEvents {
-    /// An event for this webhook, published at `now_ms`, milliseconds since 1970. Its delivery waits in the database.
-    pub(super) fn event_for(&self, webhook: &Webhook, event_type: &str, data: &Value, now_ms: i64) -> NewEventRow {
-        let event = Event {
+    /// Returns an event of a company, published at `now_ms`, milliseconds since 1970.
+    pub(super) fn event(&self, company: &str, event_type: &str, data: &Value, now_ms: i64) -> Event {
+        Event {
             id: self.ids.next("evt", now_ms),
             event_type: event_type.into(),
-            company: webhook.company.clone(),
+            company: company.into(),
             occurred_at: now_ms,
             headers: Vec::new(),
             data: data.to_string().into(),
+        }
+    }
+
+    /// Returns the row of such an event, with a delivery to each of these webhooks that waits in the database.
+    pub(super) fn row<'w>(&self, event: Event, webhooks: impl IntoIterator<Item = &'w Webhook>) -> NewEventRow {
+        let (created_at, place) = (event.occurred_at, self.ids.next("dlv", event.occurred_at));
+        let delivery = |(number, webhook): (usize, &Webhook)| NewDelivery {
+            id: delivery_id(&place, number),
+            webhook: webhook.id.clone(),
+            label: webhook.label.clone(),
+            lease: None,
         };
-        let place = self.ids.next("dlv", now_ms);
-        let delivery =
-            NewDelivery { id: place.clone(), webhook: webhook.id.clone(), label: webhook.label.clone(), lease: None };
-        NewEventRow { place, event: Arc::new(event), deliveries: vec![delivery], created_at: now_ms }
+        let deliveries = webhooks.into_iter().enumerate().map(delivery).collect();
+        NewEventRow { place, event: Arc::new(event), deliveries, created_at }
     }
 }

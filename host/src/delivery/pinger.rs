@@ -63,7 +63,8 @@ impl Pinger {
         let _part = self.share.take(&webhook.company, 1).await.map_err(CompanyLimit::from)?;
         let now = self.clock.wall_ms();
         let data = json!({"type": PING, "webhook": webhook.id, "for": webhook.event_type, "sent_at": rfc3339(now)});
-        let mut row = self.host_events.event_for(webhook, PING, &data, now);
+        let ping = self.host_events.event(&webhook.company, PING, &data, now);
+        let mut row = self.host_events.row(ping, [webhook]);
         let mut event = row.event.clone();
         if let Some(SampleEvent { event_type, occurred_at, headers, data }) = sample {
             let logged = Event { occurred_at: occurred_at.unwrap_or(now), headers, data, ..(*event).clone() };

@@ -10,13 +10,15 @@ use super::attempt::AttemptReport;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
+use super::operational_events::{Notice, OperationalEvents};
 use super::queue::{QueuedDelivery, WebhookQueues};
 use crate::domain::delivery::Status;
 use crate::domain::id;
+use crate::domain::operational_event::{ExhaustedDelivery, OperationalEvent};
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
 use crate::metrics::{AttemptResult, Metrics};
-use crate::store::{DeliveryUpdate, Store};
+use crate::store::{DeliveryUpdate, FailureNote, Store, StoreError};
 use crate::telemetry::ThrottledLog;
 pub(super) use auto_disable::AutoDisable;
 use decision::{Consequence, NextStep, Streak, WebhookNow};
@@ -32,6 +34,7 @@ pub(super) struct Recorder {
     pub(super) schedule: Schedule,
     pub(super) rng: Rng,
     pub(super) auto_disable: AutoDisable,
+    pub(super) operational_events: Arc<OperationalEvents>,
     pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) metrics: Arc<Metrics>,
@@ -48,7 +51,12 @@ impl Recorder {
         let outcome = report.outcome.clone();
         let error = report.error.clone().unwrap_or_default();
         let streak = self.judge(delivery, &report, &error);
+        let (status_code, plugin_result) = (report.status_code, report.plugin_result.clone());
         self.finish(delivery, next, report).await;
+        self.operational_events.plugin_ended(webhook, &plugin_result).await;
+        if decision::is_exhausted(next, &outcome) {
+            self.tell_exhausted(delivery, webhook, &error, status_code).await;
+        }
         if let Some(webhook) = waits_for {
             // It may have been enabled meanwhile, and its backlog been fetched before this delivery was part of it.
             self.effects.apply_now(self.queues.spilled(&webhook));
@@ -58,7 +66,7 @@ impl Recorder {
         match decision::consequence(webhook, &outcome, streak, &error) {
             Consequence::None => (),
             Consequence::Disable(reason) => self.auto_disable.disable(webhook, &reason).await,
-            Consequence::NoteFailingSince(since) => self.note_failing_since(webhook, since).await,
+            Consequence::Note(note) => self.note(webhook, note, &error).await,
         }
         next.due.is_some()
     }
@@ -118,10 +126,51 @@ impl Recorder {
         (decision::for_webhook(planned, now), waits_for)
     }
 
-    async fn note_failing_since(&self, webhook: &Webhook, since: Option<i64>) {
-        if let Err(error) = self.store.record_failing(webhook, since).await {
+    async fn tell_exhausted(
+        &self,
+        delivery: &QueuedDelivery,
+        webhook: &Webhook,
+        error: &str,
+        status_code: Option<u16>,
+    ) {
+        let exhausted = ExhaustedDelivery {
+            webhook,
+            id: &delivery.id,
+            event_id: delivery.event.id(),
+            event_type: delivery.event.event_type(),
+            attempt_count: delivery.attempt_count.saturating_add(1),
+            error,
+            status_code,
+            omitted: 0,
+        };
+        self.operational_events.delivery_exhausted(exhausted).await;
+    }
+
+    async fn note(&self, webhook: &Webhook, note: FailureNote, error: &str) {
+        if let Err(error) = self.try_note(webhook, note, error).await {
             self.log.warn("storing since when a webhook fails did not work; the next attempt stores it", &error);
         }
+    }
+
+    async fn try_note(&self, webhook: &Webhook, note: FailureNote, error: &str) -> Result<(), StoreError> {
+        let event = match note {
+            FailureNote::Failing { since_ms, announced } if announced > webhook.failing_announced => {
+                Some(OperationalEvent::WebhookFailing { webhook, since_ms, error })
+            }
+            FailureNote::Succeeded if webhook.failing_announced > 0 => {
+                Some(OperationalEvent::WebhookRecovered(webhook))
+            }
+            FailureNote::Failing { .. } | FailureNote::Succeeded => None,
+        };
+        let notice = match event {
+            Some(event) => self.operational_events.prepare(&webhook.company, &event).await?,
+            None => None,
+        };
+        let is_due = self.store.record_failing(webhook, note, notice.as_ref().map(Notice::row)).await?;
+        if let (true, Some(notice)) = (is_due, notice) {
+            self.operational_events.stored(&notice);
+        }
+        Ok(())
     }
 
     fn count(&self, delivery: &QueuedDelivery, report: &AttemptReport) {

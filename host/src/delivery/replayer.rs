@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
+use super::operational_events::OperationalEvents;
 use super::queue::WebhookQueues;
+use crate::domain::operational_event::{FinishedReplay, OperationalEvent};
 use crate::store::{Replay, ReplayStep, Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
@@ -24,6 +26,7 @@ pub struct Replayer {
     pub(super) queues: Arc<WebhookQueues>,
     pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
+    pub(super) operational_events: Arc<OperationalEvents>,
     pub(super) wake: Notify,
     pub(super) stop: CancellationToken,
     pub(super) log: ThrottledLog,
@@ -46,7 +49,7 @@ impl Replayer {
             let rest = match self.step().await {
                 Ok(true) => STEP_PAUSE,
                 Ok(false) => {
-                    if let Err(error) = self.store.forget_sent_replays().await {
+                    if let Err(error) = self.forget_sent().await {
                         self.log.warn("forgetting the replays that were sent failed; trying again", &error);
                     }
                     POLL
@@ -61,6 +64,20 @@ impl Replayer {
                 _ = timeout(rest, self.wake.notified()) => (),
             }
         }
+    }
+
+    async fn forget_sent(&self) -> Result<(), StoreError> {
+        for (company, replay) in self.store.forget_sent_replays().await? {
+            let finished = FinishedReplay {
+                id: &replay.id,
+                selection: &replay.selection,
+                missing: replay.missing,
+                since_ms: replay.since,
+                until_ms: replay.until,
+            };
+            self.operational_events.publish(&company, OperationalEvent::ReplayFinished(finished)).await;
+        }
+        Ok(())
     }
 
     /// Makes one step of each replay. Returns whether there were any.

@@ -9,12 +9,17 @@ use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
 use super::fetcher::IntakeLock;
+use super::operational_events::OperationalEvents;
 use super::queue::WebhookQueues;
 use super::unattempted::cancelled;
+use crate::domain::operational_event::OperationalEvent;
 use crate::domain::webhook::Webhook;
 use crate::outbound::Outbound;
 use crate::store::{Store, StoreError};
 use crate::telemetry::ThrottledLog;
+
+/// The reason of a webhook that a user disabled.
+const BY_HAND: &str = "a request set `enabled` to false";
 
 /// Moves retries into the backlogs of their webhooks.
 struct RetrySpiller {
@@ -47,6 +52,7 @@ pub struct WebhookLifecycle {
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) intake: IntakeLock,
     pub(super) outbound: Arc<Outbound>,
+    pub(super) operational_events: Arc<OperationalEvents>,
     pub(super) tasks: TaskTracker,
     /// Wakes the sweeper.
     pub(super) sweep: Arc<Notify>,
@@ -70,13 +76,36 @@ impl WebhookLifecycle {
         self.spill_retries(webhook);
     }
 
+    /// A user has made a webhook.
+    pub async fn created(&self, webhook: &Webhook) {
+        self.changed(webhook);
+        self.publish(webhook, OperationalEvent::WebhookCreated(webhook)).await;
+    }
+
     /// A user has edited a webhook. If the edit changes the requests, its deliveries that wait for a retry are attempted at
     /// once, within the limits of the webhook: the edit may correct the cause of their failures.
-    pub fn edited(&self, webhook: &Webhook, before: &Webhook) {
+    pub async fn edited(&self, webhook: &Webhook, before: &Webhook) {
         self.changed(webhook);
         if webhook.enabled && webhook.sends_otherwise_than(before) {
             self.spill_retries(webhook);
         }
+        self.publish(webhook, OperationalEvent::WebhookUpdated(webhook)).await;
+        match (before.enabled, webhook.enabled) {
+            (false, true) => self.publish(webhook, OperationalEvent::WebhookEnabled(webhook)).await,
+            (true, false) => {
+                self.publish(webhook, OperationalEvent::WebhookDisabled { webhook, reason: BY_HAND }).await
+            }
+            (true, true) | (false, false) => (),
+        }
+    }
+
+    /// A user has rotated the signing secret of a webhook.
+    pub async fn rotated(&self, webhook: &Webhook) {
+        self.publish(webhook, OperationalEvent::WebhookUpdated(webhook)).await;
+    }
+
+    async fn publish(&self, webhook: &Webhook, event: OperationalEvent<'_>) {
+        self.operational_events.publish(&webhook.company, event).await;
     }
 
     /// Another version of a plugin is active for the company's webhooks of these ids. As after an edit, their deliveries
@@ -135,6 +164,7 @@ impl WebhookLifecycle {
             if let Err(error) = lifecycle.cancel_deliveries(&webhook.id).await {
                 lifecycle.log.warn("cancelling the deliveries of a removed webhook failed; trying again", &error);
             }
+            lifecycle.publish(&webhook, OperationalEvent::WebhookDeleted(&webhook)).await;
             Ok(true)
         });
         // It fails only if the runtime ends.

@@ -132,6 +132,11 @@ pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
     if is_credential(name) { HIDDEN } else { value }
 }
 
+/// Returns a URL as it is shown: its query may hold a secret.
+pub fn shown_url(url: &str) -> String {
+    url.split_once('?').map_or_else(|| url.to_owned(), |(address, _)| format!("{address}?{HIDDEN}"))
+}
+
 /// Refuses a credential that somebody has read as [`HIDDEN`] and sends back: it would replace the real one.
 fn check_hidden(name: &str, value: &str) -> Result<(), String> {
     if value == HIDDEN && is_credential(name) {
@@ -248,6 +253,12 @@ mod tests {
         for name in ["x-tenant", "tokenizer", "x-key-id", "webhook-signature", "content-type"] {
             assert_eq!(shown(name, "v"), "v", "{name}");
         }
+    }
+
+    #[test]
+    fn a_query_is_not_shown() {
+        assert_eq!(shown_url("https://a.test/hook"), "https://a.test/hook");
+        assert_eq!(shown_url("https://a.test/hook?k=s3cret?x"), "https://a.test/hook?***");
     }
 
     #[test]

@@ -134,6 +134,8 @@ pub struct Webhook {
     pub failing_since: Option<i64>,
     /// Whether its receiver accepted the last event, as far as is known.
     pub proven: bool,
+    /// How many thresholds of its failures were announced by operational events since its last success.
+    pub failing_announced: u32,
     /// Creation time, in milliseconds since 1970.
     pub created_at: i64,
     /// Time of the last change, in milliseconds since 1970.
@@ -217,6 +219,7 @@ impl Webhook {
             timeout: None,
             failing_since: None,
             proven: false,
+            failing_announced: 0,
             created_at: new.created_at,
             updated_at: new.created_at,
             signing_secret: new.signing_secret,

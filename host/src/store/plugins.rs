@@ -14,7 +14,7 @@ use super::handle::Store;
 use crate::domain::plugin::{Digest, STANDARD_OWNER, is_standard, owner};
 use rows::{SELECT_PLUGIN, SELECT_VERSION, plugin_from_row, version_from_row};
 
-pub use edit::Activation;
+pub use edit::{Activation, PluginChange};
 pub use followers::Follower;
 pub(super) use followers::check_version_to_run;
 pub use rows::{NewVersion, PluginRow, VersionRow};

@@ -17,7 +17,7 @@ use crate::domain::webhook::Webhook;
 use rows::{find, find_subscription};
 
 pub use edit::{Rotation, StoredWebhook};
-pub use failure::DisableReason;
+pub use failure::{DisableReason, FailureNote};
 pub use list::WebhookPage;
 pub use rows::WebhookKey;
 

@@ -17,9 +17,10 @@ use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::turns::heavy_call;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
+use crate::domain::operational_event::OperationalEvent;
 use crate::domain::plugin::Digest;
 use crate::sandbox::Plugin;
-use crate::store::{Activation, Follower, StoreError};
+use crate::store::{Activation, Follower, PluginChange, StoreError};
 
 /// The most webhooks that a refusal names. Once so many configs are refused, the others are not checked: each check may
 /// take the time of a whole call.
@@ -73,9 +74,9 @@ pub(super) async fn activate_checked<F>(
     target: ActivationTarget<'_>,
     plugin: &Arc<Plugin>,
     store: impl Fn(Activation) -> F,
-) -> Result<bool, Problem>
+) -> Result<PluginChange, Problem>
 where
-    F: Future<Output = Result<bool, StoreError>>,
+    F: Future<Output = Result<PluginChange, StoreError>>,
 {
     let _turn = heavy_call(api, target.company, None).await?;
     let mut retries = 0;
@@ -93,13 +94,22 @@ where
         match store(activation).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
             done => {
-                let activated = done?;
+                let change = done?;
                 // The version may correct the cause of failures.
                 api.engine.webhooks.plugin_activated(target.company, webhooks);
-                return Ok(activated);
+                if let PluginChange::Activated { previous } = &change {
+                    tell_activated(api, target, previous.as_ref()).await;
+                }
+                return Ok(change);
             }
         }
     }
+}
+
+async fn tell_activated(api: &ApiState, target: ActivationTarget<'_>, previous: Option<&Digest>) {
+    let ActivationTarget { company, name, digest } = target;
+    let event = OperationalEvent::PluginActivated { name, digest, previous };
+    api.engine.operational_events.publish(company, event).await;
 }
 
 /// Checks each config once, however many webhooks share it.

@@ -60,7 +60,7 @@ pub(in crate::api) async fn upload(
         wasm: body.clone(),
         now,
     };
-    let changed = if query.activate.unwrap_or(true) {
+    let change = if query.activate.unwrap_or(true) {
         let target = ActivationTarget { company: &company, name: &name, digest: &digest };
         let store = |activation| api.store.put_plugin(new.clone(), Some(activation));
         activate_checked(&api, target, &plugin, store).await?
@@ -68,7 +68,7 @@ pub(in crate::api) async fn upload(
         api.store.put_plugin(new, None).await?
     };
     let version = find_version(&api, &company, &name, digest.as_str()).await?;
-    Ok((if changed { StatusCode::CREATED } else { StatusCode::OK }, Json(version.into())))
+    Ok((if change.is_change() { StatusCode::CREATED } else { StatusCode::OK }, Json(version.into())))
 }
 
 impl From<CompileError> for Problem {

@@ -45,13 +45,13 @@ pub(in crate::api) async fn create(
     let StoredWebhook { webhook, before } = store(&api, webhook).await?;
     Ok(match before {
         None => {
-            api.engine.webhooks.changed(&webhook);
+            api.engine.webhooks.created(&webhook).await;
             let secret = webhook.signing_secret.clone();
             let view = WebhookView::with_health(webhook, WebhookHealth::default());
             (StatusCode::CREATED, Json(view.with_secret(&secret)))
         }
         Some(before) => {
-            api.engine.webhooks.edited(&webhook, &before);
+            api.engine.webhooks.edited(&webhook, &before).await;
             (StatusCode::OK, Json(shown(&api, webhook).await))
         }
     })

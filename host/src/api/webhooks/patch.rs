@@ -39,7 +39,7 @@ pub(in crate::api) async fn patch(
         check_target(&api, &company, url).await?;
     }
     let stored = change(&api, current.clone(), Arc::new(fields)).await?;
-    api.engine.webhooks.edited(&stored, &current);
+    api.engine.webhooks.edited(&stored, &current).await;
     Ok(Json(shown(&api, stored).await))
 }
 

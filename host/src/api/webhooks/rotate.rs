@@ -49,6 +49,7 @@ pub(in crate::api) async fn rotate(
     let rotation = Rotation { secret: new_secret()?, now, until };
     let key = WebhookKey { company: &company, id: &id };
     let stored = api.store.rotate_secret(key, rotation).await?.ok_or_else(not_found)?;
+    api.engine.webhooks.rotated(&stored).await;
     let secret = stored.signing_secret.clone();
     Ok(Json(shown(&api, stored).await.with_secret(&secret)))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::transform::PluginResult;
 use crate::delivery::queue::ReceiverSignal;
 use crate::domain::delivery::Attempt;
 use crate::domain::delivery_control::DeliveryControl;
@@ -118,6 +119,7 @@ pub(in crate::delivery) struct AttemptReport {
     pub(in crate::delivery) response_headers: Option<Box<RawValue>>,
     /// The contract's `plugin` object.
     pub(in crate::delivery) plugin: Option<Box<RawValue>>,
+    pub(in crate::delivery) plugin_result: PluginResult,
 }
 
 impl AttemptReport {
@@ -134,6 +136,7 @@ impl AttemptReport {
             request_headers: None,
             response_headers: None,
             plugin: None,
+            plugin_result: PluginResult::NotCalled,
         }
     }
 

@@ -98,17 +98,13 @@ impl Sender {
             status_code: sent.status,
             error,
             response_body: sent.status.map(|_| response_text(&sent.headers, &sent.body)),
-            url: Some(shown_url(&webhook.target_url)),
+            // A key that only reads deliveries must not learn what the query holds.
+            url: Some(headers::shown_url(&webhook.target_url)),
             request_headers,
             response_headers: sent.status.and_then(|_| headers_json(answer_headers(&sent.headers))),
             ..AttemptReport::new(outcome)
         }
     }
-}
-
-/// The URL as the log shows it: a query may hold a secret, which a key that only reads deliveries must not learn.
-fn shown_url(url: &str) -> String {
-    url.split_once('?').map_or_else(|| url.to_owned(), |(address, _)| format!("{address}?{}", headers::HIDDEN))
 }
 
 /// The headers of an answer, as text. PostgreSQL's TEXT has no NUL, and neither has a header.
@@ -171,12 +167,6 @@ fn sent_headers_json(headers: &HeaderMap) -> Option<Box<RawValue>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn log_shows_no_query() {
-        assert_eq!(shown_url("https://a.test/hook"), "https://a.test/hook");
-        assert_eq!(shown_url("https://a.test/hook?k=s3cret?x"), "https://a.test/hook?***");
-    }
 
     #[test]
     fn log_shows_no_credentials_and_joins_repeated_names() {

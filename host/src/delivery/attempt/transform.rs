@@ -41,6 +41,25 @@ pub(in crate::delivery) enum Prepared {
     HostFailed(String),
 }
 
+/// The call of a plugin, as the log and the recorder need it.
+#[derive(Debug, Default)]
+pub(in crate::delivery) struct PluginReport {
+    /// The attempt's `plugin` object; `None`: the webhook has no plugin.
+    pub(in crate::delivery) shown: Option<Box<RawValue>>,
+    pub(in crate::delivery) result: PluginResult,
+}
+
+/// Whether a plugin worked, whatever the webhook says about failures.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(in crate::delivery) enum PluginResult {
+    /// There is none, or the host could not call it.
+    #[default]
+    NotCalled,
+    Worked,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
 /// Runs plugins under the rules of the contract.
 pub struct Transformer {
     plugins: Arc<CompiledPlugins>,
@@ -66,34 +85,39 @@ impl Transformer {
         Self { plugins, sandbox, metrics, store, memory, challenge_header }
     }
 
-    /// Runs the webhook's plugin, if it has one. Also returns the attempt's `plugin` object.
-    pub(in crate::delivery) async fn prepare(
-        &self,
-        event: &Arc<Event>,
-        webhook: &Webhook,
-    ) -> (Prepared, Option<Box<RawValue>>) {
+    /// Runs the webhook's plugin, if it has one.
+    pub(in crate::delivery) async fn prepare(&self, event: &Arc<Event>, webhook: &Webhook) -> (Prepared, PluginReport) {
         let Some(reference) = &webhook.plugin else {
-            return (Prepared::Send(Outgoing::original(event)), None);
+            return (Prepared::Send(Outgoing::original(event)), PluginReport::default());
+        };
+        let not_called = |text: &str| {
+            let call = PluginCall::failed(Failure::Broke(text.to_owned()));
+            let shown = report(&reference.name, webhook, OnError::Retry, &call);
+            PluginReport { shown, result: PluginResult::NotCalled }
         };
         let plugin = match self.version_of(webhook, reference).await {
             Ok(plugin) => plugin,
             Err(text) => {
-                let call = PluginCall::failed(Failure::Broke(text.clone()));
-                let report = report(&reference.name, webhook, OnError::Retry, &call);
+                let report = not_called(&text);
                 return (Prepared::HostFailed(format!("plugin `{}`: {text}", reference.name)), report);
             }
         };
         let (config, memory) = match self.config(webhook).await {
             Ok(config) => config,
             Err(text) => {
-                let call = PluginCall::failed(Failure::Broke(text.clone()));
-                return (Prepared::HostFailed(text), report(&reference.name, webhook, OnError::Retry, &call));
+                let report = not_called(&text);
+                return (Prepared::HostFailed(text), report);
             }
         };
         let call = self.call(&plugin, event.clone(), config).await;
         drop(memory);
         self.metrics.transform_ended(&reference.name, call.duration, call.result.is_err());
-        let report = report(&reference.name, webhook, webhook.on_error, &call);
+        let shown = report(&reference.name, webhook, webhook.on_error, &call);
+        let result = match &call.result {
+            Ok(_) => PluginResult::Worked,
+            Err(failure) => PluginResult::Failed(failure.to_string()),
+        };
+        let report = PluginReport { shown, result };
         (prepared(call.result, webhook.on_error, event, &reference.name), report)
     }
 

@@ -25,6 +25,7 @@ use crate::delivery::fetcher::{Fetcher, IntakeLock};
 use crate::delivery::host_event::HostEvents;
 use crate::delivery::lease::LeaseHolder;
 use crate::delivery::manual_retry::ManualRetry;
+use crate::delivery::operational_events::{ExhaustedLimit, OperationalEvents, PluginStreaks};
 use crate::delivery::orphan_sweeper::OrphanSweeper;
 use crate::delivery::pinger::Pinger;
 use crate::delivery::precompiler::Precompiler;
@@ -62,6 +63,7 @@ pub(super) struct Wiring {
     pub(super) heartbeat_task: TaskTracker,
     attempts: Arc<AttemptRunner>,
     host_events: Arc<HostEvents>,
+    pub(super) operational_events: Arc<OperationalEvents>,
     effects: Arc<EffectRunner>,
     intake: IntakeLock,
     outbound: Arc<Outbound>,
@@ -101,6 +103,19 @@ impl Wiring {
             Transformer::new(plugins.clone(), parts.sandbox, metrics.clone(), header.clone(), transform_memory.clone());
         let transformer = Arc::new(transformer);
         let sender = Sender::new(parts.outbound.clone(), clock.clone(), header);
+        let host_events = Arc::new(HostEvents { ids: ids.clone() });
+        let effects = Arc::new(EffectRunner::new(queues.clone(), store.clone(), fetch.clone(), tasks.clone()));
+        let operational_events = Arc::new(OperationalEvents {
+            store: store.clone(),
+            queues: queues.clone(),
+            clock: clock.clone(),
+            effects: effects.clone(),
+            host_events: host_events.clone(),
+            tasks: tasks.clone(),
+            log: Arc::default(),
+            exhausted: ExhaustedLimit::default(),
+            plugins: PluginStreaks::default(),
+        });
         Self {
             leases: Arc::new(LeaseHolder::new(run.into(), clock.clone())),
             attempts: Arc::new(AttemptRunner::new(
@@ -110,8 +125,9 @@ impl Wiring {
                 metrics.clone(),
                 transform_memory,
             )),
-            host_events: Arc::new(HostEvents { ids: ids.clone() }),
-            effects: Arc::new(EffectRunner::new(queues.clone(), store.clone(), fetch.clone(), tasks.clone())),
+            host_events,
+            operational_events,
+            effects,
             store,
             queues,
             clock,
@@ -153,6 +169,7 @@ impl Wiring {
             fetch: self.fetch.clone(),
             intake: self.intake.clone(),
             outbound: self.outbound.clone(),
+            operational_events: self.operational_events.clone(),
             tasks: self.tasks.clone(),
             sweep: self.sweep.clone(),
             log: Arc::default(),
@@ -188,13 +205,12 @@ impl Wiring {
             rng: self.rng.clone(),
             auto_disable: AutoDisable {
                 store: self.store.clone(),
-                queues: self.queues.clone(),
                 lifecycle: lifecycle.clone(),
-                host_events: self.host_events.clone(),
+                operational_events: self.operational_events.clone(),
                 clock: self.clock.clone(),
-                effects: self.effects.clone(),
                 log: ThrottledLog::default(),
             },
+            operational_events: self.operational_events.clone(),
             effects: self.effects.clone(),
             fetch: self.fetch.clone(),
             metrics: self.metrics.clone(),
@@ -279,6 +295,7 @@ impl Wiring {
             queues: self.queues.clone(),
             effects: self.effects.clone(),
             fetch: self.fetch.clone(),
+            operational_events: self.operational_events.clone(),
             wake: Notify::new(),
             stop: self.stop.clone(),
             log: ThrottledLog::default(),

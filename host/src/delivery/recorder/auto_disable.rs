@@ -1,31 +1,21 @@
-//! Disables a webhook, as `decision` decides (410, or 48 h of failures), and publishes the operational event
-//! `posthaste.webhook.disabled`.
+//! Disables a webhook, as `decision` decides, and publishes the operational event about it.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::delivery::delivery_clock::DeliveryClock;
-use crate::delivery::effect_runner::EffectRunner;
-use crate::delivery::host_event::HostEvents;
-use crate::delivery::queue::WebhookQueues;
+use crate::delivery::operational_events::{Notice, OperationalEvents};
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
-use crate::domain::time::rfc3339;
+use crate::domain::operational_event::OperationalEvent;
 use crate::domain::webhook::Webhook;
 use crate::store::{DisableReason, Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
-/// The type of the operational event.
-const DISABLED: &str = "posthaste.webhook.disabled";
-
 /// Disables webhooks.
 pub(in crate::delivery) struct AutoDisable {
     pub(in crate::delivery) store: Arc<Store>,
-    pub(in crate::delivery) queues: Arc<WebhookQueues>,
     pub(in crate::delivery) lifecycle: Arc<WebhookLifecycle>,
-    pub(in crate::delivery) host_events: Arc<HostEvents>,
+    pub(in crate::delivery) operational_events: Arc<OperationalEvents>,
     pub(in crate::delivery) clock: Arc<DeliveryClock>,
-    pub(in crate::delivery) effects: Arc<EffectRunner>,
     pub(in crate::delivery) log: ThrottledLog,
 }
 
@@ -44,34 +34,13 @@ impl AutoDisable {
     }
 
     async fn try_disable(&self, webhook: &Webhook, reason: &str) -> Result<bool, StoreError> {
-        let now = self.clock.wall_ms();
-        let subscriber = self.store.webhook_for(&webhook.company, DISABLED).await?;
-        let subscriber = subscriber.filter(|subscriber| subscriber.id != webhook.id);
-        let notice = subscriber.as_ref().map(|subscriber| {
-            let data = notice_data(webhook, reason, now);
-            self.host_events.event_for(subscriber, DISABLED, &data, now)
-        });
-        let disabled =
-            self.store.disable_webhook(webhook, DisableReason { text: reason.to_owned(), at_ms: now }, notice).await?;
-        if let (true, Some(subscriber)) = (disabled, subscriber)
-            && subscriber.enabled
-        {
-            self.effects.apply(self.queues.spilled(&subscriber)).await;
+        let event = OperationalEvent::WebhookDisabled { webhook, reason };
+        let notice = self.operational_events.prepare(&webhook.company, &event).await?;
+        let reason = DisableReason { text: reason.to_owned(), at_ms: self.clock.wall_ms() };
+        let disabled = self.store.disable_webhook(webhook, reason, notice.as_ref().map(Notice::row)).await?;
+        if let (true, Some(notice)) = (disabled, notice) {
+            self.operational_events.stored(&notice);
         }
         Ok(disabled)
     }
-}
-
-fn notice_data(webhook: &Webhook, reason: &str, now_ms: i64) -> Value {
-    json!({
-        "webhook": {
-            "id": webhook.id,
-            "type": webhook.event_type,
-            "target_url": webhook.target_url,
-            "name": webhook.name,
-        },
-        "reason": reason,
-        "failing_since": webhook.failing_since.map(rfc3339),
-        "disabled_at": rfc3339(now_ms),
-    })
 }

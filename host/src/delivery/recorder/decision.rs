@@ -8,12 +8,16 @@ use crate::domain::delivery::Status;
 use crate::domain::id;
 use crate::domain::retry::Schedule;
 use crate::domain::webhook::Webhook;
+use crate::store::FailureNote;
 
 /// A webhook that has only failed for this long is disabled, in milliseconds.
 const DISABLE_AFTER_MS: i64 = 48 * 3_600_000;
 /// A streak of failures is stored once it is this old, in milliseconds, or pauses for as long: a webhook that fails now and
 /// then must not cost a write each time.
 const STORE_STREAK_AFTER_MS: i64 = 60_000;
+/// The ages of a streak of failures that are announced, in milliseconds: a minute, an hour, a day. The first is no shorter than
+/// [`STORE_STREAK_AFTER_MS`], so that what is announced is stored.
+const ANNOUNCED_AFTER_MS: [i64; 3] = [60_000, 3_600_000, 24 * 3_600_000];
 /// How much later than `Retry-After` an attempt may be, as a share of the wait.
 const RETRY_AFTER_SPREAD: f64 = 0.1;
 
@@ -54,8 +58,9 @@ pub(super) enum Consequence {
     None,
     /// It is disabled, for this reason.
     Disable(String),
-    /// The beginning of its streak of failures is stored, in milliseconds since 1970; `None`: it does not fail any more.
-    NoteFailingSince(Option<i64>),
+    /// This is stored. If it announces more thresholds than were announced, or ends what was announced, an operational
+    /// event tells it.
+    Note(FailureNote),
 }
 
 /// The delivery's status and, if it is retried, its next due time; `now_due` is milliseconds since 1970.
@@ -91,6 +96,12 @@ pub(super) fn next_step(
     }
 }
 
+/// Returns whether the attempt was the last one of the schedule: the answer alone would not have ended the delivery.
+pub(super) fn is_exhausted(next: NextStep, outcome: &AttemptOutcome) -> bool {
+    let ended_by_answer = matches!(outcome, AttemptOutcome::Rejected { rejection, .. } if ends_at_once(*rejection));
+    next.status == Status::Failed && !ended_by_answer
+}
+
 /// Returns whether the answer ends its delivery, whatever is left of the schedule.
 fn ends_at_once(rejection: Rejection) -> bool {
     match rejection {
@@ -112,6 +123,11 @@ pub(super) fn for_webhook(planned: NextStep, now: WebhookNow) -> NextStep {
         WebhookNow::Disabled => NextStep { due: None, ..planned },
         WebhookNow::Removed => NextStep { status: Status::Cancelled, due: None, ..planned },
     }
+}
+
+/// How many thresholds a streak of failures of this age has reached, in milliseconds.
+fn thresholds_reached(age_ms: i64) -> u32 {
+    ANNOUNCED_AFTER_MS.iter().map(|threshold| u32::from(age_ms >= *threshold)).sum()
 }
 
 /// Why the attempt alone disables its webhook; `None`: it does not.
@@ -145,9 +161,9 @@ pub(super) fn consequence(
         return Consequence::Disable(reason.into());
     }
     let Some(Streak { since_ms, now_ms, rest_ms }) = streak else {
-        let news = webhook.failing_since.is_some() || !webhook.proven;
+        let news = webhook.failing_since.is_some() || !webhook.proven || webhook.failing_announced > 0;
         return match outcome {
-            AttemptOutcome::Delivered if news => Consequence::NoteFailingSince(None),
+            AttemptOutcome::Delivered if news => Consequence::Note(FailureNote::Succeeded),
             _ => Consequence::None,
         };
     };
@@ -157,8 +173,10 @@ pub(super) fn consequence(
         return Consequence::Disable(format!("every attempt failed for 48 hours, the last one with: {error}"));
     }
     let rests = rest_ms.is_none_or(|rest| rest >= STORE_STREAK_AFTER_MS);
-    if webhook.failing_since.is_none() && (age >= STORE_STREAK_AFTER_MS || rests) {
-        return Consequence::NoteFailingSince(Some(since));
+    let needs_storing = webhook.failing_since.is_none() && (age >= STORE_STREAK_AFTER_MS || rests);
+    let announced = thresholds_reached(age).max(webhook.failing_announced);
+    if needs_storing || announced > webhook.failing_announced {
+        return Consequence::Note(FailureNote::Failing { since_ms: since, announced });
     }
     Consequence::None
 }

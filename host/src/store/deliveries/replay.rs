@@ -291,23 +291,28 @@ impl Store {
         self.writer.run_for(&company, work, |_| ()).await
     }
 
-    /// Removes the replays of whose deliveries none waits or is in memory.
+    /// Removes the replays of whose deliveries none waits or is in memory. Returns those that this node has removed, with
+    /// their companies.
     ///
     /// # Errors
     /// The database's.
-    pub async fn forget_sent_replays(&self) -> Result<(), StoreError> {
+    pub async fn forget_sent_replays(&self) -> Result<Vec<(String, ReplayRecord)>, StoreError> {
         let ids =
             db::query(AssertSqlSafe(sent_sql(self.readers.kind()))).values::<String>(&self.readers.background).await?;
+        let mut forgotten = Vec::with_capacity(ids.len());
         for id in ids {
             let work = transaction(|connection| {
                 Box::pin(async move {
-                    db::query("DELETE FROM event_replays WHERE id = $1").bind(id).execute(connection).await?;
-                    Ok(())
+                    let sql = format!("DELETE FROM event_replays WHERE id = $1 RETURNING company, {REPLAY_COLUMNS}");
+                    let Some(row) = db::query(AssertSqlSafe(sql)).bind(id).fetch_optional(connection).await? else {
+                        return Ok(None);
+                    };
+                    Ok(Some((row.try_get::<String>("company")?, record_from_row(&row)?)))
                 })
             });
-            self.writer.run(work, |()| ()).await?;
+            forgotten.extend(self.writer.run(work, |_| ()).await?);
         }
-        Ok(())
+        Ok(forgotten)
     }
 
     /// Marks the next few deliveries of a replay: they wait behind all others of their webhook, and their retry schedule

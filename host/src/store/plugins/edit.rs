@@ -36,13 +36,38 @@ pub struct Activation {
     pub now: i64,
 }
 
+/// What storing or activating a version has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginChange {
+    /// Nothing.
+    None,
+    /// The version is new, and not active.
+    Stored,
+    /// The version is active now.
+    Activated {
+        /// The version that was active before.
+        previous: Option<Digest>,
+    },
+}
+
+impl PluginChange {
+    /// Returns whether anything has changed.
+    pub fn is_change(&self) -> bool {
+        *self != Self::None
+    }
+}
+
 impl Store {
-    /// Stores a version, and makes it active if there is an `activation` for it. Returns false if that changed nothing.
+    /// Stores a version, and makes it active if there is an `activation` for it.
     ///
     /// # Errors
     /// [`StoreError::Limit`]: there are too many plugins, versions or bytes of them. [`StoreError::Changed`]: the plugin has other followers
     /// by now. The database's.
-    pub async fn put_plugin(&self, new: NewVersion, activation: Option<Activation>) -> Result<bool, StoreError> {
+    pub async fn put_plugin(
+        &self,
+        new: NewVersion,
+        activation: Option<Activation>,
+    ) -> Result<PluginChange, StoreError> {
         let (cache, company, quotas) = (self.webhooks.clone(), new.company.clone(), self.quotas);
         let work = transaction(move |connection| {
             Box::pin(async move {
@@ -50,23 +75,23 @@ impl Store {
                 let stored = insert(connection, &new).await?;
                 let switched = match &activation {
                     Some(activation) => switch(connection, activation).await?,
-                    None => false,
+                    None => PluginChange::None,
                 };
                 if stored && new.company != STANDARD_OWNER {
                     check_quotas(connection, &new, &quotas).await?;
                 }
-                Ok(stored || switched)
+                Ok(if stored && !switched.is_change() { PluginChange::Stored } else { switched })
             })
         });
         // Finding out the event types of the followers is not worth it.
         self.writer.run_for(&company, work, move |_| cache.invalidate_all()).await
     }
 
-    /// Makes a stored version active: attempts that begin after this run it. Returns false if it was active already.
+    /// Makes a stored version active: attempts that begin after this run it.
     ///
     /// # Errors
     /// [`StoreError::Changed`]: the version has been removed, or the plugin has other followers by now. The database's.
-    pub async fn activate(&self, activation: Activation) -> Result<bool, StoreError> {
+    pub async fn activate(&self, activation: Activation) -> Result<PluginChange, StoreError> {
         let (cache, company) = (self.webhooks.clone(), activation.company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
@@ -175,8 +200,8 @@ async fn insert(connection: &mut DatabaseConnection, new: &NewVersion) -> Result
     Ok(inserted == 1)
 }
 
-/// Makes the version active. Returns false if it was active already.
-async fn switch(connection: &mut DatabaseConnection, to: &Activation) -> Result<bool, StoreError> {
+/// Makes the version active, if it is not.
+async fn switch(connection: &mut DatabaseConnection, to: &Activation) -> Result<PluginChange, StoreError> {
     let plugin = PluginKey { company: &to.company, name: &to.name };
     check_followers(connection, plugin, &to.followers).await?;
     let sql = "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL";
@@ -187,15 +212,17 @@ async fn switch(connection: &mut DatabaseConnection, to: &Activation) -> Result<
             to.digest, to.name
         )));
     }
-    let sql = "UPDATE plugins SET active_digest = $1, updated_at = $2 WHERE company = $3 AND name = $4 \
-               AND (active_digest IS NULL OR active_digest <> $1)";
-    let query = db::query(sql).bind(to.digest.as_str()).bind(to.now);
+    let query = db::query("SELECT active_digest FROM plugins WHERE company = $1 AND name = $2");
     let query = query.bind(to.company.as_str()).bind(to.name.as_str());
-    let switched = query.execute(&mut *connection).await? == 1;
-    if switched {
-        notify(connection, &Change::Plugins).await?;
+    let previous: Option<String> = query.value(&mut *connection).await?;
+    if previous.as_deref() == Some(to.digest.as_str()) {
+        return Ok(PluginChange::None);
     }
-    Ok(switched)
+    let query = db::query("UPDATE plugins SET active_digest = $1, updated_at = $2 WHERE company = $3 AND name = $4");
+    let query = query.bind(to.digest.as_str()).bind(to.now).bind(to.company.as_str()).bind(to.name.as_str());
+    query.execute(&mut *connection).await?;
+    notify(connection, &Change::Plugins).await?;
+    Ok(PluginChange::Activated { previous: previous.as_deref().map(Digest::stored) })
 }
 
 /// Marks the versions of a plugin, or one of them, as removed. Returns how many.

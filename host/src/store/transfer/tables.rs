@@ -109,6 +109,7 @@ const WEBHOOKS: TransferTable = table(
         ("timeout", Text),
         ("rate", Text),
         ("label", Text),
+        ("failing_announced", Number),
     ],
 );
 

@@ -18,23 +18,59 @@ pub struct DisableReason {
     pub at_ms: i64,
 }
 
+/// What is stored about the failures of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureNote {
+    /// Every attempt has failed for some time.
+    Failing {
+        /// The first failure, milliseconds since 1970.
+        since_ms: i64,
+        /// How many thresholds of the failures are announced by now.
+        announced: u32,
+    },
+    /// An attempt succeeded.
+    Succeeded,
+}
+
 impl Store {
-    /// Stores since when every attempt has failed, in milliseconds since 1970; `None`: an attempt succeeded.
+    /// Stores that a webhook fails, or does so no more, and the `notice` about it in the same transaction, unless one about
+    /// the same threshold, or the same success, was stored before. Returns whether the notice was due.
     ///
     /// # Errors
     /// The database's.
-    pub async fn record_failing(&self, webhook: &Webhook, since: Option<i64>) -> Result<(), StoreError> {
+    pub async fn record_failing(
+        &self,
+        webhook: &Webhook,
+        note: FailureNote,
+        notice: Option<NewEventRow>,
+    ) -> Result<bool, StoreError> {
         let (cache, id, change) = (self.webhooks.clone(), webhook.id.clone(), Change::webhook(webhook));
-        let announced = change.clone();
+        let changed = change.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
+                let (announce, announced, since) = match note {
+                    FailureNote::Failing { since_ms, announced } => {
+                        let sql = "UPDATE webhooks SET failing_announced = $1 WHERE id = $2 AND failing_announced < $1";
+                        (sql, announced, Some(since_ms))
+                    }
+                    FailureNote::Succeeded => {
+                        let sql = "UPDATE webhooks SET failing_announced = $1 WHERE id = $2 AND failing_announced > $1";
+                        (sql, 0, None)
+                    }
+                };
+                let query = db::query(announce).bind(i64::from(announced)).bind(id.as_str());
+                let is_due = query.execute(&mut *connection).await? == 1;
                 let sql = "UPDATE webhooks SET failing_since = $1, proven = $2 WHERE id = $3";
                 let query = db::query(sql).bind(since).bind(i64::from(since.is_none())).bind(id);
                 query.execute(&mut *connection).await?;
-                Ok(notify(connection, &announced).await?)
+                if let Some(notice) = notice.filter(|_| is_due) {
+                    delivery_writes::insert(&mut *connection, &[notice]).await?;
+                }
+                notify(connection, &changed).await?;
+                Ok(is_due)
             })
         });
-        self.writer.run(work, move |()| outdate(&cache, &change)).await
+        self.writer.run(work, move |_| outdate(&cache, &change)).await
     }
 
     /// Disables the webhook at `now`, in milliseconds since 1970, and stores the `notice` about it in the same transaction.

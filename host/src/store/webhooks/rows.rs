@@ -40,7 +40,7 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
     const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
         w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
-        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, \
+        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, \
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
@@ -171,6 +171,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         timeout: timeout.and_then(|text| AttemptTimeout::parse(&text).ok()),
         failing_since: row.try_get("failing_since")?,
         proven: number("proven")? == 1,
+        failing_announced: number("failing_announced")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         signing_secret: open_secret(sealer, &sealed, secret)?,

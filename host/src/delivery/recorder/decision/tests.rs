@@ -87,6 +87,16 @@ fn twentieth_failure_of_the_default_schedule_is_the_last() {
 }
 
 #[test]
+fn only_a_delivery_whose_schedule_is_used_up_is_exhausted() {
+    let exhausted = |outcome: &AttemptOutcome, number| is_exhausted(step(outcome, number), outcome);
+    for outcome in [rejected(None), AttemptOutcome::NoResponse, AttemptOutcome::HostError] {
+        assert!(!exhausted(&outcome, 2) && exhausted(&outcome, 3), "{outcome:?}");
+    }
+    let others = [AttemptOutcome::Delivered, AttemptOutcome::Filtered, GONE, LOOP, ABORTED, DISABLE_REQUESTED];
+    assert!(others.iter().all(|outcome| !exhausted(outcome, 3)));
+}
+
+#[test]
 fn replay_begins_the_schedule_again() {
     let step = |count, base| next_step(&schedule(), &delivery(count, base), &rejected(None), &|| 0.5, NOW);
     let later = |step| NextStep { attempt_base: 20, ..step };
@@ -183,22 +193,48 @@ fn only_failures_for_48_hours_disable_the_webhook() {
 #[test]
 fn streak_is_stored_once_it_is_a_minute_old_or_pauses_that_long() {
     let fresh = Webhook::sample("acme", "wh_1");
-    let stored = |age: i64| Consequence::NoteFailingSince(Some(NOW - age));
+    let stored = |age: i64, announced| Consequence::Note(FailureNote::Failing { since_ms: NOW - age, announced });
     assert_eq!(failed(&fresh, streak(59_999, Some(59_999))), Consequence::None);
-    assert_eq!(failed(&fresh, streak(60_000, Some(0))), stored(60_000));
-    assert_eq!(failed(&fresh, streak(0, Some(60_000))), stored(0));
-    assert_eq!(failed(&fresh, streak(0, None)), stored(0), "the delivery is exhausted");
-    let known = Webhook { failing_since: Some(NOW - HOUR_MS), ..Webhook::sample("acme", "wh_1") };
-    assert_eq!(failed(&known, streak(HOUR_MS, Some(HOUR_MS))), Consequence::None, "it is stored already");
+    assert_eq!(failed(&fresh, streak(60_000, Some(0))), stored(60_000, 1));
+    assert_eq!(failed(&fresh, streak(0, Some(60_000))), stored(0, 0));
+    assert_eq!(failed(&fresh, streak(0, None)), stored(0, 0), "the delivery is exhausted");
+    let known = |announced| Webhook {
+        failing_since: Some(NOW - HOUR_MS),
+        failing_announced: announced,
+        ..Webhook::sample("acme", "wh_1")
+    };
+    assert_eq!(failed(&known(2), streak(HOUR_MS, Some(HOUR_MS))), Consequence::None, "it is stored already");
+}
+
+#[test]
+fn streak_is_announced_once_for_each_age_that_it_reaches() {
+    let after = |age: i64, announced: u32| {
+        let failing_since = (age >= 60_000).then_some(NOW - age);
+        let webhook = Webhook { failing_since, failing_announced: announced, ..Webhook::sample("acme", "wh_1") };
+        match failed(&webhook, streak(age, Some(0))) {
+            Consequence::Note(FailureNote::Failing { since_ms, announced }) => {
+                assert_eq!(since_ms, NOW - age);
+                Some(announced)
+            }
+            _ => None,
+        }
+    };
+    assert_eq!((after(59_999, 0), after(60_000, 0), after(60_000, 1)), (None, Some(1), None));
+    assert_eq!((after(HOUR_MS - 1, 1), after(HOUR_MS, 1), after(HOUR_MS, 2)), (None, Some(2), None));
+    assert_eq!((after(24 * HOUR_MS - 1, 2), after(24 * HOUR_MS, 2), after(47 * HOUR_MS, 3)), (None, Some(3), None));
+    assert_eq!(after(25 * HOUR_MS, 0), Some(3), "rare events pass several ages at once");
+    // An edit begins a new streak, but the webhook has not recovered.
+    assert_eq!((after(60_000, 2), after(HOUR_MS, 2), after(24 * HOUR_MS, 2)), (None, None, Some(3)));
 }
 
 #[test]
 fn success_clears_the_streak_and_is_stored_the_first_time() {
     let delivered = |webhook: &Webhook| consequence(webhook, &AttemptOutcome::Delivered, None, "");
-    let cleared = Consequence::NoteFailingSince(None);
+    let cleared = Consequence::Note(FailureNote::Succeeded);
     let healthy = Webhook { proven: true, ..Webhook::sample("acme", "wh_1") };
     assert_eq!(delivered(&Webhook::sample("acme", "wh_1")), cleared);
     assert_eq!(delivered(&Webhook { failing_since: Some(NOW), ..healthy.clone() }), cleared);
+    assert_eq!(delivered(&Webhook { failing_announced: 1, ..healthy.clone() }), cleared);
     assert_eq!(delivered(&healthy), Consequence::None);
 }
 
