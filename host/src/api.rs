@@ -75,6 +75,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/webhooks", get(webhooks::list).post(webhooks::create).delete(webhooks::delete_by_type))
         .route("/webhooks/{id}", get(webhooks::show).patch(webhooks::patch).delete(webhooks::delete_by_id))
         .route("/webhooks/{id}/config", get(webhooks::config))
+        .route("/webhooks/{id}/secret", get(webhooks::secret))
         .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
         .route("/webhooks/{id}/test", post(webhooks::ping))
         .route("/events", get(events::list).post(events::publish))

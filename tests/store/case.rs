@@ -16,8 +16,8 @@ use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::shares::{ShareTotals, Shares};
 use posthaste::store::{
-    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewEventRow, Publish, Published, Sealer, Store, StoreError,
-    WaitingLimits, WriterEnd,
+    ClaimedDelivery, DeliveryUpdate, IfTaken, Lease, NewDelivery, NewEventRow, Publish, Published, Sealer, Store,
+    StoreError, StoredWebhook, WaitingLimits, WriterEnd,
 };
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
@@ -105,6 +105,11 @@ impl Case {
             attempt: None,
         };
         self.insert_completed(row, completion(delivered)).await.unwrap();
+    }
+
+    /// Stores a webhook; the one that it overwrites keeps its secret.
+    pub(crate) async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
+        self.store.put_webhook(webhook, IfTaken::Overwrite).await
     }
 
     /// Returns a delivery of company `acme`, without its event and its attempts.

@@ -139,6 +139,7 @@ on_both! {
         config_is_kept_until_no_attempt_can_name_it
         headers_in_clear_are_read_and_encrypted
         webhook_is_stored_overwritten_changed_and_removed
+        signing_secret_is_replaced
         signing_secret_is_rotated
         failing_webhook_is_recorded_and_disabled
         company_has_at_most_a_thousand_webhooks;

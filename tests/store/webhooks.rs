@@ -6,7 +6,9 @@ use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
-use posthaste::store::{DeliveryUpdate, DisableReason, FailureNote, Rotation, StoreError, StoredWebhook, WebhookKey};
+use posthaste::store::{
+    DeliveryUpdate, DisableReason, FailureNote, IfTaken, Rotation, StoreError, StoredWebhook, WebhookKey,
+};
 
 use crate::case::{Case, NOW, attempt, id, retry, row, spilled, to, webhook};
 
@@ -79,6 +81,38 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     assert!(case.webhook("acme", "wh_1").await.unwrap().is_none());
     assert!(case.webhook_for("acme", "t").await.unwrap().is_none());
     assert!(case.webhook_for("other", "t").await.unwrap().is_some());
+}
+
+pub(crate) async fn signing_secret_is_replaced(case: Case) {
+    let key = WebhookKey { company: "acme", id: "wh_1" };
+    let with_secret = |byte| Webhook { signing_secret: [byte; 24].as_slice().into(), ..webhook("wh_1", "t") };
+    let keys = |webhook: &Webhook| webhook.signing_secrets(NOW / 1000).map(|secret| secret[0]).collect::<Vec<_>>();
+    let put = async |byte| {
+        let stored = posthaste::store::Store::put_webhook(&case, with_secret(byte), IfTaken::OverwriteWithSecret).await;
+        keys(&stored.unwrap().webhook)
+    };
+    let rotate = async |byte| {
+        let rotation = Rotation { secret: [byte; 24].as_slice().into(), now: NOW, until: NOW + 100_000 };
+        keys(&case.rotate_secret(key, rotation).await.unwrap().unwrap())
+    };
+    assert_eq!(put(1).await, [1]);
+    assert_eq!(rotate(2).await, [2, 1]);
+    assert_eq!(put(3).await, [3]);
+    assert_eq!(keys(&case.webhook_for("acme", "t").await.unwrap().unwrap()), [3]);
+    assert_eq!(rotate(4).await, [4, 3]);
+    let change = async |secret: Option<u8>| {
+        let changed = case.change_webhook(key, move |webhook| {
+            if let Some(byte) = secret {
+                (webhook.signing_secret, webhook.previous_secret) = ([byte; 24].as_slice().into(), None);
+            }
+            Ok(())
+        });
+        keys(&changed.await.unwrap().unwrap())
+    };
+    assert_eq!(change(None).await, [4, 3]);
+    assert_eq!(change(Some(4)).await, [4], "the same secret again ends the overlap too");
+    assert_eq!(change(Some(5)).await, [5]);
+    assert_eq!(keys(&case.webhook_for("acme", "t").await.unwrap().unwrap()), [5]);
 }
 
 pub(crate) async fn signing_secret_is_rotated(case: Case) {

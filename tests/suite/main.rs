@@ -43,6 +43,7 @@ mod queries;
 mod restoring;
 mod rotating;
 mod schedule;
+mod secrets;
 mod selections;
 mod shares;
 mod standard;

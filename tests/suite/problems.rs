@@ -49,6 +49,7 @@ async fn unsupported_method_lists_the_allowed_ones() {
         ("/webhooks", Method::PATCH, "GET,HEAD,POST,DELETE"),
         ("/webhooks", Method::OPTIONS, "GET,HEAD,POST,DELETE"),
         ("/webhooks/wh_1", Method::POST, "GET,HEAD,PATCH,DELETE"),
+        ("/webhooks/wh_1/secret", Method::POST, "GET,HEAD"),
         ("/webhooks/wh_1/secret/rotate", Method::GET, "POST"),
         ("/events", Method::DELETE, "GET,HEAD,POST"),
         ("/events/batch", Method::PUT, "POST"),
@@ -65,7 +66,7 @@ async fn unsupported_method_lists_the_allowed_ones() {
     assert_eq!((head.status, head.bytes.len()), (200, 0));
     let head = host.call(Method::HEAD, "/webhooks/wh_nobody", &[], "").await;
     assert_eq!((head.status, head.header("content-type")), (404, "application/problem+json"));
-    for path in ["/events/", "/events/batch/x", "/webhooks/wh_1/secret", "/webhooks/wh_1/secret/rotate/x"] {
+    for path in ["/events/", "/events/batch/x", "/webhooks/wh_1/secret/x", "/webhooks/wh_1/secret/rotate/x"] {
         host.call(Method::POST, path, &[], "{}").await.problem(404);
     }
 }

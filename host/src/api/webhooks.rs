@@ -7,6 +7,7 @@ mod patch;
 mod ping;
 mod plugin_version;
 mod rotate;
+mod secret;
 mod tls;
 mod view;
 
@@ -37,6 +38,7 @@ pub(super) use list::list;
 pub(super) use patch::patch;
 pub(super) use ping::ping;
 pub(super) use rotate::rotate;
+pub(super) use secret::secret;
 
 /// Makes a signing secret.
 fn new_secret() -> Result<Arc<[u8]>, Problem> {

@@ -140,7 +140,7 @@ pub struct Webhook {
     pub created_at: i64,
     /// Time of the last change, in milliseconds since 1970.
     pub updated_at: i64,
-    /// The key that signs: raw bytes, shown once, in the answer to the request that made it.
+    /// The key that signs: raw bytes, shown in the answer to the request that made it, and by a call of its own.
     pub signing_secret: Arc<[u8]>,
     /// The key before it, while that one signs too.
     pub previous_secret: Option<PreviousSecret>,
@@ -178,7 +178,7 @@ impl Webhook {
         let sent = |webhook: &Self| {
             let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
             let address = (webhook.target_url.clone(), webhook.tls.clone());
-            let request = (address, webhook.challenge.clone(), webhook.headers.clone());
+            let request = (address, webhook.challenge.clone(), webhook.headers.clone(), webhook.signing_secret.clone());
             (request, webhook.timeout.clone(), plugin)
         };
         sent(self) != sent(other)
@@ -323,7 +323,8 @@ mod tests {
     fn only_what_is_sent_where_and_how_long_changes_the_result_of_an_attempt() {
         let before = Webhook::sample("acme", "wh_1");
         type Edit = fn(&mut Webhook);
-        let changes: [(Edit, bool); 10] = [
+        let changes: [(Edit, bool); 11] = [
+            (|webhook| webhook.signing_secret = [2].as_slice().into(), true),
             (|webhook| webhook.tls = TlsSettings::new(None, Some("pin")).map(Arc::new), true),
             (|webhook| webhook.target_url = "https://b.test/".into(), true),
             (|webhook| webhook.challenge = Some("c".into()), true),

@@ -16,7 +16,7 @@ use crate::domain::subscription::Subscription;
 use crate::domain::webhook::Webhook;
 use rows::{find, find_subscription};
 
-pub use edit::{Rotation, StoredWebhook};
+pub use edit::{IfTaken, Rotation, StoredWebhook};
 pub use failure::{DisableReason, FailureNote};
 pub use list::WebhookPage;
 pub use rows::WebhookKey;

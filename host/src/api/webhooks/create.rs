@@ -17,7 +17,7 @@ use crate::api::body::{self, BodyLimit};
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::webhook::{NewWebhook, Webhook, WebhookHealth};
-use crate::store::{StoreError, StoredWebhook};
+use crate::store::{IfTaken, StoreError, StoredWebhook};
 
 /// `POST /webhooks`: 201, or 200 if it overwrote a webhook.
 pub(in crate::api) async fn create(
@@ -31,6 +31,10 @@ pub(in crate::api) async fn create(
         body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;
     check_target(&api, &company, &target_url).await?;
     let now = api.clock.now_ms();
+    let if_taken = match fields.signing_secret() {
+        Some(_) => IfTaken::OverwriteWithSecret,
+        None => IfTaken::Overwrite,
+    };
     let mut webhook = Webhook::new(NewWebhook {
         id: api.engine.ids.next("wh", now),
         company,
@@ -42,7 +46,7 @@ pub(in crate::api) async fn create(
     webhook.label = label;
     fields.apply(&mut webhook);
     check_scheme(&webhook)?;
-    let StoredWebhook { webhook, before } = store(&api, webhook).await?;
+    let StoredWebhook { webhook, before } = store(&api, webhook, if_taken).await?;
     Ok(match before {
         None => {
             api.engine.webhooks.created(&webhook).await;
@@ -59,12 +63,12 @@ pub(in crate::api) async fn create(
 
 /// Stores the webhook once its plugin has checked its config; repeats the check if another version became active
 /// meanwhile.
-async fn store(api: &ApiState, webhook: Webhook) -> Result<StoredWebhook, Problem> {
+async fn store(api: &ApiState, webhook: Webhook, if_taken: IfTaken) -> Result<StoredWebhook, Problem> {
     let mut retries = 0;
     loop {
         let mut resolved = webhook.clone();
         resolve_plugin(api, &mut resolved).await?;
-        match api.store.put_webhook(resolved).await {
+        match api.store.put_webhook(resolved, if_taken).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
             done => return Ok(done?),
         }

@@ -1,5 +1,7 @@
 //! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,7 +15,7 @@ use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::subscription::{self, EventTypePattern, Subscription};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
-use crate::outbound::Guard;
+use crate::outbound::{Guard, sign};
 
 /// Most bytes of a webhook's name.
 const MAX_NAME_BYTES: usize = 256;
@@ -75,6 +77,7 @@ pub(super) struct WebhookFields {
     rate_limit: FieldUpdate<Value>,
     ordered: FieldUpdate<bool>,
     timeout: FieldUpdate<Value>,
+    signing_secret: FieldUpdate<Value>,
 }
 
 /// The fields of a new webhook, with those that it must have.
@@ -129,6 +132,10 @@ impl WebhookFields {
         if matches!(self.target_url, FieldUpdate::Null) {
             errors.push(Invalid::at("/target_url", "a webhook needs this field"));
         }
+        if matches!(self.signing_secret, FieldUpdate::Null) {
+            let detail = "a webhook needs a signing secret: POST /webhooks/{id}/secret/rotate makes a new one";
+            errors.push(Invalid::at("/signing_secret", detail));
+        }
         let EventTypeField { pointer, sent } = self.event_type();
         let mut fixed = |pointer: &str, what: &str| {
             let detail = format!(
@@ -149,6 +156,11 @@ impl WebhookFields {
     /// Returns the target, if it is sent.
     pub(super) fn target_url(&self) -> Option<&str> {
         self.target_url.value().map(String::as_str)
+    }
+
+    /// Returns the signing secret as raw bytes, if a valid one is sent.
+    pub(super) fn signing_secret(&self) -> Option<Arc<[u8]>> {
+        self.signing_secret.value().and_then(|value| parse_signing_secret(value).ok())
     }
 
     /// Whether the plugin must check the config.
@@ -183,6 +195,7 @@ impl WebhookFields {
         rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
         rule("/rate_limit", self.rate_limit.value().map(|value| parse_rate_limit(value).map(drop)));
         rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
+        rule("/signing_secret", self.signing_secret.value().map(|value| parse_signing_secret(value).map(drop)));
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
         errors
@@ -212,6 +225,10 @@ impl WebhookFields {
         self.rate_limit.set(&mut webhook.rate_limit, None, |value| parse_rate_limit(value).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
         self.timeout.set(&mut webhook.timeout, None, |value| parse_timeout(value).ok());
+        if let Some(secret) = self.signing_secret() {
+            // The one that it replaces may be known to somebody else.
+            (webhook.signing_secret, webhook.previous_secret) = (secret, None);
+        }
     }
 }
 
@@ -240,6 +257,11 @@ fn parse_timeout(value: &Value) -> Result<AttemptTimeout, String> {
     AttemptTimeout::parse(value.as_str().unwrap_or_default())
 }
 
+/// A value of another type is refused with the same rule. The text never repeats the value.
+fn parse_signing_secret(value: &Value) -> Result<Arc<[u8]>, String> {
+    sign::parse_secret(value.as_str().unwrap_or_default()).map(Arc::from)
+}
+
 fn max_in_flight(number: &WholeNumber) -> Result<u32, String> {
     number.within(1..=MAX_MAX_IN_FLIGHT)
 }
@@ -249,6 +271,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::webhook::PreviousSecret;
 
     fn fields(body: serde_json::Value) -> WebhookFields {
         serde_json::from_value(body).unwrap()
@@ -293,6 +316,23 @@ mod tests {
         });
         fields(nulls).apply(&mut changed);
         assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });
+    }
+
+    #[test]
+    fn a_given_secret_signs_alone() {
+        let previous = PreviousSecret { secret: [2; 24].as_slice().into(), until: i64::MAX };
+        let mut webhook = Webhook { previous_secret: Some(previous), ..Webhook::sample("acme", "wh_1") };
+        let sent = |secret: &[u8]| json!({"signing_secret": sign::show_secret(secret)});
+        fields(json!({"signing_secret": null})).apply(&mut webhook);
+        assert!(webhook.previous_secret.is_some());
+        fields(sent(&[3; 24])).apply(&mut webhook);
+        assert_eq!(webhook.signing_secrets(0).collect::<Vec<_>>(), [[3; 24]]);
+        let current = Subscription { event_type: "t", label: None };
+        let change = |body| pointers(fields(body).check_change(current, rules(&guard())));
+        assert!(change(sent(&[3; 64])).is_empty());
+        for bad in [sent(&[3; 23]), json!({"signing_secret": null}), json!({"signing_secret": 7})] {
+            assert_eq!(change(bad), ["/signing_secret"]);
+        }
     }
 
     #[test]

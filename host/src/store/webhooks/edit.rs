@@ -12,7 +12,7 @@ use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::quotas::check;
-use crate::store::seal::SealedPlace;
+use crate::store::seal::{SealedPlace, Sealer};
 use crate::store::subscription_key::{subscription_key, subscription_of};
 use crate::store::webhook_cache::WebhookCache;
 use crate::store::writer::transaction;
@@ -22,6 +22,19 @@ const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
     previous_secret = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN signing_secret END, \
     previous_until = CASE WHEN CAST($5 AS BIGINT) > CAST($4 AS BIGINT) THEN CAST($5 AS BIGINT) END, \
     updated_at = $4 WHERE company = $1 AND id = $2";
+
+// A given secret signs alone from now on.
+const REPLACE_SECRET: &str = "UPDATE webhooks SET signing_secret = $3, previous_secret = NULL, previous_until = NULL \
+    WHERE company = $1 AND id = $2";
+
+/// What a webhook does to the one that the company has for its type already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfTaken {
+    /// It takes its place, and keeps its `id`, `created_at` and signing secrets.
+    Overwrite,
+    /// As [`Self::Overwrite`], but with its own signing secret.
+    OverwriteWithSecret,
+}
 
 /// A webhook that was stored.
 #[derive(Clone)]
@@ -43,14 +56,13 @@ pub struct Rotation {
 }
 
 impl Store {
-    /// Stores a webhook. If the company has one for its type and label, that is overwritten except for `id`, `created_at` and
-    /// the signing secret.
+    /// Stores a webhook. If the company has one for its type and label, [`IfTaken`] says what becomes of that.
     ///
     /// # Errors
     /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::InUse`]: it has a label or is for a pattern, and
     /// a node of the previous version serves the database. [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
-    pub async fn put_webhook(&self, webhook: Webhook) -> Result<StoredWebhook, StoreError> {
+    pub async fn put_webhook(&self, webhook: Webhook, if_taken: IfTaken) -> Result<StoredWebhook, StoreError> {
         let (cache, company) = (self.webhooks.clone(), webhook.company.clone());
         let (sealer, quotas) = (self.sealer.clone(), self.quotas);
         let work = transaction(move |connection| {
@@ -59,6 +71,9 @@ impl Store {
                 let own = webhook.subscription();
                 let before = find_subscription(&mut *connection, &sealer, &webhook.company, own).await?;
                 let id = write(connection, &sealer, &quotas, &webhook).await?;
+                if if_taken == IfTaken::OverwriteWithSecret && before.is_some() {
+                    replace_secret(connection, &sealer, &webhook, &id).await?;
+                }
                 if before.is_none() {
                     check(connection, &webhook.company, Quota::Webhooks, &quotas).await?;
                     check_matches(connection, &webhook).await?;
@@ -76,7 +91,8 @@ impl Store {
     }
 
     /// Changes a webhook within the writer's transaction, so that two concurrent changes are both kept. Returns the changed
-    /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type, label and secrets.
+    /// webhook; `None` if it does not exist. `change` must not modify `id`, company, type and label. A signing secret that it sets
+    /// signs alone from now on.
     ///
     /// # Errors
     /// The error of `change`; [`StoreError::Limit`] and [`StoreError::Changed`] as for [`Store::put_webhook`]; the database's.
@@ -95,8 +111,13 @@ impl Store {
                 else {
                     return Ok(None);
                 };
+                let secrets = |webhook: &Webhook| (webhook.signing_secret.clone(), webhook.previous_secret.clone());
+                let before = secrets(&webhook);
                 change(&mut webhook)?;
                 write(connection, &sealer, &quotas, &webhook).await?;
+                if secrets(&webhook) != before {
+                    replace_secret(connection, &sealer, &webhook, &id).await?;
+                }
                 notify(connection, &Change::webhook(&webhook)).await?;
                 find(connection, &sealer, WebhookKey { company: &company, id: &id }).await
             })
@@ -188,6 +209,22 @@ async fn check_nodes(connection: &mut DatabaseConnection, webhook: &Webhook) -> 
     let text = "a node of an earlier version serves the database still: a webhook with a label or for a pattern of types can be \
                 made once all nodes are upgraded";
     Err(StoreError::InUse(text.into()))
+}
+
+/// Lets the signing secret of `webhook` sign alone for the webhook with this id.
+async fn replace_secret(
+    connection: &mut DatabaseConnection,
+    sealer: &Sealer,
+    webhook: &Webhook,
+    id: &str,
+) -> Result<(), StoreError> {
+    let sealed = sealer.seal(
+        &webhook.signing_secret,
+        SealedPlace::Secret(&webhook.company, &subscription_key(webhook.subscription())),
+    )?;
+    let query = db::query(REPLACE_SECRET).bind(webhook.company.as_str()).bind(id).bind(sealed);
+    query.execute(connection).await?;
+    Ok(())
 }
 
 /// Drops the cached copy of a webhook that was changed.
