@@ -2,6 +2,7 @@
 
 mod answers;
 mod auth;
+mod author_field;
 mod body;
 mod concerned_company;
 mod deliveries;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::domain::author::{AUTHOR_ID_HEADER, AUTHOR_TYPE_HEADER};
 use crate::domain::company_limit::LimitUnit;
 use crate::domain::quota::Quotas;
 use crate::domain::retry::Schedule;
@@ -248,6 +249,9 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 fn header_name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_lowercase();
+    if [AUTHOR_ID_HEADER, AUTHOR_TYPE_HEADER].contains(&name.as_str()) {
+        return Err(format!("the header `{name}` carries the author of an event; choose another name"));
+    }
     crate::domain::headers::check(&name, "x", "")
         .or_else(|error| if name.starts_with("x-factorial-") { Ok(()) } else { Err(error) })?;
     Ok(name)
@@ -344,6 +348,7 @@ mod tests {
         assert!(network("localhost").unwrap_err().contains("not a network"));
         assert_eq!(header_name("X-Factorial-Wh-Challenge"), Ok("x-factorial-wh-challenge".into()));
         assert_eq!(header_name("X-Challenge"), Ok("x-challenge".into()));
+        assert!(header_name("X-Factorial-Author-Id").is_err() && header_name("x-factorial-author-type").is_err());
         assert!(header_name("host").is_err() && header_name("webhook-id").is_err() && header_name("a b").is_err());
     }
 

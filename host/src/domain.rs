@@ -1,6 +1,7 @@
 //! The domain: pure types and rules. No I/O, no async, no imports from other rooms.
 
 pub mod attempt_timeout;
+pub mod author;
 pub mod clock_doubt;
 pub mod company_limit;
 pub mod comparison;

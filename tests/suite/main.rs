@@ -5,6 +5,7 @@
 
 mod again;
 mod answers;
+mod authors;
 mod batches;
 mod cases;
 mod circles;

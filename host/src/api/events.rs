@@ -17,11 +17,13 @@ use tracing::Instrument as _;
 
 use super::ApiState;
 use super::auth::EventPublisher;
+use super::author_field;
 use super::body::{self, BodyLimit};
 use super::header_fields::HeaderFields;
 use super::problem::{Problem, ProblemKind};
 use super::spans;
 use crate::delivery::{AcceptedEvent, NewEvent};
+use crate::domain::author::Author;
 use crate::domain::hops::{HOPS_HEADER, Hops};
 use crate::domain::{Invalid, event, time};
 
@@ -40,6 +42,8 @@ struct EventFields<'b> {
     occurred_at: Option<String>,
     company: Option<String>,
     headers: Option<HeaderFields>,
+    #[serde(borrow)]
+    author: Option<&'b RawValue>,
 }
 
 /// Reads any JSON, also null, which is data like any other.
@@ -143,14 +147,18 @@ fn check_event(fields: EventFields, body: &Bytes, challenge_header: &str) -> Res
         (occurred_at == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
     ];
     let headers = fields.headers.unwrap_or_default();
-    let errors: Vec<_> = errors.into_iter().flatten().chain(headers.errors(challenge_header)).collect();
+    let (author, broken_author) = author_field::read(fields.author);
+    let errors = errors.into_iter().flatten().chain(headers.errors(challenge_header)).chain(broken_author);
+    let errors: Vec<_> = errors.collect();
+    let mut headers = headers.pairs();
+    headers.extend(author.into_iter().flat_map(Author::into_headers));
     match (fields.r#type, fields.data) {
         (Some(event_type), Some(data)) if errors.is_empty() => Ok(CheckedEvent {
             company: fields.company,
             event_type: event_type.into_owned(),
             id: fields.id,
             occurred_at: occurred_at.flatten(),
-            headers: headers.pairs(),
+            headers,
             data: body.slice_ref(data.get().as_bytes()),
         }),
         _ => Err(errors),

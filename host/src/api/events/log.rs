@@ -9,10 +9,12 @@ use serde_json::value::RawValue;
 
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, EventsRead};
+use crate::api::author_field::AuthorView;
 use crate::api::deliveries::DeliveryView;
 use crate::api::pagination::{ListPage, delivery_page};
 use crate::api::params::{NamesCompany, PathParams, instant, range};
 use crate::api::problem::{Problem, ProblemKind};
+use crate::domain::author::Author;
 use crate::domain::time::rfc3339;
 use crate::store::{EventDetail, EventFilter, EventRecord, LogPage};
 
@@ -45,6 +47,8 @@ impl From<EventRecord> for EventView {
 pub(in crate::api) struct EventDetailView {
     #[serde(flatten)]
     event: EventView,
+    /// Null if the producer named none.
+    author: Option<AuthorView>,
     payload: Option<Box<RawValue>>,
     deliveries: Vec<DeliveryView>,
 }
@@ -91,6 +95,7 @@ pub(in crate::api) async fn show(
     let not_found = || Problem::new(ProblemKind::NotFound, "this company has no event with that id");
     let EventDetail { event, created_at, deliveries } = found.ok_or_else(not_found)?;
     let payload = RawValue::from_string(event.data_text().to_owned()).ok();
+    let author = Author::of(&event.headers).map(Into::into);
     let view = EventView {
         id: event.id,
         company: event.company,
@@ -100,5 +105,5 @@ pub(in crate::api) async fn show(
         delivery_id: deliveries.first().map(|delivery| delivery.id.clone()),
     };
     let deliveries = deliveries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();
-    Ok(Json(EventDetailView { event: view, payload, deliveries }))
+    Ok(Json(EventDetailView { event: view, author, payload, deliveries }))
 }

@@ -15,11 +15,13 @@ use serde_json::value::RawValue;
 use super::{active_version, check_digest, find_version, load_version};
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, PluginsRead};
+use crate::api::author_field;
 use crate::api::body::{self, BodyLimit};
 use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::turns::heavy_call;
+use crate::domain::author::Author;
 use crate::domain::event::{self, Event};
 use crate::domain::plugin::{
     Digest, Failure, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
@@ -48,6 +50,8 @@ struct SampleEvent<'b> {
     id: Option<String>,
     occurred_at: Option<String>,
     headers: Option<HeaderFields>,
+    #[serde(borrow)]
+    author: Option<&'b RawValue>,
 }
 
 #[derive(Serialize)]
@@ -121,7 +125,9 @@ fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<E
         sample.id.as_deref().and_then(|id| event::check_id(id).err()),
         (instant == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
     ];
-    let errors: Vec<_> = errors.into_iter().flatten().chain(headers.errors(&api.challenge_header)).collect();
+    let (author, broken_author) = author_field::read(sample.author);
+    let errors = errors.into_iter().flatten().chain(headers.errors(&api.challenge_header)).chain(broken_author);
+    let errors: Vec<_> = errors.collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -130,7 +136,7 @@ fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<E
         event_type: sample.r#type,
         company,
         occurred_at: instant.flatten().unwrap_or_else(|| api.clock.now_ms()),
-        headers: headers.pairs(),
+        headers: headers.pairs().into_iter().chain(author.into_iter().flat_map(Author::into_headers)).collect(),
         data: Bytes::copy_from_slice(sample.data.get().as_bytes()),
     })
 }

@@ -14,12 +14,14 @@ use serde_json::value::RawValue;
 use super::not_found;
 use crate::api::ApiState;
 use crate::api::auth::{Authorized, WebhooksWrite};
+use crate::api::author_field;
 use crate::api::body::{self, BodyLimit};
 use crate::api::deliveries::AttemptView;
 use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::delivery::SampleEvent;
+use crate::domain::author::Author;
 use crate::domain::subscription::is_pattern;
 use crate::domain::time::rfc3339;
 use crate::domain::webhook::Webhook;
@@ -42,6 +44,8 @@ struct TestEvent<'b> {
     #[serde(borrow)]
     data: &'b RawValue,
     headers: Option<HeaderFields>,
+    #[serde(borrow)]
+    author: Option<&'b RawValue>,
 }
 
 /// The event to send, whose rules hold.
@@ -101,13 +105,16 @@ fn check_event(api: &ApiState, webhook: &Webhook, sent: TestEvent) -> Result<Sam
     let event_type = sent.r#type.or(own);
     let checked = event_type.as_deref().map_or_else(|| Err(type_needed(webhook)), |text| check_type(text, webhook));
     let headers = sent.headers.unwrap_or_default();
-    let errors: Vec<_> = checked.err().into_iter().chain(headers.errors(&api.challenge_header)).collect();
+    let (author, broken_author) = author_field::read(sent.author);
+    let errors = checked.err().into_iter().chain(headers.errors(&api.challenge_header));
+    let errors: Vec<_> = errors.chain(broken_author).collect();
     let event_type = event_type.unwrap_or_default();
     if !errors.is_empty() {
         return Err(errors);
     }
     let data = Bytes::copy_from_slice(sent.data.get().as_bytes());
-    Ok(SampleEvent { event_type, occurred_at: None, headers: headers.pairs(), data })
+    let headers = headers.pairs().into_iter().chain(author.into_iter().flat_map(Author::into_headers)).collect();
+    Ok(SampleEvent { event_type, occurred_at: None, headers, data })
 }
 
 fn type_needed(webhook: &Webhook) -> Invalid {
