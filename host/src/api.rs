@@ -7,6 +7,7 @@ mod body;
 mod concerned_company;
 mod deliveries;
 mod events;
+mod factorial;
 mod header_fields;
 mod health;
 mod limits;
@@ -100,6 +101,8 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/plugins/{name}/compare", post(plugins::compare));
     Router::new()
         .nest("/api/v1", v1)
+        .route(factorial::LIST, get(factorial::list).post(factorial::create))
+        .route(factorial::ONE, get(factorial::show).put(factorial::update).delete(factorial::remove))
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(request_metrics::scrape))

@@ -65,5 +65,7 @@ pub use restore::{Restored, RestoredSecrets, restore};
 pub use seal::Sealer;
 pub use secret_reset::{SecretReset, holds_secrets, reset_secrets};
 pub use transfer::{TransferProgress, transfer};
-pub use webhooks::{DisableReason, FailureNote, IfTaken, Rotation, StoredWebhook, WebhookKey, WebhookPage};
+pub use webhooks::{
+    DisableReason, FailureNote, IfTaken, Rotation, StoredWebhook, WebhookFilter, WebhookKey, WebhookPage,
+};
 pub use writer::Publish;

@@ -240,6 +240,7 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
         max_in_flight: 7,
         rate_limit: RateLimit::parse("90/min").ok(),
         timeout: AttemptTimeout::parse("30s").ok(),
+        api_version: Some("2026-10-01".into()),
         ..Webhook::new(NewWebhook {
             id: id.into(),
             company: "acme".into(),

@@ -19,6 +19,7 @@ mod delivery_control;
 mod disabling;
 mod dry_runs;
 mod earlier_log;
+mod factorial;
 mod fairness;
 mod fan_out;
 mod guard;

@@ -14,7 +14,7 @@ async fn whole(host: &Host, receiver: &Receiver) -> (String, Value) {
     let body = json!({
         "type": "t", "target_url": receiver.url("/a"), "challenge": "c1", "name": "first", "enabled": true,
         "plugin": "std-mask", "config": {"fields": ["/a"]}, "on_error": "drop", "headers": {"x-a": "1"},
-        "max_in_flight": 3, "rate_limit": 5, "ordered": true, "timeout": "5s",
+        "max_in_flight": 3, "rate_limit": 5, "ordered": true, "timeout": "5s", "api_version": "2026-10-01",
     });
     let mut created = host.post("/webhooks", &body).await.expect(201);
     created.as_object_mut().unwrap().remove("signing_secret");

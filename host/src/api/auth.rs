@@ -1,7 +1,7 @@
 //! Authorisation as a type: a handler gets the company's name only from an extractor that has checked the credential.
 //!
 //! [`Authorized`] is for every call that concerns one company; its type parameter names the scopes that the call needs.
-//! [`EventPublisher`] is for publishing, where each event may name its company in its body. A handler that takes
+//! [`CompanyInBody`] is for calls whose body may name the company, such as publishing. A handler that takes
 //! neither has no company name, so it does not compile.
 
 mod credential;
@@ -22,7 +22,7 @@ use super::problem::{Problem, ProblemKind};
 use super::spans;
 use crate::domain::credential::{Grant, Owner, check_company};
 use failure_limiter::FailureLimit;
-use scopes::{EVENTS_WRITE, RequiredScope, ScopeSet};
+use scopes::{EventsWrite, RequiredScope, ScopeSet};
 
 pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
 pub(super) use scopes::{
@@ -63,36 +63,42 @@ where
     }
 }
 
-/// The caller of a publishing request. Each event may name its company in its body, so the company is checked once the
-/// body is read.
+/// The caller of a request whose body may name the company, so that it is checked once the body is read. `S` names the scope
+/// that the call needs.
 ///
 /// # Errors
 /// 401 or 429 for the credential, then 422 for the query.
-pub(super) struct EventPublisher {
+pub(super) struct CompanyInBody<S> {
     caller: Caller,
     query: CompanyQuery,
+    scopes: PhantomData<S>,
 }
 
-impl FromRequestParts<Arc<ApiState>> for EventPublisher {
+/// The caller of a publishing request.
+pub(super) type EventPublisher = CompanyInBody<EventsWrite>;
+/// The caller of a request that subscribes, in Factorial's later API.
+pub(super) type Subscriber = CompanyInBody<WebhooksWrite>;
+
+impl<S: ScopeSet> FromRequestParts<Arc<ApiState>> for CompanyInBody<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let QueryParams(query) = QueryParams::from_request_parts(parts, api).await?;
-        Ok(Self { caller, query })
+        Ok(Self { caller, query, scopes: PhantomData })
     }
 }
 
-impl EventPublisher {
-    /// Checks the scope alone, before any event is read: it is the same for every company.
+impl<S: ScopeSet> CompanyInBody<S> {
+    /// Checks the scope alone, before the body is read: it is the same for every company.
     ///
     /// # Errors
     /// 403 for a missing scope.
     pub(super) fn check_scope(&self) -> Result<(), Problem> {
-        self.caller.check_scope(EVENTS_WRITE)
+        self.caller.check_scope(S::FIRST)
     }
 
-    /// Returns the company of an event, once the caller may publish for it. The query and the event's body may name it.
+    /// Returns the company, once the caller may do this to it. The query and the body may name it.
     ///
     /// # Errors
     /// 403 for a missing scope, another company's name or two different ones, 422 if a platform key does not name the company.
@@ -101,13 +107,13 @@ impl EventPublisher {
         if let (Some(in_query), Some(in_body)) = (self.query.company(), in_body)
             && in_query != in_body
         {
-            let detail = "the event's `company` is another one than `?company=` names";
+            let detail = "the body names another company than `?company=`";
             return Err(Problem::new(ProblemKind::Scope, detail));
         }
         self.caller.company(in_body.or(self.query.company()))
     }
 
-    /// Returns who holds what the request takes of shared resources before its events are read: a company, or the platform as
+    /// Returns who holds what the request takes of shared resources before its body is read: a company, or the platform as
     /// long as a request of its does not name one.
     pub(super) fn holder(&self) -> &str {
         match (&self.caller.0.owner, self.query.company()) {
@@ -262,6 +268,7 @@ mod tests {
         let publisher = |scopes: &str, query: Option<&str>| EventPublisher {
             caller: caller(Owner::Platform, scopes),
             query: CompanyQuery { company: query.map(Into::into) },
+            scopes: PhantomData,
         };
         assert_eq!(publisher("events", Some("a")).company(Some("b")).unwrap_err().kind(), ProblemKind::Scope);
         assert_eq!(publisher("events", Some("a")).company(Some("a")).unwrap(), "a");

@@ -40,23 +40,23 @@ pub(super) fn read(sent: Option<&RawValue>) -> (Option<Author>, Vec<Invalid>) {
 }
 
 fn check(field: AuthorField<'_>) -> Result<Author, Vec<Invalid>> {
-    let id = field.id.map(RawValue::get).map_or_else(String::new, |raw| integer(raw).unwrap_or_else(|| text(raw)));
-    let author_type = field.r#type.map(RawValue::get).map_or_else(String::new, text);
+    let id = field.id.and_then(id_text).unwrap_or_default();
+    let author_type: String = field.r#type.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let rules = [("/id", check_id(&id)), ("/type", check_type(&author_type))];
     let broken = rules.into_iter().filter_map(|(pointer, rule)| rule.err().map(|detail| Invalid::at(pointer, detail)));
     let broken: Vec<_> = broken.collect();
     if broken.is_empty() { Ok(Author { id, author_type }) } else { Err(broken) }
 }
 
-/// Returns an integer as it is written: Factorial's have more digits than a number of JavaScript, or of this program.
-fn integer(raw: &str) -> Option<String> {
-    let digits = raw.strip_prefix('-').unwrap_or(raw);
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| raw.to_owned())
-}
-
-/// Returns a string, or for any other value an empty text, which no rule allows.
-fn text(raw: &str) -> String {
-    serde_json::from_str(raw).unwrap_or_default()
+/// Reads an id of Factorial, which is a string, or before its API of 2026-07-01 an integer. An integer is taken as it is
+/// written: it may have more digits than a number of this program. `None` for any other value.
+pub(super) fn id_text(raw: &RawValue) -> Option<String> {
+    let text = raw.get();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    serde_json::from_str(text).ok()
 }
 
 #[cfg(test)]

@@ -33,9 +33,10 @@ use crate::outbound::sign;
 use fields::FieldRules;
 use view::WebhookView;
 
-pub(super) use create::create;
+pub(super) use create::{create, subscribe};
+pub(super) use fields::{ChangedSubscription, NewSubscription, SubscriptionFields};
 pub(super) use list::list;
-pub(super) use patch::patch;
+pub(super) use patch::{edit, patch};
 pub(super) use ping::ping;
 pub(super) use rotate::rotate;
 pub(super) use secret::secret;
@@ -46,7 +47,7 @@ fn new_secret() -> Result<Arc<[u8]>, Problem> {
 }
 
 /// Returns what the rules of a webhook's fields depend on.
-fn field_rules(api: &ApiState) -> FieldRules<'_> {
+pub(super) fn field_rules(api: &ApiState) -> FieldRules<'_> {
     FieldRules { challenge_header: &api.challenge_header, guard: api.outbound.guard() }
 }
 
@@ -85,7 +86,7 @@ async fn shown(api: &ApiState, webhook: Webhook) -> WebhookView {
     }
 }
 
-fn not_found() -> Problem {
+pub(super) fn not_found() -> Problem {
     Problem::new(ProblemKind::NotFound, "this company has no such webhook")
 }
 
@@ -106,7 +107,7 @@ pub(super) async fn delete_by_type(
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let UnsubscribeRequest { r#type, label } = body::json(&bytes)?;
     let subscription = Subscription { event_type: &r#type, label: label.as_deref() };
-    remove(&api, api.store.subscribed(&company, subscription).await?).await
+    Ok(Json(remove(&api, api.store.subscribed(&company, subscription).await?).await?.into()))
 }
 
 /// `DELETE /webhooks/{id}`: 200 with the removed webhook.
@@ -115,13 +116,17 @@ pub(super) async fn delete_by_id(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     PathParams(id): PathParams<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    remove(&api, api.store.webhook(&company, &id).await?).await
+    Ok(Json(remove(&api, api.store.webhook(&company, &id).await?).await?.into()))
 }
 
-async fn remove(api: &ApiState, found: Option<Webhook>) -> Result<Json<WebhookView>, Problem> {
+/// Removes a webhook that was looked up, and returns it.
+///
+/// # Errors
+/// 404 if it was not found, or is not there any more.
+pub(super) async fn remove(api: &ApiState, found: Option<Webhook>) -> Result<Webhook, Problem> {
     let webhook = found.ok_or_else(not_found)?;
     if !api.engine.webhooks.remove(webhook.clone()).await? {
         return Err(not_found());
     }
-    Ok(Json(webhook.into()))
+    Ok(webhook)
 }

@@ -130,6 +130,9 @@ pub struct Webhook {
     pub ordered: bool,
     /// Time limit of one attempt; `None`: the one that the service was started with.
     pub timeout: Option<AttemptTimeout>,
+    /// The version of Factorial's API whose payloads it gets, as its subscriber named it. It is shown to who publishes; the
+    /// service itself sends what is published.
+    pub api_version: Option<String>,
     /// The first failure since the last success, milliseconds since 1970; only set once failures last for some time.
     pub failing_since: Option<i64>,
     /// Whether its receiver accepted the last event, as far as is known.
@@ -217,6 +220,7 @@ impl Webhook {
             rate_limit: None,
             ordered: false,
             timeout: None,
+            api_version: None,
             failing_since: None,
             proven: false,
             failing_announced: 0,
@@ -261,6 +265,17 @@ pub fn check_challenge(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks a version of Factorial's API, such as `2026-10-01`: 1 to 32 visible ASCII characters.
+///
+/// # Errors
+/// The rule, for people.
+pub fn check_api_version(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("a version of the API is 1 to 32 visible ASCII characters, for example `2026-10-01`".into());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 impl Webhook {
     /// Makes a webhook for unit tests: of type `t`, with every setting at its default.
@@ -285,6 +300,14 @@ mod tests {
         assert!(check_challenge("s3cr3t!~").is_ok());
         for bad in ["", "a b", "a\r\nb", "é", &"x".repeat(257)] {
             assert!(check_challenge(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_of_the_api_is_short_visible_ascii() {
+        assert!(check_api_version("2026-10-01").is_ok() && check_api_version(&"x".repeat(32)).is_ok());
+        for bad in ["", "a b", "é", &"x".repeat(33)] {
+            assert!(check_api_version(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use rows::{find, find_subscription};
 
 pub use edit::{IfTaken, Rotation, StoredWebhook};
 pub use failure::{DisableReason, FailureNote};
-pub use list::WebhookPage;
+pub use list::{WebhookFilter, WebhookPage};
 pub use rows::WebhookKey;
 
 impl Store {

@@ -6,7 +6,7 @@ use crate::domain::credential::{Access, Area};
 
 /// One scope that a call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RequiredScope {
+pub(in crate::api) struct RequiredScope {
     pub(super) area: Area,
     pub(super) access: Access,
 }
@@ -28,11 +28,8 @@ impl fmt::Display for RequiredScope {
     }
 }
 
-/// The scope for publishing events.
-pub(super) const EVENTS_WRITE: RequiredScope = RequiredScope::write(Area::Events);
-
 /// The scopes that a call needs. The company is checked after the first of them and before the others.
-pub(super) trait ScopeSet {
+pub(in crate::api) trait ScopeSet {
     const FIRST: RequiredScope;
     const FURTHER: &'static [RequiredScope] = &[];
     /// Whether the credential of a company is refused, whatever its scopes.
@@ -49,6 +46,8 @@ pub(in crate::api) enum PluginsRead {}
 pub(in crate::api) enum PluginsWrite {}
 /// Looking at events.
 pub(in crate::api) enum EventsRead {}
+/// Publishing events.
+pub(in crate::api) enum EventsWrite {}
 /// Looking at deliveries.
 pub(in crate::api) enum DeliveriesRead {}
 /// Changing deliveries.
@@ -79,6 +78,10 @@ impl ScopeSet for PluginsWrite {
 
 impl ScopeSet for EventsRead {
     const FIRST: RequiredScope = RequiredScope::read(Area::Events);
+}
+
+impl ScopeSet for EventsWrite {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Events);
 }
 
 impl ScopeSet for DeliveriesRead {

@@ -16,6 +16,7 @@ use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::body::{self, BodyLimit};
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
+use crate::domain::Invalid;
 use crate::domain::webhook::{NewWebhook, Webhook, WebhookHealth};
 use crate::store::{IfTaken, StoreError, StoredWebhook};
 
@@ -26,15 +27,33 @@ pub(in crate::api) async fn create(
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
-    let rules = field_rules(&api);
-    let NewFields { event_type, label, target_url, fields } =
-        body::checked(&bytes, |fields: WebhookFields| fields.check_new(rules))?;
-    check_target(&api, &company, &target_url).await?;
-    let now = api.clock.now_ms();
-    let if_taken = match fields.signing_secret() {
+    let new = body::checked(&bytes, |fields: WebhookFields| fields.check_new(field_rules(&api)))?;
+    let if_taken = match new.fields.signing_secret() {
         Some(_) => IfTaken::OverwriteWithSecret,
         None => IfTaken::Overwrite,
     };
+    let StoredWebhook { webhook, before } = subscribe(&api, company, new, if_taken).await?;
+    if before.is_some() {
+        return Ok((StatusCode::OK, Json(shown(&api, webhook).await)));
+    }
+    let secret = webhook.signing_secret.clone();
+    let view = WebhookView::with_health(webhook, WebhookHealth::default());
+    Ok((StatusCode::CREATED, Json(view.with_secret(&secret))))
+}
+
+/// Stores a new webhook, and lets its queue follow it.
+///
+/// # Errors
+/// The target may not be reached, the plugin refuses the config, or the store refuses the webhook: if there is one already, as
+/// [`IfTaken::Refuse`] says, 422.
+pub(in crate::api) async fn subscribe(
+    api: &ApiState,
+    company: String,
+    NewFields { event_type, label, target_url, fields }: NewFields,
+    if_taken: IfTaken,
+) -> Result<StoredWebhook, Problem> {
+    check_target(api, &company, &target_url).await?;
+    let now = api.clock.now_ms();
     let mut webhook = Webhook::new(NewWebhook {
         id: api.engine.ids.next("wh", now),
         company,
@@ -46,19 +65,12 @@ pub(in crate::api) async fn create(
     webhook.label = label;
     fields.apply(&mut webhook);
     check_scheme(&webhook)?;
-    let StoredWebhook { webhook, before } = store(&api, webhook, if_taken).await?;
-    Ok(match before {
-        None => {
-            api.engine.webhooks.created(&webhook).await;
-            let secret = webhook.signing_secret.clone();
-            let view = WebhookView::with_health(webhook, WebhookHealth::default());
-            (StatusCode::CREATED, Json(view.with_secret(&secret)))
-        }
-        Some(before) => {
-            api.engine.webhooks.edited(&webhook, &before).await;
-            (StatusCode::OK, Json(shown(&api, webhook).await))
-        }
-    })
+    let stored = store(api, webhook, if_taken).await?;
+    match &stored.before {
+        None => api.engine.webhooks.created(&stored.webhook).await,
+        Some(before) => api.engine.webhooks.edited(&stored.webhook, before).await,
+    }
+    Ok(stored)
 }
 
 /// Stores the webhook once its plugin has checked its config; repeats the check if another version became active
@@ -70,6 +82,7 @@ async fn store(api: &ApiState, webhook: Webhook, if_taken: IfTaken) -> Result<St
         resolve_plugin(api, &mut resolved).await?;
         match api.store.put_webhook(resolved, if_taken).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
+            Err(StoreError::InUse(taken)) => return Err(Invalid::at("/subscription_type", taken).into()),
             done => return Ok(done?),
         }
     }

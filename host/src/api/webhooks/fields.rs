@@ -1,5 +1,7 @@
 //! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
+mod subscription;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
@@ -13,9 +15,10 @@ use crate::domain::Invalid;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
-use crate::domain::subscription::{self, EventTypePattern, Subscription};
+use crate::domain::subscription::{EventTypePattern, Subscription, check_label};
 use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
 use crate::outbound::{Guard, sign};
+pub(in crate::api) use subscription::{ChangedSubscription, NewSubscription, SubscriptionFields};
 
 /// Most bytes of a webhook's name.
 const MAX_NAME_BYTES: usize = 256;
@@ -60,7 +63,7 @@ impl<T> FieldUpdate<T> {
 /// The body of `POST /webhooks` and of `PATCH /webhooks/{id}`.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct WebhookFields {
+pub(in crate::api) struct WebhookFields {
     r#type: FieldUpdate<String>,
     subscription_type: FieldUpdate<String>,
     label: FieldUpdate<String>,
@@ -78,10 +81,11 @@ pub(super) struct WebhookFields {
     ordered: FieldUpdate<bool>,
     timeout: FieldUpdate<Value>,
     signing_secret: FieldUpdate<Value>,
+    api_version: FieldUpdate<String>,
 }
 
 /// The fields of a new webhook, with those that it must have.
-pub(super) struct NewFields {
+pub(in crate::api) struct NewFields {
     pub(super) event_type: String,
     pub(super) label: Option<String>,
     pub(super) target_url: String,
@@ -90,7 +94,7 @@ pub(super) struct NewFields {
 
 /// What the rules of the fields depend on.
 #[derive(Clone, Copy)]
-pub(super) struct FieldRules<'a> {
+pub(in crate::api) struct FieldRules<'a> {
     /// The challenge header's name, lower-case.
     pub(super) challenge_header: &'a str,
     pub(super) guard: &'a Guard,
@@ -186,7 +190,7 @@ impl WebhookFields {
         if self.r#type.is_sent() && self.subscription_type.is_sent() {
             rule("/subscription_type", Some(Err("this is another name for `type`: send only one of the two".into())));
         }
-        rule("/label", self.label.value().map(|text| subscription::check_label(text)));
+        rule("/label", self.label.value().map(|text| check_label(text)));
         rule("/target_url", self.target_url().map(|url| guard.parse_target(url).map(drop)));
         rule("/challenge", self.challenge.value().map(|text| webhook::check_challenge(text)));
         rule("/name", self.name.value().map(|text| check_name(text)));
@@ -196,6 +200,7 @@ impl WebhookFields {
         rule("/rate_limit", self.rate_limit.value().map(|value| parse_rate_limit(value).map(drop)));
         rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
         rule("/signing_secret", self.signing_secret.value().map(|value| parse_signing_secret(value).map(drop)));
+        rule("/api_version", self.api_version.value().map(|text| webhook::check_api_version(text)));
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
         errors
@@ -225,6 +230,7 @@ impl WebhookFields {
         self.rate_limit.set(&mut webhook.rate_limit, None, |value| parse_rate_limit(value).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
         self.timeout.set(&mut webhook.timeout, None, |value| parse_timeout(value).ok());
+        self.api_version.set(&mut webhook.api_version, None, |text| Some(text.clone()));
         if let Some(secret) = self.signing_secret() {
             // The one that it replaces may be known to somebody else.
             (webhook.signing_secret, webhook.previous_secret) = (secret, None);
@@ -293,7 +299,7 @@ mod tests {
         fields(json!({
             "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
             "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
-            "rate_limit": "9/min", "ordered": true, "timeout": "30s", "tls": {"pin_sha256": "a1".repeat(32)},
+            "rate_limit": "9/min", "ordered": true, "timeout": "30s", "api_version": "2026-10-01", "tls": {"pin_sha256": "a1".repeat(32)},
         }))
     }
 
@@ -305,6 +311,7 @@ mod tests {
         assert_eq!((changed.max_in_flight, changed.on_error), (7, OnError::Drop));
         assert_eq!(changed.rate_limit, RateLimit::parse("9/min").ok());
         assert_eq!(changed.timeout, AttemptTimeout::parse("30s").ok());
+        assert_eq!(changed.api_version.as_deref(), Some("2026-10-01"));
         assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
         assert_eq!(changed.tls.as_ref().and_then(|tls| tls.pin_sha256()), Some(&*"a1".repeat(32)));
         let before = changed.clone();
@@ -312,7 +319,7 @@ mod tests {
         assert!(changed == before);
         let nulls = json!({
             "challenge": null, "name": null, "enabled": null, "plugin": null, "config": null, "on_error": null,
-            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "timeout": null, "tls": null,
+            "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "timeout": null, "tls": null, "api_version": null,
         });
         fields(nulls).apply(&mut changed);
         assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });

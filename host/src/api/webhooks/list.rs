@@ -42,7 +42,7 @@ pub(in crate::api) async fn list(
     let limit = query.limit.as_deref().map(|limit| page_limit(Some(limit))).transpose()?;
     let after = cursor(query.cursor.as_deref(), |text| id::is_id_of("wh", text).then(|| text.to_owned()))?;
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-    let WebhookPage { webhooks, bytes, next } = api.store.webhooks(&company, after.as_deref(), limit).await?;
+    let WebhookPage { webhooks, bytes, next, .. } = api.store.webhooks(&company, after.as_deref(), limit).await?;
     // They are in memory while their health is read.
     let held = HeldAnswer::take(&api, &company, bytes)?.map(Extension);
     let mut headers = HeaderMap::new();

@@ -35,12 +35,20 @@ pub(in crate::api) async fn patch(
     let current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
     let check = |fields: WebhookFields| fields.check_change(current.subscription(), field_rules(&api));
     let fields = body::checked(&bytes, check)?;
+    Ok(Json(shown(&api, edit(&api, current, fields).await?).await))
+}
+
+/// Changes a webhook, and lets its queue follow it. Returns the changed webhook.
+///
+/// # Errors
+/// The target may not be reached, the plugin refuses the config, or the store refuses the change.
+pub(in crate::api) async fn edit(api: &ApiState, before: Webhook, fields: WebhookFields) -> Result<Webhook, Problem> {
     if let Some(url) = fields.target_url() {
-        check_target(&api, &company, url).await?;
+        check_target(api, &before.company, url).await?;
     }
-    let stored = change(&api, current.clone(), Arc::new(fields)).await?;
-    api.engine.webhooks.edited(&stored, &current).await;
-    Ok(Json(shown(&api, stored).await))
+    let stored = change(api, before.clone(), Arc::new(fields)).await?;
+    api.engine.webhooks.edited(&stored, &before).await;
+    Ok(stored)
 }
 
 /// Stores the change. If it concerns the plugin or the config, the plugin checks the config first; the check is

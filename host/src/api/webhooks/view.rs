@@ -44,6 +44,7 @@ pub(in crate::api) struct WebhookView {
     rate_limit: Option<Value>,
     ordered: bool,
     timeout: Option<String>,
+    api_version: Option<String>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +117,7 @@ impl From<Webhook> for WebhookView {
             rate_limit: webhook.rate_limit.map(shown_rate),
             ordered: webhook.ordered,
             timeout: webhook.timeout.map(|timeout| timeout.text().to_owned()),
+            api_version: webhook.api_version,
             created_at: rfc3339(webhook.created_at),
             updated_at: rfc3339(webhook.updated_at),
             health: None,

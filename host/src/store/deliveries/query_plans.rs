@@ -20,7 +20,7 @@ use crate::store::backend::Backend;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::configs::{released_sql, remove_sql};
 use crate::store::webhooks::health::health_sql;
-use crate::store::webhooks::list::{SIZES, page_sql};
+use crate::store::webhooks::list::{WebhookFilter, page_sql, sizes_sql};
 use crate::store::webhooks::matching::MATCHING;
 use crate::store::{CancelState, EarlierRows};
 
@@ -250,7 +250,7 @@ async fn health_of_a_webhook_reads_indexes_alone() {
 #[tokio::test]
 async fn webhooks_of_a_company_are_listed_without_those_of_others() {
     let (_folder, mut connection) = database().await;
-    for sql in [SIZES.to_owned(), page_sql()] {
+    for sql in [sizes_sql(&WebhookFilter::default()), page_sql(&WebhookFilter::default())] {
         let plan = plan(&mut connection, &sql).await;
         assert!(!plan.contains("SCAN w"), "{plan}");
     }

@@ -110,6 +110,7 @@ const WEBHOOKS: TransferTable = table(
         ("rate", Text),
         ("label", Text),
         ("failing_announced", Number),
+        ("api_version", Text),
     ],
 );
 

@@ -27,6 +27,9 @@ const ROTATE: &str = "UPDATE webhooks SET signing_secret = $3, \
 const REPLACE_SECRET: &str = "UPDATE webhooks SET signing_secret = $3, previous_secret = NULL, previous_until = NULL \
     WHERE company = $1 AND id = $2";
 
+const TAKEN: &str =
+    "has already been taken: the company has a webhook for this type; change that one, or remove it first";
+
 /// What a webhook does to the one that the company has for its type already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfTaken {
@@ -34,6 +37,8 @@ pub enum IfTaken {
     Overwrite,
     /// As [`Self::Overwrite`], but with its own signing secret.
     OverwriteWithSecret,
+    /// It leaves it as it is, and is not stored.
+    Refuse,
 }
 
 /// A webhook that was stored.
@@ -59,7 +64,7 @@ impl Store {
     /// Stores a webhook. If the company has one for its type and label, [`IfTaken`] says what becomes of that.
     ///
     /// # Errors
-    /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::InUse`]: it has a label or is for a pattern, and
+    /// [`StoreError::Rule`]: an event would match too many webhooks. [`StoreError::InUse`]: as [`IfTaken::Refuse`]; it has a label or is for a pattern, and
     /// a node of the previous version serves the database. [`StoreError::Limit`]: the company has too many webhooks, or too many bytes of configs. [`StoreError::Changed`]: the webhook would run another
     /// version of its plugin than the one that checked its config. The database's.
     pub async fn put_webhook(&self, webhook: Webhook, if_taken: IfTaken) -> Result<StoredWebhook, StoreError> {
@@ -70,6 +75,9 @@ impl Store {
                 connection.lock_exclusively().await?;
                 let own = webhook.subscription();
                 let before = find_subscription(&mut *connection, &sealer, &webhook.company, own).await?;
+                if if_taken == IfTaken::Refuse && before.is_some() {
+                    return Err(StoreError::InUse(TAKEN.into()));
+                }
                 let id = write(connection, &sealer, &quotas, &webhook).await?;
                 if if_taken == IfTaken::OverwriteWithSecret && before.is_some() {
                     replace_secret(connection, &sealer, &webhook, &id).await?;

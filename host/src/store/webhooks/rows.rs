@@ -40,7 +40,7 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
     const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
         w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
-        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, \
+        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, w.api_version, \
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
@@ -52,8 +52,8 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256, timeout, rate, label) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24) \
+    tls_ca, tls_pin_sha256, timeout, rate, label, api_version) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24, $25) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -62,6 +62,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
     config_digest = excluded.config_digest, timeout = excluded.timeout, rate = excluded.rate, \
+    api_version = excluded.api_version, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
@@ -169,6 +170,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         rate_limit: rate_limit.map(|number| RateLimit::stored(number, rate.as_deref())),
         ordered: number("ordered")? == 1,
         timeout: timeout.and_then(|text| AttemptTimeout::parse(&text).ok()),
+        api_version: row.try_get("api_version")?,
         failing_since: row.try_get("failing_since")?,
         proven: number("proven")? == 1,
         failing_announced: number("failing_announced")?,
@@ -259,6 +261,7 @@ pub(super) async fn write(
         .bind(webhook.timeout.as_ref().map(AttemptTimeout::text))
         .bind(webhook.rate_limit.and_then(RateLimit::text))
         .bind(webhook.label.as_deref())
+        .bind(webhook.api_version.as_deref())
         .value(connection)
         .await
         .map_err(Into::into)
