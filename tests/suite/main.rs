@@ -20,6 +20,7 @@ mod disabling;
 mod dry_runs;
 mod earlier_log;
 mod factorial;
+mod factorial_sdk;
 mod fairness;
 mod fan_out;
 mod guard;
