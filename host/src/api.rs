@@ -127,6 +127,9 @@ fn nothing_at(path: &str) -> String {
         _ if !path.starts_with("/api/v1/") && path.split('/').take(4).any(is_root) => {
             "; the paths of the API begin with /api/v1/"
         }
+        _ if path.starts_with("/api/") && path.split('/').nth(3) == Some("resources") => {
+            "; of Factorial's later API there is /api/{version}/resources/api_public/webhook_subscriptions"
+        }
         _ if path.ends_with('/') => "; leave out the `/` at its end",
         _ => "",
     };
@@ -151,6 +154,7 @@ mod tests {
             ("/api/webhooks/wh_1", "path; the paths of the API begin with /api/v1/"),
             ("/api/v2/deliveries", "path; the paths of the API begin with /api/v1/"),
             ("/v1/plugins", "path; the paths of the API begin with /api/v1/"),
+            ("/api/2026-10-01/resources/employees/employees", "/resources/api_public/webhook_subscriptions"),
             ("/", "/api/v1/plugins"),
             ("/api/v1/", "/api/v1/plugins"),
             ("/api/v1/event", "path"),
