@@ -14,6 +14,7 @@ pub mod headers;
 pub mod hops;
 pub mod id;
 pub mod operational_event;
+pub mod json_schema;
 pub mod plugin;
 pub mod plugin_config;
 pub mod quota;
