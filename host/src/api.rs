@@ -6,6 +6,7 @@ mod author_field;
 mod body;
 mod concerned_company;
 mod deliveries;
+mod event_types;
 mod events;
 mod factorial;
 mod header_fields;
@@ -83,6 +84,8 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/events", get(events::list).post(events::publish))
         .route("/events/batch", post(events::batch))
         .route("/events/{id}", get(events::show))
+        .route("/event-types", get(event_types::list))
+        .route("/event-types/{*type}", get(event_types::show).put(event_types::put).delete(event_types::delete))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/cancel", post(deliveries::cancel_many))
         .route("/deliveries/replay", post(deliveries::replay))
@@ -118,7 +121,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
 
 /// Says that there is nothing at a path, and which path may be meant.
 fn nothing_at(path: &str) -> String {
-    const ROOTS: [&str; 4] = ["webhooks", "events", "deliveries", "plugins"];
+    const ROOTS: [&str; 5] = ["webhooks", "events", "event-types", "deliveries", "plugins"];
     let is_root = |segment: &str| ROOTS.contains(&segment);
     let hint = match path.strip_suffix('/').unwrap_or(path) {
         "" | "/api" | "/api/v1" => {

@@ -70,6 +70,9 @@ pub struct QuotaSettings {
     /// Bytes of one company's stored events, about: those that it publishes within seconds may go beyond
     #[arg(long, default_value = "50GiB", value_parser = size, value_name = "SIZE")]
     pub quota_event_bytes: usize,
+    /// Event types of one company that are described
+    #[arg(long, default_value = "1000", value_name = "NUMBER")]
+    pub quota_event_types: u64,
 }
 
 impl From<QuotaSettings> for Quotas {
@@ -81,6 +84,7 @@ impl From<QuotaSettings> for Quotas {
             plugin_bytes: settings.quota_plugin_bytes as u64,
             config_bytes: settings.quota_config_bytes as u64,
             event_bytes: settings.quota_event_bytes as u64,
+            event_types: settings.quota_event_types,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod case;
+mod event_types;
 mod events;
 mod keys;
 mod labels;
@@ -61,6 +62,11 @@ fn boxed<F: Future<Output = ()> + 'static>(
 }
 
 on_both! {
+    event_types:
+        event_type_is_stored_overwritten_listed_and_removed
+        event_types_are_listed_byte_by_byte_in_pages_and_by_group
+        company_has_its_own_number_of_event_types
+        rule_of_a_type_is_read_with_its_schema_and_changes_at_once;
     replays:
         requested_delivery_is_claimed_whatever_its_status
         delivery_is_sent_again_on_request_a_hundred_times_at_most

@@ -22,12 +22,12 @@ use super::problem::{Problem, ProblemKind};
 use super::spans;
 use crate::domain::credential::{Grant, Owner, check_company};
 use failure_limiter::FailureLimit;
-use scopes::{EventsWrite, RequiredScope, ScopeSet};
+use scopes::{RequiredScope, ScopeSet};
 
 pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
 pub(super) use scopes::{
-    AdminRead, DeliveriesRead, DeliveriesWrite, EventsRead, PlatformAdmin, PluginComparison, PluginsRead, PluginsWrite,
-    WebhooksRead, WebhooksWrite,
+    AdminRead, DeliveriesRead, DeliveriesWrite, EventsRead, EventsWrite, PlatformAdmin, PluginComparison, PluginsRead,
+    PluginsWrite, WebhooksRead, WebhooksWrite,
 };
 
 /// A request whose caller has the scopes `S` for the company that the request concerns. `Q` is the call's query.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod log;
+mod rules;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
 pub(super) use log::{list, show};
+use rules::Warning;
 
 /// The body of `POST /events`, and one line of a batch.
 #[derive(Deserialize)]
@@ -60,12 +62,15 @@ pub(super) struct AcceptedView {
     /// There if the same event had been published before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+    /// What breaks the schema of its type.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
-impl From<AcceptedEvent> for AcceptedView {
-    fn from(accepted: AcceptedEvent) -> Self {
+impl AcceptedView {
+    fn new(accepted: AcceptedEvent, warnings: Vec<Warning>) -> Self {
         let AcceptedEvent { id, delivery_ids, is_duplicate } = accepted;
-        Self { id, delivery_id: delivery_ids.first().cloned(), delivery_ids, duplicate: is_duplicate }
+        Self { id, delivery_id: delivery_ids.first().cloned(), delivery_ids, duplicate: is_duplicate, warnings }
     }
 }
 
@@ -81,10 +86,11 @@ pub(super) async fn publish(
         body::read(&api.shares, source.publisher.holder(), request, BodyLimit::Event(api.max_event_bytes)).await?;
     let event = read_event(&api, &source, &bytes)?;
     spans::record_company(&event.company);
+    let warnings = rules::check(&api, &event).await?;
     let span = spans::publish_span(&event);
     let accepted = api.engine.publisher.publish(event).instrument(span.clone()).await?;
     span.in_scope(|| log_accepted(&accepted));
-    Ok((StatusCode::ACCEPTED, Json(accepted.into())))
+    Ok((StatusCode::ACCEPTED, Json(AcceptedView::new(accepted, warnings))))
 }
 
 /// Returns how many POSTs of a Posthaste led to a request.

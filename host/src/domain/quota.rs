@@ -20,12 +20,21 @@ pub enum Quota {
     ConfigBytes,
     /// Bytes of the data of stored events, about.
     EventBytes,
+    /// Event types.
+    EventTypes,
 }
 
 impl Quota {
     /// Every quota.
-    pub const ALL: [Self; 6] =
-        [Self::Webhooks, Self::Plugins, Self::PluginVersions, Self::PluginBytes, Self::ConfigBytes, Self::EventBytes];
+    pub const ALL: [Self; 7] = [
+        Self::Webhooks,
+        Self::Plugins,
+        Self::PluginVersions,
+        Self::PluginBytes,
+        Self::ConfigBytes,
+        Self::EventBytes,
+        Self::EventTypes,
+    ];
 
     /// Returns its name, in problems, in `GET /limits` and in the database.
     pub fn name(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Quota {
             Self::PluginBytes => "plugin-bytes",
             Self::ConfigBytes => "config-bytes",
             Self::EventBytes => "event-bytes",
+            Self::EventTypes => "event-types",
         }
     }
 
@@ -47,7 +57,7 @@ impl Quota {
     /// Returns its unit.
     pub fn unit(self) -> LimitUnit {
         match self {
-            Self::Webhooks | Self::Plugins | Self::PluginVersions => LimitUnit::Count,
+            Self::Webhooks | Self::Plugins | Self::PluginVersions | Self::EventTypes => LimitUnit::Count,
             Self::PluginBytes | Self::ConfigBytes | Self::EventBytes => LimitUnit::Bytes,
         }
     }
@@ -68,6 +78,8 @@ pub struct Quotas {
     pub config_bytes: u64,
     /// As [`Quota::EventBytes`].
     pub event_bytes: u64,
+    /// As [`Quota::EventTypes`].
+    pub event_types: u64,
 }
 
 impl Default for Quotas {
@@ -79,6 +91,7 @@ impl Default for Quotas {
             plugin_bytes: 1024 * MIB,
             config_bytes: 64 * MIB,
             event_bytes: 50 * 1024 * MIB,
+            event_types: 1_000,
         }
     }
 }
@@ -93,6 +106,7 @@ impl Quotas {
             Quota::PluginBytes => self.plugin_bytes,
             Quota::ConfigBytes => self.config_bytes,
             Quota::EventBytes => self.event_bytes,
+            Quota::EventTypes => self.event_types,
         }
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::labelled_counters::{CounterFamily, LabelledCounters, Labels};
 use super::{GaugeGuard, Metrics, add, seconds};
 use crate::domain::delivery::{STATUSES, Status};
+use crate::domain::event_type::Validation;
 use crate::domain::waiting::{Waiting, WaitingCount};
 
 /// The promised time from acceptance to delivery.
@@ -65,6 +66,7 @@ pub(super) struct DeliveryMetrics {
     accepted: Counter,
     unmatched: Counter,
     refused: Family<Labels<1>, Counter>,
+    invalid: LabelledCounters<Validation>,
     ended: LabelledCounters<Status>,
     attempts: LabelledCounters<AttemptResult>,
     in_flight: Gauge,
@@ -84,6 +86,9 @@ impl DeliveryMetrics {
             help: "Deliveries that reached a final status; one that is retried or replayed counts again",
         };
         let results = CounterFamily { name: "attempts", help: "Delivery attempts, by result" };
+        let invalid =
+            CounterFamily { name: "events_invalid", help: "Events whose data broke the schema of their type" };
+        let actions = [Validation::Warn, Validation::Reject];
         let oldest_due = Gauge::default();
         let age = "Time since the oldest due delivery that no node holds in memory became due; 0 if there is none";
         to.register_with_unit("oldest_due_delivery_age", age, Unit::Seconds, oldest_due.clone());
@@ -97,6 +102,7 @@ impl DeliveryMetrics {
             accepted: add(to, "events_accepted", "Events stored, each id once", Counter::default()),
             unmatched: add(to, "events_unmatched", "Events stored for which nobody subscribed", Counter::default()),
             refused: add(to, "events_refused", "Events that were not stored, by reason", Family::default()),
+            invalid: LabelledCounters::register(to, invalid, actions, |action| [("validate", action.name())]),
             ended: LabelledCounters::register(to, outcomes, final_statuses, |status| [("outcome", status.name())]),
             attempts: LabelledCounters::register(to, results, RESULTS, |result| [("result", result.name())]),
             in_flight: add(to, "attempts_in_flight", "Attempts in progress", Gauge::default()),
@@ -124,6 +130,11 @@ impl Metrics {
     /// Counts an event that was not stored; `reason` comes from a fixed table of problem types.
     pub fn event_refused(&self, reason: &'static str) {
         self.delivering.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts an event whose data broke the schema of its type; `validation` says what happens to it.
+    pub fn event_invalid(&self, validation: Validation) {
+        self.delivering.invalid.add(validation, 1);
     }
 
     /// Counts deliveries that reached this final status; [`Status::Pending`] is not final and is ignored.

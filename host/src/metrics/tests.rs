@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{AttemptResult, Metrics};
 use crate::domain::delivery::Status;
+use crate::domain::event_type::Validation;
 use crate::domain::waiting::{Waiting, WaitingCount};
 
 fn metrics() -> Metrics {
@@ -94,6 +95,9 @@ fn events_attempts_and_deliveries_are_counted_by_result() {
     let metrics = metrics();
     metrics.event_accepted();
     metrics.event_refused("too-large");
+    metrics.event_invalid(Validation::Warn);
+    shows(&metrics, "posthaste_events_invalid_total{validate=\"warn\"}", "1");
+    shows(&metrics, "posthaste_events_invalid_total{validate=\"reject\"}", "0");
     metrics.deliveries_ended(Status::Delivered, 2);
     metrics.deliveries_ended(Status::Pending, 5);
     for (result, name) in [

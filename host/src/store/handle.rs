@@ -12,6 +12,7 @@ use super::backend::{Backend, checkpoint_wal};
 use super::changes::{self, Change};
 use super::db::{self, ConnectionPool, DatabaseKind, QueryTarget};
 use super::error::StoreError;
+use super::event_rule_cache::EventRuleCache;
 use super::event_usage::EventUsage;
 use super::key_cache::KeyCache;
 use super::readers::{LogReader, Readers};
@@ -32,7 +33,7 @@ const KEY_TTL: Duration = Duration::from_millis(500);
 /// Time that the writer may take for an empty operation before it counts as stuck.
 const WRITE_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bounds how long a webhook is used as it was read.
+/// Bounds how long a webhook, and the rule of an event type, is used as it was read.
 fn webhook_ttl(kind: DatabaseKind) -> Duration {
     match kind {
         // Webhooks change only through this process; the bound is for changes it cannot see, such as a restored backup.
@@ -52,6 +53,7 @@ pub struct Store {
     pub(super) sealer: Arc<Sealer>,
     pub(super) webhooks: Arc<WebhookCache>,
     pub(super) keys: KeyCache<Arc<Key>>,
+    pub(super) event_rules: Arc<EventRuleCache>,
     pub(super) event_usage: Arc<EventUsage>,
     pub(super) quotas: Quotas,
     /// Separate from the valid keys: anyone can make up wrong ones, and would evict those.
@@ -86,7 +88,8 @@ impl Store {
         let (writer, end) = Writer::start(&backend, metrics.clone(), bytes, event_usage.clone()).await?;
         let stop = CancellationToken::new();
         let memory = shares.of(Resource::WebhookCacheBytes).clone();
-        let webhooks = Arc::new(WebhookCache::new(memory, webhook_ttl(backend.readers.kind())));
+        let ttl = webhook_ttl(backend.readers.kind());
+        let webhooks = Arc::new(WebhookCache::new(memory, ttl));
         let (sender, changes) = changes::channel();
         match backend.options.listener_pool() {
             None => drop(tokio::spawn(checkpoint_wal(backend.connect().await?, stop.clone()))),
@@ -101,6 +104,7 @@ impl Store {
             webhooks,
             keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
             wrong_keys: KeyCache::new(CACHED_KEYS, KEY_TTL),
+            event_rules: Arc::new(EventRuleCache::new(ttl)),
             event_usage,
             quotas: Quotas::default(),
             _lock: lock,

@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 17] = [
+const FILES: [MigrationFile; 18] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -47,6 +47,11 @@ const FILES: [MigrationFile; 17] = [
     MigrationFile { version: 12, description: "quotas", sql: include_str!("../../migrations/0012_quotas.sql") },
     MigrationFile { version: 13, description: "labels", sql: include_str!("../../migrations/0013_labels.sql") },
     MigrationFile { version: 14, description: "events", sql: include_str!("../../migrations/0014_events.sql") },
+    MigrationFile {
+        version: 15,
+        description: "event types",
+        sql: include_str!("../../migrations/0015_event_types.sql"),
+    },
     MigrationFile { version: 16, description: "factorial", sql: include_str!("../../migrations/0016_factorial.sql") },
     MigrationFile {
         version: 17,

@@ -31,6 +31,7 @@ fn used_sql(quota: Quota) -> &'static str {
         Quota::ConfigBytes => {
             "SELECT CAST(COALESCE(SUM(bytes + 1024), 0) AS BIGINT) FROM company_configs WHERE company = $1"
         }
+        Quota::EventTypes => "SELECT COUNT(*) FROM event_types WHERE company = $1",
         Quota::EventBytes => "SELECT COALESCE(MAX(event_bytes), 0) FROM company_usage WHERE company = $1",
     }
 }
@@ -47,6 +48,7 @@ fn remedy(quota: Quota) -> &'static str {
         Quota::ConfigBytes => {
             "use smaller configs; earlier ones count until retention has removed the attempts that name them"
         }
+        Quota::EventTypes => "remove one first: DELETE /event-types/{type}",
         Quota::EventBytes => "wait until retention has removed some; nothing of this event was stored",
     }
 }
@@ -59,6 +61,7 @@ fn exceeded(quota: Quota, limit: u64) -> CompanyLimit {
         Quota::PluginVersions => format!("{limit} versions of one plugin"),
         Quota::PluginBytes => format!("{limit} bytes of plugins"),
         Quota::ConfigBytes => format!("{limit} bytes of configs, each counting 1 KiB more"),
+        Quota::EventTypes => format!("{limit} event types"),
         Quota::EventBytes => format!("about {limit} bytes of events"),
     };
     let detail = format!("this company may have {what}: {}, or ask the operator for more", remedy(quota));

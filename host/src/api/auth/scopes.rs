@@ -46,7 +46,7 @@ pub(in crate::api) enum PluginsRead {}
 pub(in crate::api) enum PluginsWrite {}
 /// Looking at events.
 pub(in crate::api) enum EventsRead {}
-/// Publishing events.
+/// Publishing events, and changing what concerns them.
 pub(in crate::api) enum EventsWrite {}
 /// Looking at deliveries.
 pub(in crate::api) enum DeliveriesRead {}

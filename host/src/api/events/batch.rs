@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::task::coop::consume_budget;
 use tracing::{Instrument as _, Span};
 
-use super::{AcceptedView, EventSource, hops_of, log_accepted, read_event};
+use super::{AcceptedView, EventSource, Warning, hops_of, log_accepted, read_event, rules};
 use crate::api::answers::{HeldAnswer, SMALL_ANSWER};
 use crate::api::auth::EventPublisher;
 use crate::api::body::{self, BodyLimit};
@@ -26,6 +26,9 @@ use crate::shares::{Part, Resource};
 const MAX_LINES: usize = 1_000;
 /// The content types of NDJSON; a request without any is taken for NDJSON too.
 const CONTENT_TYPES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// Most warnings about one line: the answer has those of all lines.
+const MAX_LINE_WARNINGS: usize = 3;
 
 /// Bytes of the answer for a line with one delivery, about.
 const BYTES_PER_RESULT: usize = 256;
@@ -74,7 +77,7 @@ struct Line {
 /// The result of one line.
 struct PublishedLine {
     number: usize,
-    result: Result<AcceptedEvent, Problem>,
+    result: Result<(AcceptedEvent, Vec<Warning>), Problem>,
 }
 
 /// `POST /events/batch`: 202 with one result a line, once all events that could be accepted are on disk.
@@ -94,8 +97,8 @@ pub(in crate::api) async fn batch(
     let done = publish_lines(&api, &source, lines).await;
     hold_further_deliveries(&api, holder, &done, &mut held);
     let results = done.into_iter().map(|PublishedLine { number, result }| match result {
-        Ok(event) if event.is_duplicate => LineView::Duplicate(event.into()),
-        Ok(event) => LineView::Accepted(event.into()),
+        Ok((event, warnings)) if event.is_duplicate => LineView::Duplicate(AcceptedView::new(event, warnings)),
+        Ok((event, warnings)) => LineView::Accepted(AcceptedView::new(event, warnings)),
         Err(problem) => {
             api.metrics.event_refused(problem.reason());
             LineView::Rejected { line: number, error: problem.object() }
@@ -111,20 +114,23 @@ pub(in crate::api) async fn batch(
 /// An event that was handed to the writer and is not stored yet.
 struct PendingLine {
     event: SubmittedEvent,
+    warnings: Vec<Warning>,
     span: Span,
 }
 
 impl PendingLine {
     async fn submit(api: &ApiState, event: NewEvent) -> Result<Self, Problem> {
+        let mut warnings = rules::check(api, &event).await?;
+        warnings.truncate(MAX_LINE_WARNINGS);
         let span = spans::publish_span(&event);
         let event = api.engine.publisher.submit(event).instrument(span.clone()).await?;
-        Ok(Self { event, span })
+        Ok(Self { event, warnings, span })
     }
 
-    async fn accepted(self) -> Result<AcceptedEvent, Problem> {
+    async fn accepted(self) -> Result<(AcceptedEvent, Vec<Warning>), Problem> {
         let accepted = self.event.accepted().instrument(self.span.clone()).await?;
         self.span.in_scope(|| log_accepted(&accepted));
-        Ok(accepted)
+        Ok((accepted, self.warnings))
     }
 }
 
@@ -184,7 +190,7 @@ async fn room_for_answer(api: &ApiState, holder: &str, lines: usize) -> Result<O
 /// Adds to the memory of the answer what the further deliveries of events take, of which there are 100 at most.
 fn hold_further_deliveries(api: &ApiState, holder: &str, lines: &[PublishedLine], held: &mut Option<Part>) {
     let further =
-        |line: &PublishedLine| line.result.as_ref().map_or(0, |event| event.delivery_ids.len().saturating_sub(1));
+        |line: &PublishedLine| line.result.as_ref().map_or(0, |(event, _)| event.delivery_ids.len().saturating_sub(1));
     let bytes = (lines.iter().map(further).sum::<usize>() * BYTES_PER_DELIVERY) as u64;
     match held {
         Some(part) => part.hold(bytes),

@@ -180,6 +180,24 @@ const COMPANY_USAGE: TransferTable = table("company_usage", 1, &[("company", Tex
 const COMPANY_CONFIGS: TransferTable =
     table("company_configs", 2, &[("company", Text), ("digest", Text), ("bytes", Number), ("released_at", Number)]);
 
+const EVENT_TYPES: TransferTable = table(
+    "event_types",
+    2,
+    &[
+        ("company", Text),
+        ("event_type", Text),
+        ("description", Text),
+        ("type_group", Text),
+        ("schema_text", Text),
+        ("schema_digest", Text),
+        ("example", Text),
+        ("deprecated", Number),
+        ("validation", Text),
+        ("created_at", Number),
+        ("updated_at", Number),
+    ],
+);
+
 const EVENTS: TransferTable = table(
     "events",
     2,
@@ -263,7 +281,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 18] = [
+pub(super) const TABLES: [TransferTable; 19] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -278,6 +296,7 @@ pub(super) const TABLES: [TransferTable; 18] = [
     COMPANY_LIMITS,
     COMPANY_USAGE,
     COMPANY_CONFIGS,
+    EVENT_TYPES,
     EVENTS,
     EVENT_DELIVERIES,
     DELIVERIES,
