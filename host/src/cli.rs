@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod demo;
 mod environment;
+pub mod event_types;
 pub mod keys;
 pub mod listen;
 pub mod migrate;
@@ -56,6 +57,9 @@ enum Command {
     /// Create, build, check, run and push plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Describe event types on a running Posthaste, and list, show and delete their descriptions
+    #[command(subcommand)]
+    EventTypes(event_types::EventTypesCommand),
     /// Compile one plugin from stdin to stdout, under limits; `serve` runs this for each upload
     #[command(hide = true)]
     CompilePlugin { purpose: Purpose },
@@ -89,6 +93,7 @@ impl Cli {
             Command::Restore(restore) => block_on(restore.run()),
             Command::Migrate(migrate) => block_on(migrate.run()),
             Command::Plugin(plugin) => plugin.run(),
+            Command::EventTypes(event_types) => event_types.run(),
             Command::CompilePlugin { purpose } => compile_in_child(purpose),
             Command::Listen(listen) => block_on(listen.run()),
         }

@@ -1,6 +1,7 @@
 //! Event types: describing them, and checking events against their schemas.
 
 mod checking;
+mod importing;
 
 use http::Method;
 use posthaste::domain::credential::Scopes;

@@ -26,7 +26,7 @@ const NEEDS: [Need; 5] = [
     Need {
         probe: &["python3", "-c", "import ensurepip, venv"],
         packages: &["python3", "python3-venv"],
-        modules: &["factorial_sdk", "guide", "languages", "verifying"],
+        modules: &["event_types", "factorial_sdk", "guide", "languages", "verifying"],
     },
     Need { probe: &["make", "--version"], packages: &["make"], modules: &["guide", "languages"] },
     Need { probe: &["faketime", "--version"], packages: &["faketime"], modules: &["purity"] },
