@@ -205,7 +205,7 @@ async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -
         .map_err(|refusal| StoreError::Rule(Invalid::at("/type", refusal.to_string())))
 }
 
-/// Checks that no node would cancel the deliveries of this webhook: those of the previous version do not find it.
+/// Checks that no node would accept events without this webhook: those of the previous version do not find it.
 async fn check_nodes(connection: &mut DatabaseConnection, webhook: &Webhook) -> Result<(), StoreError> {
     if webhook.label.is_none() && !is_pattern(&webhook.event_type) {
         return Ok(());
