@@ -81,6 +81,8 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/webhooks/{id}/secret", get(webhooks::secret))
         .route("/webhooks/{id}/secret/rotate", post(webhooks::rotate))
         .route("/webhooks/{id}/test", post(webhooks::ping))
+        .route("/webhooks/{id}/events", get(webhooks::pull))
+        .route("/webhooks/{id}/events/ack", post(webhooks::acknowledge))
         .route("/events", get(events::list).post(events::publish))
         .route("/events/batch", post(events::batch))
         .route("/events/{id}", get(events::show))

@@ -13,6 +13,7 @@
 //! | `fetcher` | due retries and backlogs from the database into the queues |
 //! | `effect_runner` | starts workers, wakes the fetcher, spills, as the queues ask |
 //! | `webhook_lifecycle` | stored, disabled and removed webhooks |
+//! | `puller` | what consumers fetch instead of getting POSTs |
 //! | `manual_retry`, `replayer`, `pinger`, `previewer`, `comparer` | calls of the API about deliveries |
 //! | `earlier_log_mover`, `orphan_sweeper`, `quota_keeper`, `retention`, `precompiler`, `backlog_gauge` | background tasks |
 //! | `operational_events` | what the service tells a company on its own webhooks |
@@ -41,12 +42,14 @@ mod pinger;
 mod precompiler;
 mod previewer;
 mod publisher;
+mod puller;
 mod queue;
 mod quota_keeper;
 mod recorder;
 mod replayer;
 mod retention;
 mod unattempted;
+mod waiting_consumers;
 mod webhook_lifecycle;
 
 pub use attempt::Transformer;
@@ -58,6 +61,7 @@ pub use operational_events::OperationalEvents;
 pub use pinger::{Pinger, SampleEvent};
 pub use previewer::{Preview, Previewer};
 pub use publisher::{AcceptedEvent, NewEvent, Publisher, SubmittedEvent};
+pub use puller::{PullQuery, PullResult, PulledMessage, Puller};
 pub use recorder::Rng;
 pub use replayer::Replayer;
 pub use webhook_lifecycle::WebhookLifecycle;

@@ -29,6 +29,8 @@ pub enum Resource {
     DnsLookups,
     /// Tests of webhooks.
     Pings,
+    /// Consumers of pull webhooks that wait for events.
+    PullWaits,
     /// Memory of request bodies that are arriving.
     RequestBytes,
     /// Batches that are checked and stored.
@@ -66,11 +68,12 @@ pub struct ResourceInfo {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientConnections,
         Self::IdleConnections,
         Self::DnsLookups,
         Self::Pings,
+        Self::PullWaits,
         Self::RequestBytes,
         Self::BatchReads,
         Self::AnswerBytes,
@@ -92,7 +95,8 @@ impl Resource {
     pub fn is_given(self) -> bool {
         match self {
             Self::ClientConnections | Self::IdleConnections | Self::DnsLookups | Self::Pings | Self::LogReads => true,
-            Self::RequestBytes
+            Self::PullWaits
+            | Self::RequestBytes
             | Self::BatchReads
             | Self::AnswerBytes
             | Self::HeavyCalls
@@ -119,6 +123,7 @@ impl Resource {
             ),
             Self::DnsLookups => ("dns-lookups", "lookups of receivers' names", Count, "the attempt waits"),
             Self::Pings => ("pings", "tests of webhooks at once", Count, "the request waits, then 429"),
+            Self::PullWaits => ("pull-waits", "consumers that wait for events", Count, "429"),
             Self::RequestBytes => (
                 "request-bytes",
                 "memory for request bodies that are arriving",
@@ -173,6 +178,7 @@ impl ShareTotals {
             Resource::IdleConnections => self.idle_connections,
             Resource::DnsLookups => self.dns_lookups,
             Resource::Pings => self.pings,
+            Resource::PullWaits => 256,
             Resource::RequestBytes | Resource::AnswerBytes => 128 * MIB,
             Resource::BatchReads => 4,
             Resource::HeavyCalls => 16,

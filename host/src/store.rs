@@ -33,6 +33,7 @@ mod migrations;
 mod multi_row;
 mod nodes;
 mod plugins;
+mod pull;
 mod quotas;
 mod readers;
 mod restore;
@@ -55,7 +56,9 @@ pub use deliveries::{
     EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
     RetryRequest, WaitingLimits, WaitingPage,
 };
-pub use delivery_rows::{ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewEventRow, Published, first_id};
+pub use delivery_rows::{
+    ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Published, first_id,
+};
 pub use delivery_writes::LeaseHorizon;
 pub use earlier_log::EarlierRows;
 pub use error::StoreError;
@@ -66,6 +69,7 @@ pub use handle::{Store, WriterEnd};
 pub use keys::KeyStore;
 pub use nodes::{Node, OwnershipRequest};
 pub use plugins::{Activation, Follower, NewVersion, PluginChange, PluginRow, VersionRow};
+pub use pull::{PullAck, PullEntry, PullPage, PullRead, PullRequest, PulledDelivery};
 pub use quotas::QuotaChange;
 pub use restore::{Restored, RestoredSecrets, restore};
 pub use seal::Sealer;

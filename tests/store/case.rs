@@ -12,12 +12,12 @@ use posthaste::domain::plugin::{Digest, PluginRef};
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::tls::TlsSettings;
 use posthaste::domain::waiting::Waiting;
-use posthaste::domain::webhook::{NewWebhook, OnError, Webhook};
+use posthaste::domain::webhook::{NewWebhook, OnError, Recipient, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::shares::{ShareTotals, Shares};
 use posthaste::store::{
-    ClaimedDelivery, DeliveryUpdate, IfTaken, Lease, NewDelivery, NewEventRow, Publish, Published, Sealer, Store,
-    StoreError, StoredWebhook, WaitingLimits, WriterEnd,
+    ClaimedDelivery, DeliveryUpdate, IfTaken, Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Publish, Published,
+    Sealer, Store, StoreError, StoredWebhook, WaitingLimits, WriterEnd,
 };
 use posthaste_tests::{Home, Kind, until};
 use tokio::sync::oneshot;
@@ -96,7 +96,7 @@ impl Case {
         let delivered = DeliveryUpdate {
             company: row.event.company.clone(),
             id: row.place.clone(),
-            lease: row.deliveries[0].lease.as_ref().map(|lease| lease.node.clone()),
+            lease: row.deliveries[0].waits.lease().map(|lease| lease.node.clone()),
             status: Status::Delivered,
             attempt_count: 1,
             attempt_base: 0,
@@ -154,7 +154,8 @@ pub(crate) fn event(id: &str) -> Event {
 
 /// Returns a row with a delivery to webhook `wh_1` under the lease of process `me`. Its event has the same id.
 pub(crate) fn row(id: &str) -> NewEventRow {
-    let delivery = NewDelivery { id: id.into(), webhook: "wh_1".into(), label: None, lease: None };
+    let delivery =
+        NewDelivery { id: id.into(), webhook: "wh_1".into(), label: None, waits: NewDeliveryWaits::InBacklog };
     let row = NewEventRow { place: id.into(), event: Arc::new(event(id)), deliveries: vec![delivery], created_at: NOW };
     leased("me", row)
 }
@@ -162,7 +163,7 @@ pub(crate) fn row(id: &str) -> NewEventRow {
 /// Returns the row under the lease of a node.
 pub(crate) fn leased(node: &str, mut row: NewEventRow) -> NewEventRow {
     for delivery in &mut row.deliveries {
-        delivery.lease = Some(Lease { until_ms: LEASED, node: node.into() });
+        delivery.waits = NewDeliveryWaits::InMemory(Lease { until_ms: LEASED, node: node.into() });
     }
     row
 }
@@ -170,7 +171,7 @@ pub(crate) fn leased(node: &str, mut row: NewEventRow) -> NewEventRow {
 /// Returns the same row in the backlog.
 pub(crate) fn spilled(id: &str) -> NewEventRow {
     let mut row = row(id);
-    row.deliveries[0].lease = None;
+    row.deliveries[0].waits = NewDeliveryWaits::InBacklog;
     row
 }
 
@@ -182,12 +183,12 @@ pub(crate) fn to(webhook: &str, mut row: NewEventRow) -> NewEventRow {
 
 /// Returns the row with a delivery to each of these webhooks.
 pub(crate) fn several(mut row: NewEventRow, webhooks: &[&str]) -> NewEventRow {
-    let lease = row.deliveries[0].lease.clone();
+    let waits = row.deliveries[0].waits.clone();
     let of = |(number, webhook): (usize, &&str)| NewDelivery {
         id: delivery_id(&row.place, number),
         webhook: (*webhook).into(),
         label: (number > 0).then(|| format!("label-{number}")),
-        lease: lease.clone(),
+        waits: waits.clone(),
     };
     row.deliveries = webhooks.iter().enumerate().map(of).collect();
     row
@@ -245,7 +246,7 @@ pub(crate) fn webhook(id: &str, event_type: &str) -> Webhook {
             id: id.into(),
             company: "acme".into(),
             event_type: event_type.into(),
-            target_url: "https://a.test/".into(),
+            recipient: Recipient::Url("https://a.test/".into()),
             signing_secret: [1, 2, 3].as_slice().into(),
             created_at: NOW,
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::subscription::Subscription;
-use posthaste::domain::webhook::{Webhook, WebhookHealth};
+use posthaste::domain::webhook::{Recipient, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, FailureNote, Rotation, StoreError, WebhookKey, reset_secrets};
 
 use crate::case::{Case, NOW, attempt, id, open_store, retry, sealer, spilled, to, webhook, with};
@@ -61,10 +61,12 @@ pub(crate) async fn webhook_is_stored_once_for_each_type_and_label(case: Case) {
     assert!(other.before.is_none());
     assert_eq!(found(&case, "t").await, ["wh_1", "wh_2"], "it is read again");
     assert!(*case.webhook_of("acme", "wh_2").await.unwrap().unwrap() == other.webhook);
-    let again = case.put_webhook(Webhook { target_url: "https://b.test/".into(), ..labelled("wh_3", "t", "x") }).await;
+    let again = case
+        .put_webhook(Webhook { recipient: Recipient::Url("https://b.test/".into()), ..labelled("wh_3", "t", "x") })
+        .await;
     let again = again.unwrap();
     assert!(again.before.as_ref() == Some(&other.webhook) && again.webhook.id == "wh_2");
-    assert_eq!(case.webhook_of("acme", "wh_2").await.unwrap().unwrap().target_url, "https://b.test/");
+    assert_eq!(case.webhook_of("acme", "wh_2").await.unwrap().unwrap().recipient.url(), Some("https://b.test/"));
     let by = async |event_type, label| {
         let subscription = Subscription { event_type, label };
         case.subscribed("acme", subscription).await.unwrap().map(|webhook| webhook.id)

@@ -14,6 +14,7 @@ mod log;
 mod nodes;
 mod ownership;
 mod plugins;
+mod pull;
 mod quotas;
 mod replays;
 mod setup;
@@ -62,6 +63,12 @@ fn boxed<F: Future<Output = ()> + 'static>(
 }
 
 on_both! {
+    pull:
+        entries_are_read_in_order_acknowledged_and_taken_back
+        a_long_move_takes_several_steps
+        a_delivery_that_is_sent_again_waits_behind_all_others
+        a_filtered_delivery_is_left_out_and_retention_removes_entries
+        events_are_posted_once_a_webhook_has_no_consumer_any_more;
     event_types:
         event_type_is_stored_overwritten_listed_and_removed
         event_types_are_listed_byte_by_byte_in_pages_and_by_group

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
-use posthaste::domain::webhook::{OnError, Webhook, WebhookHealth};
+use posthaste::domain::webhook::{OnError, Recipient, Webhook, WebhookHealth};
 use posthaste::store::{
     DeliveryUpdate, DisableReason, FailureNote, IfTaken, Rotation, StoreError, StoredWebhook, WebhookKey,
 };
@@ -22,7 +22,7 @@ pub(crate) async fn webhook_is_stored_overwritten_changed_and_removed(case: Case
     case.put_webhook(Webhook { company: "other".into(), ..webhook("wh_9", "t") }).await.unwrap();
     // Another webhook for the same type replaces all but the id, the time of creation and the secret.
     let second = Webhook {
-        target_url: "https://b.test/".into(),
+        recipient: Recipient::Url("https://b.test/".into()),
         challenge: None,
         name: None,
         enabled: false,

@@ -29,7 +29,7 @@ async fn webhook_shows_every_field_with_its_default() {
         assert!(created.as_object_mut().unwrap().remove(field).unwrap().is_string(), "{field}");
     }
     let expected = json!({
-        "company": "acme", "type": "t", "label": null, "target_url": receiver.url("/"), "challenge": null, "name": null,
+        "company": "acme", "type": "t", "label": null, "delivery": "push", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
         "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null, "api_version": null,
         "health": {"state": "unknown", "failing_since": null, "last_error": null, "last_success_at": null,

@@ -6,6 +6,7 @@ mod list;
 mod patch;
 mod ping;
 mod plugin_version;
+mod pull;
 mod rotate;
 mod secret;
 mod tls;
@@ -38,6 +39,7 @@ pub(super) use fields::{ChangedSubscription, NewSubscription, SubscriptionFields
 pub(super) use list::list;
 pub(super) use patch::{edit, patch};
 pub(super) use ping::ping;
+pub(super) use pull::{acknowledge, pull};
 pub(super) use rotate::rotate;
 pub(super) use secret::secret;
 

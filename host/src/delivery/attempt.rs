@@ -15,7 +15,7 @@ use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
 use crate::shares::{Part, Share};
 pub(super) use report::{AttemptOutcome, AttemptReport, Rejection, whole_ms};
-pub(super) use send::Sender;
+pub(super) use send::{Sender, request_headers};
 use transform::PluginReport;
 pub use transform::Transformer;
 pub(super) use transform::{Outgoing, PluginResult, Prepared};

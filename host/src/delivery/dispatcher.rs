@@ -15,9 +15,10 @@ use super::lease::LeaseHolder;
 use super::queue::{HeldEvent, QueuedDelivery, WebhookQueues};
 use super::recorder::Recorder;
 use super::unattempted::cancelled;
+use super::waiting_consumers::WaitingConsumers;
 use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
-use crate::store::Store;
+use crate::store::{PulledDelivery, Store};
 use crate::telemetry::ThrottledLog;
 
 /// Pause before a webhook that could not be read is read again, and between two looks at a fence.
@@ -32,6 +33,7 @@ pub(super) struct Dispatcher {
     pub(super) attempts: Arc<AttemptRunner>,
     pub(super) recorder: Recorder,
     pub(super) effects: Arc<EffectRunner>,
+    pub(super) consumers: Arc<WaitingConsumers>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     /// Ends the attempts in flight.
@@ -44,6 +46,8 @@ enum Permission {
     Granted(Arc<Webhook>),
     /// The delivery goes back to the database: its webhook is disabled, or another node holds the lease.
     Spill(Arc<Webhook>),
+    /// The delivery waits for the consumer of its webhook from now on.
+    Consumer(Arc<Webhook>),
     /// The webhook no longer exists.
     Cancel,
     /// The service stops. The lease is free at the next start.
@@ -104,10 +108,26 @@ impl Dispatcher {
                 return self.recorder.record(delivery, &webhook, report).await;
             }
             Permission::Spill(webhook) => self.effects.spill_one(delivery, &webhook).await,
+            Permission::Consumer(webhook) => self.leave_to_consumer(delivery, &webhook).await,
             Permission::Cancel => self.store.finish(cancelled(delivery, self.clock.wall_ms())).await,
             Permission::Stopping => (),
         }
         false
+    }
+
+    /// A delivery that was retried, replayed or stored before its webhook had a consumer. If this fails, it is fetched again when its
+    /// lease has run out.
+    async fn leave_to_consumer(&self, delivery: &QueuedDelivery, webhook: &Webhook) {
+        let pulled = PulledDelivery {
+            company: webhook.company.clone(),
+            id: delivery.id.clone(),
+            webhook: webhook.id.clone(),
+            lease: delivery.lease.clone(),
+        };
+        match self.store.wait_for_consumer(pulled).await {
+            Ok(()) => self.consumers.wake(&webhook.id),
+            Err(error) => self.log.warn("leaving a delivery to its consumer failed; trying again", &error),
+        }
     }
 
     /// Returns the event, from the database if memory has only its names. `None`: it is no longer there, or the service stops.
@@ -150,6 +170,7 @@ impl Dispatcher {
             }
         };
         match self.holds_lease(delivery).await {
+            Some(true) if webhook.is_pulled() => Permission::Consumer(webhook),
             Some(true) if webhook.enabled => Permission::Granted(webhook),
             Some(_) => Permission::Spill(webhook),
             None => Permission::Stopping,

@@ -23,6 +23,7 @@ use super::operational_events::OperationalEvents;
 use super::pinger::Pinger;
 use super::previewer::Previewer;
 use super::publisher::Publisher;
+use super::puller::Puller;
 use super::queue::WebhookQueues;
 use super::recorder::Rng;
 use super::replayer::Replayer;
@@ -86,6 +87,8 @@ pub struct Engine {
     pub comparer: Comparer,
     /// Tests webhooks.
     pub pinger: Pinger,
+    /// Reads the events of webhooks for their consumers.
+    pub puller: Puller,
     /// Recomputes the bytes that deliveries sent.
     pub previewer: Previewer,
     /// Tells companies what happens to what they own.
@@ -158,6 +161,7 @@ impl Engine {
             canceller,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),
+            puller: wiring.puller(),
             previewer: wiring.previewer(),
             operational_events: wiring.operational_events,
             webhooks,

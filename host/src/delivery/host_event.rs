@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::domain::event::Event;
 use crate::domain::id::{Ids, delivery_id};
 use crate::domain::webhook::Webhook;
-use crate::store::{NewDelivery, NewEventRow};
+use crate::store::{NewDelivery, NewDeliveryWaits, NewEventRow};
 
 /// Makes events of the service's own.
 pub(super) struct HostEvents {
@@ -34,7 +34,10 @@ impl HostEvents {
             id: delivery_id(&place, number),
             webhook: webhook.id.clone(),
             label: webhook.label.clone(),
-            lease: None,
+            waits: match webhook.is_pulled() {
+                true => NewDeliveryWaits::ForConsumer,
+                false => NewDeliveryWaits::InBacklog,
+            },
         };
         let deliveries = webhooks.into_iter().enumerate().map(delivery).collect();
         NewEventRow { place, event: Arc::new(event), deliveries, created_at }

@@ -9,11 +9,12 @@ use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::lease::LeaseHolder;
 use super::queue::{QueuedDelivery, Reservation, WebhookQueues};
+use super::waiting_consumers::WaitingConsumers;
 use crate::domain::event::Event;
 use crate::domain::id::{Ids, delivery_id};
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
-use crate::store::{Lease, NewDelivery, NewEventRow, Publish, Published, Store, StoreError};
+use crate::store::{Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Publish, Published, Store, StoreError};
 
 /// An event as its producer publishes it, already checked.
 #[derive(Debug, Clone)]
@@ -77,6 +78,7 @@ pub struct Publisher {
     pub(super) clock: Arc<DeliveryClock>,
     pub(super) ids: Arc<Ids>,
     pub(super) effects: Arc<EffectRunner>,
+    pub(super) consumers: Arc<WaitingConsumers>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -105,6 +107,7 @@ impl Publisher {
         let (id, delivery_ids) = (row.event.id.clone(), row.deliveries.iter().map(|one| one.id.clone()).collect());
         let (sender, stored) = oneshot::channel();
         let (queues, effects, metrics) = (self.queues.clone(), self.effects.clone(), self.metrics.clone());
+        let consumers = self.consumers.clone();
         // This runs on the writer's task, so that a client that hung up meanwhile loses nothing.
         let done = move |result: Result<Published, StoreError>| {
             if let Ok(Published::Stored) = &result {
@@ -112,7 +115,7 @@ impl Publisher {
                 if handovers.is_empty() {
                     metrics.event_unmatched();
                 }
-                handovers.into_iter().for_each(|handover| handover.complete(&queues, &effects));
+                handovers.into_iter().for_each(|handover| handover.complete(&queues, &effects, &consumers));
             }
             let _ = sender.send(result);
         };
@@ -122,6 +125,9 @@ impl Publisher {
 
     /// Reserves a place for a delivery to this webhook.
     fn place(&self, webhook: &Webhook) -> Place {
+        if webhook.is_pulled() {
+            return Place::Consumer;
+        }
         if !webhook.enabled {
             return Place::Disabled;
         }
@@ -135,6 +141,8 @@ impl Publisher {
 enum Place {
     /// Into the backlog of a webhook that is disabled.
     Disabled,
+    /// Behind those that wait for the consumer of a webhook.
+    Consumer,
     /// Into the webhook's queue under this lease, or, without one, into the backlog.
     Queue(Reservation, Option<Lease>),
 }
@@ -162,15 +170,18 @@ fn row(
     let mut handovers = Vec::with_capacity(places.len());
     for (number, (webhook, queue)) in places.enumerate() {
         let id = delivery_id(&place, number);
-        let (reservation, lease) = match queue {
-            Place::Disabled => (None, None),
-            Place::Queue(reservation, lease) => (Some(reservation), lease),
+        let (reservation, waits) = match queue {
+            Place::Disabled => (None, NewDeliveryWaits::InBacklog),
+            Place::Consumer => (None, NewDeliveryWaits::ForConsumer),
+            Place::Queue(reservation, lease) => {
+                (Some(reservation), lease.map_or(NewDeliveryWaits::InBacklog, NewDeliveryWaits::InMemory))
+            }
         };
         let delivery = QueuedDelivery {
-            lease: lease.as_ref().map(|lease| lease.node.clone()),
+            lease: waits.lease().map(|lease| lease.node.clone()),
             ..QueuedDelivery::fresh(id.clone(), &webhook, event.clone())
         };
-        deliveries.push(NewDelivery { id, webhook: webhook.id.clone(), label: webhook.label.clone(), lease });
+        deliveries.push(NewDelivery { id, webhook: webhook.id.clone(), label: webhook.label.clone(), waits });
         handovers.push(Handover { delivery, webhook, reservation });
     }
     (NewEventRow { place, event, deliveries, created_at }, handovers)
@@ -180,15 +191,16 @@ fn row(
 struct Handover {
     delivery: QueuedDelivery,
     webhook: Arc<Webhook>,
-    /// `None`: the webhook is disabled.
+    /// `None`: the webhook is disabled, or its events wait for a consumer.
     reservation: Option<Reservation>,
 }
 
 impl Handover {
-    fn complete(self, queues: &WebhookQueues, effects: &Arc<EffectRunner>) {
+    fn complete(self, queues: &WebhookQueues, effects: &Arc<EffectRunner>, consumers: &WaitingConsumers) {
         match self.reservation {
             Some(place) if place.in_memory() => effects.apply_now(queues.fill(&place, self.delivery)),
             Some(_) => effects.apply_now(queues.spilled(&self.webhook)),
+            None if self.webhook.is_pulled() => consumers.wake(&self.webhook.id),
             None => (),
         }
     }
@@ -243,7 +255,7 @@ mod tests {
         let made: Vec<_> = row
             .deliveries
             .iter()
-            .map(|one| (&*one.id, &*one.webhook, one.label.as_deref(), one.lease.is_some()))
+            .map(|one| (&*one.id, &*one.webhook, one.label.as_deref(), one.waits.lease().is_some()))
             .collect();
         assert_eq!(made, [("dlv_1", "wh_1", None, false), ("dlv_1_001", "wh_2", Some("copy"), false)]);
         let queued: Vec<_> = handovers.iter().map(|one| (&*one.delivery.id, &*one.delivery.webhook_id)).collect();

@@ -64,7 +64,7 @@ impl WebhookLifecycle {
     /// if it is disabled, they are spilled and come back when it is enabled.
     pub fn changed(&self, webhook: &Webhook) {
         // A user who changes a webhook may know that its receiver has moved.
-        if let Ok(target) = self.outbound.guard().parse_target(&webhook.target_url) {
+        if let Some(Ok(target)) = webhook.recipient.url().map(|url| self.outbound.guard().parse_target(url)) {
             self.outbound.close_idle(&webhook.company, &target, webhook.tls.as_deref());
         }
         if webhook.enabled {
@@ -88,6 +88,9 @@ impl WebhookLifecycle {
         self.changed(webhook);
         if webhook.enabled && webhook.sends_otherwise_than(before) {
             self.spill_retries(webhook);
+        }
+        if before.is_pulled() && !webhook.is_pulled() {
+            self.sweep.notify_one();
         }
         self.publish(webhook, OperationalEvent::WebhookUpdated(webhook)).await;
         match (before.enabled, webhook.enabled) {

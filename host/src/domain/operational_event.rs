@@ -226,7 +226,7 @@ fn shown(webhook: &Webhook) -> Value {
         "id": webhook.id,
         "type": webhook.event_type,
         "label": webhook.label,
-        "target_url": shown_url(&webhook.target_url),
+        "target_url": webhook.recipient.url().map(shown_url),
         "name": webhook.name,
     })
 }
@@ -234,6 +234,7 @@ fn shown(webhook: &Webhook) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::webhook::Recipient;
 
     fn webhook(id: &str, event_type: &str) -> Webhook {
         Webhook { event_type: event_type.into(), ..Webhook::sample("acme", id) }
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn data_names_type_and_time_and_hides_what_may_be_a_secret() {
         let webhook = Webhook {
-            target_url: "https://a.test/hook?key=s3cret".into(),
+            recipient: Recipient::Url("https://a.test/hook?key=s3cret".into()),
             challenge: Some("s3cret".into()),
             headers: vec![("authorization".into(), "s3cret".into())],
             config: r#"{"secret": "s3cret"}"#.into(),

@@ -40,6 +40,38 @@ impl OnError {
     }
 }
 
+/// How events get to the receiver of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// They are POSTed to this URL.
+    Url(String),
+    /// They wait until their consumer fetches and acknowledges them.
+    Consumer,
+}
+
+impl Recipient {
+    /// The value of `delivery` in the API for [`Recipient::Url`].
+    pub const PUSH: &str = "push";
+    /// The value of `delivery` in the API, and in the database, for [`Recipient::Consumer`].
+    pub const PULL: &str = "pull";
+
+    /// Returns the name that the API gives it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Url(_) => Self::PUSH,
+            Self::Consumer => Self::PULL,
+        }
+    }
+
+    /// Returns the URL that events are POSTed to, if they are.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Url(url) => Some(url),
+            Self::Consumer => None,
+        }
+    }
+}
+
 /// The health of a webhook, as its recent deliveries show it. Instants are in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookHealth {
@@ -98,8 +130,8 @@ pub struct Webhook {
     /// Tells several webhooks of the company for the same type apart: it has at most one for each type and label, and one
     /// without a label.
     pub label: Option<String>,
-    /// The URL that events are POSTed to.
-    pub target_url: String,
+    /// Who gets the events, and how.
+    pub recipient: Recipient,
     /// The value of the challenge header.
     pub challenge: Option<String>,
     /// A name for people.
@@ -166,8 +198,8 @@ pub struct NewWebhook {
     pub company: String,
     /// As [`Webhook::event_type`].
     pub event_type: String,
-    /// As [`Webhook::target_url`].
-    pub target_url: String,
+    /// As [`Webhook::recipient`].
+    pub recipient: Recipient,
     /// As [`Webhook::signing_secret`].
     pub signing_secret: Arc<[u8]>,
     /// As [`Webhook::created_at`], and the first [`Webhook::updated_at`].
@@ -180,11 +212,16 @@ impl Webhook {
     pub fn sends_otherwise_than(&self, other: &Self) -> bool {
         let sent = |webhook: &Self| {
             let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
-            let address = (webhook.target_url.clone(), webhook.tls.clone());
+            let address = (webhook.recipient.clone(), webhook.tls.clone());
             let request = (address, webhook.challenge.clone(), webhook.headers.clone(), webhook.signing_secret.clone());
             (request, webhook.timeout.clone(), plugin)
         };
         sent(self) != sent(other)
+    }
+
+    /// Returns whether its events wait until a consumer fetches them.
+    pub fn is_pulled(&self) -> bool {
+        self.recipient == Recipient::Consumer
     }
 
     /// Returns whether it receives events of this type.
@@ -204,7 +241,7 @@ impl Webhook {
             company: new.company,
             event_type: new.event_type,
             label: None,
-            target_url: new.target_url,
+            recipient: new.recipient,
             challenge: None,
             name: None,
             enabled: true,
@@ -284,7 +321,7 @@ impl Webhook {
             id: id.into(),
             company: company.into(),
             event_type: "t".into(),
-            target_url: "https://a.test/".into(),
+            recipient: Recipient::Url("https://a.test/".into()),
             signing_secret: [1].as_slice().into(),
             created_at: 7,
         })
@@ -346,10 +383,11 @@ mod tests {
     fn only_what_is_sent_where_and_how_long_changes_the_result_of_an_attempt() {
         let before = Webhook::sample("acme", "wh_1");
         type Edit = fn(&mut Webhook);
-        let changes: [(Edit, bool); 11] = [
+        let changes: [(Edit, bool); 12] = [
             (|webhook| webhook.signing_secret = [2].as_slice().into(), true),
             (|webhook| webhook.tls = TlsSettings::new(None, Some("pin")).map(Arc::new), true),
-            (|webhook| webhook.target_url = "https://b.test/".into(), true),
+            (|webhook| webhook.recipient = Recipient::Url("https://b.test/".into()), true),
+            (|webhook| webhook.recipient = Recipient::Consumer, true),
             (|webhook| webhook.challenge = Some("c".into()), true),
             (|webhook| webhook.headers = vec![("x-a".into(), "1".into())], true),
             (|webhook| webhook.plugin_digest = Some(Digest::of(b"p")), true),

@@ -11,6 +11,7 @@ use super::delivery_writes::{complete, insert};
 use super::error::StoreError;
 use super::handle::Store;
 use super::multi_row::MultiRowStatement;
+use super::pull;
 use super::writer::{Publish, transaction};
 
 mod backlog;
@@ -141,6 +142,7 @@ async fn expire_deliveries(
         let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
         query.execute(&mut *connection).await?;
     }
+    pull::remove_entries(connection, company, &ids).await?;
     let events: BTreeSet<_> = column("event_id").collect::<Result<_, _>>()?;
     let events: Vec<_> = events.into_iter().collect();
     let mut bytes = 0;

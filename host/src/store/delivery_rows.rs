@@ -33,9 +33,29 @@ pub struct NewDelivery {
     pub webhook: String,
     /// The webhook's label.
     pub label: Option<String>,
-    /// The lease of the storing process: its end in milliseconds since 1970, and the name of the process. `None` puts the
-    /// delivery into the backlog.
-    pub lease: Option<Lease>,
+    /// Where it waits.
+    pub waits: NewDeliveryWaits,
+}
+
+/// Where a new delivery waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewDeliveryWaits {
+    /// In the memory of the storing process, under its lease.
+    InMemory(Lease),
+    /// In the backlog of its webhook.
+    InBacklog,
+    /// For the consumer of its webhook.
+    ForConsumer,
+}
+
+impl NewDeliveryWaits {
+    /// Returns the lease under which the storing process holds it.
+    pub fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::InMemory(lease) => Some(lease),
+            Self::InBacklog | Self::ForConsumer => None,
+        }
+    }
 }
 
 /// The result of storing an event.

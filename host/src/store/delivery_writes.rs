@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseConnection};
-use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewEventRow, Published};
+use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewDeliveryWaits, NewEventRow, Published};
 use super::multi_row::MultiRowStatement;
+use super::pull::{self, NewPullEntry};
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::same_json;
 use crate::domain::id::deliveries_end;
@@ -119,14 +120,29 @@ async fn insert_deliveries<'r>(
                 .bind(row.event.event_type.as_str())
                 .bind(delivery.webhook.as_str())
                 .bind(delivery.label.as_deref())
-                .bind(delivery.lease.as_ref().map(|lease| lease.until_ms))
-                .bind(delivery.lease.as_ref().map(|lease| &*lease.node))
-                .bind(i64::from(delivery.lease.is_none()))
+                .bind(delivery.waits.lease().map(|lease| lease.until_ms))
+                .bind(delivery.waits.lease().map(|lease| &*lease.node))
+                .bind(parked(&delivery.waits))
                 .bind(row.created_at);
         }
         query.execute(&mut *connection).await?;
     }
-    Ok(())
+    let pulled = deliveries.iter().filter(|one| one.delivery.waits == NewDeliveryWaits::ForConsumer);
+    let pulled = pulled.map(|DeliveryOf { delivery, row }| NewPullEntry {
+        webhook: &delivery.webhook,
+        company: &row.event.company,
+        delivery: &delivery.id,
+    });
+    pull::enter(connection, pulled.collect()).await
+}
+
+/// Returns the value of the column `parked` of a new delivery.
+fn parked(waits: &NewDeliveryWaits) -> i64 {
+    match waits {
+        NewDeliveryWaits::InMemory(_) => 0,
+        NewDeliveryWaits::InBacklog => 1,
+        NewDeliveryWaits::ForConsumer => pull::PULLED,
+    }
 }
 
 /// Whether an event was stored earlier under its id.

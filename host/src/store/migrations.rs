@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 18] = [
+const FILES: [MigrationFile; 19] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -59,6 +59,7 @@ const FILES: [MigrationFile; 18] = [
         sql: include_str!("../../migrations/0017_failing_announced.sql"),
     },
     MigrationFile { version: 18, description: "selections", sql: include_str!("../../migrations/0018_selections.sql") },
+    MigrationFile { version: 19, description: "pull", sql: include_str!("../../migrations/0019_pull.sql") },
 ];
 
 /// Returns the migrator that brings a SQLite database up to date.

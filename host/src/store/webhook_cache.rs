@@ -71,7 +71,7 @@ fn texts_bytes(webhook: &Webhook) -> usize {
     let certificate = webhook.tls.as_deref().and_then(|tls| tls.ca()).map_or(0, str::len);
     let config = webhook.config.text().map_or(0, |text| text.len());
     let texts = optional.map(String::len).chain(headers).sum::<usize>();
-    webhook.target_url.len() + webhook.event_type.len() + certificate + config + texts
+    webhook.recipient.url().map_or(0, str::len) + webhook.event_type.len() + certificate + config + texts
 }
 
 /// Returns the memory of an entry with these webhooks. A webhook counts in each of its entries, although they share it: any of

@@ -24,7 +24,8 @@ impl SubscriptionView {
     pub(super) fn new(webhook: Webhook, version: &str) -> Self {
         Self {
             id: webhook.id,
-            target_url: webhook.target_url,
+            // The models of the SDKs need one.
+            target_url: webhook.recipient.url().unwrap_or_default().to_owned(),
             r#type: webhook.event_type,
             company_id: webhook.company,
             name: webhook.name,

@@ -49,16 +49,18 @@ pub(in crate::api) async fn create(
 pub(in crate::api) async fn subscribe(
     api: &ApiState,
     company: String,
-    NewFields { event_type, label, target_url, fields }: NewFields,
+    NewFields { event_type, label, recipient, fields }: NewFields,
     if_taken: IfTaken,
 ) -> Result<StoredWebhook, Problem> {
-    check_target(api, &company, &target_url).await?;
+    if let Some(url) = recipient.url() {
+        check_target(api, &company, url).await?;
+    }
     let now = api.clock.now_ms();
     let mut webhook = Webhook::new(NewWebhook {
         id: api.engine.ids.next("wh", now),
         company,
         event_type,
-        target_url,
+        recipient,
         signing_secret: new_secret()?,
         created_at: now,
     });

@@ -1,5 +1,6 @@
 //! The fields of a webhook as a request sends them, with one set of rules for subscribing and for changing.
 
+mod recipient;
 mod subscription;
 
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use crate::domain::Invalid;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
-use crate::domain::subscription::{EventTypePattern, Subscription, check_label};
-use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Webhook};
+use crate::domain::subscription::{EventTypePattern, check_label};
+use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Recipient, Webhook};
 use crate::outbound::{Guard, sign};
 pub(in crate::api) use subscription::{ChangedSubscription, NewSubscription, SubscriptionFields};
 
@@ -68,6 +69,7 @@ pub(in crate::api) struct WebhookFields {
     subscription_type: FieldUpdate<String>,
     label: FieldUpdate<String>,
     target_url: FieldUpdate<String>,
+    delivery: FieldUpdate<String>,
     challenge: FieldUpdate<String>,
     name: FieldUpdate<String>,
     enabled: FieldUpdate<bool>,
@@ -88,7 +90,7 @@ pub(in crate::api) struct WebhookFields {
 pub(in crate::api) struct NewFields {
     pub(super) event_type: String,
     pub(super) label: Option<String>,
-    pub(super) target_url: String,
+    pub(super) recipient: Recipient,
     pub(super) fields: WebhookFields,
 }
 
@@ -114,28 +116,26 @@ impl WebhookFields {
     pub(super) fn check_new(self, rules: FieldRules<'_>) -> Result<NewFields, Vec<Invalid>> {
         let mut errors = self.broken_rules(rules);
         let event_type = self.event_type().sent;
-        for (pointer, field) in [("/type", event_type), ("/target_url", &self.target_url)] {
-            if field.value().is_none() {
-                errors.push(Invalid::at(pointer, "a webhook needs this field"));
-            }
+        if event_type.value().is_none() {
+            errors.push(Invalid::at("/type", "a webhook needs this field"));
         }
-        match (event_type.value().cloned(), self.target_url.value().cloned()) {
-            (Some(event_type), Some(target_url)) if errors.is_empty() => {
-                Ok(NewFields { event_type, label: self.label.value().cloned(), target_url, fields: self })
+        let recipient = self.new_recipient().map_err(|error| errors.push(error)).ok();
+        match (event_type.value().cloned(), recipient) {
+            (Some(event_type), Some(recipient)) if errors.is_empty() => {
+                Ok(NewFields { event_type, label: self.label.value().cloned(), recipient, fields: self })
             }
             _ => Err(errors),
         }
     }
 
-    /// Checks the rules of a change to a webhook that subscribes to `current`.
+    /// Checks the rules of a change to a webhook as it is: `current`.
     ///
     /// # Errors
     /// Every broken rule.
-    pub(super) fn check_change(self, current: Subscription<'_>, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
+    pub(super) fn check_change(self, current: &Webhook, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
         let mut errors = self.broken_rules(rules);
-        if matches!(self.target_url, FieldUpdate::Null) {
-            errors.push(Invalid::at("/target_url", "a webhook needs this field"));
-        }
+        errors.extend(self.broken_recipient(current));
+        let current = current.subscription();
         if matches!(self.signing_secret, FieldUpdate::Null) {
             let detail = "a webhook needs a signing secret: POST /webhooks/{id}/secret/rotate makes a new one";
             errors.push(Invalid::at("/signing_secret", detail));
@@ -201,6 +201,7 @@ impl WebhookFields {
         rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
         rule("/signing_secret", self.signing_secret.value().map(|value| parse_signing_secret(value).map(drop)));
         rule("/api_version", self.api_version.value().map(|text| webhook::check_api_version(text)));
+        errors.extend(self.broken_delivery());
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
         errors
@@ -208,9 +209,7 @@ impl WebhookFields {
 
     /// Sets the fields that were sent. Their rules must have been checked.
     pub(super) fn apply(&self, webhook: &mut Webhook) {
-        if let Some(url) = self.target_url() {
-            webhook.target_url = url.to_owned();
-        }
+        self.apply_recipient(webhook);
         self.challenge.set(&mut webhook.challenge, None, |text| Some(text.clone()));
         self.name.set(&mut webhook.name, None, |text| Some(text.clone()));
         self.enabled.set(&mut webhook.enabled, true, |enabled| *enabled);
@@ -307,7 +306,7 @@ mod tests {
     fn absent_fields_stay_and_null_fields_get_their_defaults() {
         let mut changed = Webhook::sample("acme", "wh_1");
         full().apply(&mut changed);
-        assert_eq!((changed.target_url.as_str(), changed.enabled, changed.ordered), ("https://b.test/", false, true));
+        assert_eq!((changed.recipient.url(), changed.enabled, changed.ordered), (Some("https://b.test/"), false, true));
         assert_eq!((changed.max_in_flight, changed.on_error), (7, OnError::Drop));
         assert_eq!(changed.rate_limit, RateLimit::parse("9/min").ok());
         assert_eq!(changed.timeout, AttemptTimeout::parse("30s").ok());
@@ -322,7 +321,10 @@ mod tests {
             "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "timeout": null, "tls": null, "api_version": null,
         });
         fields(nulls).apply(&mut changed);
-        assert!(changed == Webhook { target_url: "https://b.test/".into(), ..Webhook::sample("acme", "wh_1") });
+        assert!(
+            changed
+                == Webhook { recipient: Recipient::Url("https://b.test/".into()), ..Webhook::sample("acme", "wh_1") }
+        );
     }
 
     #[test]
@@ -334,8 +336,8 @@ mod tests {
         assert!(webhook.previous_secret.is_some());
         fields(sent(&[3; 24])).apply(&mut webhook);
         assert_eq!(webhook.signing_secrets(0).collect::<Vec<_>>(), [[3; 24]]);
-        let current = Subscription { event_type: "t", label: None };
-        let change = |body| pointers(fields(body).check_change(current, rules(&guard())));
+        let current = Webhook::sample("acme", "wh_1");
+        let change = |body| pointers(fields(body).check_change(&current, rules(&guard())));
         assert!(change(sent(&[3; 64])).is_empty());
         for bad in [sent(&[3; 23]), json!({"signing_secret": null}), json!({"signing_secret": 7})] {
             assert_eq!(change(bad), ["/signing_secret"]);
@@ -364,8 +366,10 @@ mod tests {
 
     #[test]
     fn a_change_keeps_the_type_the_label_and_a_target() {
-        let subscribed = |label| Subscription { event_type: "t", label };
-        let check = |body, label| pointers(fields(body).check_change(subscribed(label), rules(&guard())));
+        let check = |body, label: Option<&str>| {
+            let current = Webhook { label: label.map(str::to_owned), ..Webhook::sample("acme", "wh_1") };
+            pointers(fields(body).check_change(&current, rules(&guard())))
+        };
         assert!(check(json!({}), Some("x")).is_empty() && check(json!({"type": "t", "label": null}), None).is_empty());
         assert!(check(json!({"label": "x"}), Some("x")).is_empty());
         assert_eq!(check(json!({"type": "u", "target_url": null}), None), ["/target_url", "/type"]);

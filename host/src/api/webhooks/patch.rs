@@ -33,7 +33,7 @@ pub(in crate::api) async fn patch(
 ) -> Result<Json<WebhookView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let current = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
-    let check = |fields: WebhookFields| fields.check_change(current.subscription(), field_rules(&api));
+    let check = |fields: WebhookFields| fields.check_change(&current, field_rules(&api));
     let fields = body::checked(&bytes, check)?;
     Ok(Json(shown(&api, edit(&api, current, fields).await?).await))
 }

@@ -64,6 +64,10 @@ pub(in crate::api) async fn ping(
 ) -> Result<Json<AttemptView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::DryRun(api.max_event_bytes)).await?;
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
+    if webhook.is_pulled() {
+        let detail = "the events of this webhook wait for their consumer, so there is nothing to send a test to; publish an event";
+        return Err(Problem::new(ProblemKind::Conflict, detail));
+    }
     let sample = match bytes.trim_ascii() {
         b"" | b"null" => Sample::Ping,
         _ => body::checked(&bytes, |requested: TestRequest| check(&api, &webhook, &requested))?,

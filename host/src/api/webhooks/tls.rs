@@ -50,7 +50,8 @@ impl From<&TlsSettings> for TlsField {
 /// # Errors
 /// What to change.
 pub(super) fn check_scheme(webhook: &Webhook) -> Result<(), Invalid> {
-    let is_https = webhook.target_url.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("https:"));
+    let Some(url) = webhook.recipient.url() else { return Ok(()) };
+    let is_https = url.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("https:"));
     if webhook.tls.is_none() || is_https {
         return Ok(());
     }

@@ -68,7 +68,10 @@ impl Sender {
         outgoing: Outgoing,
         now_ms: i64,
     ) -> AttemptReport {
-        let target = match self.target(&webhook.target_url) {
+        let Some(url) = webhook.recipient.url() else {
+            return AttemptReport::rejected("this webhook has no target: its events wait for their consumer".into());
+        };
+        let target = match self.target(url) {
             Ok(target) => target,
             Err(error) => return AttemptReport::rejected(error),
         };
@@ -99,7 +102,7 @@ impl Sender {
             error,
             response_body: sent.status.map(|_| response_text(&sent.headers, &sent.body)),
             // A key that only reads deliveries must not learn what the query holds.
-            url: Some(headers::shown_url(&webhook.target_url)),
+            url: Some(headers::shown_url(url)),
             request_headers,
             response_headers: sent.status.and_then(|_| headers_json(answer_headers(&sent.headers))),
             ..AttemptReport::new(outcome)
@@ -114,7 +117,7 @@ fn answer_headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, Cow<'_, st
 
 /// All headers of one POST: the host's own, and those that webhook, event and plugin set, in rising precedence.
 /// `timestamp` is in seconds since 1970.
-fn request_headers(
+pub(in crate::delivery) fn request_headers(
     event: &Event,
     webhook: &Webhook,
     outgoing: &Outgoing,

@@ -121,6 +121,11 @@ impl Transformer {
         (prepared(call.result, webhook.on_error, event, &reference.name), report)
     }
 
+    /// The lower-case name of the header that carries a webhook's challenge.
+    pub(in crate::delivery) fn challenge_header(&self) -> &str {
+        &self.challenge_header
+    }
+
     async fn version_of(&self, webhook: &Webhook, reference: &PluginRef) -> Result<Arc<Plugin>, String> {
         let digest = webhook.plugin_digest.as_ref().ok_or("it has no active version")?;
         let owner = owner(&webhook.company, &reference.name);

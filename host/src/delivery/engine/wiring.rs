@@ -1,5 +1,7 @@
 //! Builds every component from its parts. A component's literal here shows all that it can touch.
 
+mod puller;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -36,6 +38,7 @@ use crate::delivery::quota_keeper::QuotaKeeper;
 use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
 use crate::delivery::replayer::Replayer;
 use crate::delivery::retention::Retention;
+use crate::delivery::waiting_consumers::WaitingConsumers;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::domain::clock_doubt::ClockDoubt;
 use crate::domain::id::Ids;
@@ -69,6 +72,7 @@ pub(super) struct Wiring {
     outbound: Arc<Outbound>,
     precompile: Arc<Notify>,
     sweep: Arc<Notify>,
+    consumers: Arc<WaitingConsumers>,
     metrics: Arc<Metrics>,
     shares: Arc<Shares>,
     schedule: Schedule,
@@ -144,6 +148,7 @@ impl Wiring {
             outbound: parts.outbound,
             precompile: Arc::default(),
             sweep: Arc::default(),
+            consumers: Arc::default(),
             metrics,
             shares: parts.shares,
             schedule: parts.schedule,
@@ -186,6 +191,7 @@ impl Wiring {
             attempts: self.attempts.clone(),
             recorder: self.recorder(lifecycle),
             effects: self.effects.clone(),
+            consumers: self.consumers.clone(),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
             cut: self.cut.clone(),
@@ -226,6 +232,7 @@ impl Wiring {
             clock: self.clock.clone(),
             ids: self.ids.clone(),
             effects: self.effects.clone(),
+            consumers: self.consumers.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -336,6 +343,8 @@ impl Wiring {
     pub(super) fn orphan_sweeper(&self) -> OrphanSweeper {
         OrphanSweeper {
             store: self.store.clone(),
+            queues: self.queues.clone(),
+            effects: self.effects.clone(),
             clock: self.clock.clone(),
             wake: self.sweep.clone(),
             stop: self.stop.clone(),

@@ -111,8 +111,14 @@ const WEBHOOKS: TransferTable = table(
         ("label", Text),
         ("failing_announced", Number),
         ("api_version", Text),
+        ("delivery", Text),
+        ("pull_head", Number),
+        ("pull_place", Number),
     ],
 );
+
+const PULL_ENTRIES: TransferTable =
+    table("pull_entries", 2, &[("webhook_id", Text), ("position", Number), ("company", Text), ("delivery_id", Text)]);
 
 const REPLAYS: TransferTable = table(
     "replays",
@@ -281,7 +287,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 19] = [
+pub(super) const TABLES: [TransferTable; 20] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -299,6 +305,7 @@ pub(super) const TABLES: [TransferTable; 19] = [
     EVENT_TYPES,
     EVENTS,
     EVENT_DELIVERIES,
+    PULL_ENTRIES,
     DELIVERIES,
     ATTEMPTS,
 ];

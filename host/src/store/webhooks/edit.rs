@@ -85,8 +85,8 @@ impl Store {
                 if before.is_none() {
                     check(connection, &webhook.company, Quota::Webhooks, &quotas).await?;
                     check_matches(connection, &webhook).await?;
-                    check_nodes(connection, &webhook).await?;
                 }
+                check_nodes(connection, &webhook, before.as_ref()).await?;
                 // Read in the same transaction: right after it, another call may remove the webhook.
                 let stored = find(&mut *connection, &sealer, WebhookKey { company: &webhook.company, id: &id }).await?;
                 let webhook = stored.ok_or(sqlx::Error::RowNotFound)?;
@@ -120,10 +120,11 @@ impl Store {
                     return Ok(None);
                 };
                 let secrets = |webhook: &Webhook| (webhook.signing_secret.clone(), webhook.previous_secret.clone());
-                let before = secrets(&webhook);
+                let before = webhook.clone();
                 change(&mut webhook)?;
                 write(connection, &sealer, &quotas, &webhook).await?;
-                if secrets(&webhook) != before {
+                check_nodes(connection, &webhook, Some(&before)).await?;
+                if secrets(&webhook) != secrets(&before) {
                     replace_secret(connection, &sealer, &webhook, &id).await?;
                 }
                 notify(connection, &Change::webhook(&webhook)).await?;
@@ -205,17 +206,24 @@ async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -
         .map_err(|refusal| StoreError::Rule(Invalid::at("/type", refusal.to_string())))
 }
 
-/// Checks that no node would accept events without this webhook: those of the previous version do not find it.
-async fn check_nodes(connection: &mut DatabaseConnection, webhook: &Webhook) -> Result<(), StoreError> {
-    if webhook.label.is_none() && !is_pattern(&webhook.event_type) {
+/// Checks that no node would accept events without this webhook, or POST what waits for its consumer: nodes of the previous
+/// version do not find it, and know no consumers. `before` is the webhook that it replaces.
+async fn check_nodes(
+    connection: &mut DatabaseConnection,
+    webhook: &Webhook,
+    before: Option<&Webhook>,
+) -> Result<(), StoreError> {
+    let is_new_kind = |webhook: &Webhook| webhook.label.is_some() || is_pattern(&webhook.event_type);
+    let is_pulled_now = webhook.is_pulled() && !before.is_some_and(Webhook::is_pulled);
+    if !is_pulled_now && (before.is_some() || !is_new_kind(webhook)) {
         return Ok(());
     }
     let query = db::query("SELECT id FROM nodes WHERE finds_by_id IS NULL LIMIT 1");
     if query.fetch_optional(connection).await?.is_none() {
         return Ok(());
     }
-    let text = "a node of an earlier version serves the database still: a webhook with a label or for a pattern of types can be \
-                made once all nodes are upgraded";
+    let text = "a node of an earlier version serves the database still: a webhook with a label, for a pattern of types or with \
+                `delivery` `pull` can be made once all nodes are upgraded";
     Err(StoreError::InUse(text.into()))
 }
 

@@ -66,7 +66,7 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
          health AS MATERIALIZED (SELECT w.id AS webhook, w.failing_since, \
          COALESCE(({}), CASE WHEN w.failing_since IS NOT NULL THEN ({}) END) AS last_success_at, \
          (SELECT COUNT(*) FROM (SELECT 1 AS one {own_waiting} LIMIT $5) AS counted) + COALESCE(held.number, 0) AS waiting, \
-         (SELECT MIN(id) FROM ({} UNION ALL {} UNION ALL {} UNION ALL SELECT held.oldest) AS firsts) AS oldest, \
+         (SELECT MIN(id) FROM ({} UNION ALL {} UNION ALL {} UNION ALL {} UNION ALL SELECT held.oldest) AS firsts) AS oldest, \
          (SELECT own.id FROM ({} UNION ALL {retries}) AS own JOIN attempts a ON a.delivery_id = own.id \
          AND a.number = own.attempt_count WHERE own.webhook_id = w.id AND a.error IS NOT NULL \
          ORDER BY a.started_at DESC LIMIT 1) AS failed \
@@ -79,6 +79,7 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
         oldest(0),
         oldest(1),
         oldest(2),
+        oldest(3),
         newest(&end),
     )
 }

@@ -12,7 +12,7 @@ use crate::domain::quota::{Quota, Quotas};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::subscription::Subscription;
 use crate::domain::tls::TlsSettings;
-use crate::domain::webhook::{OnError, PreviousSecret, Webhook};
+use crate::domain::webhook::{OnError, PreviousSecret, Recipient, Webhook};
 use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
 use crate::store::error::StoreError;
 use crate::store::plugins::check_version_to_run;
@@ -40,7 +40,7 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
     const COLUMNS: &str = "w.id, w.company, w.event_type, w.target_url, w.challenge, w.name, w.enabled, w.disabled_reason, \
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
         w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
-        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, w.api_version, \
+        w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, w.api_version, w.delivery, \
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
@@ -52,8 +52,8 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256, timeout, rate, label, api_version) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24, $25) \
+    tls_ca, tls_pin_sha256, timeout, rate, label, api_version, delivery) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24, $25, $26) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -62,7 +62,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
     config_digest = excluded.config_digest, timeout = excluded.timeout, rate = excluded.rate, \
-    api_version = excluded.api_version, \
+    api_version = excluded.api_version, delivery = excluded.delivery, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
@@ -154,7 +154,10 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
     });
     Ok(Webhook {
         id: row.try_get("id")?,
-        target_url: row.try_get("target_url")?,
+        recipient: match row.try_get::<Option<String>>("delivery")?.as_deref() {
+            Some(Recipient::PULL) => Recipient::Consumer,
+            _ => Recipient::Url(row.try_get("target_url")?),
+        },
         challenge: row.try_get("challenge")?,
         name: row.try_get("name")?,
         enabled: number("enabled")? == 1,
@@ -240,7 +243,7 @@ pub(super) async fn write(
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
         .bind(key)
-        .bind(webhook.target_url.as_str())
+        .bind(webhook.recipient.url().unwrap_or_default())
         .bind(webhook.challenge.as_deref())
         .bind(webhook.name.as_deref())
         .bind(i64::from(webhook.enabled))
@@ -262,6 +265,7 @@ pub(super) async fn write(
         .bind(webhook.rate_limit.and_then(RateLimit::text))
         .bind(webhook.label.as_deref())
         .bind(webhook.api_version.as_deref())
+        .bind(webhook.is_pulled().then_some(Recipient::PULL))
         .value(connection)
         .await
         .map_err(Into::into)

@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::domain::event::Event;
-    use crate::store::delivery_rows::{NewDelivery, NewEventRow, Published};
+    use crate::store::delivery_rows::{NewDelivery, NewDeliveryWaits, NewEventRow, Published};
     use crate::store::writer::operation::Publish;
 
     type Answer = oneshot::Receiver<Result<Published, StoreError>>;
@@ -200,7 +200,12 @@ mod tests {
             headers: Vec::new(),
             data: Bytes::from_static(b"{}"),
         };
-        let delivery = NewDelivery { id: delivery_id.into(), webhook: "wh_1".into(), label: None, lease: None };
+        let delivery = NewDelivery {
+            id: delivery_id.into(),
+            webhook: "wh_1".into(),
+            label: None,
+            waits: NewDeliveryWaits::InBacklog,
+        };
         let row = NewEventRow {
             place: delivery_id.into(),
             event: Arc::new(event),

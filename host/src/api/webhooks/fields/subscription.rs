@@ -82,7 +82,7 @@ impl SubscriptionFields<'_> {
             errors.push(Invalid::at("/id", "this is another id than that of the path; it cannot be changed"));
         }
         let company_id = read_id(self.company_id, "/company_id", &mut errors);
-        let checked = self.webhook_fields(version).check_change(current.subscription(), rules);
+        let checked = self.webhook_fields(version).check_change(current, rules);
         with(checked, errors).map(|changes| ChangedSubscription { company_id, changes })
     }
 
