@@ -42,6 +42,7 @@ mod pinging;
 mod plugins;
 mod problems;
 mod publishing;
+mod pull;
 mod purity;
 mod queries;
 mod restoring;
