@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use posthaste_tests::{Client, Home, Host, Kind, Process, Receiver, guest, shipped, until};
+use http::StatusCode;
+use posthaste_tests::{Client, Home, Host, Kind, Process, Receiver, binary, guest, shipped, until};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 /// Makes a pull webhook with these additional fields, and returns it.
 async fn subscribe(client: &Client, more: Value) -> Value {
@@ -208,6 +211,33 @@ async fn wrong_requests_are_refused() {
     let other = host.company("other").await;
     other.get(&events).await.problem(404);
     other.post(&format!("{events}/ack"), &json!({"cursor": "pos_0000000000000000"})).await.problem(404);
+}
+
+#[tokio::test]
+async fn listen_forwards_events_and_acknowledges_each_that_was_accepted() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    receiver.answer(|number, _| match number {
+        0 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        _ => StatusCode::OK.into_response(),
+    });
+    let webhook = subscribe(&host, json!({})).await;
+    let (first, second) = (host.publish("t", &json!(1)).await, host.publish("t", &json!(2)).await);
+    let url = format!("{}/api/v1/webhooks/{}", host.base, webhook["id"].as_str().unwrap());
+    let to = receiver.url("/hook").replace("localhost", "127.0.0.1");
+    let _listening = Command::new(binary())
+        .args(["listen", "--pull", &url, "--key", &host.key, "--port-to", &to])
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let texts: Vec<_> = receiver.wait_for(3).await.iter().map(|arrival| arrival.text()).collect();
+    assert_eq!(texts, ["1", "1", "2"]);
+    for id in [&first, &second] {
+        host.delivery(id, "delivered").await;
+    }
+    let (status, _, error) = Process::run(["listen", "--pull", &url, "--key", "phk_wrong"]).await;
+    assert!(status == 1 && error.contains("401"), "{error}");
+    let refused = ["listen", "--pull", &url, "--key", &host.key, "--port-to", "http://10.0.0.1/"];
+    assert_eq!(Process::run(refused).await.0, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

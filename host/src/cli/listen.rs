@@ -1,5 +1,7 @@
 //! `posthaste listen`
 
+mod pull;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use super::{Failure, stop_signal};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::time::rfc3339;
 use crate::outbound::sign;
+use pull::Forwarding;
 
 /// Bounds the printed part of a body, in characters.
 const MAX_SHOWN_CHARS: usize = 4096;
@@ -34,6 +37,15 @@ pub struct ListenArgs {
     /// Header that carries the challenge
     #[arg(long, default_value = "x-factorial-wh-challenge", value_name = "NAME")]
     challenge_header: String,
+    /// Fetch the events of the pull webhook at this URL, http://…/api/v1/webhooks/wh_…, instead of listening on a port
+    #[arg(long, value_name = "URL")]
+    pull: Option<String>,
+    /// API key with the scope `webhooks`, for `--pull`
+    #[arg(long, hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
+    /// POST what `--pull` fetches to this address on this machine; an event is acknowledged after a 2xx
+    #[arg(long, value_name = "http://127.0.0.1:PORT/PATH", requires = "pull")]
+    port_to: Option<String>,
 }
 
 /// The expected signature and challenge.
@@ -64,6 +76,13 @@ impl ListenArgs {
         let secret = secret.map_err(|error| format!("--secret: {error}"))?;
         let (challenge, challenge_header) = (self.challenge, self.challenge_header);
         let expected = ExpectedWebhook { secret, challenge, challenge_header };
+        if let Some(pull) = &self.pull {
+            let forwarding = Forwarding::new(pull, self.key, self.port_to.as_deref(), expected)?;
+            return tokio::select! {
+                ended = forwarding.run() => ended,
+                stopped = stop_signal() => Ok(stopped?),
+            };
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let listener = TcpListener::bind(address).await.map_err(|error| format!("--port {}: {error}", self.port))?;
         eprintln!("listening on http://{}/ until Ctrl-C", listener.local_addr()?);
@@ -79,19 +98,24 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
+    show(&expected, uri.path(), &headers, &body);
+    StatusCode::NO_CONTENT
+}
+
+/// Prints a request.
+fn show(expected: &ExpectedWebhook, path: &str, headers: &HeaderMap, body: &Bytes) {
     let now = SystemClock.now_ms();
-    println!("{} POST {} {} bytes", rfc3339(now), uri.path(), body.len());
-    for (name, value) in &headers {
+    println!("{} POST {path} {} bytes", rfc3339(now), body.len());
+    for (name, value) in headers {
         println!("  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug());
     }
-    for line in check(&expected, &headers, &body, now / 1000) {
+    for line in check(expected, headers, body, now / 1000) {
         println!("  => {line}");
     }
-    let text = String::from_utf8_lossy(&body);
+    let text = String::from_utf8_lossy(body);
     let shown: String =
         text.chars().take(MAX_SHOWN_CHARS).map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     println!("{shown}{}\n", if text.chars().count() > MAX_SHOWN_CHARS { " …" } else { "" });
-    StatusCode::NO_CONTENT
 }
 
 /// Checks the signature and the challenge; returns a line for each.
