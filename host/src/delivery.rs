@@ -31,6 +31,7 @@ mod dispatcher;
 mod earlier_log_mover;
 mod effect_runner;
 mod engine;
+mod eraser;
 mod fetch_signal;
 mod fetcher;
 mod host_event;

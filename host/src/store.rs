@@ -52,9 +52,9 @@ pub use backup::backup;
 pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, EventDetail, EventFilter,
-    EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode,
-    RetryRequest, WaitingLimits, WaitingPage,
+    BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, ErasedAmount, ErasedEvent,
+    EventDetail, EventFilter, EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey,
+    ReplayRecord, ReplayStep, RetryMode, RetryRequest, WaitingLimits, WaitingPage,
 };
 pub use delivery_rows::{
     ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Published, first_id,

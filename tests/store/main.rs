@@ -6,6 +6,7 @@
 
 mod backlog;
 mod case;
+mod erasure;
 mod event_types;
 mod events;
 mod keys;
@@ -63,6 +64,10 @@ fn boxed<F: Future<Output = ()> + 'static>(
 }
 
 on_both! {
+    erasure:
+        erased_event_keeps_its_lines_without_data_and_its_id
+        erased_delivery_is_not_sent_again
+        attempt_that_ends_after_the_erasure_records_only_its_outcome;
     pull:
         entries_are_read_in_order_acknowledged_and_taken_back
         a_long_move_takes_several_steps

@@ -19,6 +19,7 @@ mod delivery_control;
 mod disabling;
 mod dry_runs;
 mod earlier_log;
+mod erasure;
 mod event_types;
 mod factorial;
 mod factorial_sdk;

@@ -20,7 +20,7 @@ use super::concerned_company::ConcernedCompany;
 use super::params::{CompanyQuery, NamesCompany, PathParams, QueryParams};
 use super::problem::{Problem, ProblemKind};
 use super::spans;
-use crate::domain::credential::{Grant, Owner, check_company};
+use crate::domain::credential::{Credential, Grant, Owner, check_company};
 use failure_limiter::FailureLimit;
 use scopes::{RequiredScope, ScopeSet};
 
@@ -40,6 +40,8 @@ pub(super) struct Authorized<S, Q = CompanyQuery> {
     pub(super) company: String,
     /// The query parameters.
     pub(super) query: Q,
+    /// What the caller presented.
+    pub(super) credential: Credential,
     // Private: only this module can make one.
     scopes: PhantomData<S>,
 }
@@ -59,7 +61,7 @@ where
         let company = caller.company_for::<S>(query.company())?;
         spans::record_company(&company);
         ConcernedCompany::record(&parts.extensions, &company);
-        Ok(Self { company, query, scopes: PhantomData })
+        Ok(Self { company, query, credential: caller.0.credential, scopes: PhantomData })
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
     use crate::domain::credential::Scopes;
 
     fn caller(owner: Owner, scopes: &str) -> Caller {
-        Caller(Grant { owner, scopes: Scopes::parse(scopes).unwrap() })
+        Caller(Grant { owner, scopes: Scopes::parse(scopes).unwrap(), credential: Credential::Token })
     }
 
     fn of_acme(scopes: &str) -> Caller {

@@ -46,6 +46,8 @@ pub(super) struct DeliveryView {
     next_attempt_at: Option<String>,
     created_at: String,
     finished_at: Option<String>,
+    /// When the data of its event was erased; null if it was not.
+    erased_at: Option<String>,
     last_attempt_at: Option<String>,
     last_status_code: Option<u16>,
     last_error: Option<String>,
@@ -66,6 +68,7 @@ impl DeliveryView {
             next_attempt_at: delivery.next_attempt_at.map(|due| rfc3339(api.engine.to_wall_ms(due))),
             created_at: rfc3339(delivery.created_at),
             finished_at: delivery.finished_at.map(rfc3339),
+            erased_at: delivery.erased_at.map(rfc3339),
             last_attempt_at: last.as_ref().map(|last| rfc3339(last.started_at)),
             last_status_code: last.as_ref().and_then(|last| last.status_code),
             last_error: last.and_then(|last| last.error),
@@ -109,6 +112,7 @@ impl From<Attempt> for AttemptView {
 pub(super) struct DeliveryDetailView {
     #[serde(flatten)]
     delivery: DeliveryView,
+    /// Null if it was erased.
     payload: Option<Box<RawValue>>,
     attempts: Vec<AttemptView>,
     /// How many earlier attempts are not among `attempts`.

@@ -1,6 +1,7 @@
-//! Publishes one event; [`batch`] publishes many at once, `log` looks them up.
+//! Publishes one event; [`batch`] publishes many at once, `log` looks them up, `erase` removes their data.
 
 mod batch;
+mod erase;
 mod log;
 mod rules;
 
@@ -29,6 +30,7 @@ use crate::domain::hops::{HOPS_HEADER, Hops};
 use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
+pub(super) use erase::erase;
 pub(super) use log::{list, show};
 use rules::Warning;
 

@@ -83,8 +83,8 @@ impl Canceller {
         Ok(Some(replay))
     }
 
-    /// Another node has cancelled these in the database.
-    pub(super) async fn cancelled_elsewhere(&self, selection: &CancelSelection) {
+    /// Cancels in memory what is cancelled in the database by another node, or by an erasure.
+    pub(super) async fn cancel_in_memory(&self, selection: &CancelSelection) {
         let intake = self.intake.lock().await;
         self.cancel_queued(selection).await;
         drop(intake);

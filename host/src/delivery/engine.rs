@@ -16,6 +16,7 @@ use super::comparer::Comparer;
 use super::compiled_plugins::CompiledPlugins;
 use super::delivery_clock::DeliveryClock;
 use super::dispatcher::Dispatcher;
+use super::eraser::Eraser;
 use super::fetch_signal::FetchSignal;
 use super::lease::LeaseHolder;
 use super::manual_retry::ManualRetry;
@@ -83,6 +84,8 @@ pub struct Engine {
     pub replayer: Arc<Replayer>,
     /// Cancels deliveries.
     pub canceller: Arc<Canceller>,
+    /// Erases the data of events.
+    pub eraser: Eraser,
     /// Compares plugin versions on past events.
     pub comparer: Comparer,
     /// Tests webhooks.
@@ -158,6 +161,7 @@ impl Engine {
             publisher: wiring.publisher(),
             manual_retry: wiring.manual_retry(),
             replayer,
+            eraser: wiring.eraser(&canceller),
             canceller,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),

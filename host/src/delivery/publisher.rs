@@ -56,7 +56,7 @@ impl SubmittedEvent {
     /// Waits until the event is on disk.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]: another event has this id. The store's. The event is not stored.
+    /// [`StoreError::InUse`]: another event has this id, or one whose data was erased. The store's. The event is not stored.
     pub async fn accepted(self) -> Result<AcceptedEvent, StoreError> {
         let Self { id, delivery_ids, stored } = self;
         match stored.await.unwrap_or(Err(StoreError::NotCommitted))? {
@@ -65,6 +65,10 @@ impl SubmittedEvent {
             Published::IdTaken => Err(StoreError::InUse(format!(
                 "the event id `{id}` was used before, for another type or other data; nothing was stored: publish a new \
                  event under a new id"
+            ))),
+            Published::IdErased => Err(StoreError::InUse(format!(
+                "the event id `{id}` was used before, for data that was erased since, so that this event cannot be compared with \
+                 it; nothing was stored: publish a new event under a new id"
             ))),
         }
     }

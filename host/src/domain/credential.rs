@@ -1,6 +1,7 @@
 //! Credentials: their owners, their scopes, and stored API keys.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A group of API calls to which a scope applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +140,27 @@ pub struct Grant {
     pub owner: Owner,
     /// The calls that the bearer may make.
     pub scopes: Scopes,
+    /// The credential itself.
+    pub credential: Credential,
+}
+
+/// A valid credential, as a record of what was done with it names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An API key.
+    Key(Arc<Key>),
+    /// An access token.
+    Token,
+}
+
+impl Credential {
+    /// Returns the id of the key; that of a token is not known.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Key(key) => &key.id,
+            Self::Token => "access token",
+        }
+    }
 }
 
 /// A stored API key, without the key itself, of which only the sha-256 is stored.

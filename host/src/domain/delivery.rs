@@ -73,6 +73,8 @@ pub struct DeliveryRecord {
     pub created_at: i64,
     /// Time at which a final status was reached, in milliseconds since 1970.
     pub finished_at: Option<i64>,
+    /// When the data of its event, and what its attempts recorded, were erased, in milliseconds since 1970.
+    pub erased_at: Option<i64>,
     /// The last attempt, if one was made.
     pub last_attempt: Option<LastAttempt>,
 }
@@ -148,4 +150,26 @@ pub struct Attempt {
     pub response_headers: Option<Box<RawValue>>,
     /// The plugin's result, as the JSON object of the API.
     pub plugin: Option<Box<RawValue>>,
+}
+
+/// The error of an attempt whose own error was erased.
+pub const ERASED_ERROR: &str = "erased with the data of the event";
+
+impl Attempt {
+    /// Returns what an attempt keeps when the data of its event is erased: nothing that may quote them.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        Self {
+            number: self.number,
+            started_at: self.started_at,
+            duration_ms: self.duration_ms,
+            status_code: self.status_code,
+            error: self.error.as_ref().map(|_| ERASED_ERROR.into()),
+            response_body: None,
+            url: self.url.clone(),
+            request_headers: None,
+            response_headers: None,
+            plugin: None,
+        }
+    }
 }

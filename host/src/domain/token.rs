@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::credential::{Grant, Owner, Scopes, check_company};
+use super::credential::{Credential, Grant, Owner, Scopes, check_company};
 
 /// Bounds the tolerated difference between the issuer's clock and ours, in milliseconds, in either direction.
 pub const SKEW_MS: i64 = 60_000;
@@ -45,7 +45,8 @@ impl Expected {
             let audience = &self.audience;
             return Err(format!("the access token is meant for another service: its `aud` must contain {audience}"));
         }
-        let grant = Grant { owner: Owner::Company(company(claims.get("company_id"))?), scopes: scopes(claims)? };
+        let (owner, scopes) = (Owner::Company(company(claims.get("company_id"))?), scopes(claims)?);
+        let grant = Grant { owner, scopes, credential: Credential::Token };
         Ok(Accepted { grant, ends_at })
     }
 

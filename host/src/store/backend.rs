@@ -272,6 +272,8 @@ pub(super) fn served(options: &SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("cache_size", WRITER_CACHE)
         // Statements and savepoints keep little, and otherwise need a folder for temporary files that is not full.
         .pragma("temp_store", "MEMORY")
+        // What is erased must not stay in the file: by default, pages that become free keep their bytes.
+        .pragma("secure_delete", "ON")
 }
 
 /// Runs checkpoints of SQLite's write-ahead log beside the writer, until `stop`.

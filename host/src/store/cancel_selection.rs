@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::delivery_selection::DeliverySelection;
+use crate::domain::id::deliveries_end;
 
 /// The pending deliveries that a cancellation selects by their state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,11 @@ pub struct CancelSelection {
 }
 
 impl CancelSelection {
+    /// Selects the deliveries of the event at this place in the log.
+    pub fn of_event(company: &str, place: &str) -> Self {
+        Self { end: deliveries_end(place), ..Self::one(company, place) }
+    }
+
     /// Selects one delivery.
     pub fn one(company: &str, id: &str) -> Self {
         // No id sorts between an id and that id followed by a zero.

@@ -67,6 +67,8 @@ pub enum Published {
     Duplicate(Vec<String>),
     /// The company has used the event's id before, for other data or another type. Nothing is stored.
     IdTaken,
+    /// The company has used the event's id before, for data that was erased since. Nothing is stored.
+    IdErased,
 }
 
 /// The result of an attempt, to be written into its delivery.

@@ -1,10 +1,12 @@
 //! The statements with which the writer stores deliveries, completes them, and releases the leases of nodes that ended.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseConnection};
+use super::deliveries::complete_erased;
 use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewDeliveryWaits, NewEventRow, Published};
 use super::multi_row::MultiRowStatement;
 use super::pull::{self, NewPullEntry};
@@ -90,6 +92,7 @@ pub(super) async fn insert(
         published.push(match found {
             StoredBefore::No => Published::Stored,
             StoredBefore::Another => Published::IdTaken,
+            StoredBefore::Erased => Published::IdErased,
             StoredBefore::Same { place, deliveries } => {
                 Published::Duplicate(first_deliveries(connection, &row.event.company, &place, deliveries).await?)
             }
@@ -153,15 +156,20 @@ enum StoredBefore {
     Same { place: String, deliveries: i64 },
     /// An event of another type or with other data was.
     Another,
+    /// An event whose data was erased since was.
+    Erased,
 }
 
 async fn stored_before(connection: &mut DatabaseConnection, row: &NewEventRow) -> Result<StoredBefore, sqlx::Error> {
-    let sql = "SELECT place, event_type, delivery_count, data FROM events WHERE company = $1 AND id = $2";
+    let sql = "SELECT place, event_type, delivery_count, data, erased_at FROM events WHERE company = $1 AND id = $2";
     let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
     let found = query.fetch_one(connection).await?;
     let place: String = found.try_get("place")?;
     if place == row.place {
         return Ok(StoredBefore::No);
+    }
+    if found.try_get::<Option<i64>>("erased_at")?.is_some() {
+        return Ok(StoredBefore::Erased);
     }
     let (event_type, data): (String, Vec<u8>) = (found.try_get("event_type")?, found.try_get("data")?);
     if event_type != row.event.event_type || !same_json(&data, &row.event.data) {
@@ -202,10 +210,11 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
         }
         let all = query.execute(&mut *connection).await? == rows.len() as u64;
         for row in rows {
-            if let Some(attempt) = row.attempt.as_ref()
-                && (all || is_completed(connection, row).await?)
-            {
-                attempts.push(DeliveryAttempt { delivery: &row.id, attempt });
+            let Some(attempt) = &row.attempt else { continue };
+            if all || is_completed(connection, row).await? {
+                attempts.push(DeliveryAttempt { delivery: &row.id, attempt: Cow::Borrowed(attempt) });
+            } else if complete_erased(connection, row).await? {
+                attempts.push(DeliveryAttempt { delivery: &row.id, attempt: Cow::Owned(attempt.erased()) });
             }
         }
     }
@@ -214,7 +223,7 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
 
 struct DeliveryAttempt<'c> {
     delivery: &'c str,
-    attempt: &'c Attempt,
+    attempt: Cow<'c, Attempt>,
 }
 
 async fn insert_attempts(

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::api::ApiState;
 use crate::api::problem::{Problem, ProblemKind};
-use crate::domain::credential::Grant;
+use crate::domain::credential::{Credential, Grant};
 use crate::oauth::{self, TokenRefusal};
 
 /// The credential that a request presents.
@@ -26,7 +26,10 @@ pub(super) async fn identify(headers: &HeaderMap, api: &ApiState) -> Result<Gran
         PresentedCredential::Bearer(key) | PresentedCredential::ApiKey(key) => key,
     };
     match api.store.key(key, api.clock.now_ms()).await? {
-        Some(key) => Ok(Grant { owner: key.owner.clone(), scopes: key.scopes.clone() }),
+        Some(key) => {
+            let (owner, scopes) = (key.owner.clone(), key.scopes.clone());
+            Ok(Grant { owner, scopes, credential: Credential::Key(key) })
+        }
         None => {
             Err(Problem::new(ProblemKind::InvalidCredential, "this key is unknown or has been revoked, or has expired"))
         }

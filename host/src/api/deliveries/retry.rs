@@ -14,7 +14,7 @@ use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::store::RetryRequest;
 
-/// `POST /deliveries/{id}/retry`: 202 with the delivery; 409 if nobody subscribes to its type any more, 429 if it was sent
+/// `POST /deliveries/{id}/retry`: 202 with the delivery; 409 if nobody subscribes to its type any more or the data was erased, 429 if it was sent
 /// again too often.
 pub(in crate::api) async fn retry(
     State(api): State<Arc<ApiState>>,

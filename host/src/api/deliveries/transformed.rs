@@ -16,7 +16,7 @@ use crate::api::turns::heavy_call;
 use crate::delivery::Preview;
 
 /// `GET /deliveries/{id}/transformed`: the bytes themselves; 204 if the plugin drops the event, 409 if there is nothing
-/// that can be sent.
+/// that can be sent, or the data was erased.
 pub(in crate::api) async fn transformed(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<DeliveriesRead>,
@@ -24,6 +24,10 @@ pub(in crate::api) async fn transformed(
 ) -> Result<Response, Problem> {
     let _turn = heavy_call(&api, &company, None).await?;
     let (delivery, event, attempts) = api.store.delivery(&company, &id).await?.ok_or_else(not_found)?;
+    if delivery.erased_at.is_some() {
+        let detail = "the data of this delivery's event was erased: there is nothing left to transform";
+        return Err(Problem::new(ProblemKind::Conflict, detail));
+    }
     let webhook = webhook_now(&api.store, &delivery).await?;
     match api.engine.previewer.preview(Arc::new(event), &attempts, webhook.as_deref()).await {
         Preview::Body(body, content_type) => Ok(([(header::CONTENT_TYPE, content_type)], body).into_response()),

@@ -25,6 +25,8 @@ pub(in crate::api) struct EventView {
     r#type: String,
     occurred_at: String,
     created_at: String,
+    /// When its data was erased; null if it was not.
+    erased_at: Option<String>,
     /// The first of its deliveries; null if nobody subscribed to the event's type.
     delivery_id: Option<String>,
 }
@@ -37,6 +39,7 @@ impl From<EventRecord> for EventView {
             r#type: event.event_type,
             occurred_at: rfc3339(event.occurred_at),
             created_at: rfc3339(event.created_at),
+            erased_at: event.erased_at.map(rfc3339),
             delivery_id: event.delivery_id,
         }
     }
@@ -49,6 +52,7 @@ pub(in crate::api) struct EventDetailView {
     event: EventView,
     /// Null if the producer named none.
     author: Option<AuthorView>,
+    /// Null if it was erased.
     payload: Option<Box<RawValue>>,
     deliveries: Vec<DeliveryView>,
 }
@@ -93,7 +97,7 @@ pub(in crate::api) async fn show(
 ) -> Result<Json<EventDetailView>, Problem> {
     let found = api.store.event(&company, &id).await?;
     let not_found = || Problem::new(ProblemKind::NotFound, "this company has no event with that id");
-    let EventDetail { event, created_at, deliveries } = found.ok_or_else(not_found)?;
+    let EventDetail { event, created_at, erased_at, deliveries } = found.ok_or_else(not_found)?;
     let payload = RawValue::from_string(event.data_text().to_owned()).ok();
     let author = Author::of(&event.headers).map(Into::into);
     let view = EventView {
@@ -102,6 +106,7 @@ pub(in crate::api) async fn show(
         r#type: event.event_type,
         occurred_at: rfc3339(event.occurred_at),
         created_at: rfc3339(created_at),
+        erased_at: erased_at.map(rfc3339),
         delivery_id: deliveries.first().map(|delivery| delivery.id.clone()),
     };
     let deliveries = deliveries.into_iter().map(|delivery| DeliveryView::new(&api, delivery)).collect();

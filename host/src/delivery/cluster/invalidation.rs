@@ -62,7 +62,7 @@ impl Invalidation {
                     self.effects.apply(self.queues.spilled_elsewhere(&webhook)).await;
                 }
             }
-            Change::Cancelled(selection) => self.canceller.cancelled_elsewhere(&selection).await,
+            Change::Cancelled(selection) => self.canceller.cancel_in_memory(&selection).await,
             Change::Plugins => self.precompile.notify_one(),
             Change::Everything => {
                 self.fetch.reconcile_now();

@@ -22,6 +22,7 @@ use crate::delivery::delivery_clock::DeliveryClock;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::earlier_log_mover::EarlierLogMover;
 use crate::delivery::effect_runner::EffectRunner;
+use crate::delivery::eraser::Eraser;
 use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::fetcher::{Fetcher, IntakeLock};
 use crate::delivery::host_event::HostEvents;
@@ -294,6 +295,10 @@ impl Wiring {
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         })
+    }
+
+    pub(super) fn eraser(&self, canceller: &Arc<Canceller>) -> Eraser {
+        Eraser { store: self.store.clone(), canceller: canceller.clone(), clock: self.clock.clone() }
     }
 
     pub(super) fn replayer(&self) -> Arc<Replayer> {

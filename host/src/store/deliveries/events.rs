@@ -40,6 +40,8 @@ pub struct EventRecord {
     pub occurred_at: i64,
     /// When it was accepted, milliseconds since 1970.
     pub created_at: i64,
+    /// When its data was erased, milliseconds since 1970.
+    pub erased_at: Option<i64>,
     /// Its first delivery; `None`: nobody subscribed.
     pub delivery_id: Option<String>,
 }
@@ -47,15 +49,17 @@ pub struct EventRecord {
 /// One event with its deliveries.
 #[derive(Debug, Clone)]
 pub struct EventDetail {
-    /// The event.
+    /// The event; without data and headers if they were erased.
     pub event: Event,
     /// When it was accepted, milliseconds since 1970.
     pub created_at: i64,
+    /// When its data was erased, milliseconds since 1970.
+    pub erased_at: Option<i64>,
     /// Its deliveries, none if nobody subscribed.
     pub deliveries: Vec<DeliveryRecord>,
 }
 
-const RECORD_COLUMNS: &str = "place, company, id AS event_id, event_type, occurred_at, created_at, matched";
+const RECORD_COLUMNS: &str = "place, company, id AS event_id, event_type, occurred_at, created_at, erased_at, matched";
 
 /// Most deliveries that are shown of one event: as many as it can have at first, and as many again that a replay added.
 const SHOWN_DELIVERIES: i64 = 200;
@@ -70,7 +74,8 @@ pub(super) fn events_sql(index: &LogIndex, kind: DatabaseKind) -> String {
         _ => None,
     };
     format!(
-        "SELECT e.place, e.company, e.id AS event_id, e.event_type, e.occurred_at, e.created_at, e.matched FROM ({}) AS d \
+        "SELECT e.place, e.company, e.id AS event_id, e.event_type, e.occurred_at, e.created_at, e.erased_at, \
+         e.matched FROM ({}) AS d \
          JOIN events e ON e.company = d.company AND e.id = d.event_id UNION ALL {}",
         index.rows_sql(kind, "company, id, event_id", &format!("LENGTH(id) = {}", id::LENGTH)),
         LogIndex::Unmatched(of_type).rows_sql(kind, RECORD_COLUMNS, "1 = 1")
@@ -86,6 +91,7 @@ impl LogEntry for EventRecord {
             event_type: row.try_get("event_type")?,
             occurred_at: row.try_get("occurred_at")?,
             created_at: row.try_get("created_at")?,
+            erased_at: row.try_get("erased_at")?,
             delivery_id: (matched == 1).then(|| place.clone()),
             row_id: place,
         })
@@ -127,7 +133,8 @@ impl Store {
     /// The database's.
     pub async fn event(&self, company: &str, event_id: &str) -> Result<Option<EventDetail>, StoreError> {
         let log = self.log_reader(company).await?;
-        let sql = format!("SELECT {EVENT_COLUMNS}, place, created_at FROM events WHERE company = $1 AND id = $2");
+        let sql =
+            format!("SELECT {EVENT_COLUMNS}, place, created_at, erased_at FROM events WHERE company = $1 AND id = $2");
         let Some(row) = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id).fetch_optional(&log).await? else {
             return Ok(None);
         };
@@ -140,15 +147,20 @@ impl Store {
         let rows = query.bind(id::deliveries_end(&place)).bind(SHOWN_DELIVERIES).fetch_all(&log).await?;
         let mut deliveries = rows.iter().map(DeliveryRecord::from_row).collect::<Result<Vec<_>, _>>()?;
         deliveries.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(Some(EventDetail { event: event_from_row(&row)?, created_at: row.try_get("created_at")?, deliveries }))
+        Ok(Some(EventDetail {
+            event: event_from_row(&row)?,
+            created_at: row.try_get("created_at")?,
+            erased_at: row.try_get("erased_at")?,
+            deliveries,
+        }))
     }
 
-    /// Returns an event, for the attempt of a delivery. `None`: it is no longer there.
+    /// Returns an event, for the attempt of a delivery. `None`: it is no longer there, or was erased.
     ///
     /// # Errors
     /// The database's.
     pub async fn event_to_send(&self, company: &str, event_id: &str) -> Result<Option<Event>, StoreError> {
-        let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = $2");
+        let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = $2 AND erased_at IS NULL");
         let query = db::query(AssertSqlSafe(sql)).bind(company).bind(event_id);
         Ok(query.fetch_optional(&self.readers.background).await?.as_ref().map(event_from_row).transpose()?)
     }

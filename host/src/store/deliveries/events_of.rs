@@ -15,7 +15,7 @@ static EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
         "SELECT e.company, e.id AS event_id, e.event_type, e.occurred_at, e.headers, e.data FROM (VALUES",
         "CAST(? AS TEXT), CAST(? AS TEXT)",
-        ") AS v JOIN events e ON e.company = v.column1 AND e.id = v.column2",
+        ") AS v JOIN events e ON e.company = v.column1 AND e.id = v.column2 AND e.erased_at IS NULL",
     )
 });
 
@@ -44,7 +44,7 @@ pub(super) async fn with_events(
     }
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows {
-        // Its event is removed with its last delivery.
+        // Its event is removed with its last delivery; one that was erased has no delivery that waits.
         if let Some(event) = events.get(&key(row)?) {
             claimed.push(claimed_delivery(row, event.clone())?);
         }

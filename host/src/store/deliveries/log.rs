@@ -48,7 +48,7 @@ impl PageRequest {
 }
 
 pub(super) const LOG_COLUMNS: &str = "id, company, event_id, event_type, webhook_id, label, status, attempt_count, due, lease, \
-                     created_at, finished_at";
+                     created_at, finished_at, erased_at";
 
 pub(super) const LAST_ATTEMPT_COLUMNS: &str =
     "a.started_at AS last_attempt_at, a.status_code AS last_status_code, a.error AS last_error";
@@ -98,6 +98,7 @@ pub(super) fn delivery_from_row(row: &DatabaseRow) -> Result<DeliveryRecord, sql
         next_attempt_at: due.filter(|_| lease.is_none()),
         created_at: row.try_get("created_at")?,
         finished_at: row.try_get("finished_at")?,
+        erased_at: row.try_get("erased_at")?,
         last_attempt: None,
     })
 }

@@ -41,9 +41,9 @@ pub(super) fn candidates_sql(event_type: Option<&str>, kind: DatabaseKind) -> St
         "SELECT c.*, (SELECT MAX(o.id) FROM event_deliveries o WHERE {of_event}) AS last, \
          CAST(CASE WHEN EXISTS (SELECT 1 FROM event_deliveries o WHERE {of_event} AND o.webhook_id = $6) THEN 1 ELSE 0 END \
          AS BIGINT) AS present FROM (SELECT * FROM (SELECT id AS place, event_id, event_type, created_at \
-         FROM event_deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} ORDER BY id LIMIT $4) \
+         FROM event_deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} AND erased_at IS NULL ORDER BY id LIMIT $4) \
          AS matched UNION ALL SELECT * FROM (SELECT place, id AS event_id, event_type, created_at FROM events {}\
-         WHERE company = $1 AND place >= $2 AND place < $3 AND {} ORDER BY place LIMIT $4) AS unmatched) AS c \
+         WHERE company = $1 AND place >= $2 AND place < $3 AND {} AND erased_at IS NULL ORDER BY place LIMIT $4) AS unmatched) AS c \
          ORDER BY c.place LIMIT $4",
         matched.hint(kind),
         matched.condition("$5"),

@@ -32,14 +32,15 @@ impl PastEvents {
     }
 }
 
-/// Returns the statement that finds the newest event of a type, with a delivery or without. Binds: the company, the type.
+/// Returns the statement that finds the newest event of a type that was not erased, with a delivery or without. Binds: the company, the type.
 pub(super) fn newest_of_type_sql(kind: DatabaseKind) -> String {
     format!(
         "SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = (SELECT id FROM (\
-         SELECT * FROM (SELECT event_id AS id, id AS place FROM event_deliveries {}WHERE company = $1 \
-         AND event_type = $2 ORDER BY event_deliveries.id DESC LIMIT 1) AS matched \
-         UNION ALL SELECT * FROM (SELECT id, place FROM events {}WHERE company = $1 AND event_type = $2 AND matched = 0 \
-         ORDER BY place DESC LIMIT 1) AS unmatched) AS newest ORDER BY place DESC LIMIT 1)",
+         SELECT event_id AS id, place, erased_at FROM (SELECT event_id, id AS place, erased_at FROM event_deliveries {}\
+         WHERE company = $1 AND event_type = $2 ORDER BY event_deliveries.id DESC LIMIT {EXAMINED_ROWS}) AS matched \
+         UNION ALL SELECT * FROM (SELECT id, place, erased_at FROM events {}WHERE company = $1 AND event_type = $2 \
+         AND matched = 0 ORDER BY place DESC LIMIT {EXAMINED_ROWS}) AS unmatched) AS newest WHERE erased_at IS NULL \
+         ORDER BY place DESC LIMIT 1)",
         kind.index_hint("event_deliveries_type"),
         kind.index_hint("events_unmatched_type")
     )
@@ -50,7 +51,7 @@ fn claimed_from_row(row: &DatabaseRow) -> Result<ClaimedDelivery, sqlx::Error> {
 }
 
 impl Store {
-    /// Returns the company's newest event of a type.
+    /// Returns the company's newest event of a type, among the last [`EXAMINED_ROWS`] deliveries of that type.
     ///
     /// # Errors
     /// The database's.
@@ -80,7 +81,7 @@ impl Store {
         };
         let sql = format!(
             "SELECT d.*, e.event_type, e.occurred_at, e.headers, e.data FROM (SELECT {DELIVERY_COLUMNS} \
-             FROM event_deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND webhook_id IN \
+             FROM event_deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND erased_at IS NULL AND webhook_id IN \
              (SELECT w.id FROM webhooks w WHERE w.company = $1 AND w.plugin_name = $4 \
              AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6) AS d \
              JOIN events e ON e.company = d.company AND e.id = d.event_id ORDER BY d.id DESC"

@@ -108,7 +108,9 @@ pub struct ReplayStep {
 /// Returns the condition of the deliveries that a replay selects within its range. Those in memory or in the backlog will be sent
 /// anyway.
 fn replayable_sql(selection: &str) -> String {
-    format!("{selection} AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL")
+    format!(
+        "{selection} AND erased_at IS NULL AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL"
+    )
 }
 
 /// The id of the webhook to which a delivery of the table goes now: its own, or one that has subscribed since in its place; NULL if

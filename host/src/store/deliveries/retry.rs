@@ -50,7 +50,8 @@ impl Store {
     /// Prepares one delivery to be attempted now, whatever its status, for the webhook of this id.
     ///
     /// # Errors
-    /// [`StoreError::Limit`]: the delivery was sent again on request too often. The database's.
+    /// [`StoreError::Limit`]: the delivery was sent again on request too often. [`StoreError::InUse`]: the data of its event was
+    /// erased. The database's.
     pub async fn request_retry(
         &self,
         delivery: DeliveryKey,
@@ -69,7 +70,7 @@ impl Store {
                 let sql = format!(
                     "UPDATE event_deliveries SET status = 'pending', webhook_id = $3, due = $4, lease = $5, parked = $6, \
                      finished_at = NULL, requested_count = requested_count + 1 WHERE company = $1 AND id = $2 \
-                     AND lease IS NULL AND requested_count < $7 RETURNING {DELIVERY_COLUMNS}"
+                     AND lease IS NULL AND erased_at IS NULL AND requested_count < $7 RETURNING {DELIVERY_COLUMNS}"
                 );
                 let query = db::query(AssertSqlSafe(sql)).bind(company.as_str()).bind(id.as_str()).bind(webhook);
                 let query = query.bind(due).bind(lease.as_deref()).bind(i64::from(due.is_none())).bind(MAX_REQUESTED);
@@ -80,10 +81,13 @@ impl Store {
                     };
                     return Ok(claimed.map_or(RetryRequest::Waiting, |one| RetryRequest::Claimed(Box::new(one))));
                 }
-                let sql = "SELECT lease FROM event_deliveries WHERE company = $1 AND id = $2";
+                let sql = "SELECT lease, erased_at FROM event_deliveries WHERE company = $1 AND id = $2";
                 let Some(row) = db::query(sql).bind(company).bind(id).fetch_optional(connection).await? else {
                     return Ok(RetryRequest::Missing);
                 };
+                if row.try_get::<Option<i64>>("erased_at")?.is_some() {
+                    return Err(StoreError::InUse(ERASED.into()));
+                }
                 match row.try_get::<Option<String>>("lease")? {
                     Some(_) => Ok(RetryRequest::InMemory),
                     None => Err(requested_too_often().into()),
@@ -93,6 +97,8 @@ impl Store {
         self.writer.run_for(&holder, work, |_| ()).await
     }
 }
+
+const ERASED: &str = "the data of this delivery's event was erased: there is nothing left to send";
 
 fn requested_too_often() -> CompanyLimit {
     let detail = format!(

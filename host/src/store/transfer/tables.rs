@@ -218,6 +218,7 @@ const EVENTS: TransferTable = table(
         ("matched", Number),
         ("headers", Text),
         ("data", Bytes),
+        ("erased_at", Number),
     ],
 );
 
@@ -240,6 +241,7 @@ const EVENT_DELIVERIES: TransferTable = table(
         ("created_at", Number),
         ("finished_at", Number),
         ("requested_count", Number),
+        ("erased_at", Number),
     ],
 );
 

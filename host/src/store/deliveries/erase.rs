@@ -1,0 +1,111 @@
+//! Erasing the data of events, and what the attempts of their deliveries recorded of them.
+//!
+//! An erased event has no delivery that waits: the erasure ends them, also those that a node has in memory, and nothing makes one
+//! wait again. So the statements of the hot path need not know of it; an attempt that was in flight finds its delivery ended
+//! ([`complete_erased`]).
+
+use crate::domain::delivery::{ERASED_ERROR, Status};
+use crate::domain::id::deliveries_end;
+use crate::store::cancel_selection::CancelSelection;
+use crate::store::changes::{Change, notify};
+use crate::store::db::{self, DatabaseConnection};
+use crate::store::delivery_rows::DeliveryUpdate;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::writer::transaction;
+
+/// An event whose data is erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasedEvent {
+    /// When it was: milliseconds since 1970.
+    pub erased_at: i64,
+    /// What this call has erased; `None`: it was erased before.
+    pub erased: Option<ErasedAmount>,
+}
+
+/// What an erasure has removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasedAmount {
+    /// Bytes of data.
+    pub bytes: i64,
+    /// Deliveries that waited, and are cancelled now.
+    pub cancelled: u64,
+}
+
+/// Marks the event, whose data the next statement removes: its length is known only before.
+const MARK: &str = "UPDATE events SET erased_at = $1 WHERE company = $2 AND id = $3 AND erased_at IS NULL \
+    RETURNING place, CAST(LENGTH(data) AS BIGINT) AS bytes";
+
+const EMPTY: &str = "UPDATE events SET headers = '[]', data = $1 WHERE company = $2 AND id = $3";
+
+/// Ends the deliveries of an event. One statement, which looks at a row again that another node is changing meanwhile: a replay may
+/// be about to make an ended one wait. Returns 1 for each that it has ended.
+const END: &str = "UPDATE event_deliveries SET erased_at = $1, due = NULL, lease = NULL, parked = 0, \
+    finished_at = CASE WHEN status = 'pending' THEN $1 ELSE finished_at END, \
+    status = CASE WHEN status = 'pending' THEN 'cancelled' ELSE status END \
+    WHERE company = $2 AND id >= $3 AND id < $4 \
+    RETURNING CAST(CASE WHEN status = 'cancelled' AND finished_at = $1 THEN 1 ELSE 0 END AS BIGINT)";
+
+const EMPTY_ATTEMPTS: &str = "UPDATE attempts SET error = CASE WHEN error IS NULL THEN NULL ELSE $1 END, response_body = NULL, \
+    request_headers = NULL, response_headers = NULL, plugin = NULL WHERE delivery_id >= $2 AND delivery_id < $3";
+
+impl Store {
+    /// Erases the data of an event, its headers, and what the attempts of its deliveries recorded, at `now`, milliseconds since
+    /// 1970; ends those of its deliveries that wait. `None`: the company has no such event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn erase_event(&self, company: &str, event: String, now: i64) -> Result<Option<ErasedEvent>, StoreError> {
+        let (owner, usage, metrics) = (company.to_owned(), self.event_usage.clone(), self.metrics.clone());
+        let removed_from = owner.clone();
+        let work =
+            transaction(move |connection| Box::pin(async move { Ok(erase(connection, &owner, &event, now).await?) }));
+        let count = move |found: &Option<ErasedEvent>| {
+            if let Some(ErasedEvent { erased: Some(amount), .. }) = found {
+                usage.removed(&removed_from, amount.bytes);
+                metrics.deliveries_ended(Status::Cancelled, amount.cancelled);
+            }
+        };
+        self.writer.run_for(company, work, count).await
+    }
+}
+
+async fn erase(
+    connection: &mut DatabaseConnection,
+    company: &str,
+    event: &str,
+    now: i64,
+) -> Result<Option<ErasedEvent>, sqlx::Error> {
+    // A replay of what is missing reads events and then makes deliveries of them, under the same lock.
+    connection.lock_exclusively().await?;
+    let query = db::query(MARK).bind(now).bind(company).bind(event);
+    let Some(row) = query.fetch_optional(&mut *connection).await? else {
+        let query = db::query("SELECT erased_at FROM events WHERE company = $1 AND id = $2").bind(company).bind(event);
+        let before: Option<Option<i64>> = query.value_if_any(connection).await?;
+        return Ok(before.flatten().map(|erased_at| ErasedEvent { erased_at, erased: None }));
+    };
+    let (place, bytes): (String, i64) = (row.try_get("place")?, row.try_get("bytes")?);
+    db::query(EMPTY).bind(Vec::<u8>::new()).bind(company).bind(event).execute(&mut *connection).await?;
+    let end = deliveries_end(&place);
+    let query = db::query(END).bind(now).bind(company).bind(place.as_str()).bind(end.as_str());
+    let ended: i64 = query.values::<i64>(&mut *connection).await?.iter().sum();
+    let query = db::query(EMPTY_ATTEMPTS).bind(ERASED_ERROR).bind(place.as_str()).bind(end.as_str());
+    query.execute(&mut *connection).await?;
+    notify(connection, &Change::Cancelled(CancelSelection::of_event(company, &place))).await?;
+    let erased = ErasedAmount { bytes, cancelled: u64::try_from(ended).unwrap_or_default() };
+    Ok(Some(ErasedEvent { erased_at: now, erased: Some(erased) }))
+}
+
+/// Writes the result of an attempt during which the event was erased: its outcome, unless that is another attempt. Returns whether
+/// it was; the attempt is to be stored without what may quote the data.
+pub(in crate::store) async fn complete_erased(
+    connection: &mut DatabaseConnection,
+    row: &DeliveryUpdate,
+) -> Result<bool, sqlx::Error> {
+    let ended = (row.status != Status::Pending).then(|| row.status.name());
+    let sql = "UPDATE event_deliveries SET status = COALESCE($1, status), finished_at = COALESCE($2, finished_at), \
+               attempt_count = $3 WHERE company = $4 AND id = $5 AND erased_at IS NOT NULL AND status = 'cancelled' \
+               AND attempt_count = $3 - 1";
+    let query = db::query(sql).bind(ended).bind(row.finished_at).bind(i64::from(row.attempt_count));
+    Ok(query.bind(row.company.as_str()).bind(row.id.as_str()).execute(connection).await? == 1)
+}

@@ -1,0 +1,201 @@
+//! Erasing the data of events.
+
+use axum::response::IntoResponse;
+use http::StatusCode;
+use posthaste_tests::{Answer, Client, Host, Kind, Process, Receiver, until};
+use serde_json::{Value, json};
+
+/// What is searched for once it is erased.
+const MARKER: &str = "marker-5f1c7e0b9a";
+
+async fn erase(client: &Client, event: &str) -> Answer {
+    client.delete(&format!("/events/{event}"), &Value::Null).await
+}
+
+fn marked(id: &str) -> Value {
+    // Longer than a page of the database.
+    let data = json!({"name": MARKER, "long": format!("{MARKER} ").repeat(1_000)});
+    json!({"type": "t", "id": id, "data": data, "headers": {"x-person": MARKER}})
+}
+
+/// A receiver that answers with what it got.
+async fn echoing() -> Receiver {
+    let receiver = Receiver::start().await;
+    receiver.answer(|_, arrival| (StatusCode::OK, [("x-echo", MARKER)], arrival.body.clone()).into_response());
+    receiver
+}
+
+/// Returns where the marker is found in the files of a database.
+fn files_with_marker(folder: &std::path::Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let has = |path: &std::path::Path| {
+        path.is_file() && std::fs::read(path).unwrap().windows(MARKER.len()).any(|part| part == MARKER.as_bytes())
+    };
+    files.filter(|file| has(&file.path())).map(|file| file.file_name().into_string().unwrap()).collect()
+}
+
+/// Checks that no table of the log has the marker.
+async fn check_gone(host: &Host) {
+    let as_text = |column: &str| match host.home().kind() {
+        Kind::Sqlite => format!("CAST({column} AS TEXT)"),
+        Kind::Postgres => format!("CONVERT_FROM({column}, 'UTF8')"),
+    };
+    let columns = "COALESCE(error, '') || COALESCE(response_body, '') || COALESCE(request_headers, '') || \
+                   COALESCE(response_headers, '') || COALESCE(plugin, '')";
+    for (table, text) in [("events", format!("headers || {}", as_text("data"))), ("attempts", columns.to_owned())] {
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE {text} LIKE '%{MARKER}%'");
+        assert_eq!(host.home().value::<i64>(&sql).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn erased_event_shows_its_lines_without_payload() {
+    let (host, receiver) = (Host::start().await, echoing().await);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let answer = host.post("/events", &marked("e1")).await.expect(202);
+    let delivery = answer["delivery_id"].as_str().unwrap();
+    let before = host.delivery(delivery, "delivered").await;
+    assert!(before["attempts"][0]["response_body"].as_str().unwrap().contains(MARKER));
+    let used = async || host.get("/limits").await.expect(200)["quotas"]["event-bytes"]["used"].clone();
+    assert_ne!(used().await, json!(0));
+    let erased = erase(&host, "e1").await.expect(200);
+    let event = host.get("/events/e1").await.expect(200);
+    assert_eq!(
+        (&event["payload"], &event["erased_at"], &event["id"]),
+        (&Value::Null, &erased["erased_at"], &json!("e1"))
+    );
+    assert_eq!((&event["type"], &event["deliveries"][0]["status"]), (&json!("t"), &json!("delivered")));
+    let shown = host.get(&format!("/deliveries/{delivery}")).await.expect(200);
+    assert_eq!((&shown["payload"], &shown["erased_at"]), (&Value::Null, &erased["erased_at"]));
+    let attempt = &shown["attempts"][0];
+    assert_eq!((&attempt["status_code"], &attempt["error"]), (&json!(200), &Value::Null));
+    for field in ["response_body", "request_headers", "response_headers", "plugin"] {
+        assert_eq!(attempt[field], Value::Null, "{field}");
+    }
+    assert_eq!(host.get("/events").await.expect(200)["data"][0]["erased_at"], erased["erased_at"]);
+    assert_eq!(used().await, json!(0));
+    check_gone(&host).await;
+    // Again, and what cannot be done with it any more.
+    assert_eq!(erase(&host, "e1").await.expect(200), erased);
+    for refused in [
+        host.post("/events", &marked("e1")).await,
+        host.post(&format!("/deliveries/{delivery}/retry"), &json!({})).await,
+        host.get(&format!("/deliveries/{delivery}/transformed")).await,
+    ] {
+        let text = refused.problem(409);
+        assert!(text.contains("erased"), "{text}");
+    }
+    let replay = host.post("/deliveries/replay", &json!({"event": "e1"})).await.expect(202);
+    assert_eq!(replay["count"], 0);
+    assert_eq!(receiver.arrivals().len(), 1);
+}
+
+#[tokio::test]
+async fn only_who_may_publish_for_the_company_erases_its_events() {
+    let host = Host::start().await;
+    host.post("/events", &marked("e1")).await.expect(202);
+    let neighbour = host.company("neighbour").await;
+    assert!(erase(&neighbour, "e1").await.problem(404).contains("no event"));
+    let scopes = posthaste::domain::credential::Scopes::parse("events:read,deliveries").unwrap();
+    let reader = host.client.with_key(host.new_key(Some("acme"), scopes).await);
+    erase(&reader, "e1").await.problem(403);
+    erase(&host, "nobody").await.problem(404);
+    assert_eq!(host.get("/events/e1").await.expect(200)["payload"]["name"], MARKER);
+}
+
+#[tokio::test]
+async fn erasure_cancels_what_waits_and_keeps_nothing_of_the_attempt_in_flight() {
+    let (mut host, receiver) = (Host::with(&["--retry-schedule=1h,1h"]).await, Receiver::start().await);
+    let hook = |label: &str, more: Value| {
+        let mut hook = json!({"type": "t", "label": label, "target_url": receiver.url(&format!("/{label}"))});
+        hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        hook
+    };
+    receiver.answer(|_, arrival| match arrival.path.as_str() {
+        "/fails" => (StatusCode::INTERNAL_SERVER_ERROR, arrival.body.clone()).into_response(),
+        _ => (StatusCode::OK, arrival.body.clone()).into_response(),
+    });
+    host.subscribe(&hook("fails", json!({}))).await;
+    host.subscribe(&hook("off", json!({"enabled": false}))).await;
+    host.subscribe(&hook("slow", json!({"max_in_flight": 1}))).await;
+    receiver.hold();
+    host.post("/events", &json!({"type": "t", "id": "first", "data": 1})).await.expect(202);
+    receiver.wait_for(2).await;
+    let answer = host.post("/events", &marked("e1")).await.expect(202);
+    let ids: Vec<_> = answer["delivery_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    // One is in flight, one waits for its webhook, and one for its turn in memory.
+    receiver.wait_for(3).await;
+    erase(&host, "e1").await.expect(200);
+    for id in &ids {
+        assert_eq!(host.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "cancelled", "{id}");
+    }
+    receiver.open();
+    let ended = host.delivery_when(ids[0], "its attempt is recorded", |one| one["attempt_count"] == 1).await;
+    assert_eq!((&ended["status"], &ended["next_attempt_at"]), (&json!("cancelled"), &Value::Null));
+    let attempt = &ended["attempts"][0];
+    assert_eq!((&attempt["status_code"], &attempt["response_body"]), (&json!(500), &Value::Null));
+    // What comes after it is delivered.
+    let slow = hook("slow", json!({"max_in_flight": 1}));
+    host.subscribe(&slow).await;
+    host.post("/events", &json!({"type": "t", "id": "last", "data": 2})).await.expect(202);
+    receiver.wait_for_one(|arrival| arrival.path == "/slow" && arrival.text() == "2").await;
+    assert!(!receiver.arrivals().iter().any(|arrival| arrival.path == "/slow" && arrival.text().contains(MARKER)));
+    check_gone(&host).await;
+    if host.home().kind() == Kind::Sqlite {
+        host.stop().await;
+        assert_eq!(files_with_marker(host.home().path()), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn files_of_sqlite_keep_nothing_of_an_erased_event() {
+    if posthaste_tests::sqlite_only("the database file") {
+        return;
+    }
+    let (mut host, receiver) = (Host::start().await, echoing().await);
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    for id in ["e1", "e2"] {
+        let answer = host.post("/events", &marked(id)).await.expect(202);
+        host.delivery(answer["delivery_id"].as_str().unwrap(), "delivered").await;
+    }
+    // Into the file, out of the write-ahead log.
+    host.restart().await;
+    assert!(!files_with_marker(host.home().path()).is_empty());
+    for id in ["e1", "e2"] {
+        erase(&host, id).await.expect(200);
+    }
+    host.stop().await;
+    assert_eq!(files_with_marker(host.home().path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erasure_through_one_node_reaches_the_memory_of_another() {
+    let home = posthaste_tests::Home::new().await;
+    if home.kind() == Kind::Sqlite {
+        return;
+    }
+    let (first, receiver) = (Process::serve(&home, &["--retry-schedule=1h"]).await, Receiver::start().await);
+    let second = Process::start(&home, first.client.key.clone(), |command| {
+        command.arg("--retry-schedule=1h");
+    });
+    let second = second.await.unwrap_or_else(|log| panic!("serve ended: {log}"));
+    first.client.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "max_in_flight": 1})).await;
+    receiver.hold();
+    first.client.publish("t", &json!("blocks")).await;
+    receiver.wait_for(1).await;
+    let answer = first.client.post("/events", &marked("e1")).await.expect(202);
+    erase(&second.client, "e1").await.expect(200);
+    let delivery = format!("/deliveries/{}", answer["delivery_id"].as_str().unwrap());
+    assert_eq!(second.client.get(&delivery).await.expect(200)["status"], "cancelled");
+    // The notification comes in its order: that of a later cancellation is behind it.
+    let later = first.client.publish("t", &json!("later")).await;
+    second.client.post(&format!("/deliveries/{later}/cancel"), &json!({})).await;
+    until("the other node has cancelled it", async || {
+        let status = first.client.get(&format!("/deliveries/{later}")).await.expect(200)["status"].clone();
+        (status == "cancelled").then_some(())
+    })
+    .await;
+    receiver.open();
+    first.client.delivery(&first.client.publish("t", &json!("last")).await, "delivered").await;
+    assert!(!receiver.arrivals().iter().any(|arrival| arrival.text().contains(MARKER)));
+}
