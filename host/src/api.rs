@@ -85,6 +85,8 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/webhooks/{id}/events/ack", post(webhooks::acknowledge))
         .route("/events", get(events::list).post(events::publish))
         .route("/events/batch", post(events::batch))
+        .route("/events/erase", post(events::erase_many))
+        .route("/events/erasures", get(events::list_erasures))
         .route("/events/{id}", get(events::show).delete(events::erase))
         .route("/event-types", get(event_types::list))
         .route("/event-types/{*type}", get(event_types::show).put(event_types::put).delete(event_types::delete))

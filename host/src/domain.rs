@@ -14,6 +14,7 @@ pub mod event_type;
 pub mod headers;
 pub mod hops;
 pub mod id;
+pub mod json_condition;
 pub mod json_schema;
 pub mod operational_event;
 pub mod plugin;

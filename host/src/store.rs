@@ -52,9 +52,10 @@ pub use backup::backup;
 pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, Cancellation, DeliveryFilter, DeliveryKey, ErasedAmount, ErasedEvent,
-    EventDetail, EventFilter, EventRecord, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey,
-    ReplayRecord, ReplayStep, RetryMode, RetryRequest, WaitingLimits, WaitingPage,
+    BacklogSelection, BackloggedWebhook, Cancellation, CountedEvents, DeliveryFilter, DeliveryKey, ErasedAmount,
+    ErasedEvent, Erasure, ErasureRecord, ErasureSelection, ErasureStep, EventDetail, EventFilter, EventRecord,
+    FinishedErasure, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep,
+    RetryMode, RetryRequest, WaitingLimits, WaitingPage,
 };
 pub use delivery_rows::{
     ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Published, first_id,

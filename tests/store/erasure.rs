@@ -3,11 +3,12 @@
 use posthaste::domain::delivery::{Attempt, ERASED_ERROR, Status};
 use posthaste::domain::delivery_selection::DeliverySelection;
 use posthaste::domain::id::delivery_id;
+use posthaste::domain::json_condition::JsonCondition;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::quota::Quota;
 use posthaste::store::{
-    DeliveryFilter, DeliveryKey, DeliveryUpdate, ErasedAmount, ErasedEvent, EventFilter, PageRequest, PastEvents,
-    Published, Replay, RetryMode, StoreError,
+    CountedEvents, DeliveryFilter, DeliveryKey, DeliveryUpdate, ErasedAmount, ErasedEvent, Erasure, ErasureSelection,
+    EventFilter, FinishedErasure, PageRequest, PastEvents, Published, Replay, RetryMode, StoreError, first_id,
 };
 
 use crate::case::{Case, NOW, attempt, id, row, running, several, spilled, unmatched, webhook, with};
@@ -155,4 +156,100 @@ pub(crate) async fn attempt_that_ends_after_the_erasure_records_only_its_outcome
     case.finish(completion(&ids[2], Status::Delivered)).await;
     case.written().await.unwrap();
     assert_eq!(case.one(&ids[2]).await.status, Status::Cancelled);
+}
+
+/// Selects the events of company `acme` whose `/person` is 7.
+fn of_person(event_type: Option<&str>) -> ErasureSelection {
+    ErasureSelection {
+        company: "acme".into(),
+        event_type: event_type.map(Into::into),
+        condition: Some(JsonCondition::new("/person", "7").unwrap()),
+        first: first_id(NOW),
+        end: first_id(NOW + 1_000),
+    }
+}
+
+fn erasure(number: u32, selection: ErasureSelection) -> Erasure {
+    Erasure { id: format!("ers_{number}"), selection, by: "key_1".into(), now: NOW + 3 }
+}
+
+pub(crate) async fn events_of_a_selection_are_erased_step_by_step(case: Case) {
+    // More than one step examines: every tenth is of the person, some without a delivery, some of another type.
+    for number in 0..120_u32 {
+        let data = format!("{{\"person\": {}}}", if number % 10 == 0 { "7.0" } else { "8" });
+        let row = with(several(row(&id(NOW + i64::from(number), number)), &["wh_1", "wh_2"]), |event| {
+            event.data = data.into();
+            if number % 20 == 0 {
+                event.event_type = "u".into();
+            }
+        });
+        case.stored(if number % 30 == 0 { unmatched(row) } else { row }).await;
+    }
+    let elsewhere = with(row(&id(NOW, 999)), |event| {
+        event.company = "other".into();
+        event.data = "{\"person\": 7}".into();
+    });
+    case.stored(elsewhere).await;
+    let counted = |count, examined| CountedEvents { count, examined, next: None };
+    assert_eq!(case.count_erasable(of_person(None)).await.unwrap(), counted(12, 120));
+    assert_eq!(case.count_erasable(of_person(Some("u"))).await.unwrap(), counted(6, 6));
+    let from_the_middle = ErasureSelection { first: first_id(NOW + 60), condition: None, ..of_person(None) };
+    assert_eq!(case.count_erasable(from_the_middle).await.unwrap(), counted(60, 60));
+    case.start_erasure(erasure(1, of_person(Some("u")))).await.unwrap();
+    case.start_erasure(erasure(2, of_person(None))).await.unwrap();
+    assert_eq!(case.erasures_in_progress().await.unwrap(), ["ers_1", "ers_2"]);
+    let step = case.erasure_step("ers_1".into(), THEN).await.unwrap().unwrap();
+    let finished = |events, bytes, cancelled| FinishedErasure {
+        company: "acme".into(),
+        by: "key_1".into(),
+        events,
+        bytes,
+        cancelled,
+    };
+    // Two of the six have no delivery.
+    assert_eq!((step.cancelled.len(), step.finished), (4, Some(finished(6, 6 * 15, 8))));
+    let step = case.erasure_step("ers_2".into(), THEN).await.unwrap().unwrap();
+    assert!(step.finished.is_none() && step.cancelled.len() == 1, "{step:?}");
+    // A killed process goes on where it was.
+    let case = case.restart().await;
+    let (shown, more) = case.erasures("acme", 1, None).await.unwrap();
+    let facts = (&*shown[0].id, shown[0].examined, shown[0].erased, shown[0].pointer.as_deref(), shown[0].finished_at);
+    assert_eq!((facts, more), (("ers_2", 50, 2, Some("/person"), None), true));
+    let mut last = None;
+    while let Some(step) = case.erasure_step("ers_2".into(), THEN + 1).await.unwrap() {
+        last = step.finished;
+    }
+    let without = "SELECT COUNT(*) FROM events WHERE erased_at IS NOT NULL";
+    assert_eq!((last.map(|last| last.events), case.home.value::<i64>(without).await), (Some(6), 12));
+    let (shown, _) = case.erasures("acme", 9, Some("ers_2")).await.unwrap();
+    assert_eq!((shown.len(), shown[0].since, shown[0].finished_at), (1, Some(NOW), Some(THEN)));
+    let kept = "SELECT COUNT(*) FROM event_erasures WHERE equals IS NOT NULL";
+    assert_eq!(case.home.value::<i64>(kept).await, 0, "the value may be what was to be erased");
+    assert_eq!(case.count_erasable(of_person(None)).await.unwrap(), counted(0, 120));
+}
+
+pub(crate) async fn company_has_at_most_ten_erasures_in_progress(case: Case) {
+    for number in 10..20 {
+        case.start_erasure(erasure(number, of_person(None))).await.unwrap();
+    }
+    let Err(StoreError::Limit(limit)) = case.start_erasure(erasure(20, of_person(None))).await else {
+        panic!("one more")
+    };
+    assert!(limit.detail.contains("10 erasures"), "{limit}");
+    case.start_erasure(erasure(21, ErasureSelection { company: "other".into(), ..of_person(None) })).await.unwrap();
+    for number in 10..20 {
+        case.erasure_step(format!("ers_{number}"), THEN).await.unwrap();
+    }
+    case.start_erasure(erasure(22, of_person(None))).await.unwrap();
+    // Of those that have ended, a hundred stay with those in progress.
+    case.home.sql(
+        "INSERT INTO event_erasures (id, company, start_id, next_id, end_id, examined, erased, bytes, cancelled, requested_by, \
+         created_at, finished_at) SELECT 'ers_9' || id || n, company, start_id, next_id, end_id, 0, 0, 0, 0, 'x', 1, 1 \
+         FROM event_erasures CROSS JOIN (SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 \
+         UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) AS numbers WHERE company = 'acme'",
+    ).await;
+    case.start_erasure(erasure(23, of_person(None))).await.unwrap();
+    let (shown, more) = case.erasures("acme", 200, None).await.unwrap();
+    // Those in progress stay, however old.
+    assert_eq!((shown.len(), more), (101, false));
 }

@@ -67,7 +67,9 @@ on_both! {
     erasure:
         erased_event_keeps_its_lines_without_data_and_its_id
         erased_delivery_is_not_sent_again
-        attempt_that_ends_after_the_erasure_records_only_its_outcome;
+        attempt_that_ends_after_the_erasure_records_only_its_outcome
+        events_of_a_selection_are_erased_step_by_step
+        company_has_at_most_ten_erasures_in_progress;
     pull:
         entries_are_read_in_order_acknowledged_and_taken_back
         a_long_move_takes_several_steps

@@ -199,3 +199,82 @@ async fn erasure_through_one_node_reaches_the_memory_of_another() {
     first.client.delivery(&first.client.publish("t", &json!("last")).await, "delivered").await;
     assert!(!receiver.arrivals().iter().any(|arrival| arrival.text().contains(MARKER)));
 }
+
+/// Waits until an erasure has ended, and returns it.
+async fn finished(client: &Client, id: &Value) -> Value {
+    until("the erasure ends", async || {
+        let all = client.get("/events/erasures").await.expect(200)["data"].clone();
+        let found = all.as_array().unwrap().iter().find(|one| one["id"] == *id).cloned().unwrap();
+        (found["state"] == "finished").then_some(found)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn events_of_one_person_are_erased_in_the_background() {
+    let (mut host, receiver) = (Host::start().await, Receiver::start().await);
+    receiver.answer(|_, arrival| (StatusCode::OK, arrival.body.clone()).into_response());
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    let neighbour = host.company("neighbour").await;
+    let of = |id: String, event_type: &str, person: &str| json!({"type": event_type, "id": id, "data": {"employees": [{"mail": "x"}, {"mail": person}]}});
+    for number in 0..60 {
+        let person = if number % 6 == 0 { MARKER } else { "another" };
+        let event_type = if number % 4 == 0 { "nobody" } else { "t" };
+        host.post("/events", &of(format!("e{number}"), event_type, person)).await.expect(202);
+    }
+    neighbour.post("/events", &of("e0".into(), "t", "marker-of-neighbour")).await.expect(202);
+    receiver.wait_for(45).await;
+    let selection = json!({"pointer": "/employees/1/mail", "equals": MARKER});
+    let mut dry = selection.clone();
+    dry["dry_run"] = json!(true);
+    let counted = host.post("/events/erase", &dry).await.expect(200);
+    assert_eq!(counted, json!({"count": 10, "examined": 60, "next_cursor": null}));
+    let id = host.post("/events/erase", &selection).await.expect(202)["id"].clone();
+    let done = finished(&host, &id).await;
+    assert_eq!((&done["erased"], &done["examined"], &done["pointer"]), (&json!(10), &json!(60), &selection["pointer"]));
+    for number in 0..60 {
+        let payload = host.get(&format!("/events/e{number}")).await.expect(200)["payload"].clone();
+        assert_eq!(payload.is_null(), number % 6 == 0, "{number}");
+    }
+    check_gone(&host).await;
+    // By type and time, whatever the data.
+    let created = host.get("/events/e8").await.expect(200)["created_at"].clone();
+    let id = host.post("/events/erase", &json!({"type": "nobody", "since": created})).await.expect(202)["id"].clone();
+    let done = finished(&host, &id).await;
+    assert_eq!((&done["type"], &done["since"]), (&json!("nobody"), &created));
+    assert_eq!(host.get("/events/e8").await.expect(200)["payload"], Value::Null);
+    assert_ne!(host.get("/events/e9").await.expect(200)["payload"], Value::Null);
+    assert_ne!(neighbour.get("/events/e0").await.expect(200)["payload"], Value::Null);
+    assert_eq!(neighbour.get("/events/erasures").await.expect(200)["data"], json!([]));
+    if host.home().kind() == Kind::Sqlite {
+        host.stop().await;
+        assert_eq!(files_with_marker(host.home().path()), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn erasure_without_a_condition_or_with_a_broken_one_is_refused() {
+    let host = Host::start().await;
+    host.post("/events", &marked("e1")).await.expect(202);
+    for (body, named) in [
+        (json!({}), "at least one of"),
+        (json!({"dry_run": true}), "at least one of"),
+        (json!({"pointer": "/name"}), "/equals"),
+        (json!({"equals": 1}), "/pointer"),
+        (json!({"pointer": "name", "equals": 1}), "/pointer"),
+        (json!({"pointer": "/name", "equals": {}}), "/equals"),
+        (json!({"type": "a b"}), "/type"),
+        (json!({"since": "yesterday"}), "/since"),
+        (json!({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}), "/until"),
+        (json!({"type": "t", "cursor": "dlv_1"}), "/cursor"),
+        (json!({"type": "t", "dry_run": true, "cursor": "x"}), "/cursor"),
+    ] {
+        let text = host.post("/events/erase", &body).await.problem(422);
+        assert!(text.contains(named), "{body}: {text}");
+    }
+    let reader = posthaste::domain::credential::Scopes::parse("events:read").unwrap();
+    let reader = host.client.with_key(host.new_key(Some("acme"), reader).await);
+    reader.post("/events/erase", &json!({"type": "t"})).await.problem(403);
+    reader.get("/events/erasures").await.expect(200);
+    assert_eq!(host.get("/events/e1").await.expect(200)["payload"]["name"], MARKER);
+}

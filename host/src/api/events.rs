@@ -1,7 +1,8 @@
-//! Publishes one event; [`batch`] publishes many at once, `log` looks them up, `erase` removes their data.
+//! Publishes one event; [`batch`] publishes many at once, `log` looks them up, `erase` and `erasures` remove their data.
 
 mod batch;
 mod erase;
+mod erasures;
 mod log;
 mod rules;
 
@@ -31,6 +32,7 @@ use crate::domain::{Invalid, event, time};
 
 pub(super) use batch::batch;
 pub(super) use erase::erase;
+pub(super) use erasures::{erase_many, list_erasures};
 pub(super) use log::{list, show};
 use rules::Warning;
 

@@ -85,7 +85,7 @@ pub struct Engine {
     /// Cancels deliveries.
     pub canceller: Arc<Canceller>,
     /// Erases the data of events.
-    pub eraser: Eraser,
+    pub eraser: Arc<Eraser>,
     /// Compares plugin versions on past events.
     pub comparer: Comparer,
     /// Tests webhooks.
@@ -132,6 +132,7 @@ impl Engine {
         let webhooks = wiring.lifecycle();
         let dispatcher = wiring.dispatcher(&webhooks);
         let (replayer, canceller) = (wiring.replayer(), wiring.canceller());
+        let eraser = wiring.eraser(&canceller);
         if wiring.store.is_shared() {
             let mut heartbeat = wiring.heartbeat();
             heartbeat.join().await?;
@@ -151,6 +152,7 @@ impl Engine {
         wiring.spawn(dispatcher.clone().open_queues());
         wiring.spawn(replayer.clone().run());
         wiring.spawn(canceller.clone().run());
+        wiring.spawn(eraser.clone().run());
         wiring.spawn(mover.run());
         wiring.spawn(wiring.orphan_sweeper().run());
         wiring.spawn(wiring.quota_keeper().run());
@@ -161,8 +163,8 @@ impl Engine {
             publisher: wiring.publisher(),
             manual_retry: wiring.manual_retry(),
             replayer,
-            eraser: wiring.eraser(&canceller),
             canceller,
+            eraser,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),
             puller: wiring.puller(),

@@ -1,16 +1,30 @@
 //! Erases the data of events because a user asks for it: in the database, and in memory on every node.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::canceller::Canceller;
 use super::delivery_clock::DeliveryClock;
-use crate::store::{CancelSelection, ErasedEvent, Store, StoreError};
+use crate::store::{CancelSelection, ErasedEvent, Erasure, ErasureStep, FinishedErasure, Store, StoreError};
+use crate::telemetry::ThrottledLog;
+
+/// Pause between two steps of an erasure.
+const STEP_PAUSE: Duration = Duration::from_millis(20);
+/// How often to look for erasures that another node ordered, or that an earlier process began.
+const POLL: Duration = Duration::from_secs(15);
 
 /// Erases the data of events.
 pub struct Eraser {
     pub(super) store: Arc<Store>,
     pub(super) canceller: Arc<Canceller>,
     pub(super) clock: Arc<DeliveryClock>,
+    pub(super) wake: Notify,
+    pub(super) stop: CancellationToken,
+    pub(super) log: ThrottledLog,
 }
 
 impl Eraser {
@@ -28,21 +42,72 @@ impl Eraser {
         // What the fetcher has brought meanwhile.
         self.canceller.cancel_in_memory(&selection).await;
         if let Some(ErasedEvent { erased: Some(amount), .. }) = &erased {
-            record(company, by, &ErasureRecord { events: 1, bytes: amount.bytes, cancelled: amount.cancelled });
+            record(&FinishedErasure {
+                company: company.to_owned(),
+                by: by.to_owned(),
+                events: 1,
+                bytes: amount.bytes,
+                cancelled: amount.cancelled,
+            });
         }
         Ok(erased)
     }
-}
 
-/// What an erasure has removed, in numbers.
-struct ErasureRecord {
-    events: u64,
-    bytes: i64,
-    cancelled: u64,
+    /// Orders the erasure of many events.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] if the company has too many erasures under way. The store's.
+    pub async fn erase_many(&self, erasure: Erasure) -> Result<(), StoreError> {
+        self.store.start_erasure(erasure).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Carries erasures out, a few events at a time, until the engine stops.
+    pub(super) async fn run(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            let rest = match self.step().await {
+                Ok(true) => STEP_PAUSE,
+                Ok(false) => POLL,
+                Err(error) => {
+                    self.log.warn("looking for erasures failed; trying again", &error);
+                    POLL
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = timeout(rest, self.wake.notified()) => (),
+            }
+        }
+    }
+
+    /// Makes one step of each erasure. Returns whether there may be more.
+    async fn step(&self) -> Result<bool, StoreError> {
+        let mut more = false;
+        for id in self.store.erasures_in_progress().await? {
+            let ErasureStep { cancelled, finished } = match self.store.erasure_step(id, self.clock.wall_ms()).await {
+                Ok(Some(done)) => done,
+                Ok(None) => continue,
+                // The others go on.
+                Err(error) => {
+                    self.log.warn("a step of an erasure failed; trying again", &error);
+                    continue;
+                }
+            };
+            for selection in &cancelled {
+                self.canceller.cancel_in_memory(selection).await;
+            }
+            match finished {
+                Some(erasure) => record(&erasure),
+                None => more = true,
+            }
+        }
+        Ok(more)
+    }
 }
 
 /// Records an erasure. Every erasure passes here, so that a trail of what was done needs this one place.
-fn record(company: &str, by: &str, record: &ErasureRecord) {
-    let ErasureRecord { events, bytes, cancelled } = record;
+fn record(erasure: &FinishedErasure) {
+    let FinishedErasure { company, by, events, bytes, cancelled } = erasure;
     tracing::info!(company, by, events, bytes, cancelled, "the data of events was erased");
 }

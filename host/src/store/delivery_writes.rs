@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseConnection};
-use super::deliveries::complete_erased;
 use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewDeliveryWaits, NewEventRow, Published};
 use super::multi_row::MultiRowStatement;
 use super::pull::{self, NewPullEntry};
@@ -258,6 +257,17 @@ async fn is_completed(connection: &mut DatabaseConnection, row: &DeliveryUpdate)
                AND lease IS NULL";
     let query = db::query(sql).bind(row.company.as_str()).bind(row.id.as_str()).bind(row.status.name());
     Ok(query.bind(i64::from(row.attempt_count)).fetch_optional(connection).await?.is_some())
+}
+
+/// Writes the result of an attempt during which the event was erased: its outcome, unless that is another attempt. Returns whether
+/// it was; the attempt is to be stored without what may quote the data.
+async fn complete_erased(connection: &mut DatabaseConnection, row: &DeliveryUpdate) -> Result<bool, sqlx::Error> {
+    let ended = (row.status != Status::Pending).then(|| row.status.name());
+    let sql = "UPDATE event_deliveries SET status = COALESCE($1, status), finished_at = COALESCE($2, finished_at), \
+               attempt_count = $3 WHERE company = $4 AND id = $5 AND erased_at IS NOT NULL AND status = 'cancelled' \
+               AND attempt_count = $3 - 1";
+    let query = db::query(sql).bind(ended).bind(row.finished_at).bind(i64::from(row.attempt_count));
+    Ok(query.bind(row.company.as_str()).bind(row.id.as_str()).execute(connection).await? == 1)
 }
 
 fn headers_json(headers: &[(String, String)]) -> String {

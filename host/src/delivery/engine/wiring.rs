@@ -297,8 +297,15 @@ impl Wiring {
         })
     }
 
-    pub(super) fn eraser(&self, canceller: &Arc<Canceller>) -> Eraser {
-        Eraser { store: self.store.clone(), canceller: canceller.clone(), clock: self.clock.clone() }
+    pub(super) fn eraser(&self, canceller: &Arc<Canceller>) -> Arc<Eraser> {
+        Arc::new(Eraser {
+            store: self.store.clone(),
+            canceller: canceller.clone(),
+            clock: self.clock.clone(),
+            wake: Notify::new(),
+            stop: self.stop.clone(),
+            log: ThrottledLog::default(),
+        })
     }
 
     pub(super) fn replayer(&self) -> Arc<Replayer> {

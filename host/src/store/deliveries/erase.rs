@@ -2,14 +2,13 @@
 //!
 //! An erased event has no delivery that waits: the erasure ends them, also those that a node has in memory, and nothing makes one
 //! wait again. So the statements of the hot path need not know of it; an attempt that was in flight finds its delivery ended
-//! ([`complete_erased`]).
+//! (`store/delivery_writes.rs`).
 
 use crate::domain::delivery::{ERASED_ERROR, Status};
 use crate::domain::id::deliveries_end;
 use crate::store::cancel_selection::CancelSelection;
 use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
-use crate::store::delivery_rows::DeliveryUpdate;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::writer::transaction;
@@ -58,8 +57,12 @@ impl Store {
     pub async fn erase_event(&self, company: &str, event: String, now: i64) -> Result<Option<ErasedEvent>, StoreError> {
         let (owner, usage, metrics) = (company.to_owned(), self.event_usage.clone(), self.metrics.clone());
         let removed_from = owner.clone();
-        let work =
-            transaction(move |connection| Box::pin(async move { Ok(erase(connection, &owner, &event, now).await?) }));
+        let work = transaction(move |connection| {
+            Box::pin(async move {
+                let found = erase(connection, &owner, &event, now).await?;
+                Ok(found.map(|(erased_at, now)| ErasedEvent { erased_at, erased: now.map(|erased| erased.amount) }))
+            })
+        });
         let count = move |found: &Option<ErasedEvent>| {
             if let Some(ErasedEvent { erased: Some(amount), .. }) = found {
                 usage.removed(&removed_from, amount.bytes);
@@ -70,19 +73,27 @@ impl Store {
     }
 }
 
-async fn erase(
+/// What was erased just now.
+pub(super) struct ErasedNow {
+    pub(super) amount: ErasedAmount,
+    /// Those of the event, which nodes may have in memory.
+    pub(super) deliveries: CancelSelection,
+}
+
+/// Erases the data of an event. Returns when it was erased, and what if that is now; `None`: there is no such event.
+pub(super) async fn erase(
     connection: &mut DatabaseConnection,
     company: &str,
     event: &str,
     now: i64,
-) -> Result<Option<ErasedEvent>, sqlx::Error> {
+) -> Result<Option<(i64, Option<ErasedNow>)>, sqlx::Error> {
     // A replay of what is missing reads events and then makes deliveries of them, under the same lock.
     connection.lock_exclusively().await?;
     let query = db::query(MARK).bind(now).bind(company).bind(event);
     let Some(row) = query.fetch_optional(&mut *connection).await? else {
         let query = db::query("SELECT erased_at FROM events WHERE company = $1 AND id = $2").bind(company).bind(event);
         let before: Option<Option<i64>> = query.value_if_any(connection).await?;
-        return Ok(before.flatten().map(|erased_at| ErasedEvent { erased_at, erased: None }));
+        return Ok(before.flatten().map(|erased_at| (erased_at, None)));
     };
     let (place, bytes): (String, i64) = (row.try_get("place")?, row.try_get("bytes")?);
     db::query(EMPTY).bind(Vec::<u8>::new()).bind(company).bind(event).execute(&mut *connection).await?;
@@ -91,21 +102,8 @@ async fn erase(
     let ended: i64 = query.values::<i64>(&mut *connection).await?.iter().sum();
     let query = db::query(EMPTY_ATTEMPTS).bind(ERASED_ERROR).bind(place.as_str()).bind(end.as_str());
     query.execute(&mut *connection).await?;
-    notify(connection, &Change::Cancelled(CancelSelection::of_event(company, &place))).await?;
-    let erased = ErasedAmount { bytes, cancelled: u64::try_from(ended).unwrap_or_default() };
-    Ok(Some(ErasedEvent { erased_at: now, erased: Some(erased) }))
-}
-
-/// Writes the result of an attempt during which the event was erased: its outcome, unless that is another attempt. Returns whether
-/// it was; the attempt is to be stored without what may quote the data.
-pub(in crate::store) async fn complete_erased(
-    connection: &mut DatabaseConnection,
-    row: &DeliveryUpdate,
-) -> Result<bool, sqlx::Error> {
-    let ended = (row.status != Status::Pending).then(|| row.status.name());
-    let sql = "UPDATE event_deliveries SET status = COALESCE($1, status), finished_at = COALESCE($2, finished_at), \
-               attempt_count = $3 WHERE company = $4 AND id = $5 AND erased_at IS NOT NULL AND status = 'cancelled' \
-               AND attempt_count = $3 - 1";
-    let query = db::query(sql).bind(ended).bind(row.finished_at).bind(i64::from(row.attempt_count));
-    Ok(query.bind(row.company.as_str()).bind(row.id.as_str()).execute(connection).await? == 1)
+    let deliveries = CancelSelection::of_event(company, &place);
+    notify(connection, &Change::Cancelled(deliveries.clone())).await?;
+    let amount = ErasedAmount { bytes, cancelled: u64::try_from(ended).unwrap_or_default() };
+    Ok(Some((now, Some(ErasedNow { amount, deliveries }))))
 }

@@ -6,6 +6,7 @@ use super::backlog::spill_sql;
 use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::counts::{OLDEST_DUE, waiting_sql};
+use super::erasable::examined_sql;
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::LogIndex;
@@ -132,6 +133,30 @@ async fn events_are_listed_along_the_deliveries_and_the_index_of_those_without()
     }
     let newest = plan(&mut connection, &newest_of_type_sql(KIND)).await;
     assert!(newest.contains("event_deliveries_type") && newest.contains("events_unmatched_type"), "{newest}");
+}
+
+#[tokio::test]
+async fn events_to_erase_are_examined_along_the_indexes_of_the_log() {
+    let (_folder, mut connection) = database().await;
+    for (event_type, used) in [
+        (
+            None,
+            [
+                "event_deliveries_1 (company=? AND id>? AND id<?)",
+                "events_unmatched (company=? AND place>? AND place<?)",
+            ],
+        ),
+        (
+            Some("t"),
+            [
+                "event_deliveries_type (company=? AND event_type=? AND id>? AND id<?)",
+                "events_unmatched_type (company=? AND event_type=? AND place>? AND place<?)",
+            ],
+        ),
+    ] {
+        let plan = plan(&mut connection, &examined_sql(event_type, KIND)).await;
+        assert!(used.iter().all(|used| plan.contains(used)), "{plan}");
+    }
 }
 
 #[tokio::test]

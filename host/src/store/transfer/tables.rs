@@ -245,6 +245,28 @@ const EVENT_DELIVERIES: TransferTable = table(
     ],
 );
 
+const EVENT_ERASURES: TransferTable = table(
+    "event_erasures",
+    1,
+    &[
+        ("id", Text),
+        ("company", Text),
+        ("event_type", Text),
+        ("pointer", Text),
+        ("equals", Text),
+        ("start_id", Text),
+        ("next_id", Text),
+        ("end_id", Text),
+        ("examined", Number),
+        ("erased", Number),
+        ("bytes", Number),
+        ("cancelled", Number),
+        ("requested_by", Text),
+        ("created_at", Number),
+        ("finished_at", Number),
+    ],
+);
+
 /// Rows of the version before that are not moved yet.
 const DELIVERIES: TransferTable = table(
     "deliveries",
@@ -289,7 +311,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 20] = [
+pub(super) const TABLES: [TransferTable; 21] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -308,6 +330,7 @@ pub(super) const TABLES: [TransferTable; 20] = [
     EVENTS,
     EVENT_DELIVERIES,
     PULL_ENTRIES,
+    EVENT_ERASURES,
     DELIVERIES,
     ATTEMPTS,
 ];
