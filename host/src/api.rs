@@ -4,6 +4,7 @@ mod answers;
 mod auth;
 mod author_field;
 mod body;
+mod companies;
 mod concerned_company;
 mod deliveries;
 mod event_types;
@@ -99,6 +100,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/deliveries/{id}/cancel", post(deliveries::cancel))
         .route("/deliveries/{id}/retry", post(deliveries::retry))
         .route("/deliveries/{id}/transformed", get(deliveries::transformed))
+        .route("/companies", get(companies::list))
         .route("/limits", get(limits::show).put(limits::change))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", put(plugins::upload).get(plugins::show).delete(plugins::remove))

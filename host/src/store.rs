@@ -11,6 +11,7 @@ mod backup;
 mod cancel_selection;
 mod changes;
 mod clock_doubt;
+mod companies;
 mod damage;
 mod database_file;
 mod db;
@@ -51,6 +52,7 @@ pub use backend::{database_kind, database_name};
 pub use backup::backup;
 pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
+pub use companies::{COUNT_LIMIT, CompanySummary};
 pub use deliveries::{
     BacklogSelection, BackloggedWebhook, Cancellation, CountedEvents, DeliveryFilter, DeliveryKey, ErasedAmount,
     ErasedEvent, Erasure, ErasureRecord, ErasureSelection, ErasureStep, EventDetail, EventFilter, EventRecord,

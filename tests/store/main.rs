@@ -6,6 +6,7 @@
 
 mod backlog;
 mod case;
+mod companies;
 mod erasure;
 mod event_types;
 mod events;
@@ -64,6 +65,8 @@ fn boxed<F: Future<Output = ()> + 'static>(
 }
 
 on_both! {
+    companies:
+        companies_are_listed_byte_by_byte_with_what_they_have;
     erasure:
         erased_event_keeps_its_lines_without_data_and_its_id
         erased_delivery_is_not_sent_again

@@ -10,6 +10,7 @@ mod batches;
 mod cases;
 mod circles;
 mod commands;
+mod companies;
 mod comparing;
 mod compiling;
 mod crash;

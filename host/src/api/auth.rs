@@ -127,6 +127,23 @@ impl<S: ScopeSet> CompanyInBody<S> {
     }
 }
 
+/// A request of a platform key that may look at what concerns the installation as a whole.
+///
+/// # Errors
+/// 401 or 429 for the credential, 403 for a missing scope or the credential of a company.
+pub(super) struct PlatformReader(());
+
+impl FromRequestParts<Arc<ApiState>> for PlatformReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        caller.check_scope(AdminRead::FIRST)?;
+        caller.check_platform()?;
+        Ok(Self(()))
+    }
+}
+
 /// The holder of a valid credential.
 struct Caller(Grant);
 
@@ -154,12 +171,19 @@ impl Caller {
     /// Returns the company that the request concerns, once the caller may do this to it.
     fn company_for<S: ScopeSet>(&self, named: Option<&str>) -> Result<String, Problem> {
         self.check_scope(S::FIRST)?;
-        if S::PLATFORM_ONLY && self.0.owner != Owner::Platform {
-            return Err(Problem::new(ProblemKind::Scope, "only a platform key may do this"));
+        if S::PLATFORM_ONLY {
+            self.check_platform()?;
         }
         let company = self.company(named)?;
         S::FURTHER.iter().try_for_each(|scope| self.check_scope(*scope))?;
         Ok(company)
+    }
+
+    fn check_platform(&self) -> Result<(), Problem> {
+        match self.0.owner {
+            Owner::Platform => Ok(()),
+            Owner::Company(_) => Err(Problem::new(ProblemKind::Scope, "only a platform key may do this")),
+        }
     }
 
     fn check_scope(&self, scope: RequiredScope) -> Result<(), Problem> {

@@ -18,6 +18,7 @@ use super::selection_sql::SelectionSql;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::backend::Backend;
+use crate::store::companies::summary_sql;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind};
 use crate::store::webhooks::configs::{released_sql, remove_sql};
 use crate::store::webhooks::health::health_sql;
@@ -157,6 +158,16 @@ async fn events_to_erase_are_examined_along_the_indexes_of_the_log() {
         let plan = plan(&mut connection, &examined_sql(event_type, KIND)).await;
         assert!(used.iter().all(|used| plan.contains(used)), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn what_a_company_has_is_counted_along_indexes() {
+    let (_folder, mut connection) = database().await;
+    let plan = plan(&mut connection, &summary_sql(KIND)).await;
+    for used in ["events_1 (company=?)", "event_deliveries_1 (company=?)", "event_deliveries_pending (company=?)"] {
+        assert!(plan.contains(used), "{plan}");
+    }
+    assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
 }
 
 #[tokio::test]
