@@ -164,7 +164,7 @@ async fn events_to_erase_are_examined_along_the_indexes_of_the_log() {
 async fn what_a_company_has_is_counted_along_indexes() {
     let (_folder, mut connection) = database().await;
     let plan = plan(&mut connection, &summary_sql(KIND)).await;
-    for used in ["events_1 (company=?)", "event_deliveries_1 (company=?)", "event_deliveries_pending (company=?)"] {
+    for used in ["events_1 (company=?)", "event_deliveries_type (company=?)", "event_deliveries_pending (company=?)"] {
         assert!(plan.contains(used), "{plan}");
     }
     assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
