@@ -2,10 +2,9 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::LogIndex;
-use crate::domain::id;
+use super::log_walk::oldest_events_sql;
 use crate::domain::json_condition::JsonCondition;
-use crate::store::db::{self, DatabaseKind};
+use crate::store::db;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 
@@ -48,24 +47,6 @@ pub(super) struct ExaminedEvents {
     pub(super) next: Option<String>,
 }
 
-/// Returns the statement that finds the next events of a company, also those without a delivery. Binds: the company, the first
-/// place, the place before which to stop, the number of events, the type or NULL.
-pub(super) fn examined_sql(event_type: Option<&str>, kind: DatabaseKind) -> String {
-    let matched = event_type.map_or(LogIndex::Everything, |name| LogIndex::Type(name.into()));
-    let unmatched = LogIndex::Unmatched(event_type.map(str::to_owned));
-    format!(
-        "SELECT place, event_id, erased_at FROM (SELECT * FROM (SELECT id AS place, event_id, erased_at FROM event_deliveries \
-         {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} ORDER BY id LIMIT $4) AS matched \
-         UNION ALL SELECT * FROM (SELECT place, id AS event_id, erased_at FROM events {}WHERE company = $1 AND place >= $2 \
-         AND place < $3 AND {} ORDER BY place LIMIT $4) AS unmatched) AS candidates ORDER BY place LIMIT $4",
-        matched.hint(kind),
-        matched.condition("$5"),
-        id::LENGTH,
-        unmatched.hint(kind),
-        unmatched.condition("$5")
-    )
-}
-
 impl Store {
     /// Counts the events that a selection would erase, as far as one request may look.
     ///
@@ -91,7 +72,7 @@ impl Store {
     pub(super) async fn examine(&self, selection: &ErasureSelection) -> Result<ExaminedEvents, StoreError> {
         let of_type = selection.event_type.as_deref();
         let log = &self.readers.background;
-        let query = db::query(AssertSqlSafe(examined_sql(of_type, self.readers.kind())))
+        let query = db::query(AssertSqlSafe(oldest_events_sql(of_type, "erased_at", "1 = 1", self.readers.kind())))
             .bind(selection.company.as_str())
             .bind(selection.first.as_str())
             .bind(selection.end.as_str())

@@ -8,7 +8,6 @@ use super::selection_sql::SelectionSql;
 use crate::domain::delivery::{Attempt, DeliveryRecord, LastAttempt, Status, StatusFilter};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::event::{Event, PING};
-use crate::domain::id;
 use crate::domain::subscription::is_pattern;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::delivery_rows::{ID_END, event_from_row, first_id};
@@ -164,8 +163,7 @@ impl Store {
             let Some(place) = self.place_of_event(company, event).await? else {
                 return Ok(LogPage { entries: Vec::new(), next: None });
             };
-            range.before = range.before.min(id::deliveries_end(&place));
-            range.least = range.least.max(place);
+            range = range.of_event(place);
         }
         let mut pages = Vec::new();
         for part in parts(&filter.selection) {

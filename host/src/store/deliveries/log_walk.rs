@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::event::PING;
+use crate::domain::id;
 use crate::store::db::{self, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -147,6 +148,32 @@ impl LogIndex {
     }
 }
 
+/// Returns the statement that finds the next events of a company from the oldest on, those with deliveries by the first of them, which
+/// has the place of the event for an id, and those without. Selects the place, the event's id, and `columns`, which the tables
+/// `event_deliveries` and `events` have in common, like those of `condition`. Binds: the company, the first place, the place before
+/// which to stop, the number of events, the type or NULL.
+pub(super) fn oldest_events_sql(
+    event_type: Option<&str>,
+    columns: &str,
+    condition: &str,
+    kind: DatabaseKind,
+) -> String {
+    let matched = event_type.map_or(LogIndex::Everything, |name| LogIndex::Type(name.into()));
+    let unmatched = LogIndex::Unmatched(event_type.map(str::to_owned));
+    format!(
+        "SELECT * FROM (SELECT * FROM (SELECT id AS place, event_id, {columns} FROM event_deliveries {}WHERE company = $1 \
+         AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} AND {condition} ORDER BY id LIMIT $4) AS matched \
+         UNION ALL SELECT * FROM (SELECT place, id AS event_id, {columns} FROM events {}WHERE company = $1 \
+         AND place >= $2 AND place < $3 AND {} AND {condition} ORDER BY place LIMIT $4) AS unmatched) AS oldest \
+         ORDER BY place LIMIT $4",
+        matched.hint(kind),
+        matched.condition("$5"),
+        id::LENGTH,
+        unmatched.hint(kind),
+        unmatched.condition("$5")
+    )
+}
+
 /// The part of a company's log from the id `least` up to, but without, the id `before`.
 #[derive(Debug, Clone)]
 pub(super) struct LogRange<'c> {
@@ -156,6 +183,12 @@ pub(super) struct LogRange<'c> {
 }
 
 impl<'c> LogRange<'c> {
+    /// Keeps the deliveries of the event at this place.
+    pub(super) fn of_event(self, place: String) -> Self {
+        let before = self.before.min(id::deliveries_end(&place));
+        Self { before, least: self.least.max(place), ..self }
+    }
+
     /// Binds what [`LogIndex::rows_sql`] and [`LogIndex::floor_sql`] have in common.
     pub(super) fn bind(&self, sql: String, limit: i64, index: &LogIndex) -> db::DatabaseQuery<'c> {
         db::query(AssertSqlSafe(sql))

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::{LogIndex, LogRange};
+use super::log_walk::{LogRange, oldest_events_sql};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::id;
 use crate::domain::subscription::{EventTypePattern, is_pattern};
@@ -30,26 +30,14 @@ static INSERT: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     )
 });
 
-/// Returns the statement that examines some events in the order of the log: the first deliveries of events that have any, and the
-/// events that have none. Binds: the company, the first id, the id before which to stop, the number of events, the type or NULL, the
-/// webhook.
+/// Returns the statement that examines some events in the order of the log. Binds as [`oldest_events_sql`], then the webhook.
 pub(super) fn candidates_sql(event_type: Option<&str>, kind: DatabaseKind) -> String {
-    let matched = event_type.map_or(LogIndex::Everything, |name| LogIndex::Type(name.into()));
-    let unmatched = LogIndex::Unmatched(event_type.map(str::to_owned));
     let of_event = "o.company = $1 AND o.id >= c.place AND o.id < c.place || '~'";
     format!(
         "SELECT c.*, (SELECT MAX(o.id) FROM event_deliveries o WHERE {of_event}) AS last, \
          CAST(CASE WHEN EXISTS (SELECT 1 FROM event_deliveries o WHERE {of_event} AND o.webhook_id = $6) THEN 1 ELSE 0 END \
-         AS BIGINT) AS present FROM (SELECT * FROM (SELECT id AS place, event_id, event_type, created_at \
-         FROM event_deliveries {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} AND erased_at IS NULL ORDER BY id LIMIT $4) \
-         AS matched UNION ALL SELECT * FROM (SELECT place, id AS event_id, event_type, created_at FROM events {}\
-         WHERE company = $1 AND place >= $2 AND place < $3 AND {} AND erased_at IS NULL ORDER BY place LIMIT $4) AS unmatched) AS c \
-         ORDER BY c.place LIMIT $4",
-        matched.hint(kind),
-        matched.condition("$5"),
-        id::LENGTH,
-        unmatched.hint(kind),
-        unmatched.condition("$5")
+         AS BIGINT) AS present FROM ({}) AS c ORDER BY c.place",
+        oldest_events_sql(event_type, "event_type, created_at", "erased_at IS NULL", kind)
     )
 }
 

@@ -6,10 +6,9 @@ use super::backlog::spill_sql;
 use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::counts::{OLDEST_DUE, waiting_sql};
-use super::erasable::examined_sql;
 use super::events::events_sql;
 use super::log::list_sql;
-use super::log_walk::LogIndex;
+use super::log_walk::{LogIndex, oldest_events_sql};
 use super::missing::candidates_sql;
 use super::orphans::{cancel_sql, orphans_sql};
 use super::past_events::newest_of_type_sql;
@@ -137,7 +136,7 @@ async fn events_are_listed_along_the_deliveries_and_the_index_of_those_without()
 }
 
 #[tokio::test]
-async fn events_to_erase_are_examined_along_the_indexes_of_the_log() {
+async fn oldest_events_are_found_along_the_deliveries_and_the_events_without() {
     let (_folder, mut connection) = database().await;
     for (event_type, used) in [
         (
@@ -155,8 +154,13 @@ async fn events_to_erase_are_examined_along_the_indexes_of_the_log() {
             ],
         ),
     ] {
-        let plan = plan(&mut connection, &examined_sql(event_type, KIND)).await;
-        assert!(used.iter().all(|used| plan.contains(used)), "{plan}");
+        let missing = candidates_sql(event_type, KIND);
+        for sql in [&missing, &oldest_events_sql(event_type, "erased_at", "1 = 1", KIND)] {
+            let plan = plan(&mut connection, sql).await;
+            assert!(used.iter().all(|used| plan.contains(used)), "{event_type:?} {plan}");
+            assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
+        }
+        assert!(plan(&mut connection, &missing).await.contains("SEARCH o USING"));
     }
 }
 
@@ -200,29 +204,6 @@ async fn steps_of_a_replay_go_along_the_index_of_its_selection() {
             let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains(used) && !plan.contains("TEMP B-TREE"), "{index:?} {plan}");
         }
-    }
-}
-
-#[tokio::test]
-async fn missing_deliveries_are_found_along_the_deliveries_and_the_events_without() {
-    let (_folder, mut connection) = database().await;
-    for (event_type, used) in [
-        (
-            None,
-            [
-                "event_deliveries_1 (company=? AND id>? AND id<?)",
-                "events_unmatched (company=? AND place>? AND place<?)",
-            ],
-        ),
-        (
-            Some("t"),
-            ["event_deliveries_type (company=? AND event_type=?", "events_unmatched_type (company=? AND event_type=?"],
-        ),
-    ] {
-        let plan = plan(&mut connection, &candidates_sql(event_type, KIND)).await;
-        assert!(used.iter().all(|used| plan.contains(used)), "{event_type:?} {plan}");
-        assert!(plan.contains("SEARCH o USING"), "{plan}");
-        assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
     }
 }
 

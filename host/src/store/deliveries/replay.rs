@@ -206,13 +206,10 @@ impl Store {
 
     /// Returns the part of the log that a replay covers. `None`: there is no such event.
     async fn replay_range<'r>(&self, replay: &'r Replay) -> Result<Option<LogRange<'r>>, StoreError> {
-        let (mut before, mut least) = (first_id(replay.until), first_id(replay.since));
-        if let Some(event) = &replay.event {
-            let Some(place) = self.place_of_event(&replay.company, event).await? else { return Ok(None) };
-            before = before.min(id::deliveries_end(&place));
-            least = least.max(place);
-        }
-        Ok(Some(LogRange { company: &replay.company, before, least }))
+        let (before, least) = (first_id(replay.until), first_id(replay.since));
+        let range = LogRange { company: &replay.company, before, least };
+        let Some(event) = &replay.event else { return Ok(Some(range)) };
+        Ok(self.place_of_event(&replay.company, event).await?.map(|place| range.of_event(place)))
     }
 
     async fn count_in(&self, replay: &Replay, range: LogRange<'_>) -> Result<u64, StoreError> {
