@@ -136,7 +136,7 @@ async fn plugin_that_drops_or_fails_does_not_stop_the_consumer() {
 
 #[tokio::test]
 async fn webhook_changes_between_push_and_pull_and_what_waits_follows() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     let webhook = subscribe(&host, json!({})).await;
     let path = format!("/webhooks/{}", webhook["id"].as_str().unwrap());
     host.publish("t", &json!(1)).await;
