@@ -122,7 +122,7 @@ impl ConsumerPlace<'_> {
         let reached = query.value_if_any::<i64>(&mut *connection).await?.unwrap_or(target);
         let sql = "UPDATE event_deliveries SET status = 'pending', parked = 3, finished_at = NULL WHERE (company, id) IN \
                    (SELECT company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 AND position <= $3) \
-                   AND status = 'delivered' AND lease IS NULL";
+                   AND status = 'delivered' AND lease IS NULL AND erased_at IS NULL";
         let query = db::query(sql).bind(self.webhook).bind(reached).bind(place);
         query.execute(connection).await?;
         Ok(reached)

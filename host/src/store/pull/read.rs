@@ -11,7 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::webhooks::WebhookKey;
 
-/// Entries that one page examines: cancelled and filtered ones are left out.
+/// Entries that one page examines: cancelled, filtered and erased ones are left out.
 const EXAMINED: i64 = 500;
 
 /// Which entries to read.
@@ -51,7 +51,7 @@ pub struct PullPage {
 const ENTRIES: &str = "SELECT e.position, e.delivery_id, v.id AS event_id, CAST(LENGTH(v.data) AS BIGINT) AS bytes \
     FROM (SELECT position, company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
     ORDER BY position LIMIT $3) AS e LEFT JOIN event_deliveries d ON d.company = e.company AND d.id = e.delivery_id \
-    AND (d.status = 'delivered' OR (d.status = 'pending' AND d.parked = 3)) \
+    AND d.erased_at IS NULL AND (d.status = 'delivered' OR (d.status = 'pending' AND d.parked = 3)) \
     LEFT JOIN events v ON v.company = d.company AND v.id = d.event_id ORDER BY e.position";
 
 /// The result of reading entries.
@@ -111,7 +111,8 @@ impl Store {
             (page.next, page.examined) = (position, true);
         }
         for ListedEntry { position, delivery, event_id } in listed {
-            let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = $2");
+            let sql =
+                format!("SELECT {EVENT_COLUMNS} FROM events WHERE company = $1 AND id = $2 AND erased_at IS NULL");
             let query = db::query(AssertSqlSafe(sql)).bind(key.company).bind(event_id);
             if let Some(row) = query.fetch_optional(&log).await? {
                 page.entries.push(PullEntry { position, delivery, event: Arc::new(event_from_row(&row)?) });
