@@ -49,6 +49,7 @@ mod quota_keeper;
 mod recorder;
 mod replayer;
 mod retention;
+mod transient_eraser;
 mod unattempted;
 mod waiting_consumers;
 mod webhook_lifecycle;

@@ -17,6 +17,7 @@ pub mod id;
 pub mod json_condition;
 pub mod json_schema;
 pub mod operational_event;
+pub mod payload_retention;
 pub mod plugin;
 pub mod plugin_config;
 pub mod quota;

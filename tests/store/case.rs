@@ -154,8 +154,7 @@ pub(crate) fn event(id: &str) -> Event {
 
 /// Returns a row with a delivery to webhook `wh_1` under the lease of process `me`. Its event has the same id.
 pub(crate) fn row(id: &str) -> NewEventRow {
-    let delivery =
-        NewDelivery { id: id.into(), webhook: "wh_1".into(), label: None, waits: NewDeliveryWaits::InBacklog };
+    let delivery = NewDelivery::new(id.into(), &webhook("wh_1", "t"), NewDeliveryWaits::InBacklog);
     let row = NewEventRow { place: id.into(), event: Arc::new(event(id)), deliveries: vec![delivery], created_at: NOW };
     leased("me", row)
 }
@@ -189,6 +188,7 @@ pub(crate) fn several(mut row: NewEventRow, webhooks: &[&str]) -> NewEventRow {
         webhook: (*webhook).into(),
         label: (number > 0).then(|| format!("label-{number}")),
         waits: waits.clone(),
+        transient: false,
     };
     row.deliveries = webhooks.iter().enumerate().map(of).collect();
     row

@@ -8,7 +8,8 @@ use posthaste::domain::plugin::Digest;
 use posthaste::domain::quota::Quota;
 use posthaste::store::{
     CountedEvents, DeliveryFilter, DeliveryKey, DeliveryUpdate, ErasedAmount, ErasedEvent, Erasure, ErasureSelection,
-    EventFilter, FinishedErasure, PageRequest, PastEvents, Published, Replay, RetryMode, StoreError, first_id,
+    EventFilter, FinishedErasure, NewEventRow, PageRequest, PastEvents, Published, Replay, RetryMode, StoreError,
+    first_id,
 };
 
 use crate::case::{Case, NOW, attempt, id, row, running, several, spilled, unmatched, webhook, with};
@@ -252,4 +253,59 @@ pub(crate) async fn company_has_at_most_ten_erasures_in_progress(case: Case) {
     let (shown, more) = case.erasures("acme", 200, None).await.unwrap();
     // Those in progress stay, however old.
     assert_eq!((shown.len(), more), (101, false));
+}
+
+/// Returns the row with transient deliveries.
+fn transient(mut row: NewEventRow) -> NewEventRow {
+    row.deliveries.iter_mut().for_each(|delivery| delivery.transient = true);
+    row
+}
+
+pub(crate) async fn transient_deliveries_are_erased_once_they_have_ended(case: Case) {
+    let ids: Vec<_> = (1..=5).map(|number| id(NOW, number)).collect();
+    let end = async |id: &str, status| case.ended(completion(id, status)).await;
+    for (id, status) in ids.iter().zip([Status::Delivered, Status::Filtered, Status::Failed, Status::Pending]) {
+        case.stored(transient(row(id))).await;
+        end(id, status).await;
+    }
+    case.stored(row(&ids[4])).await;
+    end(&ids[4], Status::Delivered).await;
+    assert!(!case.erase_transient(THEN).await.unwrap());
+    let found = async |id: &String| case.event("acme", id).await.unwrap().unwrap();
+    for (id, erased) in ids.iter().zip([true, true, false, false, false]) {
+        let event = found(id).await;
+        assert_eq!(event.erased_at, erased.then_some(THEN), "{id}");
+        assert_eq!(event.event.data.is_empty(), erased, "{id}");
+        assert_eq!(event.deliveries[0].erased_at, erased.then_some(THEN), "{id}");
+    }
+    let (_, _, attempts) = case.delivery("acme", &ids[0]).await.unwrap().unwrap();
+    check_emptied(&attempts[0]);
+    // One of several: the data stays until the last has ended.
+    let place = id(NOW, 7);
+    let other = delivery_id(&place, 1);
+    case.stored(transient(several(row(&place), &["wh_1", "wh_2"]))).await;
+    end(&other, Status::Delivered).await;
+    case.erase_transient(THEN).await.unwrap();
+    let event = found(&place).await;
+    assert_eq!(event.deliveries.iter().map(|one| one.erased_at).collect::<Vec<_>>(), [None, Some(THEN)]);
+    assert_eq!((event.erased_at, event.event.data.is_empty()), (None, false));
+    end(&place, Status::Delivered).await;
+    case.erase_transient(THEN + 1).await.unwrap();
+    assert_eq!(found(&place).await.erased_at, Some(THEN + 1));
+    // Published again, the event is known by its type.
+    let again = |number| NewEventRow { place: id(NOW, number), ..with(row(&place), |_| ()) };
+    assert_eq!(case.stored(again(8)).await, Published::Duplicate(vec![place.clone(), other]));
+    let typed = with(again(9), |event| event.event_type = "u".into());
+    assert_eq!(case.stored(typed).await, Published::IdTaken);
+    // More than one step.
+    for number in 0..200 {
+        let id = id(NOW + 1, number);
+        case.finished(transient(spilled(&id)), |completion| completion).await;
+    }
+    assert!(case.erase_transient(THEN).await.unwrap());
+    assert!(!case.erase_transient(THEN).await.unwrap());
+    assert!(!case.erase_transient(THEN).await.unwrap());
+    for number in [0, 127, 128, 199] {
+        assert_eq!(found(&id(NOW + 1, number)).await.erased_at, Some(THEN), "{number}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use posthaste::domain::payload_retention::PayloadRetention;
 use posthaste::domain::subscription::Subscription;
 use posthaste::domain::webhook::{Recipient, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, FailureNote, Rotation, StoreError, WebhookKey, reset_secrets};
@@ -143,10 +144,13 @@ pub(crate) async fn labels_and_patterns_wait_until_every_node_knows_them(case: C
         let Err(StoreError::InUse(why)) = case.put_webhook(refused).await else { panic!("it would lose deliveries") };
         assert!(why.contains("earlier version"), "{why}");
     }
+    let transient = Webhook { keep_payload: PayloadRetention::UntilDelivered, ..webhook("wh_5", "u") };
+    let Err(StoreError::InUse(_)) = case.put_webhook(transient.clone()).await else { panic!("it would keep payloads") };
     case.put_webhook(labelled("wh_3", "t", "x")).await.unwrap();
     case.put_webhook(webhook("wh_4", "t")).await.unwrap();
     case.home.sql("DELETE FROM nodes WHERE id = 'old'").await;
     case.put_webhook(webhook("wh_2", "a/*")).await.unwrap();
+    case.put_webhook(transient).await.unwrap();
 }
 
 pub(crate) async fn health_is_read_for_labels_and_patterns(case: Case) {

@@ -72,6 +72,7 @@ on_both! {
         erased_delivery_is_not_sent_again
         attempt_that_ends_after_the_erasure_records_only_its_outcome
         events_of_a_selection_are_erased_step_by_step
+        transient_deliveries_are_erased_once_they_have_ended
         company_has_at_most_ten_erasures_in_progress;
     pull:
         entries_are_read_in_order_acknowledged_and_taken_back

@@ -6,27 +6,27 @@ use posthaste_tests::{Answer, Client, Host, Kind, Process, Receiver, until};
 use serde_json::{Value, json};
 
 /// What is searched for once it is erased.
-const MARKER: &str = "marker-5f1c7e0b9a";
+pub(crate) const MARKER: &str = "marker-5f1c7e0b9a";
 
 async fn erase(client: &Client, event: &str) -> Answer {
     client.delete(&format!("/events/{event}"), &Value::Null).await
 }
 
-fn marked(id: &str) -> Value {
+pub(crate) fn marked(id: &str) -> Value {
     // Longer than a page of the database.
     let data = json!({"name": MARKER, "long": format!("{MARKER} ").repeat(1_000)});
     json!({"type": "t", "id": id, "data": data, "headers": {"x-person": MARKER}})
 }
 
 /// A receiver that answers with what it got.
-async fn echoing() -> Receiver {
+pub(crate) async fn echoing() -> Receiver {
     let receiver = Receiver::start().await;
     receiver.answer(|_, arrival| (StatusCode::OK, [("x-echo", MARKER)], arrival.body.clone()).into_response());
     receiver
 }
 
 /// Returns where the marker is found in the files of a database.
-fn files_with_marker(folder: &std::path::Path) -> Vec<String> {
+pub(crate) fn files_with_marker(folder: &std::path::Path) -> Vec<String> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let has = |path: &std::path::Path| {
         path.is_file() && std::fs::read(path).unwrap().windows(MARKER.len()).any(|part| part == MARKER.as_bytes())
@@ -35,7 +35,7 @@ fn files_with_marker(folder: &std::path::Path) -> Vec<String> {
 }
 
 /// Checks that no table of the log has the marker.
-async fn check_gone(host: &Host) {
+pub(crate) async fn check_gone(host: &Host) {
     let as_text = |column: &str| match host.home().kind() {
         Kind::Sqlite => format!("CAST({column} AS TEXT)"),
         Kind::Postgres => format!("CONVERT_FROM({column}, 'UTF8')"),

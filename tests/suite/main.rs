@@ -30,6 +30,7 @@ mod guard;
 mod guide;
 mod health;
 mod hostile;
+mod keep_payload;
 mod labels;
 mod languages;
 mod metrics;

@@ -31,7 +31,7 @@ async fn webhook_shows_every_field_with_its_default() {
     let expected = json!({
         "company": "acme", "type": "t", "label": null, "delivery": "push", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
-        "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null, "api_version": null,
+        "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null, "keep_payload": "retention", "api_version": null,
         "health": {"state": "unknown", "failing_since": null, "last_error": null, "last_success_at": null,
             "waiting": 0, "oldest_waiting_at": null},
     });
@@ -46,6 +46,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
         "config": {"fields": ["/a"]},
         "on_error": "drop", "headers": {"x-a": "1"}, "max_in_flight": 3, "rate_limit": 5, "ordered": true,
         "timeout": "30s",
+        "keep_payload": "until_delivered",
         "api_version": "2026-10-01",
     });
     let first = host.post("/webhooks", &whole).await.expect(201);
@@ -58,6 +59,7 @@ async fn overwriting_replaces_every_field_and_keeps_id_creation_and_secret() {
         ("plugin", Value::Null),
         ("config", Value::Null),
         ("on_error", json!("retry")),
+        ("keep_payload", json!("retention")),
         ("headers", json!({})),
         ("max_in_flight", json!(32)),
         ("rate_limit", Value::Null),

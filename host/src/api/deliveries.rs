@@ -196,8 +196,12 @@ pub(super) async fn show(
     let shown = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
     Ok(Json(DeliveryDetailView {
         attempts_omitted: delivery.attempt_count.saturating_sub(shown),
+        // Other deliveries may still hold it.
+        payload: match delivery.erased_at {
+            Some(_) => None,
+            None => RawValue::from_string(event.data_text().to_owned()).ok(),
+        },
         delivery: DeliveryView::new(&api, delivery),
-        payload: RawValue::from_string(event.data_text().to_owned()).ok(),
         attempts: attempts.into_iter().map(Into::into).collect(),
     }))
 }

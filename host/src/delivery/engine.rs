@@ -155,6 +155,7 @@ impl Engine {
         wiring.spawn(eraser.clone().run());
         wiring.spawn(mover.run());
         wiring.spawn(wiring.orphan_sweeper().run());
+        wiring.spawn(wiring.transient_eraser().run());
         wiring.spawn(wiring.quota_keeper().run());
         wiring.spawn(wiring.retention().run());
         wiring.spawn(wiring.precompiler().run());

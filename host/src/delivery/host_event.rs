@@ -30,14 +30,12 @@ impl HostEvents {
     /// Returns the row of such an event, with a delivery to each of these webhooks that waits in the database.
     pub(super) fn row<'w>(&self, event: Event, webhooks: impl IntoIterator<Item = &'w Webhook>) -> NewEventRow {
         let (created_at, place) = (event.occurred_at, self.ids.next("dlv", event.occurred_at));
-        let delivery = |(number, webhook): (usize, &Webhook)| NewDelivery {
-            id: delivery_id(&place, number),
-            webhook: webhook.id.clone(),
-            label: webhook.label.clone(),
-            waits: match webhook.is_pulled() {
+        let delivery = |(number, webhook): (usize, &Webhook)| {
+            let waits = match webhook.is_pulled() {
                 true => NewDeliveryWaits::ForConsumer,
                 false => NewDeliveryWaits::InBacklog,
-            },
+            };
+            NewDelivery::new(delivery_id(&place, number), webhook, waits)
         };
         let deliveries = webhooks.into_iter().enumerate().map(delivery).collect();
         NewEventRow { place, event: Arc::new(event), deliveries, created_at }

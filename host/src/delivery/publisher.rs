@@ -185,7 +185,7 @@ fn row(
             lease: waits.lease().map(|lease| lease.node.clone()),
             ..QueuedDelivery::fresh(id.clone(), &webhook, event.clone())
         };
-        deliveries.push(NewDelivery { id, webhook: webhook.id.clone(), label: webhook.label.clone(), waits });
+        deliveries.push(NewDelivery::new(id, &webhook, waits));
         handovers.push(Handover { delivery, webhook, reservation });
     }
     (NewEventRow { place, event, deliveries, created_at }, handovers)

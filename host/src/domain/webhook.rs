@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt_timeout::AttemptTimeout;
+use super::payload_retention::PayloadRetention;
 use super::plugin::{Digest, PluginRef};
 use super::plugin_config::PluginConfig;
 use super::rate_limit::RateLimit;
@@ -162,6 +163,8 @@ pub struct Webhook {
     pub ordered: bool,
     /// Time limit of one attempt; `None`: the one that the service was started with.
     pub timeout: Option<AttemptTimeout>,
+    /// How long the data of its events is kept: of those that are accepted from now on.
+    pub keep_payload: PayloadRetention,
     /// The version of Factorial's API whose payloads it gets, as its subscriber named it. It is shown to who publishes; the
     /// service itself sends what is published.
     pub api_version: Option<String>,
@@ -224,6 +227,11 @@ impl Webhook {
         self.recipient == Recipient::Consumer
     }
 
+    /// Returns whether the data of its events is erased once they have been delivered.
+    pub fn is_transient(&self) -> bool {
+        self.keep_payload == PayloadRetention::UntilDelivered
+    }
+
     /// Returns whether it receives events of this type.
     pub fn matches(&self, event_type: &str) -> bool {
         EventTypePattern::stored(&self.event_type).matches(event_type)
@@ -257,6 +265,7 @@ impl Webhook {
             rate_limit: None,
             ordered: false,
             timeout: None,
+            keep_payload: PayloadRetention::default(),
             api_version: None,
             failing_since: None,
             proven: false,

@@ -34,6 +34,7 @@ mod query_plans;
 mod replay;
 mod retry;
 mod selection_sql;
+mod transient;
 
 pub use backlog::BackloggedWebhook;
 pub use cancel::Cancellation;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::db::DatabaseRow;
 use crate::domain::delivery::{Attempt, Status};
 use crate::domain::event::Event;
+use crate::domain::webhook::Webhook;
 
 /// An event to store, with its deliveries.
 #[derive(Clone)]
@@ -35,6 +36,16 @@ pub struct NewDelivery {
     pub label: Option<String>,
     /// Where it waits.
     pub waits: NewDeliveryWaits,
+    /// Whether what it holds of its event's data is erased once it has ended.
+    pub transient: bool,
+}
+
+impl NewDelivery {
+    /// Returns a delivery to this webhook.
+    pub fn new(id: String, webhook: &Webhook, waits: NewDeliveryWaits) -> Self {
+        let (label, transient) = (webhook.label.clone(), webhook.is_transient());
+        Self { id, webhook: webhook.id.clone(), label, waits, transient }
+    }
 }
 
 /// Where a new delivery waits.

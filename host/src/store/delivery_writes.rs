@@ -26,8 +26,8 @@ pub(super) static INSERT_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| 
 static INSERT_DELIVERIES: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
         "INSERT INTO event_deliveries (company, id, event_id, event_type, webhook_id, label, status, attempt_count, \
-         attempt_base, due, lease, parked, created_at) VALUES",
-        "?, ?, ?, ?, ?, ?, 'pending', 0, 0, ?, ?, ?, ?",
+         attempt_base, due, lease, parked, created_at, transient) VALUES",
+        "?, ?, ?, ?, ?, ?, 'pending', 0, 0, ?, ?, ?, ?, ?",
         "",
     )
 });
@@ -125,7 +125,8 @@ async fn insert_deliveries<'r>(
                 .bind(delivery.waits.lease().map(|lease| lease.until_ms))
                 .bind(delivery.waits.lease().map(|lease| &*lease.node))
                 .bind(parked(&delivery.waits))
-                .bind(row.created_at);
+                .bind(row.created_at)
+                .bind(i64::from(delivery.transient));
         }
         query.execute(&mut *connection).await?;
     }
@@ -162,19 +163,30 @@ enum StoredBefore {
 async fn stored_before(connection: &mut DatabaseConnection, row: &NewEventRow) -> Result<StoredBefore, sqlx::Error> {
     let sql = "SELECT place, event_type, delivery_count, data, erased_at FROM events WHERE company = $1 AND id = $2";
     let query = db::query(sql).bind(row.event.company.as_str()).bind(row.event.id.as_str());
-    let found = query.fetch_one(connection).await?;
+    let found = query.fetch_one(&mut *connection).await?;
     let place: String = found.try_get("place")?;
     if place == row.place {
         return Ok(StoredBefore::No);
     }
-    if found.try_get::<Option<i64>>("erased_at")?.is_some() {
-        return Ok(StoredBefore::Erased);
-    }
-    let (event_type, data): (String, Vec<u8>) = (found.try_get("event_type")?, found.try_get("data")?);
-    if event_type != row.event.event_type || !same_json(&data, &row.event.data) {
+    let same = StoredBefore::Same { place: place.clone(), deliveries: found.try_get("delivery_count")? };
+    let event_type: String = found.try_get("event_type")?;
+    if event_type != row.event.event_type {
         return Ok(StoredBefore::Another);
     }
-    Ok(StoredBefore::Same { place, deliveries: found.try_get("delivery_count")? })
+    if found.try_get::<Option<i64>>("erased_at")?.is_some() {
+        // A producer that got no answer publishes again, perhaps after the delivery.
+        let is_transient = is_transient(connection, &row.event.company, &place).await?;
+        return Ok(if is_transient { same } else { StoredBefore::Erased });
+    }
+    let data: Vec<u8> = found.try_get("data")?;
+    Ok(if same_json(&data, &row.event.data) { same } else { StoredBefore::Another })
+}
+
+/// Returns whether an event that was erased had transient deliveries only: then it was erased because it was delivered.
+async fn is_transient(connection: &mut DatabaseConnection, company: &str, place: &str) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT MIN(transient) FROM event_deliveries WHERE company = $1 AND id >= $2 AND id < $3";
+    let query = db::query(sql).bind(company).bind(place).bind(deliveries_end(place));
+    Ok(query.value::<Option<i64>>(connection).await? == Some(1))
 }
 
 /// Returns the ids of the first deliveries of an event, `count` at most.

@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 20] = [
+const FILES: [MigrationFile; 21] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -61,6 +61,11 @@ const FILES: [MigrationFile; 20] = [
     MigrationFile { version: 18, description: "selections", sql: include_str!("../../migrations/0018_selections.sql") },
     MigrationFile { version: 19, description: "pull", sql: include_str!("../../migrations/0019_pull.sql") },
     MigrationFile { version: 20, description: "erasure", sql: include_str!("../../migrations/0020_erasure.sql") },
+    MigrationFile {
+        version: 21,
+        description: "transient payloads",
+        sql: include_str!("../../migrations/0021_transient_payloads.sql"),
+    },
 ];
 
 /// Returns the migrator that brings a SQLite database up to date.

@@ -14,6 +14,7 @@ use crate::api::header_fields::HeaderFields;
 use crate::api::whole_number::WholeNumber;
 use crate::domain::Invalid;
 use crate::domain::attempt_timeout::AttemptTimeout;
+use crate::domain::payload_retention::PayloadRetention;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::subscription::{EventTypePattern, check_label};
@@ -82,6 +83,7 @@ pub(in crate::api) struct WebhookFields {
     rate_limit: FieldUpdate<Value>,
     ordered: FieldUpdate<bool>,
     timeout: FieldUpdate<Value>,
+    keep_payload: FieldUpdate<String>,
     signing_secret: FieldUpdate<Value>,
     api_version: FieldUpdate<String>,
 }
@@ -199,6 +201,7 @@ impl WebhookFields {
         rule("/max_in_flight", self.max_in_flight.value().map(|number| max_in_flight(number).map(drop)));
         rule("/rate_limit", self.rate_limit.value().map(|value| parse_rate_limit(value).map(drop)));
         rule("/timeout", self.timeout.value().map(|value| parse_timeout(value).map(drop)));
+        rule("/keep_payload", self.keep_payload.value().map(|text| parse_keep_payload(text).map(drop)));
         rule("/signing_secret", self.signing_secret.value().map(|value| parse_signing_secret(value).map(drop)));
         rule("/api_version", self.api_version.value().map(|text| webhook::check_api_version(text)));
         errors.extend(self.broken_delivery());
@@ -229,6 +232,8 @@ impl WebhookFields {
         self.rate_limit.set(&mut webhook.rate_limit, None, |value| parse_rate_limit(value).ok());
         self.ordered.set(&mut webhook.ordered, false, |ordered| *ordered);
         self.timeout.set(&mut webhook.timeout, None, |value| parse_timeout(value).ok());
+        let default = PayloadRetention::default();
+        self.keep_payload.set(&mut webhook.keep_payload, default, |name| parse_keep_payload(name).unwrap_or(default));
         self.api_version.set(&mut webhook.api_version, None, |text| Some(text.clone()));
         if let Some(secret) = self.signing_secret() {
             // The one that it replaces may be known to somebody else.
@@ -260,6 +265,11 @@ fn parse_rate_limit(value: &Value) -> Result<RateLimit, String> {
 /// A value of another type is refused with the same rule.
 fn parse_timeout(value: &Value) -> Result<AttemptTimeout, String> {
     AttemptTimeout::parse(value.as_str().unwrap_or_default())
+}
+
+fn parse_keep_payload(name: &str) -> Result<PayloadRetention, String> {
+    let rule = "a payload is kept for the `retention` of the log, or `until_delivered`";
+    PayloadRetention::named(name).ok_or_else(|| rule.into())
 }
 
 /// A value of another type is refused with the same rule. The text never repeats the value.
@@ -298,7 +308,7 @@ mod tests {
         fields(json!({
             "type": "t", "target_url": "https://b.test/", "challenge": "c", "name": "n", "enabled": false,
             "plugin": "mask", "config": {"a": 1}, "on_error": "drop", "headers": {"x-a": "b"}, "max_in_flight": 7,
-            "rate_limit": "9/min", "ordered": true, "timeout": "30s", "api_version": "2026-10-01", "tls": {"pin_sha256": "a1".repeat(32)},
+            "rate_limit": "9/min", "ordered": true, "timeout": "30s", "keep_payload": "until_delivered", "api_version": "2026-10-01", "tls": {"pin_sha256": "a1".repeat(32)},
         }))
     }
 
@@ -311,6 +321,7 @@ mod tests {
         assert_eq!(changed.rate_limit, RateLimit::parse("9/min").ok());
         assert_eq!(changed.timeout, AttemptTimeout::parse("30s").ok());
         assert_eq!(changed.api_version.as_deref(), Some("2026-10-01"));
+        assert_eq!(changed.keep_payload, PayloadRetention::UntilDelivered);
         assert_eq!(changed.config_digest, Digest::of(br#"{"a":1}"#));
         assert_eq!(changed.tls.as_ref().and_then(|tls| tls.pin_sha256()), Some(&*"a1".repeat(32)));
         let before = changed.clone();
@@ -319,6 +330,7 @@ mod tests {
         let nulls = json!({
             "challenge": null, "name": null, "enabled": null, "plugin": null, "config": null, "on_error": null,
             "headers": null, "max_in_flight": null, "rate_limit": null, "ordered": null, "timeout": null, "tls": null, "api_version": null,
+            "keep_payload": null,
         });
         fields(nulls).apply(&mut changed);
         assert!(
@@ -384,7 +396,7 @@ mod tests {
     fn every_broken_rule_is_reported_at_its_place() {
         let bad = fields(json!({
             "type": "a b", "label": "A", "target_url": "x", "challenge": "a b", "name": "a\nb", "plugin": "A!", "on_error": "explode",
-            "max_in_flight": -1, "rate_limit": 100_001, "timeout": 30, "headers": {"x-challenge": "1"},
+            "max_in_flight": -1, "rate_limit": 100_001, "timeout": 30, "keep_payload": "forever", "headers": {"x-challenge": "1"},
             "tls": {"ca": "x", "pin_sha256": "x"},
         }));
         let found = pointers(bad.check_new(rules(&guard())));
@@ -399,6 +411,7 @@ mod tests {
             "max_in_flight",
             "rate_limit",
             "timeout",
+            "keep_payload",
         ];
         let expected = expected
             .iter()

@@ -39,6 +39,7 @@ use crate::delivery::quota_keeper::QuotaKeeper;
 use crate::delivery::recorder::{AutoDisable, Recorder, Rng};
 use crate::delivery::replayer::Replayer;
 use crate::delivery::retention::Retention;
+use crate::delivery::transient_eraser::TransientEraser;
 use crate::delivery::waiting_consumers::WaitingConsumers;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
 use crate::domain::clock_doubt::ClockDoubt;
@@ -362,6 +363,11 @@ impl Wiring {
             stop: self.stop.clone(),
             log: ThrottledLog::default(),
         }
+    }
+
+    pub(super) fn transient_eraser(&self) -> TransientEraser {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        TransientEraser { store, clock, stop: self.stop.clone(), log: ThrottledLog::default() }
     }
 
     pub(super) fn quota_keeper(&self) -> QuotaKeeper {

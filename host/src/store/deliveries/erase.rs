@@ -4,6 +4,8 @@
 //! wait again. So the statements of the hot path need not know of it; an attempt that was in flight finds its delivery ended
 //! (`store/delivery_writes.rs`).
 
+use sqlx::AssertSqlSafe;
+
 use crate::domain::delivery::{ERASED_ERROR, Status};
 use crate::domain::id::deliveries_end;
 use crate::store::cancel_selection::CancelSelection;
@@ -45,8 +47,13 @@ const END: &str = "UPDATE event_deliveries SET erased_at = $1, due = NULL, lease
     WHERE company = $2 AND id >= $3 AND id < $4 \
     RETURNING CAST(CASE WHEN status = 'cancelled' AND finished_at = $1 THEN 1 ELSE 0 END AS BIGINT)";
 
-const EMPTY_ATTEMPTS: &str = "UPDATE attempts SET error = CASE WHEN error IS NULL THEN NULL ELSE $1 END, response_body = NULL, \
-    request_headers = NULL, response_headers = NULL, plugin = NULL WHERE delivery_id >= $2 AND delivery_id < $3";
+/// Returns the part of a statement that removes from an attempt what may quote the data. Binds: its error, if it has one.
+pub(super) fn emptied_attempt_sql(error: &str) -> String {
+    format!(
+        "error = CASE WHEN error IS NULL THEN NULL ELSE {error} END, response_body = NULL, request_headers = NULL, \
+         response_headers = NULL, plugin = NULL"
+    )
+}
 
 impl Store {
     /// Erases the data of an event, its headers, and what the attempts of its deliveries recorded, at `now`, milliseconds since
@@ -100,7 +107,8 @@ pub(super) async fn erase(
     let end = deliveries_end(&place);
     let query = db::query(END).bind(now).bind(company).bind(place.as_str()).bind(end.as_str());
     let ended: i64 = query.values::<i64>(&mut *connection).await?.iter().sum();
-    let query = db::query(EMPTY_ATTEMPTS).bind(ERASED_ERROR).bind(place.as_str()).bind(end.as_str());
+    let sql = format!("UPDATE attempts SET {} WHERE delivery_id >= $2 AND delivery_id < $3", emptied_attempt_sql("$1"));
+    let query = db::query(AssertSqlSafe(sql)).bind(ERASED_ERROR).bind(place.as_str()).bind(end.as_str());
     query.execute(&mut *connection).await?;
     let deliveries = CancelSelection::of_event(company, &place);
     notify(connection, &Change::Cancelled(deliveries.clone())).await?;

@@ -7,6 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::log_walk::{LogRange, oldest_events_sql};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::id;
+use crate::domain::payload_retention::PayloadRetention;
 use crate::domain::subscription::{EventTypePattern, is_pattern};
 use crate::store::db::{self, DatabaseConnection, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
@@ -24,8 +25,8 @@ const MAX_NUMBER: usize = 0xfff;
 static INSERT: LazyLock<MultiRowStatement> = LazyLock::new(|| {
     MultiRowStatement::new(
         "INSERT INTO event_deliveries (company, id, event_id, event_type, webhook_id, label, status, attempt_count, \
-         attempt_base, parked, created_at, requested_count) VALUES",
-        "?, ?, ?, ?, ?, ?, 'pending', 0, 0, 2, ?, 1",
+         attempt_base, parked, created_at, requested_count, transient) VALUES",
+        "?, ?, ?, ?, ?, ?, 'pending', 0, 0, 2, ?, 1, ?",
         "",
     )
 });
@@ -46,6 +47,8 @@ struct Recipient {
     id: String,
     event_type: String,
     label: Option<String>,
+    /// As of its deliveries.
+    transient: bool,
 }
 
 impl Recipient {
@@ -53,7 +56,9 @@ impl Recipient {
         let key: String = row.try_get("event_type")?;
         let subscription = subscription_of(&key);
         let (event_type, label) = (subscription.event_type.to_owned(), subscription.label.map(str::to_owned));
-        Ok(Self { id: row.try_get("id")?, event_type, label })
+        let keep_payload: Option<String> = row.try_get("keep_payload")?;
+        let transient = keep_payload.as_deref() == Some(PayloadRetention::UntilDelivered.name());
+        Ok(Self { id: row.try_get("id")?, event_type, label, transient })
     }
 
     /// Returns the only type of its events that a selection has, if there is one.
@@ -69,7 +74,7 @@ impl Recipient {
 }
 
 /// Binds: the company, the webhook.
-const RECIPIENT: &str = "SELECT id, event_type FROM webhooks WHERE company = $1 AND id = $2";
+const RECIPIENT: &str = "SELECT id, event_type, keep_payload FROM webhooks WHERE company = $1 AND id = $2";
 
 /// An event that was examined.
 struct Candidate {
@@ -178,6 +183,7 @@ async fn insert(
                 .bind(recipient.id.as_str())
                 .bind(recipient.label.as_deref())
                 .bind(candidate.created_at)
+                .bind(i64::from(recipient.transient))
         });
         query.execute(&mut *connection).await?;
     }

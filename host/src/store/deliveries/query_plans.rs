@@ -14,6 +14,7 @@ use super::orphans::{cancel_sql, orphans_sql};
 use super::past_events::newest_of_type_sql;
 use super::replay::{count_sql, mark_sql, sent_sql};
 use super::selection_sql::SelectionSql;
+use super::transient;
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::backend::Backend;
@@ -172,6 +173,27 @@ async fn what_a_company_has_is_counted_along_indexes() {
         assert!(plan.contains(used), "{plan}");
     }
     assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
+}
+
+#[tokio::test]
+async fn transient_deliveries_that_have_ended_are_found_by_their_index_and_erased_by_keys() {
+    let (_folder, mut connection) = database().await;
+    let found = plan(&mut connection, &transient::ended_sql(KIND)).await;
+    assert!(found.contains("event_deliveries_transient") && !found.contains("TEMP B-TREE"), "{found}");
+    for (statement, used) in [
+        (&transient::MARK_DELIVERIES, "sqlite_autoindex_event_deliveries_1 (company=? AND id=?)"),
+        (&transient::EMPTY_ATTEMPTS, "SEARCH attempts USING"),
+        (&transient::MARK_EVENTS, "sqlite_autoindex_events_1 (company=? AND id=?)"),
+        (
+            &transient::MARK_EVENTS,
+            "SEARCH d USING INDEX sqlite_autoindex_event_deliveries_1 (company=? AND id>? AND id<?)",
+        ),
+        (&transient::EMPTY_EVENTS, "sqlite_autoindex_events_1 (company=? AND id=?)"),
+    ] {
+        let (sql, _) = statement.split(KIND, &[(), ()]).next().unwrap();
+        let plan = plan(&mut connection, &sql.0).await;
+        assert!(plan.contains(used), "{plan}");
+    }
 }
 
 #[tokio::test]

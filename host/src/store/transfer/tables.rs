@@ -114,6 +114,7 @@ const WEBHOOKS: TransferTable = table(
         ("delivery", Text),
         ("pull_head", Number),
         ("pull_place", Number),
+        ("keep_payload", Text),
     ],
 );
 
@@ -242,6 +243,7 @@ const EVENT_DELIVERIES: TransferTable = table(
         ("finished_at", Number),
         ("requested_count", Number),
         ("erased_at", Number),
+        ("transient", Number),
     ],
 );
 

@@ -206,24 +206,26 @@ async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -
         .map_err(|refusal| StoreError::Rule(Invalid::at("/type", refusal.to_string())))
 }
 
-/// Checks that no node would accept events without this webhook, or POST what waits for its consumer: nodes of the previous
-/// version do not find it, and know no consumers. `before` is the webhook that it replaces.
+/// Checks that no node would accept events without this webhook, POST what waits for its consumer, or keep data that is not to be
+/// kept: nodes of the previous version do not find it, and know neither consumers nor transient deliveries. `before` is the webhook
+/// that it replaces.
 async fn check_nodes(
     connection: &mut DatabaseConnection,
     webhook: &Webhook,
     before: Option<&Webhook>,
 ) -> Result<(), StoreError> {
     let is_new_kind = |webhook: &Webhook| webhook.label.is_some() || is_pattern(&webhook.event_type);
-    let is_pulled_now = webhook.is_pulled() && !before.is_some_and(Webhook::is_pulled);
-    if !is_pulled_now && (before.is_some() || !is_new_kind(webhook)) {
+    let starts = |has: fn(&Webhook) -> bool| has(webhook) && !before.is_some_and(has);
+    let begins = starts(Webhook::is_pulled) || starts(Webhook::is_transient);
+    if !begins && (before.is_some() || !is_new_kind(webhook)) {
         return Ok(());
     }
     let query = db::query("SELECT id FROM nodes WHERE finds_by_id IS NULL LIMIT 1");
     if query.fetch_optional(connection).await?.is_none() {
         return Ok(());
     }
-    let text = "a node of an earlier version serves the database still: a webhook with a label, for a pattern of types or with \
-                `delivery` `pull` can be made once all nodes are upgraded";
+    let text = "a node of an earlier version serves the database still: a webhook with a label, for a pattern of types, with \
+                `delivery` `pull` or with `keep_payload` `until_delivered` can be made once all nodes are upgraded";
     Err(StoreError::InUse(text.into()))
 }
 

@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::configs::hold;
 use crate::domain::attempt_timeout::AttemptTimeout;
+use crate::domain::payload_retention::PayloadRetention;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::plugin_config::PluginConfig;
 use crate::domain::quota::{Quota, Quotas};
@@ -41,6 +42,7 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
         w.plugin_name, w.plugin_pin, w.on_error, w.headers, w.max_in_flight, w.rate_limit, w.ordered, w.signing_secret, \
         w.created_at, w.updated_at, w.config_digest, w.previous_secret, w.previous_until, w.failing_since, w.proven, \
         w.sealed_headers, w.tls_ca, w.tls_pin_sha256, w.timeout, w.rate, w.label, w.failing_announced, w.api_version, w.delivery, \
+        w.keep_payload, \
         COALESCE(w.plugin_pin, p.active_digest) AS plugin_digest";
     format!(
         "SELECT {COLUMNS}, CAST(octet_length(w.config) AS BIGINT) AS config_size, \
@@ -52,8 +54,8 @@ pub(super) fn small_columns_sql(most_bytes: usize) -> String {
 const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url, challenge, name, enabled, \
     disabled_reason, plugin_name, plugin_pin, config, on_error, headers, max_in_flight, rate_limit, ordered, \
     signing_secret, created_at, updated_at, config_digest, sealed_headers, \
-    tls_ca, tls_pin_sha256, timeout, rate, label, api_version, delivery) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24, $25, $26) \
+    tls_ca, tls_pin_sha256, timeout, rate, label, api_version, delivery, keep_payload) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $19, $8, $9, $10, $11, '[]', $12, $13, $14, $15, $16, $16, $17, $18, $20, $21, $22, $23, $24, $25, $26, $27) \
     ON CONFLICT (company, event_type) DO UPDATE SET target_url = excluded.target_url, \
     challenge = excluded.challenge, name = excluded.name, enabled = excluded.enabled, \
     disabled_reason = excluded.disabled_reason, failing_since = NULL, proven = 0, \
@@ -62,7 +64,7 @@ const UPSERT: &str = "INSERT INTO webhooks (id, company, event_type, target_url,
     tls_ca = excluded.tls_ca, tls_pin_sha256 = excluded.tls_pin_sha256, max_in_flight = excluded.max_in_flight, \
     rate_limit = excluded.rate_limit, ordered = excluded.ordered, updated_at = excluded.updated_at, \
     config_digest = excluded.config_digest, timeout = excluded.timeout, rate = excluded.rate, \
-    api_version = excluded.api_version, delivery = excluded.delivery, \
+    api_version = excluded.api_version, delivery = excluded.delivery, keep_payload = excluded.keep_payload, \
     previous_secret = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_secret END, \
     previous_until = CASE WHEN webhooks.previous_until > excluded.updated_at THEN webhooks.previous_until END \
     RETURNING id";
@@ -147,6 +149,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
     let rate_limit: Option<i64> = row.try_get("rate_limit")?;
     let rate: Option<String> = row.try_get("rate")?;
     let timeout: Option<String> = row.try_get("timeout")?;
+    let keep_payload: Option<String> = row.try_get("keep_payload")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_secret")?;
     let until: Option<i64> = row.try_get("previous_until")?;
     let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
@@ -173,6 +176,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         rate_limit: rate_limit.map(|number| RateLimit::stored(number, rate.as_deref())),
         ordered: number("ordered")? == 1,
         timeout: timeout.and_then(|text| AttemptTimeout::parse(&text).ok()),
+        keep_payload: keep_payload.and_then(|name| PayloadRetention::named(&name)).unwrap_or_default(),
         api_version: row.try_get("api_version")?,
         failing_since: row.try_get("failing_since")?,
         proven: number("proven")? == 1,
@@ -266,6 +270,7 @@ pub(super) async fn write(
         .bind(webhook.label.as_deref())
         .bind(webhook.api_version.as_deref())
         .bind(webhook.is_pulled().then_some(Recipient::PULL))
+        .bind((webhook.keep_payload != PayloadRetention::default()).then(|| webhook.keep_payload.name()))
         .value(connection)
         .await
         .map_err(Into::into)

@@ -205,6 +205,7 @@ mod tests {
             webhook: "wh_1".into(),
             label: None,
             waits: NewDeliveryWaits::InBacklog,
+            transient: false,
         };
         let row = NewEventRow {
             place: delivery_id.into(),
