@@ -6,14 +6,15 @@
 mod parameter;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite,
-    SqliteConnection,
+    Arguments as _, ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr,
+    Sqlite, SqliteConnection,
 };
 use sqlx::{SqlitePool, Type};
 use tokio::time::timeout;
@@ -265,14 +266,17 @@ pub(super) fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
 }
 
-/// Builds the query of one driver with all parameters bound, each text passed through `$text`.
+/// Builds the query of one driver with all parameters bound, each text passed through one of the functions.
 macro_rules! driver_query {
-    ($query:expr, $text:expr) => {{
+    ($query:expr, $arguments:ty, $borrowed:expr, $shared:expr, $owned:expr) => {{
         let DatabaseQuery { sql, parameters } = $query;
-        parameters.into_iter().fold(sqlx::query(sql), |query, parameter| match parameter {
+        let mut arguments = <$arguments>::default();
+        arguments.reserve(parameters.len(), 0);
+        parameters.into_iter().fold(sqlx::query_with(sql, arguments), |query, parameter| match parameter {
             QueryParameter::Number(number) => query.bind(number),
-            QueryParameter::Text(text) => query.bind(text.map(|text| $text(Cow::Borrowed(text)))),
-            QueryParameter::OwnedText(text) => query.bind(text.map(|text| $text(Cow::<'q, str>::Owned(text)))),
+            QueryParameter::Text(text) => query.bind(text.map($borrowed)),
+            QueryParameter::SharedText(text) => query.bind(text.map($shared)),
+            QueryParameter::OwnedText(text) => query.bind(text.map($owned)),
             QueryParameter::Bytes(bytes) => query.bind(bytes),
         })
     }};
@@ -292,11 +296,18 @@ impl<'q> DatabaseQuery<'q> {
     }
 
     fn sqlite(self) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
-        driver_query!(self.traced(), |text| text)
+        // The driver copies a text into two allocations, and a shared one into none.
+        driver_query!(self.traced(), SqliteArguments, Arc::<str>::from, |text| text, |text| text)
     }
 
     fn postgres(self) -> sqlx::query::Query<'q, Postgres, PgArguments> {
-        driver_query!(self.traced(), without_nul)
+        driver_query!(
+            self.traced(),
+            PgArguments,
+            |text| without_nul(Cow::Borrowed(text)),
+            |text: Arc<str>| without_nul(Cow::<'q, str>::Owned(text.to_string())),
+            |text| without_nul(Cow::<'q, str>::Owned(text))
+        )
     }
 
     /// Runs the statement and returns how many rows it changed.

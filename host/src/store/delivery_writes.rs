@@ -123,7 +123,7 @@ async fn insert_deliveries<'r>(
                 .bind(delivery.webhook.as_str())
                 .bind(delivery.label.as_deref())
                 .bind(delivery.waits.lease().map(|lease| lease.until_ms))
-                .bind(delivery.waits.lease().map(|lease| &*lease.node))
+                .bind(delivery.waits.lease().map(|lease| lease.node.clone()))
                 .bind(parked(&delivery.waits))
                 .bind(row.created_at)
                 .bind(i64::from(delivery.transient));
@@ -216,7 +216,7 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
                 .bind(row.due)
                 .bind(i64::from(parked))
                 .bind(row.finished_at)
-                .bind(row.lease.as_deref())
+                .bind(row.lease.clone())
                 .bind(i64::from(row.attempt_base));
         }
         let all = query.execute(&mut *connection).await? == rows.len() as u64;

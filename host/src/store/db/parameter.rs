@@ -1,9 +1,12 @@
 //! The values that statements are given.
 
+use std::sync::Arc;
+
 /// A value to bind to a statement.
 pub(in crate::store) enum QueryParameter<'q> {
     Number(Option<i64>),
     Text(Option<&'q str>),
+    SharedText(Option<Arc<str>>),
     OwnedText(Option<String>),
     Bytes(Option<Vec<u8>>),
 }
@@ -47,6 +50,18 @@ impl From<String> for QueryParameter<'_> {
 impl From<Option<String>> for QueryParameter<'_> {
     fn from(text: Option<String>) -> Self {
         Self::OwnedText(text)
+    }
+}
+
+impl From<Arc<str>> for QueryParameter<'_> {
+    fn from(text: Arc<str>) -> Self {
+        Self::SharedText(Some(text))
+    }
+}
+
+impl From<Option<Arc<str>>> for QueryParameter<'_> {
+    fn from(text: Option<Arc<str>>) -> Self {
+        Self::SharedText(text)
     }
 }
 
