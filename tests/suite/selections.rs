@@ -98,6 +98,10 @@ async fn selection_is_counted_before_it_is_replayed() {
         let text = host.post("/deliveries/replay", &with(more)).await.problem(422);
         assert!(text.contains(pointer), "{text}");
     }
+    for (dry_run, status) in [(true, 200), (false, 202)] {
+        let answer = host.post("/deliveries/replay", &json!({"event": "nobody", "dry_run": dry_run})).await.expect(status);
+        assert_eq!(answer, json!({"count": 0, "id": null}));
+    }
     let unknown = json!({"since": EVER, "only": "missing", "webhook": "wh_1"});
     assert!(host.post("/deliveries/replay", &unknown).await.problem(422).contains("no such webhook"));
 }
@@ -152,6 +156,7 @@ async fn selection_is_counted_before_it_is_cancelled() {
     assert_eq!(cancel(by_error.clone(), 200).await, 3);
     assert_eq!(cancel(json!({"event": events[0], "label": "other"}), 202).await, 1);
     assert_eq!(cancel(json!({"event": "nobody"}), 202).await, 0);
+    assert_eq!(cancel(json!({"event": "nobody", "dry_run": true}), 200).await, 0);
     let mut order = by_error;
     order["dry_run"] = json!(false);
     assert_eq!(cancel(order, 202).await, 3);

@@ -64,18 +64,19 @@ pub(in crate::api) async fn cancel_many(
     });
     let (selection, state) = checked?;
     let dry_run = selection.dry_run;
+    let status = if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     let selection = match &selection.event {
         None => cancel_selection(company, selection, state),
         Some(event) => match api.store.place_of_event(&company, event).await? {
-            None => return Ok((StatusCode::ACCEPTED, Json(CancelView { count: 0 }))),
+            None => return Ok((status, Json(CancelView { count: 0 }))),
             Some(place) => of_event(cancel_selection(company, selection, state), place),
         },
     };
     if dry_run {
-        return Ok((StatusCode::OK, Json(CancelView { count: api.store.count_cancellable(&selection).await? })));
+        return Ok((status, Json(CancelView { count: api.store.count_cancellable(&selection).await? })));
     }
     let cancellation = Cancellation { id: api.engine.ids.next("cnl", now), selection, now };
-    Ok((StatusCode::ACCEPTED, Json(CancelView { count: api.engine.canceller.cancel(cancellation).await? })))
+    Ok((status, Json(CancelView { count: api.engine.canceller.cancel(cancellation).await? })))
 }
 
 /// Returns the state of the deliveries to cancel.
