@@ -99,7 +99,8 @@ async fn selection_is_counted_before_it_is_replayed() {
         assert!(text.contains(pointer), "{text}");
     }
     for (dry_run, status) in [(true, 200), (false, 202)] {
-        let answer = host.post("/deliveries/replay", &json!({"event": "nobody", "dry_run": dry_run})).await.expect(status);
+        let answer =
+            host.post("/deliveries/replay", &json!({"event": "nobody", "dry_run": dry_run})).await.expect(status);
         assert_eq!(answer, json!({"count": 0, "id": null}));
     }
     let unknown = json!({"since": EVER, "only": "missing", "webhook": "wh_1"});

@@ -78,14 +78,15 @@ impl JwksCache {
             return Ok(key);
         }
         self.fetch(MISSING_KEY_WAIT).await;
-        match self.find_cached(selector)? {
-            Some(key) => Ok(key),
-            // The issuer may have this key: it could not be asked.
-            None if self.lock().failure.is_some() => Err(TokenRefusal::Unavailable),
-            None => {
-                Err(TokenRefusal::Invalid("no key of the issuer matches the access token's `kid` and `alg`".into()))
-            }
+        if let Some(key) = self.find_cached(selector)? {
+            return Ok(key);
         }
+        let state = self.lock();
+        // The issuer may have this key: it could not be asked, or has not answered yet.
+        if state.fetching || state.failure.is_some() {
+            return Err(TokenRefusal::Unavailable);
+        }
+        Err(TokenRefusal::Invalid("no key of the issuer matches the access token's `kid` and `alg`".into()))
     }
 
     fn find_cached(&self, selector: &KeySelector) -> Result<Option<CachedKey>, TokenRefusal> {

@@ -4,7 +4,7 @@ use posthaste_tests::{Host, Receiver, StoppedClock};
 use serde_json::{Value, json};
 
 use super::signer::{Signer, publish};
-use super::{opens, refused};
+use super::{answer_to, opens, refused};
 
 /// A host that accepts the tokens of one signer.
 struct Stage {
@@ -40,7 +40,7 @@ impl Stage {
     /// Returns the reason for which the token is refused. Moves the clock, so that this address is not rate-limited.
     async fn why(&self, token: &str) -> String {
         self.clock.pass_seconds(1);
-        refused(&self.host.with_key(token).get("/webhooks").await)
+        refused(&answer_to(&self.host, &self.clock, token).await)
     }
 }
 
@@ -49,7 +49,7 @@ async fn forged_token_is_refused() {
     let stage = Stage::set().await;
     let none = json!({});
     for header in [none.clone(), json!({"alg": "ES256", "kid": "k-ec"}), json!({"typ": "application/AT+JWT"})] {
-        assert!(opens(&stage.host, &stage.token(&header, &none)).await, "{header}");
+        assert!(opens(&stage.host, &stage.clock, &stage.token(&header, &none)).await, "{header}");
     }
     let headers = [
         (json!({"alg": "none"}), "RS256, ES256 or EdDSA"),
@@ -82,7 +82,7 @@ async fn token_changed_after_signing_is_refused() {
         (stage.token(&json!({}), &json!({})), stage.token(&json!({}), &json!({"company_id": "other"})));
     let parts: Vec<_> = token.split('.').collect();
     let payload = other.split('.').nth(1).unwrap();
-    assert!(opens(&stage.host, &token).await);
+    assert!(opens(&stage.host, &stage.clock, &token).await);
     for changed in [
         format!("{}.{payload}.{}", parts[0], parts[2]),
         format!("{}.{}.", parts[0], parts[1]),
@@ -105,13 +105,13 @@ async fn token_changed_after_signing_is_refused() {
 async fn token_times_are_checked_against_the_service_clock() {
     let stage = Stage::set().await;
     let at = |seconds: i64| json!(stage.clock.seconds() + seconds);
-    assert!(opens(&stage.host, &stage.token(&json!({}), &json!({"exp": at(-59), "nbf": at(60)}))).await);
+    assert!(opens(&stage.host, &stage.clock, &stage.token(&json!({}), &json!({"exp": at(-59), "nbf": at(60)}))).await);
     let token = stage.token(&json!({}), &json!({"exp": at(10)}));
-    assert!(opens(&stage.host, &token).await);
+    assert!(opens(&stage.host, &stage.clock, &token).await);
     stage.clock.pass_seconds(69);
-    assert!(opens(&stage.host, &token).await);
+    assert!(opens(&stage.host, &stage.clock, &token).await);
     stage.clock.pass_seconds(1);
-    let said = refused(&stage.host.with_key(&token).get("/webhooks").await);
+    let said = refused(&answer_to(&stage.host, &stage.clock, &token).await);
     assert!(said.contains("expired"), "a token that was accepted before ends as well: {said}");
     for (claims, why) in [
         (json!({"exp": null}), "`exp`"),

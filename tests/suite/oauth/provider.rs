@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-use super::{opens, refused};
+use super::{answer_to, opens, refused};
 
 struct Provider {
     issuer: String,
@@ -63,7 +63,10 @@ impl Provider {
 #[tokio::test]
 async fn tokens_of_each_algorithm_grant_their_scopes() {
     let provider = Provider::start().await;
-    let host = Host::with(&[&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"]).await;
+    let clock = StoppedClock::now();
+    let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
+    let host = Host::at(clock.clone(), &flags).await;
+    assert!(opens(&host, &clock, &provider.token("acme", "ES256", "webhooks").await).await);
     let hook = json!({"type": "t", "target_url": "http://127.0.0.1:1/"});
     host.post("/webhooks", &hook).await.expect(201);
     for alg in ["RS256", "ES256", "EdDSA"] {
@@ -87,30 +90,33 @@ async fn new_issuer_keys_are_fetched_and_removed_ones_dropped() {
     let flags = [&format!("--oauth-issuer={}", provider.issuer), "--oauth-audience=posthaste"];
     let host = Host::at(clock.clone(), &flags).await;
     let old = provider.token("acme", "RS256", "webhooks").await;
-    assert!(opens(&host, &old).await);
+    assert!(opens(&host, &clock, &old).await);
     provider.rotate().await;
     let new = provider.token("acme", "RS256", "webhooks").await;
     let answer = host.with_key(&new).get("/webhooks").await;
     assert!(refused(&answer).contains("`kid`"), "the keys were fetched just now");
     clock.pass_seconds(10);
-    assert!(opens(&host, &new).await);
-    assert!(!opens(&host, &old).await, "a token of a removed key is refused");
+    assert!(opens(&host, &clock, &new).await);
+    assert!(!opens(&host, &clock, &old).await, "a token of a removed key is refused");
 }
 
 #[tokio::test]
 async fn token_for_another_audience_or_issuer_is_refused() {
     let provider = Provider::start().await;
     let token = provider.token("acme", "ES256", "webhooks").await;
-    let (issuer, jwks) = (&provider.issuer, format!("--oauth-jwks={}/jwks", provider.issuer));
-    let host = Host::with(&[&format!("--oauth-issuer={issuer}"), "--oauth-audience=other"]).await;
-    assert!(refused(&host.with_key(&token).get("/webhooks").await).contains("`aud`"));
-    let host = Host::with(&[&jwks, "--oauth-issuer=https://other.example", "--oauth-audience=posthaste"]).await;
-    assert!(refused(&host.with_key(&token).get("/webhooks").await).contains("`iss`"));
-    let host = Host::with(&[&jwks, &format!("--oauth-issuer={issuer}"), "--oauth-audience=posthaste"]).await;
-    assert!(opens(&host, &token).await);
-    let host = Host::with(&[&jwks, "--oauth-audience=posthaste"]).await;
-    assert!(opens(&host, &token).await);
+    let (issuer, jwks) =
+        (format!("--oauth-issuer={}", provider.issuer), format!("--oauth-jwks={}/jwks", provider.issuer));
+    let answer = async |flags: &[&str]| {
+        let clock = StoppedClock::now();
+        let host = Host::at(clock.clone(), flags).await;
+        answer_to(&host, &clock, &token).await
+    };
+    assert!(refused(&answer(&[&issuer, "--oauth-audience=other"]).await).contains("`aud`"));
+    let other = "--oauth-issuer=https://other.example";
+    assert!(refused(&answer(&[&jwks, other, "--oauth-audience=posthaste"]).await).contains("`iss`"));
+    answer(&[&jwks, &issuer, "--oauth-audience=posthaste"]).await.expect(200);
+    answer(&[&jwks, "--oauth-audience=posthaste"]).await.expect(200);
     // A discovery document that names another issuer than the flag is refused.
-    let host = Host::with(&[&format!("--oauth-issuer={issuer}/"), "--oauth-audience=posthaste"]).await;
+    let host = Host::with(&[&format!("{issuer}/"), "--oauth-audience=posthaste"]).await;
     host.with_key(&token).get("/webhooks").await.problem(503);
 }

@@ -162,3 +162,20 @@ fn elapsed_time_is_the_difference_or_forever() {
         assert_eq!(elapsed_ms(then, now), expected, "{then:?} {now}");
     }
 }
+
+#[tokio::test]
+async fn token_is_not_judged_while_the_issuer_has_not_answered() {
+    let fixture = Fixture::new();
+    fixture.cache.lock().fetching = true;
+    // Ends each wait at once, as if its time had passed.
+    let end_waits = async {
+        loop {
+            fixture.cache.finished_fetches.send_modify(|count| *count += 1);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        found = fixture.find("a") => assert_eq!(found, Err(TokenRefusal::Unavailable)),
+        () = end_waits => {}
+    }
+}
