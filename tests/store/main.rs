@@ -90,6 +90,7 @@ on_both! {
         delivery_is_sent_again_on_request_a_hundred_times_at_most
         replay_marks_its_deliveries_step_by_step
         replay_has_the_deliveries_of_its_selection
+        replay_goes_to_the_webhook_that_takes_over
         missing_deliveries_are_made
         cancellation_ends_what_waits_step_by_step
         steps_of_replays_and_cancellations_are_bounded

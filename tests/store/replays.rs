@@ -153,6 +153,44 @@ pub(crate) async fn replay_has_the_deliveries_of_its_selection(case: Case) {
     );
 }
 
+pub(crate) async fn replay_goes_to_the_webhook_that_takes_over(case: Case) {
+    let labelled = |id: &str, event_type: &str| Webhook { label: Some("x".into()), ..webhook(id, event_type) };
+    for hook in [
+        webhook("wh_1", "a/b"),
+        webhook("wh_2", "a/*"),
+        webhook("wh_3", "*"),
+        webhook("wh_4", "posthaste.*"),
+        labelled("wh_5", "a/b/*"),
+        labelled("wh_6", "a/*"),
+        Webhook { company: "other".into(), ..labelled("wh_7", "*") },
+    ] {
+        case.put_webhook(hook).await.unwrap();
+    }
+    let types =
+        ["a/b", "a/c", "a/", "a", "a/b/c", "a/b/", "/", "a/*", "posthaste.a/b", "posthaste.x", "posthaste", "ping"];
+    for (number, event_type) in (1..).zip(types) {
+        for (label, number) in [("NULL", 2 * number), ("'x'", 2 * number + 1)] {
+            let place = id(NOW, number);
+            case.stored(with(spilled(&place), |event| event.event_type = event_type.into())).await;
+            let gone = "UPDATE event_deliveries SET webhook_id = 'wh_gone', status = 'failed', parked = 0";
+            case.home.sql(&format!("{gone}, label = {label} WHERE id = '{place}'")).await;
+        }
+    }
+    let count = case.start_replay(replay(1, None, None)).await.unwrap();
+    case.replay_step("rpl_1".into()).await.unwrap();
+    let mut marked = 0;
+    for (number, event_type) in (1..).zip(types) {
+        for (label, number) in [(None, 2 * number), (Some("x"), 2 * number + 1)] {
+            let delivery = case.one(&id(NOW, number)).await;
+            let successor = case.successor("acme", event_type, label).await.unwrap().map(|webhook| webhook.id.clone());
+            marked += u64::from(successor.is_some());
+            let expected = successor.unwrap_or_else(|| "wh_gone".into());
+            assert_eq!(delivery.webhook, expected, "{event_type} {label:?}");
+        }
+    }
+    assert!(count == marked && marked > 12, "{count}");
+}
+
 pub(crate) async fn missing_deliveries_are_made(case: Case) {
     case.put_webhook(webhook("wh_1", "a/b")).await.unwrap();
     let of_type = |number: u32, event_type: &str| {

@@ -29,6 +29,7 @@ mod log_walk;
 mod missing;
 mod orphans;
 mod past_events;
+mod present_webhook;
 #[cfg(test)]
 mod query_plans;
 mod replay;

@@ -204,6 +204,27 @@ async fn replay_skips_removed_webhooks_and_other_companies() {
 }
 
 #[tokio::test]
+async fn replay_of_a_removed_webhook_goes_to_one_with_a_pattern_of_its_types() {
+    let clock = Arc::new(MovedClock::default());
+    let (host, receiver) = (Host::at(clock.clone(), &[]).await, Receiver::start().await);
+    let removed = host.subscribe(&json!({"type": "a/b", "target_url": receiver.url("/")})).await;
+    let delivery = delivered(&host, "a/b", 1).await;
+    host.delete(&format!("/webhooks/{removed}"), &Value::Null).await.expect(200);
+    clock.pass(1000);
+    for other in [json!({"type": "b/*"}), json!({"type": "*"}), json!({"type": "a/*", "label": "x"})] {
+        let mut hook = json!({"target_url": receiver.url("/other")});
+        hook.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        host.subscribe(&hook).await;
+    }
+    let successor = host.subscribe(&json!({"type": "a/*", "target_url": receiver.url("/successor")})).await;
+    assert_eq!(replay(&host, &json!({"since": EVER})).await, 1);
+    receiver.wait_for(2).await;
+    nothing_waits(&host).await;
+    assert_eq!(receiver.arrivals()[1].path, "/successor");
+    assert_eq!(host.get(&format!("/deliveries/{}", delivery[0])).await.expect(200)["webhook"], json!(successor));
+}
+
+#[tokio::test]
 async fn invalid_replay_is_refused_with_a_pointer() {
     let host = Host::start().await;
     for (body, status, part) in [

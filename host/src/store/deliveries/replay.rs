@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::cancel;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use super::missing::{self, MarkedDeliveries};
+use super::present_webhook::PRESENT_WEBHOOK;
 use super::retry::MAX_REQUESTED;
 use super::selection_sql::{SelectionSql, step_index};
 use crate::domain::company_limit::CompanyLimit;
@@ -109,15 +110,10 @@ pub struct ReplayStep {
 /// anyway.
 fn replayable_sql(selection: &str) -> String {
     format!(
-        "{selection} AND erased_at IS NULL AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {PRESENT_WEBHOOK} IS NOT NULL"
+        "{selection} AND erased_at IS NULL AND (status <> 'pending' OR (lease IS NULL AND parked = 0)) AND {} IS NOT NULL",
+        *PRESENT_WEBHOOK
     )
 }
-
-/// The id of the webhook to which a delivery of the table goes now: its own, or one that has subscribed since in its place; NULL if
-/// there is none.
-const PRESENT_WEBHOOK: &str = "COALESCE((SELECT w.id FROM webhooks w WHERE w.id = event_deliveries.webhook_id), \
-    (SELECT w.id FROM webhooks w WHERE w.company = event_deliveries.company \
-    AND w.event_type = event_deliveries.event_type || COALESCE(' ' || event_deliveries.label, '')))";
 
 /// Returns the statement that counts the deliveries of a replay in a range. Binds as [`LogIndex::rows_sql`], then the parameters
 /// of the selection.
@@ -143,10 +139,11 @@ pub(super) fn sent_sql(kind: DatabaseKind) -> String {
 pub(super) fn mark_sql(index: &LogIndex, selection: &str, kind: DatabaseKind) -> String {
     format!(
         "UPDATE event_deliveries {}SET status = 'pending', due = NULL, lease = NULL, parked = 2, finished_at = NULL, \
-         attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = {PRESENT_WEBHOOK} \
+         attempt_base = attempt_count, requested_count = requested_count + 1, webhook_id = {} \
          WHERE company = $1 AND id >= $2 AND id <= $3 AND {} AND {} \
          AND requested_count < {MAX_REQUESTED} RETURNING webhook_id",
         index.hint(kind),
+        *PRESENT_WEBHOOK,
         index.condition("$4"),
         replayable_sql(selection)
     )
