@@ -164,8 +164,7 @@ pub(crate) async fn pending_deliveries_are_counted(case: Case) {
         case.stored(with(off, |event| event.event_type = "off".into())).await;
     }
     let of = |count, oldest: i64| WaitingCount { count, oldest: Some(NOW + oldest) };
-    let counted =
-        Waiting { scheduled: of(3, 4), backlog: of(2, 2), disabled: of(2, 7), replayed: WaitingCount::default() };
+    let counted = Waiting { scheduled: of(3, 4), backlog: of(2, 2), disabled: of(2, 7), ..Waiting::default() };
     assert_eq!(case.waiting().await, counted);
     assert_eq!(case.oldest_due(NOW).await.unwrap(), None);
     assert_eq!(case.oldest_due(NOW + 5).await.unwrap(), Some(NOW + 4));

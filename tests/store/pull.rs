@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use posthaste::domain::delivery::Status;
+use posthaste::domain::waiting::{Waiting, WaitingCount};
 use posthaste::domain::webhook::{Recipient, Webhook};
 use posthaste::store::{
     DeliveryKey, Lease, NewDeliveryWaits, NewEventRow, PullAck, PullPage, PullRead, PullRequest, PulledDelivery,
@@ -50,6 +51,9 @@ pub(crate) async fn entries_are_read_in_order_acknowledged_and_taken_back(case: 
     for number in [2, 0, 1] {
         case.stored(waiting(&ids[number])).await;
     }
+    let pulled = WaitingCount { count: 3, oldest: Some(NOW) };
+    assert_eq!(case.waiting().await, Waiting { pulled, ..Waiting::default() });
+    assert_eq!(case.oldest_due(LEASED).await.unwrap(), None);
     let order = [&*ids[2], &ids[0], &ids[1]];
     let first = page(&case, None, 2).await;
     assert_eq!((deliveries(&first), first.next, first.examined), (order[..2].to_vec(), 2, true));
@@ -62,6 +66,7 @@ pub(crate) async fn entries_are_read_in_order_acknowledged_and_taken_back(case: 
     assert_eq!(case.move_pull_place("acme", "wh_1", 2, NOW + 9).await.unwrap(), PullAck::Moved);
     let delivered = case.one(order[0]).await;
     assert_eq!((delivered.status, delivered.finished_at), (Status::Delivered, Some(NOW + 9)));
+    assert_eq!(case.waiting().await.pulled.count, 1);
     assert_eq!(status(&case, order[2]).await, Status::Pending);
     assert_eq!(deliveries(&page(&case, None, 9).await), order[2..]);
     assert_eq!(deliveries(&page(&case, Some(0), 9).await), order);

@@ -27,6 +27,8 @@ pub struct Waiting {
     pub disabled: WaitingCount,
     /// They are part of a replay, and wait behind all others of their webhook.
     pub replayed: WaitingCount,
+    /// They wait for the consumer of their webhook.
+    pub pulled: WaitingCount,
 }
 
 impl Waiting {
@@ -36,6 +38,7 @@ impl Waiting {
         self.backlog.add(other.backlog);
         self.disabled.add(other.disabled);
         self.replayed.add(other.replayed);
+        self.pulled.add(other.pulled);
     }
 
     /// Adds deliveries of disabled webhooks.
@@ -52,13 +55,15 @@ mod tests {
     fn counts_add_up_and_the_oldest_is_kept() {
         let of = |count, oldest| WaitingCount { count, oldest };
         let mut waiting = Waiting { scheduled: of(1, Some(5)), ..Waiting::default() };
-        waiting.add(Waiting { scheduled: of(2, Some(3)), backlog: of(4, Some(9)), ..Waiting::default() });
+        let pulled = of(2, Some(1));
+        waiting.add(Waiting { scheduled: of(2, Some(3)), backlog: of(4, Some(9)), pulled, ..Waiting::default() });
         waiting.add_disabled([of(1, None), of(1, Some(7)), of(0, Some(8))]);
         let expected = Waiting {
             scheduled: of(3, Some(3)),
             backlog: of(4, Some(9)),
             disabled: of(2, Some(7)),
             replayed: of(0, None),
+            pulled,
         };
         assert_eq!(waiting, expected);
     }

@@ -164,9 +164,14 @@ impl Metrics {
 
     /// Sets the gauges of the deliveries that wait in the database, at `now_ms`, in milliseconds since 1970.
     pub fn waiting(&self, waiting: &Waiting, now_ms: i64) {
-        let Waiting { scheduled, backlog, disabled, replayed } = *waiting;
-        let states = [("scheduled", scheduled), ("backlog", backlog), ("disabled", disabled), ("replayed", replayed)];
-        for (state, count) in states {
+        let Waiting { scheduled, backlog, disabled, replayed, pulled } = *waiting;
+        for (state, count) in [
+            ("scheduled", scheduled),
+            ("backlog", backlog),
+            ("disabled", disabled),
+            ("replayed", replayed),
+            ("pulled", pulled),
+        ] {
             self.delivering.set_waiting(state, count, now_ms);
         }
     }

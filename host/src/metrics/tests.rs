@@ -148,7 +148,8 @@ fn gauges_decrease_again_and_an_age_is_never_negative() {
         metrics.waiting_in_memory(WaitingCount { count: 2, oldest }, 2_500);
         shows(&metrics, "posthaste_oldest_waiting_delivery_age_seconds{state=\"leased\"}", age);
     }
-    for (state, count) in [("backlog", "3"), ("leased", "2"), ("scheduled", "0"), ("disabled", "0"), ("replayed", "0")]
+    for (state, count) in
+        [("backlog", "3"), ("leased", "2"), ("scheduled", "0"), ("disabled", "0"), ("replayed", "0"), ("pulled", "0")]
     {
         shows(&metrics, &format!("posthaste_deliveries_waiting{{state=\"{state}\"}}"), count);
     }

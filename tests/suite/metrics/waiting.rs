@@ -26,8 +26,10 @@ async fn age_of_the_oldest_waiting_delivery_is_shown_by_state() {
             .await
             .expect(201);
     }
+    host.post("/webhooks", &json!({"type": "pulled", "delivery": "pull"})).await.expect(201);
     host.publish("off", &json!(1)).await;
     clock.pass(1_000_000);
+    host.publish("pulled", &json!(1)).await;
     host.publish("off", &json!(2)).await;
     let failed = host.publish("bad", &json!(1)).await;
     host.delivery_when(&failed, "tried once", |delivery| delivery["attempt_count"] == 1).await;
@@ -38,13 +40,16 @@ async fn age_of_the_oldest_waiting_delivery_is_shown_by_state() {
     clock.pass(500_000);
     let scrape = until("all ages", || async {
         let scrape = Scrape::of(&host.client).await;
-        (scrape.get(&age("leased")) >= 500.0 && scrape.get(&age("scheduled")) >= 1_500.0).then_some(scrape)
+        let ages = [("leased", 500.0), ("scheduled", 1_500.0), ("pulled", 1_500.0)];
+        ages.iter().all(|(state, from)| scrape.get(&age(state)) >= *from).then_some(scrape)
     })
     .await;
-    for (state, from) in [("disabled", 2_500.0), ("scheduled", 1_500.0), ("leased", 500.0)] {
+    for (state, from) in [("disabled", 2_500.0), ("scheduled", 1_500.0), ("pulled", 1_500.0), ("leased", 500.0)] {
         assert!((from..from + 500.0).contains(&scrape.get(&age(state))), "{state}: {}", scrape.get(&age(state)));
     }
     assert_eq!((scrape.get(&age("backlog")), scrape.get(&age("replayed"))), (0.0, 0.0));
+    // A consumer that does not fetch is no fault of the service.
+    assert_eq!(scrape.get("posthaste_oldest_due_delivery_age_seconds"), 0.0);
     receiver.open();
     settled(&host.client, &[(&age("leased"), 0.0)]).await;
 }

@@ -7,6 +7,7 @@ use crate::domain::waiting::{Waiting, WaitingCount};
 use crate::store::db::{self, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::pull::PULLED;
 
 /// Bounds the cost of [`Store::waiting_page`].
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ pub struct WaitingPage {
 /// index: it reads no row of a delivery. Binds: the webhook before the first one, and the two limits.
 pub(super) fn waiting_sql() -> String {
     const WAITING: &str = "FROM event_deliveries d WHERE d.status = 'pending' AND d.lease IS NULL AND d.webhook_id";
-    let columns: String = (0..3)
+    let columns: String = (0..=PULLED)
         .map(|parked| {
             format!(
                 ", (SELECT COUNT(*) FROM (SELECT 1 AS one {WAITING} = h.webhook_id AND d.parked = {parked} LIMIT $3) AS counted) \
@@ -65,10 +66,11 @@ impl Store {
         let mut page = WaitingPage { webhooks: rows.len(), ..WaitingPage::default() };
         let mut last = None;
         for row in &rows {
-            let [scheduled, backlog, replayed] = [count(row, 0)?, count(row, 1)?, count(row, 2)?];
+            let [scheduled, backlog] = [count(row, 0)?, count(row, 1)?];
+            let [replayed, pulled] = [count(row, 2)?, count(row, PULLED)?];
             match row.try_get::<Option<i64>>("enabled")? {
-                Some(0) => page.waiting.add_disabled([scheduled, backlog, replayed]),
-                _ => page.waiting.add(Waiting { scheduled, backlog, replayed, ..Waiting::default() }),
+                Some(0) => page.waiting.add_disabled([scheduled, backlog, replayed, pulled]),
+                _ => page.waiting.add(Waiting { scheduled, backlog, replayed, pulled, ..Waiting::default() }),
             }
             last = last.max(Some(row.try_get::<String>("webhook_id")?));
         }
@@ -88,7 +90,7 @@ impl Store {
 }
 
 /// Reads the deliveries of one value of `parked`.
-fn count(row: &DatabaseRow, parked: u8) -> Result<WaitingCount, sqlx::Error> {
+fn count(row: &DatabaseRow, parked: i64) -> Result<WaitingCount, sqlx::Error> {
     let oldest: Option<String> = row.try_get(&*format!("oldest{parked}"))?;
     Ok(WaitingCount {
         count: row.try_get(&*format!("count{parked}"))?,
