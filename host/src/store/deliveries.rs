@@ -31,7 +31,7 @@ mod orphans;
 mod past_events;
 mod present_webhook;
 #[cfg(test)]
-mod query_plans;
+pub(super) mod query_plans;
 mod replay;
 mod retry;
 mod selection_sql;

@@ -1,6 +1,8 @@
 //! The entries of pull webhooks: deliveries that wait, in the order of their positions, until a consumer acknowledges them.
 
 mod acknowledge;
+#[cfg(test)]
+mod query_plans;
 mod read;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,17 @@ static REMOVE: LazyLock<MultiRowStatement> = LazyLock::new(|| {
         ")",
     )
 });
+
+/// Steps from one webhook to the next by the primary key.
+const WITHOUT_CONSUMER: &str = "WITH RECURSIVE hooks (webhook_id) AS (SELECT MIN(webhook_id) FROM pull_entries UNION ALL \
+    SELECT (SELECT MIN(e.webhook_id) FROM pull_entries e WHERE e.webhook_id > hooks.webhook_id) FROM hooks \
+    WHERE hooks.webhook_id IS NOT NULL) SELECT h.webhook_id FROM hooks h LEFT JOIN webhooks w \
+    ON w.id = h.webhook_id AND w.delivery = 'pull' WHERE h.webhook_id IS NOT NULL AND w.id IS NULL LIMIT 100";
+
+/// Binds: the webhook, the number of entries.
+const RELEASE: &str = "DELETE FROM pull_entries WHERE webhook_id = $1 AND position IN (SELECT position FROM pull_entries \
+    WHERE webhook_id = $1 ORDER BY position LIMIT $2) AND NOT EXISTS (SELECT 1 FROM webhooks WHERE id = $1 \
+    AND delivery = 'pull') RETURNING company, delivery_id";
 
 /// A delivery that is to wait for the consumer of its webhook.
 pub(super) struct NewPullEntry<'r> {
@@ -174,12 +187,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn webhooks_without_consumer(&self) -> Result<Vec<String>, StoreError> {
-        // Steps from one webhook to the next by the primary key.
-        let sql = "WITH RECURSIVE hooks (webhook_id) AS (SELECT MIN(webhook_id) FROM pull_entries UNION ALL \
-                   SELECT (SELECT MIN(e.webhook_id) FROM pull_entries e WHERE e.webhook_id > hooks.webhook_id) FROM hooks \
-                   WHERE hooks.webhook_id IS NOT NULL) SELECT h.webhook_id FROM hooks h LEFT JOIN webhooks w \
-                   ON w.id = h.webhook_id AND w.delivery = 'pull' WHERE h.webhook_id IS NOT NULL AND w.id IS NULL LIMIT 100";
-        Ok(db::query(sql).values(&self.readers.background).await?)
+        Ok(db::query(WITHOUT_CONSUMER).values(&self.readers.background).await?)
     }
 
     /// Moves the next few entries of a webhook without a consumer into its backlog. Returns the company of the last of them, if
@@ -190,10 +198,7 @@ impl Store {
     pub async fn release_entries(&self, webhook: String) -> Result<Option<String>, StoreError> {
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let sql = "DELETE FROM pull_entries WHERE webhook_id = $1 AND position IN (SELECT position FROM pull_entries \
-                           WHERE webhook_id = $1 ORDER BY position LIMIT $2) AND NOT EXISTS (SELECT 1 FROM webhooks \
-                           WHERE id = $1 AND delivery = 'pull') RETURNING company, delivery_id";
-                let query = db::query(sql).bind(webhook.as_str()).bind(STEP);
+                let query = db::query(RELEASE).bind(webhook.as_str()).bind(STEP);
                 let mut last = None;
                 for row in query.fetch_all(&mut *connection).await? {
                     let (company, id): (String, String) = (row.try_get("company")?, row.try_get("delivery_id")?);

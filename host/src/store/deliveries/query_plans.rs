@@ -15,6 +15,7 @@ use super::past_events::newest_of_type_sql;
 use super::replay::{count_sql, mark_sql, sent_sql};
 use super::selection_sql::SelectionSql;
 use super::transient;
+use super::{EXPIRE_ATTEMPTS, EXPIRE_EVENTS};
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::backend::Backend;
@@ -26,9 +27,9 @@ use crate::store::webhooks::list::{WebhookFilter, page_sql, sizes_sql};
 use crate::store::webhooks::matching::MATCHING;
 use crate::store::{CancelState, EarlierRows};
 
-const KIND: DatabaseKind = DatabaseKind::Sqlite;
+pub(in crate::store) const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
-async fn database() -> (tempfile::TempDir, DatabaseConnection) {
+pub(in crate::store) async fn database() -> (tempfile::TempDir, DatabaseConnection) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("plans.db").display());
     let connection = Backend::open(&url).await.unwrap().connect().await.unwrap();
@@ -47,7 +48,7 @@ fn conditions(first: usize) -> String {
     SelectionSql::new(&selection, first).sql
 }
 
-async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
+pub(in crate::store) async fn plan(connection: &mut DatabaseConnection, sql: &str) -> String {
     let rows = db::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.try_get::<String>("detail").unwrap() + "\n").collect()
 }
@@ -320,4 +321,20 @@ async fn waiting_deliveries_are_counted_and_the_oldest_found_by_the_partial_inde
         oldest.contains("USING INDEX event_deliveries_scheduled (due<?)") && !oldest.contains("TEMP B-TREE"),
         "{oldest}"
     );
+}
+
+#[tokio::test]
+async fn what_belongs_to_removed_deliveries_is_found_by_primary_keys() {
+    let (_folder, mut connection) = database().await;
+    for (statement, used) in [
+        (&EXPIRE_ATTEMPTS, "SEARCH attempts USING COVERING INDEX sqlite_autoindex_attempts_1 (delivery_id=?)"),
+        (&EXPIRE_EVENTS, "SEARCH events USING INDEX sqlite_autoindex_events_1 (company=? AND id=?)"),
+    ] {
+        for rows in [1, 64] {
+            for (sql, _) in statement.split(KIND, &vec!["a"; rows]) {
+                let plan = plan(&mut connection, &sql.0).await;
+                assert!(plan.contains(used), "{plan}");
+            }
+        }
+    }
 }

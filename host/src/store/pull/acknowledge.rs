@@ -23,6 +23,24 @@ pub enum PullAck {
     Disputed,
 }
 
+/// The last of the entries of a step forward. Binds: the webhook, the position before them, the last one, the number of others.
+pub(super) const LAST_DELIVERED: &str = "SELECT position FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
+    AND position <= $3 ORDER BY position LIMIT 1 OFFSET $4";
+
+/// The entry before those of a step back. Binds as [`LAST_DELIVERED`].
+pub(super) const BEFORE_TAKEN_BACK: &str = "SELECT position FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
+    AND position <= $3 ORDER BY position DESC LIMIT 1 OFFSET $4";
+
+/// Binds: the webhook, the position before the entries, the last one, the present.
+pub(super) const DELIVER: &str = "UPDATE event_deliveries SET status = 'delivered', parked = 0, finished_at = $4 \
+    WHERE (company, id) IN (SELECT company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
+    AND position <= $3) AND status = 'pending' AND lease IS NULL AND parked = 3";
+
+/// Binds: the webhook, the position before the entries, the last one.
+pub(super) const TAKE_BACK: &str = "UPDATE event_deliveries SET status = 'pending', parked = 3, finished_at = NULL \
+    WHERE (company, id) IN (SELECT company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
+    AND position <= $3) AND status = 'delivered' AND lease IS NULL AND erased_at IS NULL";
+
 enum Step {
     Ended(PullAck),
     More,
@@ -99,14 +117,9 @@ impl ConsumerPlace<'_> {
         (after, target): (i64, i64),
         now: i64,
     ) -> Result<(i64, u64), sqlx::Error> {
-        let sql = "SELECT position FROM pull_entries WHERE webhook_id = $1 AND position > $2 AND position <= $3 \
-                   ORDER BY position LIMIT 1 OFFSET $4";
-        let query = db::query(sql).bind(self.webhook).bind(after).bind(target).bind(STEP - 1);
+        let query = db::query(LAST_DELIVERED).bind(self.webhook).bind(after).bind(target).bind(STEP - 1);
         let reached = query.value_if_any::<i64>(&mut *connection).await?.unwrap_or(target);
-        let sql = "UPDATE event_deliveries SET status = 'delivered', parked = 0, finished_at = $4 WHERE (company, id) IN \
-                   (SELECT company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 AND position <= $3) \
-                   AND status = 'pending' AND lease IS NULL AND parked = 3";
-        let query = db::query(sql).bind(self.webhook).bind(after).bind(reached).bind(now);
+        let query = db::query(DELIVER).bind(self.webhook).bind(after).bind(reached).bind(now);
         Ok((reached, query.execute(connection).await?))
     }
 
@@ -116,14 +129,9 @@ impl ConsumerPlace<'_> {
         connection: &mut DatabaseConnection,
         (target, place): (i64, i64),
     ) -> Result<i64, sqlx::Error> {
-        let sql = "SELECT position FROM pull_entries WHERE webhook_id = $1 AND position > $2 AND position <= $3 \
-                   ORDER BY position DESC LIMIT 1 OFFSET $4";
-        let query = db::query(sql).bind(self.webhook).bind(target).bind(place).bind(STEP);
+        let query = db::query(BEFORE_TAKEN_BACK).bind(self.webhook).bind(target).bind(place).bind(STEP);
         let reached = query.value_if_any::<i64>(&mut *connection).await?.unwrap_or(target);
-        let sql = "UPDATE event_deliveries SET status = 'pending', parked = 3, finished_at = NULL WHERE (company, id) IN \
-                   (SELECT company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 AND position <= $3) \
-                   AND status = 'delivered' AND lease IS NULL AND erased_at IS NULL";
-        let query = db::query(sql).bind(self.webhook).bind(reached).bind(place);
+        let query = db::query(TAKE_BACK).bind(self.webhook).bind(reached).bind(place);
         query.execute(connection).await?;
         Ok(reached)
     }

@@ -48,7 +48,7 @@ pub struct PullPage {
 }
 
 /// Binds: the webhook, the position, the number of entries to examine.
-const ENTRIES: &str = "SELECT e.position, e.delivery_id, v.id AS event_id, CAST(LENGTH(v.data) AS BIGINT) AS bytes \
+pub(super) const ENTRIES: &str = "SELECT e.position, e.delivery_id, v.id AS event_id, CAST(LENGTH(v.data) AS BIGINT) AS bytes \
     FROM (SELECT position, company, delivery_id FROM pull_entries WHERE webhook_id = $1 AND position > $2 \
     ORDER BY position LIMIT $3) AS e LEFT JOIN event_deliveries d ON d.company = e.company AND d.id = e.delivery_id \
     AND d.erased_at IS NULL AND (d.status = 'delivered' OR (d.status = 'pending' AND d.parked = 3)) \
