@@ -50,9 +50,9 @@ const WITHOUT_CONSUMER: &str = "WITH RECURSIVE hooks (webhook_id) AS (SELECT MIN
     ON w.id = h.webhook_id AND w.delivery = 'pull' WHERE h.webhook_id IS NOT NULL AND w.id IS NULL LIMIT 100";
 
 /// Binds: the webhook, the number of entries.
-const RELEASE: &str = "DELETE FROM pull_entries WHERE webhook_id = $1 AND position IN (SELECT position FROM pull_entries \
-    WHERE webhook_id = $1 ORDER BY position LIMIT $2) AND NOT EXISTS (SELECT 1 FROM webhooks WHERE id = $1 \
-    AND delivery = 'pull') RETURNING company, delivery_id";
+const RELEASE: &str = "DELETE FROM pull_entries WHERE webhook_id = $1 AND position <= (SELECT MAX(position) FROM (SELECT position \
+    FROM pull_entries WHERE webhook_id = $1 ORDER BY position LIMIT $2) AS first_ones) AND NOT EXISTS (SELECT 1 FROM webhooks \
+    WHERE id = $1 AND delivery = 'pull') RETURNING company, delivery_id";
 
 /// A delivery that is to wait for the consumer of its webhook.
 pub(super) struct NewPullEntry<'r> {

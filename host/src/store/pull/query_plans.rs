@@ -62,7 +62,7 @@ async fn entries_without_a_consumer_are_found_and_released_along_their_positions
         assert!(found.contains(used), "{found}");
     }
     let release = plan(&mut connection, RELEASE).await;
-    assert!(release.contains("sqlite_autoindex_pull_entries_1 (webhook_id=? AND position=?)"), "{release}");
+    assert!(release.contains("sqlite_autoindex_pull_entries_1 (webhook_id=? AND position<?)"), "{release}");
     assert!(release.contains("sqlite_autoindex_pull_entries_1 (webhook_id=?)"), "{release}");
     for plan in [found, release] {
         assert!(!plan.contains("SCAN pull_entries") && !plan.contains("SCAN w") && !plan.contains("TEMP"), "{plan}");
