@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use posthaste::domain::payload_retention::PayloadRetention;
 use posthaste::domain::subscription::Subscription;
-use posthaste::domain::webhook::{Recipient, Webhook, WebhookHealth};
+use posthaste::domain::webhook::{HealthState, Recipient, Webhook, WebhookHealth};
 use posthaste::store::{DeliveryUpdate, FailureNote, Rotation, StoreError, WebhookKey, reset_secrets};
 
-use crate::case::{Case, NOW, attempt, id, open_store, retry, sealer, spilled, to, webhook, with};
+use crate::case::{Case, NOW, attempt, id, open_store, retry, sealer, several, spilled, to, webhook, with};
 
 fn labelled(id: &str, event_type: &str, label: &str) -> Webhook {
     Webhook { label: Some(label.into()), ..webhook(id, event_type) }
@@ -151,6 +151,21 @@ pub(crate) async fn labels_and_patterns_wait_until_every_node_knows_them(case: C
     case.home.sql("DELETE FROM nodes WHERE id = 'old'").await;
     case.put_webhook(webhook("wh_2", "a/*")).await.unwrap();
     case.put_webhook(transient).await.unwrap();
+}
+
+pub(crate) async fn quiet_webhook_of_a_busy_company_is_as_healthy_as_it_was(case: Case) {
+    case.put_webhook(webhook("wh_1", "*")).await.unwrap();
+    let stored = case.webhook("acme", "wh_1").await.unwrap().unwrap();
+    case.finished(spilled(&id(NOW, 1)), |update| update).await;
+    for number in 2..6 {
+        case.stored(several(spilled(&id(NOW + 1, number)), &["wh_9"; 60])).await;
+    }
+    let state = async || case.webhook_health(&stored).await.unwrap().state();
+    assert_eq!(state().await, HealthState::Unknown);
+    case.record_failing(&stored, FailureNote::Succeeded, None).await.unwrap();
+    assert_eq!(state().await, HealthState::Healthy);
+    case.record_failing(&stored, FailureNote::Failing { since_ms: NOW, announced: 0 }, None).await.unwrap();
+    assert_eq!(state().await, HealthState::Failing(NOW));
 }
 
 pub(crate) async fn health_is_read_for_labels_and_patterns(case: Case) {

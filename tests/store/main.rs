@@ -114,7 +114,8 @@ on_both! {
         pattern_that_is_stored_or_removed_concerns_every_type
         event_matches_at_most_a_hundred_webhooks
         labels_and_patterns_wait_until_every_node_knows_them
-        health_is_read_for_labels_and_patterns;
+        health_is_read_for_labels_and_patterns
+        quiet_webhook_of_a_busy_company_is_as_healthy_as_it_was;
     log:
         list_is_filtered_and_paged
         list_has_several_types_statuses_labels_and_errors

@@ -78,6 +78,8 @@ impl Recipient {
 pub struct WebhookHealth {
     /// As [`Webhook::failing_since`].
     pub failing_since: Option<i64>,
+    /// As [`Webhook::proven`].
+    pub proven: bool,
     /// The error of the last failed attempt that was found.
     pub last_error: Option<String>,
     /// When that attempt began.
@@ -111,6 +113,8 @@ impl WebhookHealth {
                 HealthState::Failing(error)
             }
             (None, _, Some(_)) => HealthState::Healthy,
+            // Its last success is behind many deliveries of others.
+            (None, _, None) if self.proven => HealthState::Healthy,
             (None, _, None) => HealthState::Unknown,
         }
     }

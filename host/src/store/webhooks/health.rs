@@ -63,7 +63,7 @@ pub(in crate::store) fn health_sql(kind: DatabaseKind) -> String {
     format!(
         "WITH held AS MATERIALIZED (SELECT webhook_id, COUNT(*) AS number, MIN(id) AS oldest FROM event_deliveries {leased}\
          WHERE lease IS NOT NULL AND company = $1 GROUP BY webhook_id), \
-         health AS MATERIALIZED (SELECT w.id AS webhook, w.failing_since, \
+         health AS MATERIALIZED (SELECT w.id AS webhook, w.failing_since, w.proven, \
          COALESCE(({}), CASE WHEN w.failing_since IS NOT NULL THEN ({}) END) AS last_success_at, \
          (SELECT COUNT(*) FROM (SELECT 1 AS one {own_waiting} LIMIT $5) AS counted) + COALESCE(held.number, 0) AS waiting, \
          (SELECT MIN(id) FROM ({} UNION ALL {} UNION ALL {} UNION ALL {} UNION ALL SELECT held.oldest) AS firsts) AS oldest, \
@@ -98,6 +98,7 @@ fn health_from_row(row: &DatabaseRow) -> Result<WebhookHealth, sqlx::Error> {
     let oldest: Option<String> = row.try_get("oldest")?;
     Ok(WebhookHealth {
         failing_since: row.try_get("failing_since")?,
+        proven: row.try_get::<i64>("proven")? == 1,
         last_error: row.try_get("last_error")?,
         last_error_at: row.try_get("last_error_at")?,
         last_success_at: row.try_get("last_success_at")?,
