@@ -39,6 +39,13 @@ impl CompanyLimit {
         Self { name, detail, retry_after: Duration::from_secs(1) }
     }
 
+    /// A limit of requests that go on in the background: `name` is the word for several of them, `most` the limit.
+    pub fn under_way(name: &'static str, most: i64) -> Self {
+        let detail =
+            format!("this company has {most} {name} under way, which is the limit; wait until one has finished");
+        Self::in_progress(name, detail)
+    }
+
     /// A limit of stored objects: the company has to remove some, or wait for retention.
     pub fn stored(name: &'static str, detail: String) -> Self {
         Self { name, detail, retry_after: Duration::from_secs(60) }

@@ -27,6 +27,7 @@ mod events_of;
 mod log;
 mod log_walk;
 mod missing;
+mod newest_first;
 mod orphans;
 mod past_events;
 mod present_webhook;

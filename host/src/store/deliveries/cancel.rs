@@ -156,10 +156,7 @@ impl Store {
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
     let query = db::query("SELECT COUNT(*) FROM event_cancellations WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_PER_COMPANY {
-        let detail = format!(
-            "this company has {MAX_PER_COMPANY} cancellations under way, which is the limit; wait until one has finished"
-        );
-        return Err(CompanyLimit::in_progress("cancellations", detail).into());
+        return Err(CompanyLimit::under_way("cancellations", MAX_PER_COMPANY).into());
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::erasable::{ErasureSelection, ExaminedEvents};
 use super::erase::erase;
+use super::newest_first::NewestFirst;
 use crate::domain::company_limit::CompanyLimit;
 use crate::domain::delivery::Status;
 use crate::domain::id;
@@ -19,6 +20,7 @@ use crate::store::writer::transaction;
 const MAX_PER_COMPANY: i64 = 10;
 /// Erasures of one company that are kept to be looked at, with those in progress.
 const MAX_KEPT: i64 = 100;
+
 /// A request to erase events, in the background.
 #[derive(Debug, Clone)]
 pub struct Erasure {
@@ -157,16 +159,8 @@ impl Store {
         limit: u32,
         after: Option<&str>,
     ) -> Result<(Vec<ErasureRecord>, bool), StoreError> {
-        let sql = format!(
-            "SELECT {RECORD_COLUMNS} FROM event_erasures WHERE company = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2) \
-             ORDER BY id DESC LIMIT $3"
-        );
-        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(after).bind(i64::from(limit) + 1);
-        let rows = query.fetch_all(&self.log_reader(company).await?).await?;
-        let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        Ok((found, more))
+        let records = NewestFirst { table: "event_erasures", columns: RECORD_COLUMNS, from_row: record_from_row };
+        records.page(self, company, limit, after).await
     }
 
     /// Examines the next few events of an erasure, and erases those that meet its conditions, at `now`, milliseconds since 1970.
@@ -199,10 +193,7 @@ impl Store {
 async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM event_erasures WHERE company = $1 AND finished_at IS NULL";
     if db::query(sql).bind(company).value::<i64>(&mut *connection).await? >= MAX_PER_COMPANY {
-        let detail = format!(
-            "this company has {MAX_PER_COMPANY} erasures under way, which is the limit; wait until one has finished"
-        );
-        return Err(CompanyLimit::in_progress("erasures", detail).into());
+        return Err(CompanyLimit::under_way("erasures", MAX_PER_COMPANY).into());
     }
     let sql = "DELETE FROM event_erasures WHERE company = $1 AND finished_at IS NOT NULL AND id NOT IN \
                (SELECT id FROM event_erasures WHERE company = $1 ORDER BY id DESC LIMIT $2)";

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::cancel;
 use super::log_walk::{LogIndex, LogRange, LogSelection};
 use super::missing::{self, MarkedDeliveries};
+use super::newest_first::NewestFirst;
 use super::present_webhook::PRESENT_WEBHOOK;
 use super::retry::MAX_REQUESTED;
 use super::selection_sql::{SelectionSql, step_index};
@@ -238,16 +239,8 @@ impl Store {
         limit: u32,
         after: Option<&str>,
     ) -> Result<(Vec<ReplayRecord>, bool), StoreError> {
-        let sql = format!(
-            "SELECT {REPLAY_COLUMNS} FROM event_replays WHERE company = $1 AND (CAST($2 AS TEXT) IS NULL OR id < $2) \
-             ORDER BY id DESC LIMIT $3"
-        );
-        let query = db::query(AssertSqlSafe(sql)).bind(company).bind(after).bind(i64::from(limit) + 1);
-        let rows = query.fetch_all(&self.log_reader(company).await?).await?;
-        let mut found = rows.iter().map(record_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        Ok((found, more))
+        let records = NewestFirst { table: "event_replays", columns: REPLAY_COLUMNS, from_row: record_from_row };
+        records.page(self, company, limit, after).await
     }
 
     /// Stops a replay, and stores a cancellation with the id `cancellation` of the deliveries that it has marked, at `now`,
@@ -326,10 +319,7 @@ async fn check_count(connection: &mut DatabaseConnection, company: &str) -> Resu
     let query = db::query("SELECT COUNT(*) FROM event_replays WHERE company = $1 AND next_id < end_id").bind(company);
     let in_progress: i64 = query.value(&mut *connection).await?;
     if in_progress >= MAX_PER_COMPANY {
-        let detail = format!(
-            "this company has {MAX_PER_COMPANY} replays under way, which is the limit; wait until one has finished"
-        );
-        return Err(CompanyLimit::in_progress("replays", detail).into());
+        return Err(CompanyLimit::under_way("replays", MAX_PER_COMPANY).into());
     }
     let query = db::query("SELECT COUNT(*) FROM event_replays WHERE company = $1").bind(company);
     if query.value::<i64>(connection).await? >= MAX_KEPT {
