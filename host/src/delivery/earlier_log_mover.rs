@@ -72,7 +72,8 @@ impl EarlierLogMover {
     }
 
     async fn step(&self) -> Result<u64, StoreError> {
-        let waiting = self.move_waiting().await?;
+        // Of a database of its own, this node moved them before it began to deliver.
+        let waiting = if self.store.is_shared() { self.move_waiting().await? } else { 0 };
         if waiting > 0 {
             self.fetch.reconcile_now();
         }
