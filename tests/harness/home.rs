@@ -90,6 +90,31 @@ impl Home {
         self.connect().await.run(sql).await;
     }
 
+    /// Has the database refuse the deliveries that meet this condition on the row `NEW`, until [`Home::accept_deliveries`].
+    pub async fn refuse_deliveries(&self, condition: &str) {
+        let refuse = match self.kind {
+            Kind::Sqlite => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries WHEN {condition} \
+                 BEGIN SELECT RAISE(ABORT, 'no'); END"
+            ),
+            Kind::Postgres => format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
+                 CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries FOR EACH ROW WHEN ({condition}) \
+                 EXECUTE FUNCTION refuse()"
+            ),
+        };
+        self.sql(&refuse).await;
+    }
+
+    /// Has the database take all deliveries again.
+    pub async fn accept_deliveries(&self) {
+        self.sql(match self.kind {
+            Kind::Sqlite => "DROP TRIGGER refuse",
+            Kind::Postgres => "DROP TRIGGER refuse ON event_deliveries",
+        })
+        .await;
+    }
+
     /// Stores events of company `acme`, each with a delivery. `rows` selects their columns `id`, `event_id`, `event_type`,
     /// `webhook_id`, `status`, `attempt_count`, `due`, `parked`, `created_at`, `finished_at` and `data`, the last one as text.
     pub async fn fill_log(&self, rows: &str) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use http::Method;
 use posthaste::domain::credential::Scopes;
-use posthaste_tests::{Answer, Client, Host, Kind, Receiver, until};
+use posthaste_tests::{Answer, Client, Host, Receiver, until};
 use serde_json::{Value, json};
 
 const NDJSON: &str = "application/x-ndjson";
@@ -255,20 +255,7 @@ async fn repeated_id_in_a_batch_makes_one_delivery() {
 #[tokio::test]
 async fn database_errors_are_reported_line_by_line() {
     let (host, receiver) = subscribed().await;
-    let (refuse, no_more) = match host.home().kind() {
-        Kind::Sqlite => (
-            "CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries WHEN NEW.event_id = 'no' \
-             BEGIN SELECT RAISE(ABORT, 'no'); END",
-            "DROP TRIGGER refuse",
-        ),
-        Kind::Postgres => (
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
-             CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries FOR EACH ROW WHEN (NEW.event_id = 'no') \
-             EXECUTE FUNCTION refuse()",
-            "DROP TRIGGER refuse ON event_deliveries",
-        ),
-    };
-    host.home().sql(refuse).await;
+    host.home().refuse_deliveries("NEW.event_id = 'no'").await;
     let lines = "{\"type\":\"t\",\"data\":1,\"id\":\"no\"}\n{\"type\":\"t\"}";
     let answer = batch(&host, lines).await.expect(202);
     assert_eq!(answer["accepted"], 0);
@@ -276,7 +263,7 @@ async fn database_errors_are_reported_line_by_line() {
         (&answer["results"][0]["error"]["status"], &answer["results"][1]["error"]["status"]),
         (&json!(503), &json!(422))
     );
-    host.home().sql(no_more).await;
+    host.home().accept_deliveries().await;
     // The writer may still be refusing the events of the failed commit.
     until("the database takes it", || async { (batch(&host, lines).await.expect(202)["accepted"] == 1).then_some(()) })
         .await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::response::IntoResponse;
 use http::{Method, StatusCode};
-use posthaste_tests::{Host, Kind, Receiver, shipped, until};
+use posthaste_tests::{Host, Receiver, shipped, until};
 use serde_json::{Value, json};
 
 /// Subscribes with a path of its own at the receiver. Returns the webhook's id.
@@ -137,25 +137,12 @@ async fn event_is_stored_with_all_its_deliveries_or_not_at_all() {
     for label in ["a", "b", "c"] {
         subscribe(&host, &receiver, "/", json!({"type": "t", "label": label})).await;
     }
-    let (refuse, no_more) = match host.home().kind() {
-        Kind::Sqlite => (
-            "CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries WHEN NEW.label = 'c' \
-             BEGIN SELECT RAISE(ABORT, 'no'); END",
-            "DROP TRIGGER refuse",
-        ),
-        Kind::Postgres => (
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
-             CREATE TRIGGER refuse BEFORE INSERT ON event_deliveries FOR EACH ROW WHEN (NEW.label = 'c') \
-             EXECUTE FUNCTION refuse()",
-            "DROP TRIGGER refuse ON event_deliveries",
-        ),
-    };
-    host.home().sql(refuse).await;
+    host.home().refuse_deliveries("NEW.label = 'c'").await;
     let event = json!({"type": "t", "data": 1, "id": "whole"});
     host.post("/events", &event).await.problem(503);
     host.get("/events/whole").await.problem(404);
     assert_eq!(host.get("/deliveries").await.expect(200)["data"], json!([]));
-    host.home().sql(no_more).await;
+    host.home().accept_deliveries().await;
     // The writer may still be refusing the events of the failed commit.
     until("it is accepted", async || (host.post("/events", &event).await.status == 202).then_some(())).await;
     assert_eq!(receiver.wait_for(3).await.len(), 3);
