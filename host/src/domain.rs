@@ -15,6 +15,7 @@ pub mod headers;
 pub mod hops;
 pub mod id;
 pub mod json_condition;
+pub mod json_pointer;
 pub mod json_schema;
 pub mod operational_event;
 pub mod payload_retention;

@@ -148,13 +148,13 @@ struct CheckedEvent {
 /// # Errors
 /// Every broken rule.
 fn check_event(fields: EventFields, body: &Bytes, challenge_header: &str) -> Result<CheckedEvent, Vec<Invalid>> {
-    let occurred_at = fields.occurred_at.as_deref().map(time::parse_rfc3339);
+    let occurred_at = fields.occurred_at.as_deref().map(|text| time::instant("/occurred_at", text)).transpose();
     let missing = |pointer| Some(Invalid::at(pointer, "an event needs this field"));
     let errors = [
         fields.r#type.as_deref().map_or_else(|| missing("/type"), |text| event::check_published_type(text).err()),
         fields.data.map_or_else(|| missing("/data"), |_| None),
         fields.id.as_deref().and_then(|id| event::check_id(id).err()),
-        (occurred_at == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
+        occurred_at.as_ref().err().cloned(),
     ];
     let headers = fields.headers.unwrap_or_default();
     let (author, broken_author) = author_field::read(fields.author);
@@ -167,7 +167,7 @@ fn check_event(fields: EventFields, body: &Bytes, challenge_header: &str) -> Res
             company: fields.company,
             event_type: event_type.into_owned(),
             id: fields.id,
-            occurred_at: occurred_at.flatten(),
+            occurred_at: occurred_at.ok().flatten(),
             headers,
             data: body.slice_ref(data.get().as_bytes()),
         }),

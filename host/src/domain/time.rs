@@ -6,6 +6,8 @@ use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
 use jiff::fmt::temporal::Pieces;
 
+use super::Invalid;
+
 // Not `jiff::Timestamp`: its last instant is 26 hours before the end of the year 9999, which people write for "never".
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
@@ -27,6 +29,14 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let since_epoch = DateTime::from_parts(pieces.date(), pieces.time()?).duration_since(EPOCH);
     let ms = since_epoch.checked_sub(SignedDuration::from_secs(offset.seconds().into()))?.as_millis();
     i64::try_from(ms).ok()
+}
+
+/// Reads an instant at this place in a request body, as milliseconds since 1970.
+///
+/// # Errors
+/// It is written in another format.
+pub fn instant(pointer: &str, text: &str) -> Result<i64, Invalid> {
+    parse_rfc3339(text).ok_or_else(|| Invalid::at(pointer, HOW_WRITTEN))
 }
 
 /// Parses a duration such as `300ms`, `5s`, `1h30m` or `30d`.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::api::plain_errors;
 use crate::api::problem::{Problem, ProblemKind};
-use crate::domain::Invalid;
+use crate::domain::{Invalid, json_pointer};
 
 /// Most characters of a key that an error repeats: a key may be as long as the body.
 const MAX_KEY_CHARS: usize = 128;
@@ -179,7 +179,7 @@ fn fault(members: &[(String, &RawValue)], error: &serde_path_to_error::Error<ser
 
 /// Writes a key as a segment of a JSON pointer (RFC 6901 §3), and shortens a very long one.
 pub(in crate::api) fn escape_key(key: &str) -> String {
-    clip(key, MAX_KEY_CHARS).replace('~', "~0").replace('/', "~1")
+    json_pointer::token(&clip(key, MAX_KEY_CHARS))
 }
 
 fn clip(text: &str, max_chars: usize) -> String {

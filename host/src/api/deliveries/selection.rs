@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::parse_status_filter;
 use crate::domain::delivery::StatusFilter;
 use crate::domain::delivery_selection::{DeliverySelection, MAX_ERROR_TEXT, MAX_TYPES};
-use crate::domain::time::{HOW_WRITTEN, parse_rfc3339};
+use crate::domain::time::instant;
 use crate::domain::{Invalid, event};
 
 /// One name, or several: in a text separated by commas, or in a list.
@@ -199,10 +199,6 @@ fn check_range(
             None
         }
     }
-}
-
-fn instant(pointer: &str, text: &str) -> Result<i64, Invalid> {
-    parse_rfc3339(text).ok_or_else(|| Invalid::at(pointer, HOW_WRITTEN))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::api::pagination::{ListPage, cursor, page_limit};
 use crate::api::params::NamesCompany;
 use crate::api::problem::Problem;
 use crate::domain::json_condition::JsonCondition;
-use crate::domain::time::{HOW_WRITTEN, parse_rfc3339, rfc3339};
+use crate::domain::time::{self, rfc3339};
 use crate::domain::{Invalid, event, id};
 use crate::store::{CountedEvents, Erasure, ErasureRecord, ErasureSelection, first_id};
 
@@ -58,14 +58,9 @@ impl EraseFields<'_> {
         }
         let wrong_type = self.r#type.as_deref().map(event::check_type).and_then(Result::err);
         errors.extend(wrong_type.map(|detail| Invalid::at("/type", detail)));
-        let mut instant = |pointer: &str, text: Option<&str>| {
-            let parsed = text.map(parse_rfc3339);
-            if parsed == Some(None) {
-                errors.push(Invalid::at(pointer, HOW_WRITTEN));
-            }
-            parsed.flatten()
-        };
-        let (since, until) = (instant("/since", self.since.as_deref()), instant("/until", self.until.as_deref()));
+        let mut instant =
+            |pointer, text: Option<String>| time::instant(pointer, &text?).map_err(|error| errors.push(error)).ok();
+        let (since, until) = (instant("/since", self.since), instant("/until", self.until));
         if since.zip(until).is_some_and(|(since, until)| since >= until) {
             errors.push(Invalid::at("/until", "must be later than `since`"));
         }

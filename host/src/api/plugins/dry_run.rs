@@ -119,11 +119,11 @@ pub(in crate::api) async fn dry_run(
 /// Checks the rules for published events, except that the service's own types are allowed.
 fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<Event, Vec<Invalid>> {
     let headers = sample.headers.unwrap_or_default();
-    let instant = sample.occurred_at.as_deref().map(time::parse_rfc3339);
+    let instant = sample.occurred_at.as_deref().map(|text| time::instant("/occurred_at", text)).transpose();
     let errors = [
         event::check_type(&sample.r#type).map_err(|detail| Invalid::at("/type", detail)).err(),
         sample.id.as_deref().and_then(|id| event::check_id(id).err()),
-        (instant == Some(None)).then(|| Invalid::at("/occurred_at", time::HOW_WRITTEN)),
+        instant.as_ref().err().cloned(),
     ];
     let (author, broken_author) = author_field::read(sample.author);
     let errors = errors.into_iter().flatten().chain(headers.errors(&api.challenge_header)).chain(broken_author);
@@ -135,7 +135,7 @@ fn check_event(api: &ApiState, sample: SampleEvent, company: String) -> Result<E
         id: sample.id.unwrap_or_else(|| DEFAULT_EVENT_ID.into()),
         event_type: sample.r#type,
         company,
-        occurred_at: instant.flatten().unwrap_or_else(|| api.clock.now_ms()),
+        occurred_at: instant.ok().flatten().unwrap_or_else(|| api.clock.now_ms()),
         headers: headers.pairs().into_iter().chain(author.into_iter().flat_map(Author::into_headers)).collect(),
         data: Bytes::copy_from_slice(sample.data.get().as_bytes()),
     })

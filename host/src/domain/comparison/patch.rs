@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::json_pointer;
+
 /// The patch from one value to another: subtrees are replaced as a whole, list elements are compared by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
@@ -76,7 +78,7 @@ impl Patch {
 fn at(path: &mut String, step: &str, then: impl FnOnce(&mut String)) {
     let before = path.len();
     path.push('/');
-    path.push_str(&step.replace('~', "~0").replace('/', "~1"));
+    path.push_str(&json_pointer::token(step));
     then(path);
     path.truncate(before);
 }

@@ -1,7 +1,7 @@
 //! Places in a document, as JSON pointers (RFC 6901), and the faults found there.
 
 use super::{MAX_FAULT_BYTES, MAX_FAULTS};
-use crate::domain::Invalid;
+use crate::domain::{Invalid, json_pointer};
 
 /// Most bytes of a pointer that a fault repeats: a document may have names of any length.
 const MAX_POINTER_BYTES: usize = 512;
@@ -42,7 +42,7 @@ impl Place<'_> {
 
 /// Writes a name as a segment of a pointer.
 pub(super) fn segment(name: &str) -> String {
-    clipped(name, MAX_POINTER_BYTES).replace('~', "~0").replace('/', "~1")
+    json_pointer::token(&clipped(name, MAX_POINTER_BYTES))
 }
 
 /// Quotes a name in a sentence; a very long one is cut off.
