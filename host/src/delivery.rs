@@ -21,6 +21,7 @@
 //! | `engine` | builds, starts and stops all of them, and reports their health |
 
 mod attempt;
+mod background_steps;
 mod backlog_gauge;
 mod canceller;
 mod cluster;

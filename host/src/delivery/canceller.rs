@@ -3,22 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
+use super::background_steps::BackgroundSteps;
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::fetcher::IntakeLock;
 use super::queue::WebhookQueues;
 use super::unattempted::cancelled;
 use crate::store::{CancelSelection, Cancellation, ReplayKey, ReplayRecord, Store, StoreError};
-use crate::telemetry::ThrottledLog;
 
 /// Pause between two steps of a cancellation.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
-/// How often to look for cancellations that another node ordered, or that an earlier process began.
-const POLL: Duration = Duration::from_secs(15);
 
 /// Orders cancellations and carries them out.
 pub struct Canceller {
@@ -27,9 +21,7 @@ pub struct Canceller {
     pub(super) clock: Arc<DeliveryClock>,
     pub(super) effects: Arc<EffectRunner>,
     pub(super) intake: IntakeLock,
-    pub(super) wake: Notify,
-    pub(super) stop: CancellationToken,
-    pub(super) log: ThrottledLog,
+    pub(super) steps: BackgroundSteps,
 }
 
 impl Canceller {
@@ -59,7 +51,7 @@ impl Canceller {
         let count = self.store.start_cancellation(cancellation).await?;
         if count > 0 {
             self.cancel_queued(&selection).await;
-            self.wake.notify_one();
+            self.steps.wake();
         }
         Ok(count)
     }
@@ -79,7 +71,7 @@ impl Canceller {
             return Ok(None);
         };
         self.cancel_queued(&selection).await;
-        self.wake.notify_one();
+        self.steps.wake();
         Ok(Some(replay))
     }
 
@@ -93,20 +85,7 @@ impl Canceller {
 
     /// Carries cancellations out, a few deliveries at a time, until the engine stops.
     pub(super) async fn run(self: Arc<Self>) {
-        while !self.stop.is_cancelled() {
-            let rest = match self.step().await {
-                Ok(true) => STEP_PAUSE,
-                Ok(false) => POLL,
-                Err(error) => {
-                    self.log.warn("a step of a cancellation failed; trying again", &error);
-                    POLL
-                }
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = timeout(rest, self.wake.notified()) => (),
-            }
-        }
+        self.steps.run(STEP_PAUSE, "a step of a cancellation failed; trying again", || self.step()).await;
     }
 
     /// Makes one step of each cancellation. Returns whether there may be more.

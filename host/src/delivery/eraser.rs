@@ -3,28 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
+use super::background_steps::BackgroundSteps;
 use super::canceller::Canceller;
 use super::delivery_clock::DeliveryClock;
 use crate::store::{CancelSelection, ErasedEvent, Erasure, ErasureStep, FinishedErasure, Store, StoreError};
-use crate::telemetry::ThrottledLog;
 
 /// Pause between two steps of an erasure.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
-/// How often to look for erasures that another node ordered, or that an earlier process began.
-const POLL: Duration = Duration::from_secs(15);
 
 /// Erases the data of events.
 pub struct Eraser {
     pub(super) store: Arc<Store>,
     pub(super) canceller: Arc<Canceller>,
     pub(super) clock: Arc<DeliveryClock>,
-    pub(super) wake: Notify,
-    pub(super) stop: CancellationToken,
-    pub(super) log: ThrottledLog,
+    pub(super) steps: BackgroundSteps,
 }
 
 impl Eraser {
@@ -59,26 +51,13 @@ impl Eraser {
     /// [`StoreError::Limit`] if the company has too many erasures under way. The store's.
     pub async fn erase_many(&self, erasure: Erasure) -> Result<(), StoreError> {
         self.store.start_erasure(erasure).await?;
-        self.wake.notify_one();
+        self.steps.wake();
         Ok(())
     }
 
     /// Carries erasures out, a few events at a time, until the engine stops.
     pub(super) async fn run(self: Arc<Self>) {
-        while !self.stop.is_cancelled() {
-            let rest = match self.step().await {
-                Ok(true) => STEP_PAUSE,
-                Ok(false) => POLL,
-                Err(error) => {
-                    self.log.warn("looking for erasures failed; trying again", &error);
-                    POLL
-                }
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = timeout(rest, self.wake.notified()) => (),
-            }
-        }
+        self.steps.run(STEP_PAUSE, "looking for erasures failed; trying again", || self.step()).await;
     }
 
     /// Makes one step of each erasure. Returns whether there may be more.
@@ -90,7 +69,7 @@ impl Eraser {
                 Ok(None) => continue,
                 // The others go on.
                 Err(error) => {
-                    self.log.warn("a step of an erasure failed; trying again", &error);
+                    self.steps.log.warn("a step of an erasure failed; trying again", &error);
                     continue;
                 }
             };

@@ -3,22 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
+use super::background_steps::BackgroundSteps;
 use super::effect_runner::EffectRunner;
 use super::fetch_signal::FetchSignal;
 use super::operational_events::OperationalEvents;
 use super::queue::WebhookQueues;
 use crate::domain::operational_event::{FinishedReplay, OperationalEvent};
 use crate::store::{Replay, ReplayStep, Store, StoreError};
-use crate::telemetry::ThrottledLog;
 
 /// Pause between two steps of a replay.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
-/// How often to look for replays that another node ordered, or that an earlier process began.
-const POLL: Duration = Duration::from_secs(15);
 
 /// Orders replays and carries them out.
 pub struct Replayer {
@@ -27,9 +21,7 @@ pub struct Replayer {
     pub(super) effects: Arc<EffectRunner>,
     pub(super) fetch: Arc<FetchSignal>,
     pub(super) operational_events: Arc<OperationalEvents>,
-    pub(super) wake: Notify,
-    pub(super) stop: CancellationToken,
-    pub(super) log: ThrottledLog,
+    pub(super) steps: BackgroundSteps,
 }
 
 impl Replayer {
@@ -39,31 +31,13 @@ impl Replayer {
     /// [`StoreError::Limit`] if the company has too many replays under way.
     pub async fn replay(&self, replay: Replay) -> Result<u64, StoreError> {
         let count = self.store.start_replay(replay).await?;
-        self.wake.notify_one();
+        self.steps.wake();
         Ok(count)
     }
 
     /// Carries replays out, a few deliveries at a time, until the engine stops.
     pub(super) async fn run(self: Arc<Self>) {
-        while !self.stop.is_cancelled() {
-            let rest = match self.step().await {
-                Ok(true) => STEP_PAUSE,
-                Ok(false) => {
-                    if let Err(error) = self.forget_sent().await {
-                        self.log.warn("forgetting the replays that were sent failed; trying again", &error);
-                    }
-                    POLL
-                }
-                Err(error) => {
-                    self.log.warn("a step of a replay failed; trying again", &error);
-                    POLL
-                }
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = timeout(rest, self.wake.notified()) => (),
-            }
-        }
+        self.steps.run(STEP_PAUSE, "a step of a replay failed; trying again", || self.step()).await;
     }
 
     async fn forget_sent(&self) -> Result<(), StoreError> {
@@ -80,10 +54,13 @@ impl Replayer {
         Ok(())
     }
 
-    /// Makes one step of each replay. Returns whether there were any.
+    /// Makes one step of each replay. Returns whether there were any; if not, forgets those that were sent.
     async fn step(&self) -> Result<bool, StoreError> {
         let replays = self.store.replays_in_progress().await?;
         let more = !replays.is_empty();
+        if !more {
+            self.forget_sent().await?;
+        }
         for id in replays {
             let ReplayStep { company, webhooks } = self.store.replay_step(id).await?;
             for webhook in webhooks {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::EngineParts;
 use crate::delivery::attempt::{AttemptRunner, Sender, Transformer};
+use crate::delivery::background_steps::BackgroundSteps;
 use crate::delivery::backlog_gauge::BacklogGauge;
 use crate::delivery::canceller::Canceller;
 use crate::delivery::cluster::{Heartbeat, Invalidation, LastRun, Membership};
@@ -292,9 +293,7 @@ impl Wiring {
             clock: self.clock.clone(),
             effects: self.effects.clone(),
             intake: self.intake.clone(),
-            wake: Notify::new(),
-            stop: self.stop.clone(),
-            log: ThrottledLog::default(),
+            steps: BackgroundSteps::new(self.stop.clone()),
         })
     }
 
@@ -303,9 +302,7 @@ impl Wiring {
             store: self.store.clone(),
             canceller: canceller.clone(),
             clock: self.clock.clone(),
-            wake: Notify::new(),
-            stop: self.stop.clone(),
-            log: ThrottledLog::default(),
+            steps: BackgroundSteps::new(self.stop.clone()),
         })
     }
 
@@ -316,9 +313,7 @@ impl Wiring {
             effects: self.effects.clone(),
             fetch: self.fetch.clone(),
             operational_events: self.operational_events.clone(),
-            wake: Notify::new(),
-            stop: self.stop.clone(),
-            log: ThrottledLog::default(),
+            steps: BackgroundSteps::new(self.stop.clone()),
         })
     }
 
