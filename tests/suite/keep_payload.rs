@@ -200,3 +200,33 @@ async fn change_concerns_events_that_are_published_after_it() {
     let bad = host.patch(&path, &json!({"keep_payload": "never"})).await;
     assert!(bad.problem(422).contains("until_delivered"));
 }
+
+#[tokio::test]
+async fn event_of_which_a_delivery_is_erased_is_replayed_and_erased_like_any_other() {
+    let (host, receiver) = (Host::start().await, echoing().await);
+    for (label, keep) in [("a", "until_delivered"), ("b", "retention"), ("c", "until_delivered")] {
+        host.subscribe(&hook(&receiver, json!({"label": label, "keep_payload": keep}))).await;
+    }
+    publish(&host, "e1").await;
+    let transient = async || {
+        let deliveries = host.get("/events/e1").await.expect(200)["deliveries"].clone();
+        let of = deliveries.as_array().unwrap().iter().filter(|one| one["label"] != "b");
+        of.map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for delivery in transient().await {
+        erased(&host, &delivery).await;
+    }
+    let later = host.subscribe(&hook(&receiver, json!({"label": "d"}))).await;
+    let count = async |path: &str, body: &Value| host.post(path, body).await.expect(200)["count"].clone();
+    let missing = json!({"webhook": later, "since": "2020-01-01T00:00:00Z", "only": "missing", "dry_run": true});
+    assert_eq!(count("/deliveries/replay", &missing).await, 1);
+    assert_eq!(count("/events/erase", &json!({"type": "t", "dry_run": true})).await, 1);
+    host.post("/events/erase", &json!({"pointer": "/name", "equals": MARKER})).await.expect(202);
+    until("the event is erased", || async {
+        (!host.get("/events/e1").await.expect(200)["erased_at"].is_null()).then_some(())
+    })
+    .await;
+    check_gone(&host).await;
+    assert_eq!(count("/deliveries/replay", &missing).await, 0);
+    assert_eq!(count("/events/erase", &json!({"type": "t", "dry_run": true})).await, 0);
+}

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::oldest_events_sql;
+use super::log_walk::{OldestEvents, oldest_events_sql};
 use crate::domain::json_condition::JsonCondition;
 use crate::store::db;
 use crate::store::error::StoreError;
@@ -72,7 +72,7 @@ impl Store {
     pub(super) async fn examine(&self, selection: &ErasureSelection) -> Result<ExaminedEvents, StoreError> {
         let of_type = selection.event_type.as_deref();
         let log = &self.readers.background;
-        let query = db::query(AssertSqlSafe(oldest_events_sql(of_type, "erased_at", "1 = 1", self.readers.kind())))
+        let query = db::query(AssertSqlSafe(oldest_events_sql(of_type, OldestEvents::All, self.readers.kind())))
             .bind(selection.company.as_str())
             .bind(selection.first.as_str())
             .bind(selection.end.as_str())

@@ -148,29 +148,40 @@ impl LogIndex {
     }
 }
 
+/// Which events to find.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OldestEvents {
+    All,
+    NotErased,
+}
+
 /// Returns the statement that finds the next events of a company from the oldest on, those with deliveries by the first of them, which
-/// has the place of the event for an id, and those without. Selects the place, the event's id, and `columns`, which the tables
-/// `event_deliveries` and `events` have in common, like those of `condition`. Binds: the company, the first place, the place before
-/// which to stop, the number of events, the type or NULL.
-pub(super) fn oldest_events_sql(
-    event_type: Option<&str>,
-    columns: &str,
-    condition: &str,
-    kind: DatabaseKind,
-) -> String {
+/// has the place of the event for an id, and those without. Selects the place, the event's id, its type, its creation and when it was
+/// erased. Binds: the company, the first place, the place before which to stop, the number of events, the type or NULL.
+pub(super) fn oldest_events_sql(event_type: Option<&str>, which: OldestEvents, kind: DatabaseKind) -> String {
+    // A transient delivery may be erased before its event.
+    const ERASED_AT: &str = "CASE WHEN erased_at IS NULL THEN NULL ELSE (SELECT e.erased_at FROM events e WHERE e.company = $1 \
+        AND e.id = event_deliveries.event_id) END";
+    const COLUMNS: &str = "event_type, created_at";
+    let kept = |erased_at: &str| match which {
+        OldestEvents::All => "1 = 1".to_owned(),
+        OldestEvents::NotErased => format!("{erased_at} IS NULL"),
+    };
     let matched = event_type.map_or(LogIndex::Everything, |name| LogIndex::Type(name.into()));
     let unmatched = LogIndex::Unmatched(event_type.map(str::to_owned));
     format!(
-        "SELECT * FROM (SELECT * FROM (SELECT id AS place, event_id, {columns} FROM event_deliveries {}WHERE company = $1 \
-         AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} AND {condition} ORDER BY id LIMIT $4) AS matched \
-         UNION ALL SELECT * FROM (SELECT place, id AS event_id, {columns} FROM events {}WHERE company = $1 \
-         AND place >= $2 AND place < $3 AND {} AND {condition} ORDER BY place LIMIT $4) AS unmatched) AS oldest \
+        "SELECT * FROM (SELECT * FROM (SELECT id AS place, event_id, {COLUMNS}, {ERASED_AT} AS erased_at FROM event_deliveries \
+         {}WHERE company = $1 AND id >= $2 AND id < $3 AND {} AND LENGTH(id) = {} AND {} ORDER BY id LIMIT $4) AS matched \
+         UNION ALL SELECT * FROM (SELECT place, id AS event_id, {COLUMNS}, erased_at FROM events {}WHERE company = $1 \
+         AND place >= $2 AND place < $3 AND {} AND {} ORDER BY place LIMIT $4) AS unmatched) AS oldest \
          ORDER BY place LIMIT $4",
         matched.hint(kind),
         matched.condition("$5"),
         id::LENGTH,
+        kept(ERASED_AT),
         unmatched.hint(kind),
-        unmatched.condition("$5")
+        unmatched.condition("$5"),
+        kept("erased_at")
     )
 }
 

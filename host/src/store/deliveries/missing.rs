@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::log_walk::{LogRange, oldest_events_sql};
+use super::log_walk::{LogRange, OldestEvents, oldest_events_sql};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::domain::id;
 use crate::domain::payload_retention::PayloadRetention;
@@ -38,7 +38,7 @@ pub(super) fn candidates_sql(event_type: Option<&str>, kind: DatabaseKind) -> St
         "SELECT c.*, (SELECT MAX(o.id) FROM event_deliveries o WHERE {of_event}) AS last, \
          CAST(CASE WHEN EXISTS (SELECT 1 FROM event_deliveries o WHERE {of_event} AND o.webhook_id = $6) THEN 1 ELSE 0 END \
          AS BIGINT) AS present FROM ({}) AS c ORDER BY c.place",
-        oldest_events_sql(event_type, "event_type, created_at", "erased_at IS NULL", kind)
+        oldest_events_sql(event_type, OldestEvents::NotErased, kind)
     )
 }
 

@@ -8,7 +8,7 @@ use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_laps
 use super::counts::{OLDEST_DUE, waiting_sql};
 use super::events::events_sql;
 use super::log::list_sql;
-use super::log_walk::{LogIndex, oldest_events_sql};
+use super::log_walk::{LogIndex, OldestEvents, oldest_events_sql};
 use super::missing::candidates_sql;
 use super::orphans::{cancel_sql, orphans_sql};
 use super::past_events::newest_of_type_sql;
@@ -157,7 +157,7 @@ async fn oldest_events_are_found_along_the_deliveries_and_the_events_without() {
         ),
     ] {
         let missing = candidates_sql(event_type, KIND);
-        for sql in [&missing, &oldest_events_sql(event_type, "erased_at", "1 = 1", KIND)] {
+        for sql in [&missing, &oldest_events_sql(event_type, OldestEvents::All, KIND)] {
             let plan = plan(&mut connection, sql).await;
             assert!(used.iter().all(|used| plan.contains(used)), "{event_type:?} {plan}");
             assert!(!plan.contains("SCAN event_deliveries\n") && !plan.contains("SCAN events\n"), "{plan}");
