@@ -101,6 +101,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/deliveries/{id}/retry", post(deliveries::retry))
         .route("/deliveries/{id}/transformed", get(deliveries::transformed))
         .route("/companies", get(companies::list))
+        .route("/companies/{company}", delete(companies::remove))
         .route("/limits", get(limits::show).put(limits::change))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", put(plugins::upload).get(plugins::show).delete(plugins::remove))

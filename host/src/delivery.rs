@@ -25,6 +25,7 @@ mod background_steps;
 mod backlog_gauge;
 mod canceller;
 mod cluster;
+mod company_remover;
 mod comparer;
 mod compiled_plugins;
 mod delivery_clock;

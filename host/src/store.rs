@@ -54,10 +54,10 @@ pub use cancel_selection::{CancelSelection, CancelState};
 pub use changes::Change;
 pub use companies::{COUNT_LIMIT, CompanySummary};
 pub use deliveries::{
-    BacklogSelection, BackloggedWebhook, Cancellation, CountedEvents, DeliveryFilter, DeliveryKey, ErasedAmount,
-    ErasedEvent, Erasure, ErasureRecord, ErasureSelection, ErasureStep, EventDetail, EventFilter, EventRecord,
-    FinishedErasure, LogPage, OrphanPage, PageRequest, PastEvents, Replay, ReplayKey, ReplayRecord, ReplayStep,
-    RetryMode, RetryRequest, WaitingLimits, WaitingPage,
+    BacklogSelection, BackloggedWebhook, Cancellation, CompanyRemoval, CountedEvents, DeliveryFilter, DeliveryKey,
+    ErasedAmount, ErasedEvent, Erasure, ErasureRecord, ErasureSelection, ErasureStep, EventDetail, EventFilter,
+    EventRecord, FinishedErasure, FinishedRemoval, LogPage, OrphanPage, PageRequest, PastEvents, RemovalRecord,
+    RemovalStep, Replay, ReplayKey, ReplayRecord, ReplayStep, RetryMode, RetryRequest, WaitingLimits, WaitingPage,
 };
 pub use delivery_rows::{
     ClaimedDelivery, DeliveryUpdate, Lease, NewDelivery, NewDeliveryWaits, NewEventRow, Published, first_id,

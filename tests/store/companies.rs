@@ -22,6 +22,7 @@ pub(crate) async fn companies_are_listed_byte_by_byte_with_what_they_have(case: 
         waiting: 3,
         failing_webhooks: 1,
         event_bytes: 16,
+        removing_since: None,
     };
     assert_eq!(found[2], acme);
     let (found, more) = case.companies(1, "B").await.unwrap();

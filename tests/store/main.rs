@@ -18,6 +18,7 @@ mod ownership;
 mod plugins;
 mod pull;
 mod quotas;
+mod removals;
 mod replays;
 mod setup;
 mod statements;
@@ -74,6 +75,13 @@ on_both! {
         events_of_a_selection_are_erased_step_by_step
         transient_deliveries_are_erased_once_they_have_ended
         company_has_at_most_ten_erasures_in_progress;
+    removals:
+        removal_empties_every_table_that_has_a_company
+        company_of_which_anything_is_stored_can_be_removed
+        removal_leaves_what_others_have_and_what_comes_later
+        long_log_is_removed_in_steps_with_that_of_the_version_before
+        bytes_that_are_counted_late_bring_a_removed_company_not_back
+        keys_of_a_removed_company_open_nothing_at_once;
     pull:
         entries_are_read_in_order_acknowledged_and_taken_back
         a_long_move_takes_several_steps

@@ -12,7 +12,7 @@ async fn operator_sees_what_each_company_has() {
     host.company("neighbour").await.post("/events", &json!({"type": "t", "data": 1})).await.expect(202);
     let platform = host.client.with_key(host.new_key(None, Scopes::parse("admin:read").unwrap()).await);
     let page = platform.get("/companies?limit=1").await.expect(200);
-    let acme = json!({"company": "acme", "events": 1, "deliveries": 1, "waiting": 1, "failing_webhooks": 0, "stored_bytes": 6});
+    let acme = json!({"company": "acme", "events": 1, "deliveries": 1, "waiting": 1, "failing_webhooks": 0, "stored_bytes": 6, "removing_since": null});
     assert_eq!(page, json!({"data": [acme], "count_limit": 10_000, "next_cursor": "acme"}));
     let page = platform.get("/companies?cursor=acme").await.expect(200);
     assert_eq!((&page["data"][0]["company"], &page["data"][0]["deliveries"]), (&json!("neighbour"), &json!(0)));

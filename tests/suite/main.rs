@@ -11,6 +11,7 @@ mod cases;
 mod circles;
 mod commands;
 mod companies;
+mod company_removals;
 mod comparing;
 mod compiling;
 mod crash;

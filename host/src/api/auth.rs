@@ -127,20 +127,24 @@ impl<S: ScopeSet> CompanyInBody<S> {
     }
 }
 
-/// A request of a platform key that may look at what concerns the installation as a whole.
+/// A request of a platform key that concerns the installation as a whole. `S` names the scope that the call needs.
 ///
 /// # Errors
 /// 401 or 429 for the credential, 403 for a missing scope or the credential of a company.
-pub(super) struct PlatformReader(());
+pub(super) struct PlatformCaller<S> {
+    /// What the caller presented.
+    pub(super) credential: Credential,
+    scopes: PhantomData<S>,
+}
 
-impl FromRequestParts<Arc<ApiState>> for PlatformReader {
+impl<S: ScopeSet> FromRequestParts<Arc<ApiState>> for PlatformCaller<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, api).await?;
-        caller.check_scope(AdminRead::FIRST)?;
+        caller.check_scope(S::FIRST)?;
         caller.check_platform()?;
-        Ok(Self(()))
+        Ok(Self { credential: caller.0.credential, scopes: PhantomData })
     }
 }
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
-use super::auth::PlatformReader;
+use super::auth::{AdminRead, PlatformAdmin, PlatformCaller};
 use super::pagination::{cursor, page_limit};
-use super::params::QueryParams;
-use super::problem::Problem;
+use super::params::{PathParams, QueryParams};
+use super::problem::{Problem, ProblemKind};
+use super::spans;
 use crate::domain::credential::check_company;
+use crate::domain::time::rfc3339;
 use crate::store::{COUNT_LIMIT, CompanySummary};
 
 #[derive(Deserialize)]
@@ -29,6 +32,8 @@ struct CompanyView {
     waiting: u64,
     failing_webhooks: u64,
     stored_bytes: u64,
+    /// Since when it is being removed; null if it is not.
+    removing_since: Option<String>,
 }
 
 impl From<CompanySummary> for CompanyView {
@@ -40,6 +45,7 @@ impl From<CompanySummary> for CompanyView {
             waiting: summary.waiting,
             failing_webhooks: summary.failing_webhooks,
             stored_bytes: summary.event_bytes,
+            removing_since: summary.removing_since.map(rfc3339),
         }
     }
 }
@@ -55,7 +61,7 @@ pub(super) struct CompanyPage {
 /// `GET /companies`: in byte order of their names.
 pub(super) async fn list(
     State(api): State<Arc<ApiState>>,
-    _: PlatformReader,
+    _: PlatformCaller<AdminRead>,
     QueryParams(query): QueryParams<CompanyListQuery>,
 ) -> Result<Json<CompanyPage>, Problem> {
     let limit = page_limit(query.limit.as_deref())?;
@@ -64,4 +70,34 @@ pub(super) async fn list(
     let (found, more) = api.store.companies(limit, &after).await?;
     let next_cursor = found.last().filter(|_| more).map(|last| last.company.clone());
     Ok(Json(CompanyPage { data: found.into_iter().map(Into::into).collect(), count_limit: COUNT_LIMIT, next_cursor }))
+}
+
+/// No parameters: `?company=` must not name another company than the path.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemovalQuery {}
+
+#[derive(Serialize)]
+pub(super) struct RemovalView {
+    company: String,
+    created_at: String,
+}
+
+/// `DELETE /companies/{company}`: 202; the removal goes on in the background. 404 if the company has nothing.
+pub(super) async fn remove(
+    State(api): State<Arc<ApiState>>,
+    PlatformCaller { credential, .. }: PlatformCaller<PlatformAdmin>,
+    QueryParams(RemovalQuery {}): QueryParams<RemovalQuery>,
+    PathParams(company): PathParams<String>,
+) -> Result<(StatusCode, Json<RemovalView>), Problem> {
+    spans::record_company(&company);
+    let removal = match check_company(&company) {
+        Ok(()) => api.engine.company_remover.remove(&company, credential.name()).await?,
+        // Nobody can have stored anything under this name.
+        Err(_) => None,
+    };
+    let not_found = || Problem::new(ProblemKind::NotFound, "nothing is stored of a company of this name");
+    let removal = removal.ok_or_else(not_found)?;
+    let view = RemovalView { company: removal.company, created_at: rfc3339(removal.created_at) };
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }

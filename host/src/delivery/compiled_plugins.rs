@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Digest, PluginVersion};
 use crate::sandbox::{CompileError, Compiler, Plugin, Sandbox, Source};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Versions in memory, loaded or being loaded.
 const MAX_VERSIONS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
@@ -83,6 +83,26 @@ impl CompiledPlugins {
         let _ = self.slot(digest).set(plugin.clone());
         self.make_room();
         Ok(plugin)
+    }
+
+    /// Drops versions that no company has any more, from memory and from disk. Calls under way keep theirs.
+    pub(super) async fn forget(&self, versions: Vec<Digest>) {
+        for digest in &versions {
+            self.lock().pop(digest);
+        }
+        self.compiler.forget(versions).await;
+    }
+
+    /// Drops every version that no company has any more: this node may not have run when it was removed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn forget_removed(&self) -> Result<(), StoreError> {
+        let mut all = self.compiler.all_kept().await;
+        all.extend(self.lock().iter().map(|(digest, _)| digest.clone()));
+        let unknown = self.store.unknown_digests(all).await?;
+        self.forget(unknown).await;
+        Ok(())
     }
 
     /// The fuel that transforming `event` takes; `None`: more than a call within its deadline can burn.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::Transformer;
 use super::canceller::Canceller;
+use super::company_remover::CompanyRemover;
 use super::comparer::Comparer;
 use super::compiled_plugins::CompiledPlugins;
 use super::delivery_clock::DeliveryClock;
@@ -86,6 +87,8 @@ pub struct Engine {
     pub canceller: Arc<Canceller>,
     /// Erases the data of events.
     pub eraser: Arc<Eraser>,
+    /// Removes companies.
+    pub company_remover: Arc<CompanyRemover>,
     /// Compares plugin versions on past events.
     pub comparer: Comparer,
     /// Tests webhooks.
@@ -133,6 +136,7 @@ impl Engine {
         let dispatcher = wiring.dispatcher(&webhooks);
         let (replayer, canceller) = (wiring.replayer(), wiring.canceller());
         let eraser = wiring.eraser(&canceller);
+        let company_remover = wiring.company_remover(&canceller);
         if wiring.store.is_shared() {
             let mut heartbeat = wiring.heartbeat();
             heartbeat.join().await?;
@@ -153,6 +157,7 @@ impl Engine {
         wiring.spawn(replayer.clone().run());
         wiring.spawn(canceller.clone().run());
         wiring.spawn(eraser.clone().run());
+        wiring.spawn(company_remover.clone().run());
         wiring.spawn(mover.run());
         wiring.spawn(wiring.orphan_sweeper().run());
         wiring.spawn(wiring.transient_eraser().run());
@@ -166,6 +171,7 @@ impl Engine {
             replayer,
             canceller,
             eraser,
+            company_remover,
             comparer: wiring.comparer(),
             pinger: wiring.pinger(),
             puller: wiring.puller(),

@@ -27,6 +27,9 @@ pub(super) struct Precompiler {
 impl Precompiler {
     /// Runs until the engine stops.
     pub(super) async fn run(self) {
+        if let Err(error) = self.plugins.forget_removed().await {
+            self.log.warn("dropping the compiled code of removed plugins failed", &error);
+        }
         while !self.stop.is_cancelled() {
             if let Err(error) = self.pass().await {
                 self.log.warn("looking for plugins to compile failed", &error);

@@ -118,6 +118,35 @@ impl Cache {
         self.evict()
     }
 
+    /// Returns the digests of all files, whatever the settings with which they were compiled.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut digests: Vec<_> = entries.filter_map(|entry| digest_of(entry.file_name().to_str()?)).collect();
+        digests.sort();
+        digests.dedup();
+        digests
+    }
+
+    /// Removes the files of these digests, whatever the settings with which they were compiled.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, or a file not removed.
+    pub(super) fn remove(&self, digests: &[Digest]) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let of_removed = |name: &str| digest_of(name).is_some_and(|digest| digests.contains(&digest));
+            if !entry.file_name().to_str().is_some_and(of_removed) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
+                // Another node of this folder was first.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the least recently used files until the rest fits. Temporary files that a crash left behind count too.
     fn evict(&self) -> io::Result<()> {
         let _guard = self.evicting.lock();
@@ -149,6 +178,13 @@ impl Cache {
         };
         format!("{digest}.{}-{settings}", purpose.name())
     }
+}
+
+/// Returns the digest in the name of a file of the cache.
+fn digest_of(name: &str) -> Option<Digest> {
+    let (digest, _) = name.split_once('.')?;
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| Digest::stored(digest))
 }
 
 /// A file of the cache. Files sort by their last use, the oldest first.
@@ -271,6 +307,23 @@ mod tests {
             let kept = digests.iter().filter(|digest| cache.has(Purpose::Fuel, digest)).count();
             assert_eq!(kept, left, "{max_bytes} of {total} bytes");
         }
+    }
+
+    #[test]
+    fn files_of_a_digest_are_removed_whatever_their_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, [gone, kept]) = (cache(&folder), [b"a", b"b"].map(|name| Digest::of(name)));
+        for purpose in [Purpose::Calls, Purpose::Fuel] {
+            cache.write(purpose, &gone, &compiled(9)).unwrap();
+        }
+        cache.write(Purpose::Calls, &kept, &compiled(9)).unwrap();
+        fs::write(folder.path().join(format!("{gone}.calls-of-another-version")), "x").unwrap();
+        fs::write(folder.path().join(".tmpA1b2C3"), "x").unwrap();
+        let mut both = vec![gone.clone(), kept.clone()];
+        both.sort();
+        assert_eq!(cache.digests(), both);
+        cache.remove(&[gone, Digest::of(b"c")]).unwrap();
+        assert_eq!((cache.digests(), fs::read_dir(folder.path()).unwrap().count()), (vec![kept], 2));
     }
 
     #[test]

@@ -106,6 +106,22 @@ impl Compiler {
         self.cache.as_ref().is_some_and(|cache| cache.has(Purpose::Calls, digest))
     }
 
+    /// Returns the digests of all code in the cache.
+    pub async fn all_kept(&self) -> Vec<Digest> {
+        let Some(cache) = self.cache.clone() else { return Vec::new() };
+        let listed = tokio::task::spawn_blocking(move || cache.digests()).await;
+        listed.unwrap_or_default()
+    }
+
+    /// Removes the code of these digests from the cache.
+    pub async fn forget(&self, digests: Vec<Digest>) {
+        let Some(cache) = self.cache.clone().filter(|_| !digests.is_empty()) else { return };
+        let removing = tokio::task::spawn_blocking(move || cache.remove(&digests)).await;
+        if let Ok(Err(error)) = removing {
+            tracing::warn!(%error, "the compiled code of a removed plugin stays on disk until the next start");
+        }
+    }
+
     /// Returns the plugin, ready for calls in `sandbox`: from the cache, or compiled when the scheduler permits. With `patient` it
     /// waits however long the queue is.
     ///

@@ -56,6 +56,16 @@ pub enum Change {
     Cancelled(CancelSelection),
     /// Another version of a plugin became the active one.
     Plugins,
+    /// No company has these plugin versions any more.
+    PluginsRemoved {
+        /// Their digests.
+        digests: Vec<String>,
+    },
+    /// Everything with which this company acts was removed.
+    Company {
+        /// The company.
+        company: String,
+    },
     /// Possibly anything: no notifications could be received for a while.
     Everything,
 }
@@ -122,8 +132,9 @@ pub(super) fn outdate(webhooks: &WebhookCache, change: &Change) {
         }
         // It may match any type, or have any id.
         Change::Webhook { company, .. } => webhooks.invalidate_company(company),
+        Change::Company { company } => webhooks.invalidate_company(company),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
-        Change::Backlog { .. } | Change::Cancelled(_) => (),
+        Change::Backlog { .. } | Change::Cancelled(_) | Change::PluginsRemoved { .. } => (),
     }
 }
 
@@ -172,6 +183,8 @@ mod tests {
         assert_eq!(cached_after(changed("a", Some("x"))), [[false, true], [false, true]]);
         assert_eq!(cached_after(changed("a/*", None)), [[false; 2]; 2]);
         assert_eq!(cached_after(changed("*", Some("x"))), [[false; 2]; 2]);
+        assert_eq!(cached_after(Change::Company { company: "acme".into() }), [[false; 2]; 2]);
+        assert_eq!(cached_after(Change::Company { company: "other".into() }), [[true; 2]; 2]);
         assert_eq!(cached_after(Change::Plugins), [[false; 2]; 2]);
         assert_eq!(cached_after(Change::Everything), [[false; 2]; 2]);
         assert_eq!(cached_after(backlog()), [[true; 2]; 2]);
@@ -191,6 +204,9 @@ mod tests {
         let cancelled = Change::Cancelled(CancelSelection::one("acme", "dlv_1"));
         assert_eq!(text(&cancelled), format!(r#"{{"cancelled":{selection}}}"#));
         assert_eq!(text(&Change::Plugins), r#""plugins""#);
+        let removed = Change::PluginsRemoved { digests: vec!["d1".into()] };
+        assert_eq!(text(&removed), r#"{"plugins_removed":{"digests":["d1"]}}"#);
+        assert_eq!(text(&Change::Company { company: "acme".into() }), r#"{"company":{"company":"acme"}}"#);
         assert_eq!(text(&Change::Everything), r#""everything""#);
     }
 

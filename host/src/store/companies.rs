@@ -24,6 +24,8 @@ pub struct CompanySummary {
     pub failing_webhooks: u64,
     /// Bytes of the data of its events.
     pub event_bytes: u64,
+    /// Since when it is being removed: milliseconds since 1970; `None`: it is not.
+    pub removing_since: Option<i64>,
 }
 
 /// Finds the next company in byte order that has anything. Binds: the company after which.
@@ -31,6 +33,7 @@ const NEXT: &str = "SELECT MIN(company) FROM (SELECT MIN(company) AS company FRO
     UNION ALL SELECT MIN(company) FROM webhooks WHERE company > $1 \
     UNION ALL SELECT MIN(company) FROM plugins WHERE company > $1 \
     UNION ALL SELECT MIN(company) FROM company_usage WHERE company > $1 \
+    UNION ALL SELECT MIN(company) FROM company_removals WHERE company > $1 \
     UNION ALL SELECT MIN(company) FROM api_keys WHERE company > $1 AND revoked_at IS NULL) AS companies";
 
 /// Returns the statement that counts what a company has. Binds: the company, the most to count.
@@ -39,7 +42,8 @@ pub(super) fn summary_sql(kind: DatabaseKind) -> String {
     format!(
         "SELECT {} AS events, {} AS deliveries, {} AS backlog, {} AS in_memory, \
          (SELECT COUNT(*) FROM webhooks WHERE company = $1 AND enabled = 1 AND failing_since IS NOT NULL) AS failing, \
-         (SELECT COALESCE(MAX(event_bytes), 0) FROM company_usage WHERE company = $1) AS bytes",
+         (SELECT COALESCE(MAX(event_bytes), 0) FROM company_usage WHERE company = $1) AS bytes, \
+         (SELECT MAX(created_at) FROM company_removals WHERE company = $1) AS removing_since",
         count("events WHERE company = $1"),
         count("event_deliveries WHERE company = $1"),
         count(&format!(
@@ -85,6 +89,7 @@ impl Store {
             waiting: (number("backlog")? + number("in_memory")?).min(COUNT_LIMIT),
             failing_webhooks: number("failing")?,
             event_bytes: u64::try_from(bytes).unwrap_or_default(),
+            removing_since: row.try_get("removing_since")?,
             company,
         })
     }

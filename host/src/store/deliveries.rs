@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::db::{self, DatabaseConnection};
+use super::db::{self, DatabaseConnection, DatabaseKind};
 use super::delivery_rows::{DeliveryUpdate, NewEventRow, first_id};
 use super::delivery_writes::{complete, insert};
 use super::error::StoreError;
@@ -13,10 +13,12 @@ use super::handle::Store;
 use super::multi_row::MultiRowStatement;
 use super::pull;
 use super::writer::{Publish, transaction};
+use crate::domain::delivery::Status;
 
 mod backlog;
 mod cancel;
 mod claim;
+mod company_removals;
 mod counts;
 mod earlier;
 mod erasable;
@@ -33,6 +35,7 @@ mod past_events;
 mod present_webhook;
 #[cfg(test)]
 pub(super) mod query_plans;
+mod removal_steps;
 mod replay;
 mod retry;
 mod selection_sql;
@@ -41,6 +44,7 @@ mod transient;
 pub use backlog::BackloggedWebhook;
 pub use cancel::Cancellation;
 pub use claim::BacklogSelection;
+pub use company_removals::{CompanyRemoval, RemovalRecord};
 pub use counts::{WaitingLimits, WaitingPage};
 pub use erasable::{CountedEvents, ErasureSelection};
 pub use erase::{ErasedAmount, ErasedEvent};
@@ -50,13 +54,14 @@ pub use log::{DeliveryFilter, PageRequest};
 pub use log_walk::LogPage;
 pub use orphans::OrphanPage;
 pub use past_events::PastEvents;
+pub use removal_steps::{FinishedRemoval, RemovalStep};
 pub use replay::{Replay, ReplayKey, ReplayRecord, ReplayStep};
 pub use retry::{DeliveryKey, RetryMode, RetryRequest};
 
 /// Most deliveries that retention removes in one transaction.
 const EXPIRE_STEP: i64 = 256;
 
-static EXPIRE_ATTEMPTS: LazyLock<MultiRowStatement> =
+static REMOVE_ATTEMPTS: LazyLock<MultiRowStatement> =
     LazyLock::new(|| MultiRowStatement::new("DELETE FROM attempts WHERE delivery_id IN (VALUES", "?", ")"));
 
 /// The events of deliveries that were removed, unless others of theirs are left.
@@ -115,8 +120,9 @@ impl Store {
         let (usage, owner) = (self.event_usage.clone(), company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let deliveries = expire_deliveries(connection, &company, before).await?;
-                let unmatched = expire_unmatched(connection, &company, before).await?;
+                let end = first_id(before);
+                let deliveries = remove_deliveries(connection, &company, &end, &EXPIRE_EVENTS).await?;
+                let unmatched = remove_unmatched(connection, &company, &end).await?;
                 let more = [deliveries.count, unmatched.count].contains(&EXPIRE_STEP);
                 Ok((deliveries.bytes + unmatched.bytes, more))
             })
@@ -126,56 +132,97 @@ impl Store {
     }
 }
 
-/// Rows that were removed, and the bytes of the data of the events among them.
-struct Expired {
-    count: i64,
-    bytes: i64,
+/// Rows that were removed.
+#[derive(Debug, Default)]
+pub(super) struct RemovedRows {
+    /// Rows of the table from which they were taken.
+    pub(super) count: i64,
+    /// Events among them.
+    pub(super) events: i64,
+    /// Bytes of the data of these.
+    pub(super) bytes: i64,
+    /// Deliveries among them that waited.
+    pub(super) waiting: i64,
 }
 
-/// Removes some deliveries with their attempts, and the events of which none is left.
-async fn expire_deliveries(
+/// Removes some deliveries of a company before `end`, with their attempts, and those of their events that `events` names.
+pub(super) async fn remove_deliveries(
     connection: &mut DatabaseConnection,
     company: &str,
-    before: i64,
-) -> Result<Expired, sqlx::Error> {
-    let sql = format!(
-        "DELETE FROM event_deliveries WHERE (company, id) IN (SELECT company, id FROM event_deliveries \
-         WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) RETURNING id, event_id",
-        connection.kind().row_lock()
-    );
-    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
+    end: &str,
+    events: &MultiRowStatement,
+) -> Result<RemovedRows, sqlx::Error> {
+    let sql = remove_deliveries_sql(connection.kind());
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(end).bind(EXPIRE_STEP);
     let rows = query.fetch_all(&mut *connection).await?;
     let column = |name: &'static str| rows.iter().map(move |row| row.try_get::<String>(name));
     let ids = column("id").collect::<Result<Vec<_>, _>>()?;
-    for (sql, ids) in EXPIRE_ATTEMPTS.split(connection.kind(), &ids) {
+    remove_attempts(connection, &ids).await?;
+    pull::remove_entries(connection, company, &ids).await?;
+    let with_event: BTreeSet<_> = column("event_id").collect::<Result<_, _>>()?;
+    let with_event: Vec<_> = with_event.into_iter().collect();
+    let mut sizes = Vec::new();
+    for (sql, with_event) in events.split(connection.kind(), &with_event) {
+        let query = with_event.iter().fold(db::query(sql), |query, id| query.bind(company).bind(id.as_str()));
+        sizes.extend(query.values::<i64>(&mut *connection).await?);
+    }
+    let waiting = column("status").filter(|status| status.as_deref().is_ok_and(|name| name == Status::Pending.name()));
+    Ok(RemovedRows {
+        count: number_of(&ids),
+        waiting: number_of(&waiting.collect::<Vec<_>>()),
+        ..removed_events(&sizes)
+    })
+}
+
+/// Takes out the oldest deliveries of a company. Binds: the company, the id after the last, the number of rows.
+fn remove_deliveries_sql(kind: DatabaseKind) -> String {
+    format!(
+        "DELETE FROM event_deliveries WHERE (company, id) IN (SELECT company, id FROM event_deliveries \
+         WHERE company = $1 AND id < $2 ORDER BY id LIMIT $3 {}) RETURNING id, event_id, status",
+        kind.row_lock()
+    )
+}
+
+/// Removes the attempts of these deliveries.
+pub(super) async fn remove_attempts(
+    connection: &mut DatabaseConnection,
+    deliveries: &[String],
+) -> Result<(), sqlx::Error> {
+    for (sql, ids) in REMOVE_ATTEMPTS.split(connection.kind(), deliveries) {
         let query = ids.iter().fold(db::query(sql), |query, id| query.bind(id.as_str()));
         query.execute(&mut *connection).await?;
     }
-    pull::remove_entries(connection, company, &ids).await?;
-    let events: BTreeSet<_> = column("event_id").collect::<Result<_, _>>()?;
-    let events: Vec<_> = events.into_iter().collect();
-    let mut bytes = 0;
-    for (sql, events) in EXPIRE_EVENTS.split(connection.kind(), &events) {
-        let query = events.iter().fold(db::query(sql), |query, id| query.bind(company).bind(id.as_str()));
-        bytes += query.values::<i64>(&mut *connection).await?.iter().sum::<i64>();
-    }
-    Ok(Expired { count: i64::try_from(ids.len()).unwrap_or(i64::MAX), bytes })
+    Ok(())
 }
 
-/// Removes some events without a delivery.
-async fn expire_unmatched(
+/// Removes some events of a company before `end` that have no delivery.
+pub(super) async fn remove_unmatched(
     connection: &mut DatabaseConnection,
     company: &str,
-    before: i64,
-) -> Result<Expired, sqlx::Error> {
-    let kind = connection.kind();
-    let sql = format!(
+    end: &str,
+) -> Result<RemovedRows, sqlx::Error> {
+    let sql = remove_unmatched_sql(connection.kind());
+    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(end).bind(EXPIRE_STEP);
+    let sizes = query.values::<i64>(connection).await?;
+    Ok(RemovedRows { count: number_of(&sizes), ..removed_events(&sizes) })
+}
+
+/// Takes out the oldest events of a company that have no delivery. Binds: the company, the place after the last, the number of
+/// rows.
+fn remove_unmatched_sql(kind: DatabaseKind) -> String {
+    format!(
         "DELETE FROM events WHERE (company, id) IN (SELECT company, id FROM events {}WHERE company = $1 AND place < $2 \
          AND matched = 0 ORDER BY place LIMIT $3 {}) RETURNING CAST(LENGTH(data) AS BIGINT)",
         kind.index_hint("events_unmatched"),
         kind.row_lock()
-    );
-    let query = db::query(AssertSqlSafe(sql)).bind(company).bind(first_id(before)).bind(EXPIRE_STEP);
-    let removed = query.values::<i64>(connection).await?;
-    Ok(Expired { count: i64::try_from(removed.len()).unwrap_or(i64::MAX), bytes: removed.iter().sum() })
+    )
+}
+
+/// Counts removed events of these sizes.
+pub(super) fn removed_events(sizes: &[i64]) -> RemovedRows {
+    RemovedRows { events: number_of(sizes), bytes: sizes.iter().sum(), ..RemovedRows::default() }
+}
+
+fn number_of<T>(all: &[T]) -> i64 {
+    i64::try_from(all.len()).unwrap_or(i64::MAX)
 }

@@ -177,6 +177,15 @@ impl EventRuleCache {
             own.rules = None;
         }
     }
+
+    /// Drops the rules and schemas of a company, as [`EventRuleCache::invalidate`].
+    pub(super) fn remove(&self, company: &str) {
+        let mut state = self.lock();
+        state.writes += 1;
+        if let Some(removed) = state.companies.pop(company) {
+            state.bytes = state.bytes.saturating_sub(removed.bytes());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl<V: Clone> KeyCache<V> {
         (now.saturating_duration_since(*inserted_at) < self.ttl).then(|| value.clone())
     }
 
+    /// Drops all values.
+    pub(super) fn clear(&self) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Inserts a value whose reading began at `now`.
     pub(super) fn insert(&self, digest: String, value: V, now: Instant) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).put(digest, (value, now));

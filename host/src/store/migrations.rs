@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 21] = [
+const FILES: [MigrationFile; 22] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -65,6 +65,11 @@ const FILES: [MigrationFile; 21] = [
         version: 21,
         description: "transient payloads",
         sql: include_str!("../../migrations/0021_transient_payloads.sql"),
+    },
+    MigrationFile {
+        version: 22,
+        description: "company removals",
+        sql: include_str!("../../migrations/0022_company_removals.sql"),
     },
 ];
 

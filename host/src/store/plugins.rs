@@ -6,14 +6,19 @@ mod edit;
 mod followers;
 mod rows;
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use sqlx::AssertSqlSafe;
 
 use super::db::{self, DatabaseQuery};
 use super::error::StoreError;
 use super::handle::Store;
+use super::multi_row::MultiRowStatement;
 use crate::domain::plugin::{Digest, STANDARD_OWNER, is_standard, owner};
 use rows::{SELECT_PLUGIN, SELECT_VERSION, plugin_from_row, version_from_row};
 
+pub(in crate::store) use edit::remove_unused_bytes;
 pub use edit::{Activation, PluginChange};
 pub use followers::Follower;
 pub(super) use followers::check_version_to_run;
@@ -95,6 +100,20 @@ impl Store {
         Ok(wasm_query(company, name, digest).value_if_any(&log).await?)
     }
 
+    /// Returns those of these digests of which no company has a version.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn unknown_digests(&self, mut digests: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
+        let mut stored = HashSet::new();
+        for (sql, some) in STORED.split(self.readers.kind(), &digests) {
+            let query = some.iter().fold(db::query(sql), |query, digest| query.bind(digest.as_str()));
+            stored.extend(query.values::<String>(&self.readers.background).await?);
+        }
+        digests.retain(|digest| !stored.contains(digest.as_str()));
+        Ok(digests)
+    }
+
     /// As [`Store::wasm`], for a delivery, which no request of the company delays.
     ///
     /// # Errors
@@ -103,6 +122,11 @@ impl Store {
         Ok(wasm_query(company, name, digest).value_if_any(&self.readers.background).await?)
     }
 }
+
+/// Finds those of these digests that a company has.
+static STORED: LazyLock<MultiRowStatement> = LazyLock::new(|| {
+    MultiRowStatement::new("SELECT digest FROM plugin_bytes WHERE digest IN (VALUES", "CAST(? AS TEXT)", ")")
+});
 
 fn wasm_query<'q>(company: &'q str, name: &'q str, digest: &'q Digest) -> DatabaseQuery<'q> {
     let sql = "SELECT b.wasm FROM plugin_versions v JOIN plugin_bytes b ON b.digest = v.digest \

@@ -177,8 +177,10 @@ impl Store {
                     // Nodes change the same rows.
                     connection.lock_exclusively().await?;
                     for (company, bytes) in adding {
-                        let sql = "INSERT INTO company_usage (company, event_bytes) VALUES ($1, $2) ON CONFLICT (company) \
-                                   DO UPDATE SET event_bytes = CASE WHEN company_usage.event_bytes + $2 > 0 \
+                        // What is counted late of a company that has been removed brings it back no more.
+                        let sql = "INSERT INTO company_usage (company, event_bytes) SELECT CAST($1 AS TEXT), \
+                                   CASE WHEN CAST($2 AS BIGINT) > 0 THEN CAST($2 AS BIGINT) ELSE 0 END \
+                                   WHERE EXISTS (SELECT 1 FROM events WHERE company = $1) ON CONFLICT (company) DO UPDATE SET event_bytes = CASE WHEN company_usage.event_bytes + $2 > 0 \
                                    THEN company_usage.event_bytes + $2 ELSE 0 END";
                         db::query(sql).bind(company).bind(bytes).execute(&mut *connection).await?;
                     }

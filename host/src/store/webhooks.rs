@@ -16,6 +16,7 @@ use crate::domain::subscription::Subscription;
 use crate::domain::webhook::Webhook;
 use rows::{find, find_subscription};
 
+pub(in crate::store) use edit::remove_row;
 pub use edit::{IfTaken, Rotation, StoredWebhook};
 pub use failure::{DisableReason, FailureNote};
 pub use list::{WebhookFilter, WebhookPage};

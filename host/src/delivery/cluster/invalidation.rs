@@ -12,6 +12,7 @@ use crate::delivery::effect_runner::EffectRunner;
 use crate::delivery::fetch_signal::FetchSignal;
 use crate::delivery::queue::WebhookQueues;
 use crate::delivery::webhook_lifecycle::WebhookLifecycle;
+use crate::domain::plugin::Digest;
 use crate::store::{Change, Store, StoreError};
 use crate::telemetry::ThrottledLog;
 
@@ -64,7 +65,12 @@ impl Invalidation {
             }
             Change::Cancelled(selection) => self.canceller.cancel_in_memory(&selection).await,
             Change::Plugins => self.precompile.notify_one(),
+            Change::PluginsRemoved { digests } => {
+                self.plugins.forget(digests.iter().map(|digest| Digest::stored(digest)).collect()).await;
+            }
+            Change::Company { company } => self.store.forget_company(&company),
             Change::Everything => {
+                self.plugins.forget_removed().await?;
                 self.fetch.reconcile_now();
                 self.precompile.notify_one();
             }

@@ -1,5 +1,6 @@
 //! Builds every component from its parts. A component's literal here shows all that it can touch.
 
+mod company_remover;
 mod puller;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::backlog::spill_sql;
 use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
+use super::company_removals::{KNOWN, last_places_sql};
 use super::counts::{OLDEST_DUE, waiting_sql};
 use super::events::events_sql;
 use super::log::list_sql;
@@ -12,10 +13,11 @@ use super::log_walk::{LogIndex, OldestEvents, oldest_events_sql};
 use super::missing::candidates_sql;
 use super::orphans::{cancel_sql, orphans_sql};
 use super::past_events::newest_of_type_sql;
+use super::removal_steps::{REMOVE_CONFIGS, REMOVE_VERSIONS, left_sql, remove_earlier_sql};
 use super::replay::{count_sql, mark_sql, sent_sql};
 use super::selection_sql::SelectionSql;
 use super::transient;
-use super::{EXPIRE_ATTEMPTS, EXPIRE_EVENTS};
+use super::{EXPIRE_EVENTS, REMOVE_ATTEMPTS, remove_deliveries_sql, remove_unmatched_sql};
 use crate::domain::delivery::{Status, StatusFilter};
 use crate::domain::delivery_selection::DeliverySelection;
 use crate::store::backend::Backend;
@@ -327,7 +329,7 @@ async fn waiting_deliveries_are_counted_and_the_oldest_found_by_the_partial_inde
 async fn what_belongs_to_removed_deliveries_is_found_by_primary_keys() {
     let (_folder, mut connection) = database().await;
     for (statement, used) in [
-        (&EXPIRE_ATTEMPTS, "SEARCH attempts USING COVERING INDEX sqlite_autoindex_attempts_1 (delivery_id=?)"),
+        (&REMOVE_ATTEMPTS, "SEARCH attempts USING COVERING INDEX sqlite_autoindex_attempts_1 (delivery_id=?)"),
         (&EXPIRE_EVENTS, "SEARCH events USING INDEX sqlite_autoindex_events_1 (company=? AND id=?)"),
     ] {
         for rows in [1, 64] {
@@ -337,4 +339,33 @@ async fn what_belongs_to_removed_deliveries_is_found_by_primary_keys() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn log_of_a_removed_company_is_taken_out_along_its_keys() {
+    let (_folder, mut connection) = database().await;
+    for (sql, used) in [
+        (remove_deliveries_sql(KIND), "event_deliveries_1 (company=? AND id<?)"),
+        (remove_unmatched_sql(KIND), "events_unmatched (company=? AND place<?)"),
+        (remove_earlier_sql(KIND), "deliveries_1 (company=? AND id<?)"),
+    ] {
+        let plan = plan(&mut connection, &sql).await;
+        assert!(plan.contains(used) && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+    }
+    for (sql, used) in [
+        (left_sql(KIND), ["event_deliveries_1 (company=? AND id<?)", "events_unmatched (company=? AND place<?)"]),
+        (last_places_sql(KIND), ["event_deliveries_1 (company=?)", "events_unmatched (company=?)"]),
+    ] {
+        let plan = plan(&mut connection, &sql).await;
+        assert!(used.iter().all(|used| plan.contains(used)) && !plan.contains("SCAN"), "{plan}");
+    }
+    let configs = plan(&mut connection, REMOVE_CONFIGS).await;
+    assert!(
+        configs.contains("webhooks_config (config_digest=? AND company=?)") && !configs.contains("SCAN"),
+        "{configs}"
+    );
+    let versions = plan(&mut connection, REMOVE_VERSIONS).await;
+    assert!(!versions.contains("SCAN"), "{versions}");
+    let known = plan(&mut connection, KNOWN).await;
+    assert!(!known.contains("SCAN events") && !known.contains("SCAN deliveries"), "{known}");
 }

@@ -161,16 +161,28 @@ impl Store {
                            FROM plugin_versions WHERE removed_at < $1 ORDER BY removed_at LIMIT $2) RETURNING digest";
                 let query = db::query(sql).bind(before).bind(FORGET_STEP);
                 let digests: Vec<String> = query.values(&mut *connection).await?;
-                for digest in &digests {
-                    let sql = "DELETE FROM plugin_bytes WHERE digest = $1 \
-                               AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE digest = $1)";
-                    db::query(sql).bind(digest).execute(&mut *connection).await?;
-                }
+                remove_unused_bytes(connection, &digests).await?;
                 Ok(i64::try_from(digests.len()).is_ok_and(|count| count == FORGET_STEP))
             })
         });
         self.writer.run(work, |_| ()).await
     }
+}
+
+/// Removes the bytes of those of these digests that no company has any more, and returns them.
+pub(in crate::store) async fn remove_unused_bytes(
+    connection: &mut DatabaseConnection,
+    digests: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut removed = Vec::new();
+    for digest in digests {
+        let sql = "DELETE FROM plugin_bytes WHERE digest = $1 \
+                   AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE digest = $1)";
+        if db::query(sql).bind(digest.as_str()).execute(&mut *connection).await? == 1 {
+            removed.push(digest.clone());
+        }
+    }
+    Ok(removed)
 }
 
 /// Stores the version and, if it is the first, the plugin. Returns false if the version existed already.

@@ -269,6 +269,22 @@ const EVENT_ERASURES: TransferTable = table(
     ],
 );
 
+const COMPANY_REMOVALS: TransferTable = table(
+    "company_removals",
+    1,
+    &[
+        ("company", Text),
+        ("end_id", Text),
+        ("events", Number),
+        ("deliveries", Number),
+        ("bytes", Number),
+        ("cancelled", Number),
+        ("requested_by", Text),
+        ("created_at", Number),
+        ("emptied_at", Number),
+    ],
+);
+
 /// Rows of the version before that are not moved yet.
 const DELIVERIES: TransferTable = table(
     "deliveries",
@@ -313,7 +329,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 21] = [
+pub(super) const TABLES: [TransferTable; 22] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -333,6 +349,7 @@ pub(super) const TABLES: [TransferTable; 21] = [
     EVENT_DELIVERIES,
     PULL_ENTRIES,
     EVENT_ERASURES,
+    COMPANY_REMOVALS,
     DELIVERIES,
     ATTEMPTS,
 ];

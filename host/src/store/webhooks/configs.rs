@@ -59,6 +59,21 @@ pub(super) async fn hold(
     Ok(is_new)
 }
 
+/// Removes those of these configs that no company has any more.
+pub(in crate::store) async fn remove_unused(
+    connection: &mut DatabaseConnection,
+    digests: &[String],
+) -> Result<(), sqlx::Error> {
+    for digest in digests {
+        // Nodes of the version before store webhooks without a row in `company_configs`.
+        let sql = "DELETE FROM configs WHERE digest = $1 \
+                   AND NOT EXISTS (SELECT 1 FROM company_configs WHERE digest = $1) \
+                   AND NOT EXISTS (SELECT 1 FROM webhooks WHERE config_digest = $1)";
+        db::query(sql).bind(digest.as_str()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Marks configs that no webhook of their company has any more, at `now`, milliseconds since 1970; a few in one
     /// transaction. Returns whether there may be more.
@@ -102,13 +117,7 @@ impl Store {
                 let query = db::query(AssertSqlSafe(remove_sql(connection.kind())));
                 let query = query.bind(before.saturating_sub(LATE_ATTEMPTS_MS)).bind(REMOVE_STEP);
                 let digests: Vec<String> = query.values(&mut *connection).await?;
-                for digest in &digests {
-                    // Nodes of the version before store webhooks without a row in `company_configs`.
-                    let sql = "DELETE FROM configs WHERE digest = $1 \
-                               AND NOT EXISTS (SELECT 1 FROM company_configs WHERE digest = $1) \
-                               AND NOT EXISTS (SELECT 1 FROM webhooks WHERE config_digest = $1)";
-                    db::query(sql).bind(digest.as_str()).execute(&mut *connection).await?;
-                }
+                remove_unused(connection, &digests).await?;
                 Ok(i64::try_from(digests.len()).is_ok_and(|count| count == REMOVE_STEP))
             })
         });

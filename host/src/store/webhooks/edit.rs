@@ -185,16 +185,20 @@ impl Store {
         let announced = change.clone();
         let work = transaction(move |connection| {
             Box::pin(async move {
-                let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id.as_str());
-                query.execute(&mut *connection).await?;
-                let query = db::query("DELETE FROM webhooks WHERE id = $1").bind(id);
-                let removed = query.execute(&mut *connection).await? == 1;
+                let removed = remove_row(connection, &id).await?;
                 notify(connection, &announced).await?;
                 Ok(removed)
             })
         });
         self.writer.run_for(&webhook.company, work, move |_| outdate(&cache, &change)).await
     }
+}
+
+/// Removes a webhook, and its owner among the nodes. Returns false if it did not exist.
+pub(in crate::store) async fn remove_row(connection: &mut DatabaseConnection, id: &str) -> Result<bool, sqlx::Error> {
+    let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id);
+    query.execute(&mut *connection).await?;
+    Ok(db::query("DELETE FROM webhooks WHERE id = $1").bind(id).execute(connection).await? == 1)
 }
 
 /// Checks that an event matches not too many webhooks, now that this one is stored.
