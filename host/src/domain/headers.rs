@@ -123,8 +123,15 @@ pub const HIDDEN: &str = "***";
 pub fn is_credential(name: &str) -> bool {
     const NAMES: [&str; 7] =
         ["authorization", "proxy-authorization", "cookie", "set-cookie", "token", "secret", "x-api-key"];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&name.as_str()) || ["-token", "-secret", "-key"].iter().any(|end| name.ends_with(end))
+    let is = |name: &[u8], expected: &str| {
+        let folded = name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
+        name.len() == expected.len() && folded.eq(expected.bytes())
+    };
+    let name = name.as_bytes();
+    let ends_with = |end: &&str| {
+        name.len().checked_sub(end.len()).and_then(|start| name.get(start..)).is_some_and(|rest| is(rest, end))
+    };
+    NAMES.iter().any(|known| is(name, known)) || ["-token", "-secret", "-key"].iter().any(ends_with)
 }
 
 /// Returns the value of a header as it is shown: [`HIDDEN`] if it is a credential.

@@ -1,7 +1,7 @@
 //! The statements with which the writer stores deliveries, completes them, and releases the leases of nodes that ended.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::AssertSqlSafe;
 
@@ -10,7 +10,7 @@ use super::delivery_rows::{DeliveryUpdate, NewDelivery, NewDeliveryWaits, NewEve
 use super::multi_row::MultiRowStatement;
 use super::pull::{self, NewPullEntry};
 use crate::domain::delivery::{Attempt, Status};
-use crate::domain::event::same_json;
+use crate::domain::event::{Event, same_json};
 use crate::domain::id::deliveries_end;
 
 /// Inserts events, except those whose id is taken. Binds for each: the columns in this order.
@@ -59,14 +59,18 @@ pub(super) async fn insert(
     rows: &[NewEventRow],
 ) -> Result<Vec<Published>, sqlx::Error> {
     let mut stored = 0;
+    let rows: Vec<_> = rows.iter().map(RowToInsert::new).collect();
+    let rows = &rows[..];
     for (sql, rows) in INSERT_EVENTS.split(connection.kind(), rows) {
         let mut query = db::query(sql);
-        for NewEventRow { place, event, deliveries, created_at } in rows {
+        for RowToInsert { row: NewEventRow { event, deliveries, created_at, .. }, company, id, place, event_type } in
+            rows
+        {
             query = query
-                .bind(event.company.as_str())
-                .bind(event.id.as_str())
-                .bind(place.as_str())
-                .bind(event.event_type.as_str())
+                .bind(company.clone())
+                .bind(id.clone())
+                .bind(place.clone())
+                .bind(event_type.clone())
                 .bind(event.occurred_at)
                 .bind(*created_at)
                 .bind(i64::try_from(deliveries.len()).unwrap_or(i64::MAX))
@@ -81,7 +85,7 @@ pub(super) async fn insert(
         return Ok(vec![Published::Stored; rows.len()]);
     }
     let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
+    for RowToInsert { row, .. } in rows {
         found.push(stored_before(connection, row).await?);
     }
     let new = rows.iter().zip(&found).filter(|(_, found)| matches!(found, StoredBefore::No));
@@ -93,39 +97,59 @@ pub(super) async fn insert(
             StoredBefore::Another => Published::IdTaken,
             StoredBefore::Erased => Published::IdErased,
             StoredBefore::Same { place, deliveries } => {
-                Published::Duplicate(first_deliveries(connection, &row.event.company, &place, deliveries).await?)
+                Published::Duplicate(first_deliveries(connection, &row.company, &place, deliveries).await?)
             }
         });
     }
     Ok(published)
 }
 
+/// A row to store, and the texts that are bound for the event and for each of its deliveries.
+struct RowToInsert<'r> {
+    row: &'r NewEventRow,
+    company: Arc<str>,
+    id: Arc<str>,
+    place: Arc<str>,
+    event_type: Arc<str>,
+}
+
+impl<'r> RowToInsert<'r> {
+    fn new(row: &'r NewEventRow) -> Self {
+        let Event { company, id, event_type, .. } = &*row.event;
+        let [company, id, place, event_type] = [company, id, &row.place, event_type].map(|text| text.as_str().into());
+        Self { row, company, id, place, event_type }
+    }
+}
+
 /// A delivery to store, with its event.
 struct DeliveryOf<'r> {
     delivery: &'r NewDelivery,
-    row: &'r NewEventRow,
+    row: &'r RowToInsert<'r>,
 }
 
 async fn insert_deliveries<'r>(
     connection: &mut DatabaseConnection,
-    rows: impl Iterator<Item = &'r NewEventRow>,
+    rows: impl Iterator<Item = &'r RowToInsert<'r>>,
 ) -> Result<(), sqlx::Error> {
-    let with_event = |row: &'r NewEventRow| row.deliveries.iter().map(move |delivery| DeliveryOf { delivery, row });
+    let with_event =
+        |row: &'r RowToInsert<'r>| row.row.deliveries.iter().map(move |delivery| DeliveryOf { delivery, row });
     let deliveries: Vec<_> = rows.flat_map(with_event).collect();
     for (sql, deliveries) in INSERT_DELIVERIES.split(connection.kind(), &deliveries) {
         let mut query = db::query(sql);
         for DeliveryOf { delivery, row } in deliveries {
+            // The first one has the place of its event for an id.
+            let id = if delivery.id == *row.place { row.place.clone() } else { delivery.id.as_str().into() };
             query = query
-                .bind(row.event.company.as_str())
-                .bind(delivery.id.as_str())
-                .bind(row.event.id.as_str())
-                .bind(row.event.event_type.as_str())
+                .bind(row.company.clone())
+                .bind(id)
+                .bind(row.id.clone())
+                .bind(row.event_type.clone())
                 .bind(delivery.webhook.as_str())
                 .bind(delivery.label.as_deref())
                 .bind(delivery.waits.lease().map(|lease| lease.until_ms))
                 .bind(delivery.waits.lease().map(|lease| lease.node.clone()))
                 .bind(parked(&delivery.waits))
-                .bind(row.created_at)
+                .bind(row.row.created_at)
                 .bind(i64::from(delivery.transient));
         }
         query.execute(&mut *connection).await?;
@@ -133,7 +157,7 @@ async fn insert_deliveries<'r>(
     let pulled = deliveries.iter().filter(|one| one.delivery.waits == NewDeliveryWaits::ForConsumer);
     let pulled = pulled.map(|DeliveryOf { delivery, row }| NewPullEntry {
         webhook: &delivery.webhook,
-        company: &row.event.company,
+        company: &row.company,
         delivery: &delivery.id,
     });
     pull::enter(connection, pulled.collect()).await
@@ -204,13 +228,14 @@ async fn first_deliveries(
 /// Writes the results of deliveries and their attempts. A delivery that another node has claimed meanwhile stays unchanged.
 pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[DeliveryUpdate]) -> Result<(), sqlx::Error> {
     let mut attempts = Vec::with_capacity(rows.len());
-    for (sql, rows) in COMPLETE.split(connection.kind(), rows) {
+    let rows: Vec<(Arc<str>, &DeliveryUpdate)> = rows.iter().map(|row| (row.id.as_str().into(), row)).collect();
+    for (sql, rows) in COMPLETE.split(connection.kind(), &rows) {
         let mut query = db::query(sql);
-        for row in rows {
+        for (id, row) in rows {
             let parked = row.status == Status::Pending && row.due.is_none();
             query = query
                 .bind(row.company.as_str())
-                .bind(row.id.as_str())
+                .bind(id.clone())
                 .bind(row.status.name())
                 .bind(i64::from(row.attempt_count))
                 .bind(row.due)
@@ -220,12 +245,13 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
                 .bind(i64::from(row.attempt_base));
         }
         let all = query.execute(&mut *connection).await? == rows.len() as u64;
-        for row in rows {
+        for (id, row) in rows {
             let Some(attempt) = &row.attempt else { continue };
+            let delivery = id.clone();
             if all || is_completed(connection, row).await? {
-                attempts.push(DeliveryAttempt { delivery: &row.id, attempt: Cow::Borrowed(attempt) });
+                attempts.push(DeliveryAttempt { delivery, attempt: Cow::Borrowed(attempt) });
             } else if complete_erased(connection, row).await? {
-                attempts.push(DeliveryAttempt { delivery: &row.id, attempt: Cow::Owned(attempt.erased()) });
+                attempts.push(DeliveryAttempt { delivery, attempt: Cow::Owned(attempt.erased()) });
             }
         }
     }
@@ -233,7 +259,7 @@ pub(super) async fn complete(connection: &mut DatabaseConnection, rows: &[Delive
 }
 
 struct DeliveryAttempt<'c> {
-    delivery: &'c str,
+    delivery: Arc<str>,
     attempt: Cow<'c, Attempt>,
 }
 
@@ -245,7 +271,7 @@ async fn insert_attempts(
         let mut query = db::query(sql);
         for DeliveryAttempt { delivery, attempt } in rows {
             query = query
-                .bind(*delivery)
+                .bind(delivery.clone())
                 .bind(i64::from(attempt.number))
                 .bind(attempt.started_at)
                 .bind(attempt.duration_ms)
@@ -282,8 +308,12 @@ async fn complete_erased(connection: &mut DatabaseConnection, row: &DeliveryUpda
     Ok(query.bind(row.company.as_str()).bind(row.id.as_str()).execute(connection).await? == 1)
 }
 
-fn headers_json(headers: &[(String, String)]) -> String {
-    if headers.is_empty() { "[]".into() } else { serde_json::to_string(headers).unwrap_or_else(|_| "[]".into()) }
+fn headers_json(headers: &[(String, String)]) -> Arc<str> {
+    static NONE: LazyLock<Arc<str>> = LazyLock::new(|| "[]".into());
+    if headers.is_empty() {
+        return NONE.clone();
+    }
+    serde_json::to_string(headers).map_or_else(|_| NONE.clone(), Arc::from)
 }
 
 /// The instants of a release of leases, in milliseconds since 1970.

@@ -1,6 +1,8 @@
 //! The POST: headers, signature, and the outcome that the answer stands for.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +10,6 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lru::LruCache;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
 
 use super::report::{AttemptOutcome, AttemptReport, Rejection};
 use super::response_text::response_text;
@@ -152,12 +153,12 @@ pub(in crate::delivery) fn request_headers(
 /// The headers as a JSON object, for the log: values that are credentials are not shown, and of a name that occurs twice
 /// the values are joined (RFC 9110 §5.3).
 fn headers_json<'h>(headers: impl IntoIterator<Item = (&'h str, Cow<'h, str>)>) -> Option<Box<RawValue>> {
-    let mut shown: Map<String, Value> = Map::new();
+    let mut shown: BTreeMap<&str, Cow<'h, str>> = BTreeMap::new();
     for (name, value) in headers {
-        let value = headers::shown(name, &value);
-        match shown.get_mut(name) {
-            Some(Value::String(earlier)) => *earlier = format!("{earlier}, {value}"),
-            _ => drop(shown.insert(name.to_owned(), value.into())),
+        let value = if headers::is_credential(name) { Cow::Borrowed(headers::HIDDEN) } else { value };
+        match shown.entry(name) {
+            Entry::Vacant(entry) => drop(entry.insert(value)),
+            Entry::Occupied(mut earlier) => *earlier.get_mut() = format!("{}, {value}", earlier.get()).into(),
         }
     }
     to_raw_value(&shown).ok()
