@@ -9,7 +9,7 @@ use posthaste_tests::{Home, Kind, PATIENCE, until};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
-use crate::case::{Case, open_store, webhook};
+use crate::case::{Case, NOW, id, open_store, several, spilled, webhook};
 
 #[tokio::test]
 async fn ten_nodes_start_at_once_on_an_empty_database() {
@@ -46,6 +46,24 @@ async fn change_reaches_the_other_nodes() {
     announced(&mut changes, "t", "wh_1").await;
     assert!(other.webhook_of("acme", "wh_1").await.unwrap().is_none());
     assert_eq!(other.webhooks_for("acme", "t").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nodes_that_remove_an_old_log_at_once_leave_no_event() {
+    let one = Case::on(Kind::Postgres).await;
+    let other = one.beside().await;
+    for _ in 0..5 {
+        // A step of one node ends between the deliveries of an event, and that of the other begins there.
+        for number in 0..100 {
+            let row = spilled(&id(NOW + i64::from(number), number));
+            one.stored(several(row, &["wh_1", "wh_2", "wh_3"])).await;
+        }
+        let expire = async |case: &Case| case.expire("acme".into(), NOW + 100).await.unwrap();
+        while tokio::join!(expire(&one), expire(&other)) != (false, false) {}
+        for table in ["event_deliveries", "events"] {
+            assert_eq!(one.home.value::<i64>(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -120,6 +120,8 @@ impl Store {
         let (usage, owner) = (self.event_usage.clone(), company.clone());
         let work = transaction(move |connection| {
             Box::pin(async move {
+                // Two nodes that remove the last deliveries of an event at the same time would each leave it to the other.
+                connection.lock_exclusively().await?;
                 let end = first_id(before);
                 let deliveries = remove_deliveries(connection, &company, &end, &EXPIRE_EVENTS).await?;
                 let unmatched = remove_unmatched(connection, &company, &end).await?;
