@@ -97,9 +97,8 @@ pub(super) const REMOVE_CONFIGS: &str = "DELETE FROM company_configs WHERE compa
 pub(super) const REMOVE_VERSIONS: &str = "DELETE FROM plugin_versions WHERE company = $1 AND (name, digest) IN (SELECT name, digest \
     FROM plugin_versions WHERE company = $1 AND removed_at <= $2 ORDER BY name, digest LIMIT $3) RETURNING digest";
 
-/// Takes out events that had deliveries and have none: two nodes whose retention removes the last two of an event at the same time
-/// leave the event. It examines what another company of this name has published since, once. Binds: the company, the first place
-/// that stays, the number of rows.
+/// Takes out events that had deliveries and have none, should there be any: a removed company keeps nothing. It examines what another
+/// company of this name has published since, once. Binds: the company, the first place that stays, the number of rows.
 const REMOVE_STRAYS: &str = "DELETE FROM events WHERE (company, id) IN (SELECT company, id FROM events WHERE company = $1 \
     AND place < $2 LIMIT $3) RETURNING CAST(LENGTH(data) AS BIGINT)";
 
