@@ -268,7 +268,7 @@ fn parse_timeout(value: &Value) -> Result<AttemptTimeout, String> {
 }
 
 fn parse_keep_payload(name: &str) -> Result<PayloadRetention, String> {
-    let rule = "a payload is kept for the `retention` of the log, or `until_delivered`";
+    let rule = "`keep_payload` is `retention`, as long as the log keeps the event, or `until_delivered`";
     PayloadRetention::named(name).ok_or_else(|| rule.into())
 }
 
