@@ -171,6 +171,33 @@ async fn a_filter_compares_numbers_exactly() {
 }
 
 #[tokio::test]
+async fn a_filter_has_alternatives_patterns_and_any_element() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-filter", "config": {
+        "keep": [
+            {"any": [{"field": "/country", "is": "es", "ignore_case": true}, {"field": "/city", "is": "Lisbon"}]},
+            {"not": {"field": "/emails/*", "matches": "@example\\.com$"}}
+        ],
+        "drop": [{"field": "/lines/*/days", "at_least": 3, "at_most": 5}]
+    }});
+    host.subscribe(&hook).await;
+    for (data, status) in [
+        (json!({"country": "ES"}), "delivered"),
+        (json!({"country": "PT", "city": "Lisbon", "emails": ["ana@example.org", 1]}), "delivered"),
+        (json!({"country": "PT", "city": "Porto"}), "filtered"),
+        (json!({"country": "ES", "emails": ["ana@acme.com", "mar@example.com"]}), "filtered"),
+        (json!({"country": "ES", "lines": [{"days": 2}, {"days": 5.5}]}), "delivered"),
+        (json!({"country": "ES", "lines": [{"days": 2}, {"days": 5}]}), "filtered"),
+    ] {
+        let delivery = host.delivery(&host.publish("t", &data).await, status).await;
+        assert_eq!(delivery["attempt_count"], 1, "{data}");
+    }
+    let delivery = host.delivery(&host.publish("t", &json!({"country": "FR"})).await, "filtered").await;
+    let reason = r#"keep: {"any":[{"field":"/country","ignore_case":true,"is":"es"},{"field":"/city","is":"Lisbon"}]} does not hold"#;
+    assert_eq!(delivery["attempts"][0]["plugin"]["reason"], reason);
+}
+
+#[tokio::test]
 async fn a_field_or_test_that_cannot_hold_is_refused() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let test = |test: Value| {
@@ -188,7 +215,11 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         ("std-map", json!({"pick": ["/a~2"]}), "`/a~2` is not a JSON Pointer"),
         ("std-template", json!({"text": "{{/employees/*/name}}"}), wildcard),
         ("std-template", json!({"text": "{{/a~2}}"}), "`/a~2` is not a JSON Pointer"),
-        ("std-filter", json!({"keep": [{"field": "/employees/*/id", "is": 1}]}), wildcard),
+        (
+            "std-filter",
+            json!({"keep": [{"field": "/a/*_id", "is": 1}]}),
+            "keep[0].field: `/a/*_id`: `*` stands for any",
+        ),
         ("std-filter", json!({"keep": [{"field": "/a~2", "is": 1}]}), "keep[0].field: `/a~2` is not a JSON Pointer"),
         ("std-filter", test(json!({"is": [1]})), "drop[0].is: a list or an object cannot be compared"),
         ("std-filter", test(json!({"is_not": {"b": 1}})), "drop[0].is_not: a list or an object cannot be compared"),
@@ -196,6 +227,21 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         ("std-filter", test(json!({"contains": [1]})), "drop[0].contains: a list or an object cannot be compared"),
         ("std-filter", test(json!({"at_least": true})), "drop[0].at_least: `true` has no order"),
         ("std-filter", test(json!({"exists": 1})), "drop[0].exists: "),
+        ("std-filter", test(json!({})), "the tests are `above`, `at_least`, `at_most`, `below`, `contains`, `exists`"),
+        ("std-filter", test(json!({"at_least": 2, "at_most": 1})), "never holds: its tests exclude each other"),
+        ("std-filter", test(json!({"above": 2, "below": "3"})), "never holds: its tests exclude each other"),
+        ("std-filter", test(json!({"is": 1, "ignore_case": true})), "`ignore_case` needs"),
+        ("std-filter", test(json!({"matches": "a(b"})), "drop[0]: `matches`: unclosed group, at character 2 of `a(b`"),
+        ("std-filter", test(json!({"matches": "(?=a)"})), "look-around, including look-ahead and look-behind, is not"),
+        ("std-filter", test(json!({"matches": "(a{999}){999}"})), "the expression is too large"),
+        (
+            "std-filter",
+            test(json!({"any": [{"field": "/b", "is": 1}]})),
+            "a condition is either a `field` with tests, or one of",
+        ),
+        ("std-filter", json!({"drop": [{"any": []}]}), "drop[0]: the list of `any` is empty, so that it never holds"),
+        ("std-filter", json!({"drop": [{"not": {"field": "/a", "is": []}}]}), "drop[0].not.is: a list or an object"),
+        ("std-filter", json!({"keep": vec![json!({"field": "/a", "is": 1}); 1_001]}), "1001 conditions; at most 1000"),
     ] {
         let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": plugin, "config": config});
         let text = host.post("/webhooks", &hook).await.problem(422);

@@ -1,156 +1,239 @@
 //! The conditions of a config.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
-use std::fmt;
+use std::collections::BTreeMap;
 
-use posthaste_plugin::Error;
 use posthaste_plugin::json::Pointer;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::number::Number;
-use crate::value::Value;
+use crate::contradiction;
+use crate::field::Field;
+use crate::operand::{Scalar, Scalars, Sortable};
+use crate::pattern::{Matcher, Pattern};
+use crate::value::{Case, Value};
 
-/// A field and its tests. The tests have the order of their names, in which the reason of a dropped event shows them.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// Conditions within each other. Bounded because reading and judging them recurse, and the guest's stack is 64 KiB.
+const MAX_DEPTH: usize = 8;
+
+/// The tests, for texts.
+const TESTS: &str =
+    "`above`, `at_least`, `at_most`, `below`, `contains`, `exists`, `is`, `is_not`, `matches` and `one_of`";
+
+/// The values that the heads of fields name.
+pub(crate) type Found<'f> = BTreeMap<&'f Pointer, &'f str>;
+
+/// A condition that can hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Parts")]
 pub(crate) struct Condition {
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    above: Option<Sortable>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    at_least: Option<Sortable>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    below: Option<Sortable>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    contains: Option<Scalar>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    exists: Option<bool>,
-    pub(crate) field: Pointer,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    is: Option<Scalar>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    is_not: Option<Scalar>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    one_of: Option<Scalars>,
+    pub(crate) parts: Parts,
+    /// That of `matches`.
+    pattern: Option<Pattern>,
 }
 
-/// Reads a test that is given: `null` is a value like any other, and not a missing test.
+/// The parts of a condition as a config has them: a field and its tests, or other conditions. They have the order of their
+/// names, in which the reason of a dropped event shows them.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Parts {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) above: Option<Sortable>,
+    #[serde(deserialize_with = "nested", skip_serializing_if = "Option::is_none")]
+    all: Option<Vec<Condition>>,
+    #[serde(deserialize_with = "nested", skip_serializing_if = "Option::is_none")]
+    any: Option<Vec<Condition>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) at_least: Option<Sortable>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) at_most: Option<Sortable>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) below: Option<Sortable>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) contains: Option<Scalar>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) exists: Option<bool>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    field: Option<Field>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    ignore_case: Option<bool>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) is: Option<Scalar>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    is_not: Option<Scalar>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) matches: Option<String>,
+    #[serde(deserialize_with = "nested", skip_serializing_if = "Option::is_none")]
+    not: Option<Box<Condition>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub(crate) one_of: Option<Scalars>,
+}
+
+/// Reads a part that is given: `null` is a value like any other, and not a missing part.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
+thread_local! {
+    /// The conditions around the one that is being read. Not an argument, because serde's derived code passes none on.
+    static DEPTH: Cell<usize> = const { Cell::new(1) };
+}
+
+/// Reads conditions within a condition.
+fn nested<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let depth = DEPTH.get();
+    if depth == MAX_DEPTH {
+        return Err(Error::custom(format!("conditions are nested more than {MAX_DEPTH} deep")));
+    }
+    DEPTH.set(depth + 1);
+    let read = given(deserializer);
+    DEPTH.set(depth);
+    read
+}
+
 impl Condition {
-    /// Returns whether all tests hold for the field's value.
-    pub(crate) fn holds(&self, found: Option<&str>) -> bool {
-        let value = found.map(Value::of);
-        let order = |want: &Scalar| value.as_ref()?.compare(&want.value());
-        let is = |want: &Scalar| order(want) == Some(Ordering::Equal);
+    /// Returns the conditions within this one.
+    fn within(&self) -> impl Iterator<Item = &Self> {
+        let Parts { all, any, not, .. } = &self.parts;
+        [all, any].into_iter().flatten().flatten().chain(not.as_deref())
+    }
+
+    /// Adds the pointers whose values the condition needs.
+    pub(crate) fn heads<'c>(&'c self, heads: &mut Vec<&'c Pointer>) {
+        heads.extend(self.parts.field.as_ref().map(Field::head));
+        self.within().for_each(|condition| condition.heads(heads));
+    }
+
+    /// Returns the number of conditions, this one among them, and the bytes of their compiled patterns.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let own = (1, self.pattern.as_ref().map_or(0, Pattern::bytes));
+        self.within().map(Self::size).fold(own, |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+
+    /// Returns whether the condition holds for these values.
+    pub(crate) fn holds(&self, found: &Found) -> bool {
+        let Parts { all, any, not, field, .. } = &self.parts;
+        all.as_ref().is_none_or(|all| all.iter().all(|condition| condition.holds(found)))
+            && any.as_ref().is_none_or(|any| any.iter().any(|condition| condition.holds(found)))
+            && not.as_ref().is_none_or(|condition| !condition.holds(found))
+            && field.as_ref().is_none_or(|field| self.tests_hold(&field.values(found.get(field.head()).copied())))
+    }
+
+    /// Returns whether the tests hold for the values of the field: `exists` and `is_not` for all of them together, the other
+    /// tests for one that meets all of these.
+    pub(crate) fn tests_hold(&self, values: &[&str]) -> bool {
+        let Parts { exists, is_not, .. } = &self.parts;
+        let case = self.parts.case();
+        let is = |want: &Scalar| {
+            let want = want.value(case);
+            values.iter().any(|json| Value::of(json).in_case(case).compare(&want) == Some(Ordering::Equal))
+        };
+        let mut matcher = self.pattern.as_ref().map(Pattern::matcher);
+        exists.is_none_or(|exists| exists != values.is_empty())
+            && !is_not.as_ref().is_some_and(is)
+            && (!self.parts.need_a_value() || values.iter().any(|json| self.is_met_by(json, matcher.as_mut())))
+    }
+
+    fn is_met_by(&self, json: &str, matcher: Option<&mut Matcher>) -> bool {
+        let Parts { above, at_least, at_most, below, contains, is, one_of, .. } = &self.parts;
+        let case = self.parts.case();
+        let exact = Value::of(json);
+        let value = exact.clone().in_case(case);
+        let equals = |want: &Scalar| value.compare(&want.value(case)) == Some(Ordering::Equal);
+        let has = |part: &Scalar| {
+            let part = part.value(case);
+            value.contains(&part) || part.is_element_of(json, case)
+        };
         let sorts = |want: &Option<Sortable>, fits: fn(Ordering) -> bool| {
-            want.as_ref().is_none_or(|want| order(&want.0).is_some_and(fits))
+            want.as_ref().is_none_or(|want| exact.compare(&want.scalar().value(Case::Kept)).is_some_and(fits))
         };
-        self.is.as_ref().is_none_or(is)
-            && self.is_not.as_ref().is_none_or(|want| !is(want))
-            && self.one_of.as_ref().is_none_or(|list| list.0.iter().any(is))
-            && sorts(&self.above, Ordering::is_gt)
-            && sorts(&self.at_least, Ordering::is_ge)
-            && sorts(&self.below, Ordering::is_lt)
-            && self.contains.as_ref().is_none_or(|part| found.is_some_and(|found| part.is_in(found)))
-            && self.exists.is_none_or(|exists| found.is_some() == exists)
-    }
-
-    /// Refuses a condition without a field or without a test.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.field.as_str().is_empty() {
-            return Err("`field` is empty: name a field, as in `/country`".into());
-        }
-        let sorted = self.above.is_some() || self.at_least.is_some() || self.below.is_some();
-        let equal = self.is.is_some() || self.is_not.is_some() || self.one_of.is_some();
-        if sorted || equal || self.contains.is_some() || self.exists.is_some() {
-            return Ok(());
-        }
-        Err(Error::new(format!("{} has no test; add one, such as `\"is\": \"ES\"`", serde_json::to_string(self)?)))
+        is.as_ref().is_none_or(equals)
+            && one_of.as_ref().is_none_or(|list| list.iter().any(equals))
+            && sorts(above, Ordering::is_gt)
+            && sorts(at_least, Ordering::is_ge)
+            && sorts(at_most, Ordering::is_le)
+            && sorts(below, Ordering::is_lt)
+            && contains.as_ref().is_none_or(has)
+            && matcher.is_none_or(|matcher| exact.text().is_some_and(|text| matcher.is_match(text)))
     }
 }
 
-/// A string, a number, `true`, `false` or `null`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-struct Scalar(Box<RawValue>);
-
-impl Scalar {
-    fn value(&self) -> Value<'_> {
-        Value::of(self.0.get())
+impl Parts {
+    pub(crate) fn case(&self) -> Case {
+        if self.ignore_case == Some(true) { Case::Ignored } else { Case::Kept }
     }
 
-    /// Returns whether this is an element of a list, or a part of a string.
-    fn is_in(&self, found: &str) -> bool {
-        let want = self.value();
-        Value::of(found).contains(&want) || want.is_element_of(found)
+    /// Returns whether a test is given that no missing field meets.
+    pub(crate) fn need_a_value(&self) -> bool {
+        self.count_of_value() > 0
     }
-}
 
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scalar = Self(Box::deserialize(deserializer)?);
-        let json = scalar.0.get();
-        let refused = match scalar.value() {
-            Value::Nested => {
-                "a list or an object cannot be compared: give a string, a number, `true`, `false` or `null`; \
-                              `one_of` takes several of them"
+    /// Returns the number of tests.
+    pub(crate) fn count(&self) -> usize {
+        self.count_of_value() + usize::from(self.exists.is_some()) + usize::from(self.is_not.is_some())
+    }
+
+    /// Returns the number of tests that no missing field meets.
+    fn count_of_value(&self) -> usize {
+        let sorted = [&self.above, &self.at_least, &self.at_most, &self.below].into_iter().flatten().count();
+        let scalars = [&self.contains, &self.is].into_iter().flatten().count();
+        sorted + scalars + usize::from(self.one_of.is_some()) + usize::from(self.matches.is_some())
+    }
+
+    /// Returns whether a test is given for which case matters.
+    fn have_text(&self) -> bool {
+        let single = [&self.contains, &self.is, &self.is_not].into_iter().flatten();
+        let mut values = single.chain(self.one_of.iter().flat_map(Scalars::iter));
+        self.matches.is_some() || values.any(|value| value.value(Case::Kept).text().is_some())
+    }
+
+    /// Refuses parts that are no condition.
+    fn check(&self) -> Result<(), String> {
+        let lists = [("all", &self.all, "always"), ("any", &self.any, "never")];
+        for (name, list, result) in lists {
+            if list.as_ref().is_some_and(Vec::is_empty) {
+                return Err(format!("the list of `{name}` is empty, so that it {result} holds"));
             }
-            Value::Number(_) if !Number::is_fit_for_config(json) => "the exponent of a number has at most nine digits",
-            Value::Text(text) if std::str::from_utf8(&text).is_err() => {
-                "the string has half a surrogate pair, which is no character"
+        }
+        let nested = lists.iter().filter(|(_, list, _)| list.is_some()).count() + usize::from(self.not.is_some());
+        let has_own = self.field.is_some() || self.ignore_case.is_some() || self.count() > 0;
+        let shown = || serde_json::to_string(self).unwrap_or_default();
+        match &self.field {
+            _ if nested + usize::from(has_own) > 1 => Err(format!(
+                "{} mixes kinds: a condition is either a `field` with tests, or one of `all`, `any` and `not`; `all` takes \
+                 a list of conditions that must all hold",
+                shown()
+            )),
+            _ if nested == 1 => Ok(()),
+            None => {
+                Err("missing field `field`: a condition is a `field` with tests, or one of `all`, `any` and `not`"
+                    .into())
             }
-            _ => return Ok(scalar),
-        };
-        Err(de::Error::custom(refused))
-    }
-}
-
-/// A number or a string.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-struct Sortable(Scalar);
-
-impl<'de> Deserialize<'de> for Sortable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scalar = Scalar::deserialize(deserializer)?;
-        match scalar.value() {
-            Value::Literal(literal) => {
-                Err(de::Error::custom(format!("`{literal}` has no order: give a number or a string")))
-            }
-            _ => Ok(Self(scalar)),
+            Some(_) if self.count() == 0 => Err(format!("{} has no test; the tests are {TESTS}", shown())),
+            Some(_) if self.case() == Case::Ignored && !self.have_text() => Err(format!(
+                "{}: `ignore_case` needs `contains`, `is`, `is_not` or `one_of` with a string, or `matches`",
+                shown()
+            )),
+            Some(_) => Ok(()),
         }
     }
 }
 
-/// At least one value.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-struct Scalars(Vec<Scalar>);
+impl TryFrom<Parts> for Condition {
+    type Error = String;
 
-impl<'de> Deserialize<'de> for Scalars {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ScalarsVisitor).map(Self)
+    fn try_from(parts: Parts) -> Result<Self, String> {
+        parts.check()?;
+        let pattern = parts.matches.as_ref().map(|source| Pattern::compile(source, parts.case())).transpose()?;
+        let condition = Self { parts, pattern };
+        contradiction::check(&condition)?;
+        Ok(condition)
     }
 }
 
-struct ScalarsVisitor;
-
-impl<'de> Visitor<'de> for ScalarsVisitor {
-    type Value = Vec<Scalar>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of values, as in [\"ES\", \"PT\"]")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(scalar) = seq.next_element()? {
-            list.push(scalar);
-        }
-        if list.is_empty() { Err(de::Error::custom("the list is empty, so the test never holds")) } else { Ok(list) }
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.parts.serialize(serializer)
     }
 }
