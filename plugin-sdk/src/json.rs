@@ -2,7 +2,8 @@
 //!
 //! A round trip through [`Value`](serde_json::Value) sorts keys, drops all but the last of equal keys and respells numbers.
 //! This module works on the text itself instead: [`get`] reads values, [`find`], [`replace`] and [`replace_each`] change them in
-//! place, a [`Document`] moves them, and [`edit_strings`] visits all strings of a text.
+//! place, a [`Document`] moves them, and [`edit_strings`] visits all strings of a text. [`find_matching`] finds values by pointers with
+//! wildcards and by the names of members.
 //!
 //! ```
 //! use posthaste_plugin::json::{self, Pointer};
@@ -17,6 +18,9 @@ mod document;
 mod find;
 mod get;
 mod level;
+mod matching;
+mod misread;
+mod pattern;
 mod pointer;
 mod strings;
 
@@ -25,11 +29,13 @@ use serde::Serialize;
 pub use document::Document;
 pub use find::find;
 pub use get::{elements, get};
+pub use matching::{Matching, edit_ranges, find_matching};
+pub use pattern::{KeyPattern, PointerPattern};
 pub use pointer::Pointer;
 pub use strings::{edit_strings, text};
 
 use crate::Error;
-use find::{Found, find_each};
+use find::{Found, check, find_each, rests_of};
 
 /// The result of [`replace_each`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,18 +64,12 @@ pub fn replace_each<'p, T: Serialize + ?Sized>(
     pointers: &'p [Pointer],
     value: &T,
 ) -> Result<Replaced<'p>, Error> {
-    let Found { ranges, missing } = find_each(text, pointers)?;
+    check(text)?;
+    let Found { ranges, is_missing } = find_each(text, rests_of(pointers), &[]);
+    let missing = matching::missing(pointers, &is_missing);
     if ranges.is_empty() {
         return Ok(Replaced { text: None, missing });
     }
     let value = serde_json::to_string(value)?;
-    let mut edited = String::with_capacity(text.len() + ranges.len() * value.len());
-    let mut copied = 0;
-    for range in ranges {
-        edited.push_str(text.get(copied..range.start).unwrap_or_default());
-        edited.push_str(&value);
-        copied = range.end;
-    }
-    edited.push_str(text.get(copied..).unwrap_or_default());
-    Ok(Replaced { text: Some(edited), missing })
+    Ok(Replaced { text: Some(edit_ranges(text, ranges.into_iter().map(|range| (range, &value)))), missing })
 }

@@ -207,7 +207,19 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
     };
     let wildcard = "`*` names one member that is called `*`; a JSON Pointer (RFC 6901) has no wildcards";
     for (plugin, config, reason) in [
-        ("std-mask", json!({"fields": ["/employees/*/iban"]}), wildcard),
+        (
+            "std-mask",
+            json!({"fields": ["/data/*_token"]}),
+            "only if it is the whole name, and `*_token` has it as a part",
+        ),
+        ("std-mask", json!({"keys": ["a", "/a/b"]}), "keys[1]: `/a/b` is a JSON Pointer, and not the name of a member"),
+        ("std-mask", json!({"with": "-"}), "neither `fields` nor `keys` names anything"),
+        (
+            "std-mask",
+            json!({"keys": ["a"], "missing": "warn"}),
+            "missing: unknown variant `warn`, expected `ignore` or `fail`",
+        ),
+        ("std-mask", json!({"keys": ["a"], "keep_last": 20}), "keep_last: 1 to 8 characters can be kept"),
         ("std-mask", json!({"fields": ["/employees/-/iban"]}), "names the element after the last one of a list"),
         ("std-mask", json!({"fields": ["/employees[0]/iban"]}), "an element is named as in `/employees/0/iban`"),
         ("std-mask", json!({"fields": ["/a", "/a~2"]}), "fields[1]: `/a~2` is not a JSON Pointer"),
@@ -248,6 +260,38 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         assert!(text.contains("[/config]") && text.contains(reason), "{config}: {text}");
     }
     assert_eq!(host.get("/webhooks").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_mask_reaches_every_element_of_a_list_and_a_key_at_any_depth() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let data =
+        json!({"employees": [{"iban": "ES91"}, {"iban": "FR76"}], "log": [[{"api_token": {"a": 1}, "iban": "DE02"}]]});
+    let every = r#"{"employees":[{"iban":"***"},{"iban":"***"}],"log":[[{"api_token":{"a":1},"iban":"DE02"}]]}"#;
+    let anywhere = r#"{"employees":[{"iban":"-"},{"iban":"-"}],"log":[[{"api_token":"-","iban":"-"}]]}"#;
+    for (kind, config, sent) in [
+        ("every", json!({"fields": ["/employees/*/iban"]}), every),
+        ("anywhere", json!({"keys": ["iban", "*_token"], "with": "-"}), anywhere),
+    ] {
+        let hook = json!({"type": kind, "target_url": receiver.url("/"), "plugin": "std-mask", "config": config});
+        host.subscribe(&hook).await;
+        let delivery = host.delivery(&host.publish(kind, &data).await, "delivered").await;
+        assert_eq!(receiver.wait_for_one(|arrival| arrival.text() == sent).await.text(), sent);
+        assert_eq!(delivery["attempts"][0]["plugin"]["logs"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn a_mask_that_must_not_miss_sends_nothing_without_its_field() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
+    let config = json!({"fields": ["/employees/*/iban"], "missing": "fail"});
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-mask", "config": config});
+    host.subscribe(&hook).await;
+    let delivery = host.delivery(&host.publish("t", &json!({"staff": [{"iban": "ES91"}]})).await, "failed").await;
+    let reason = &delivery["attempts"][0]["plugin"]["reason"];
+    assert!(reason.as_str().unwrap().contains("so nothing is sent: `/employees/*/iban`"), "{delivery}");
+    host.delivery(&host.publish("t", &json!({"employees": [{"iban": "ES91"}]})).await, "delivered").await;
+    assert_eq!(receiver.wait_for(1).await[0].text(), r#"{"employees":[{"iban":"***"}]}"#);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste::domain::plugin::Outcome;
+use posthaste::domain::plugin::{Failure, Outcome};
 use posthaste::sandbox::{Limits, Sandbox};
 use posthaste_tests::shipped;
 use serde_json::Value;
@@ -21,7 +21,7 @@ struct Example {
     outcome: String,
 }
 
-/// Returns the examples of the page; the fences of their blocks are marked `config`, `event`, and `sent` or `dropped`.
+/// Returns the examples of the page; the fences of their blocks are marked `config`, `event`, and `sent`, `dropped` or `failed`.
 fn examples(page: &str) -> Vec<Example> {
     let mut examples = Vec::new();
     let mut example = Example::default();
@@ -70,11 +70,12 @@ async fn every_example_of_the_standard_transforms_page_is_correct() {
         let plugin = Arc::new(sandbox.compile(&example.plugin, &shipped(&example.plugin)).unwrap());
         let config: Arc<str> = example.config.as_str().into();
         sandbox.check_config(&plugin, config.clone()).await.result.unwrap();
-        match sandbox.transform(&plugin, Arc::new(host_event(event)), config).await.result.unwrap() {
-            Outcome::Replace(message) if example.kind == "sent" => {
+        match sandbox.transform(&plugin, Arc::new(host_event(event)), config).await.result {
+            Ok(Outcome::Replace(message)) if example.kind == "sent" => {
                 assert_eq!(json(&message.body), json(&example.outcome), "{}", example.plugin);
             }
-            Outcome::Drop(reason) if example.kind == "dropped" => assert_eq!(reason, example.outcome),
+            Ok(Outcome::Drop(reason)) if example.kind == "dropped" => assert_eq!(reason, example.outcome),
+            Err(Failure::Refused(error)) if example.kind == "failed" => assert_eq!(error, example.outcome),
             other => panic!("{}: {} was expected, and came {other:?}", example.plugin, example.kind),
         }
         shown.push(example.plugin);

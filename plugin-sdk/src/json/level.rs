@@ -44,12 +44,12 @@ impl<'t> Children<'t> {
 }
 
 /// Returns the bytes of the value that begins a text.
-fn length(text: &str) -> usize {
+pub(super) fn length(text: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes.first() {
         Some(b'"') => end_of_string(bytes, 1),
         Some(b'[' | b'{') => end_of_nested(bytes),
-        _ => bytes.iter().position(|byte| b",: \t\n\r".contains(byte)).unwrap_or(bytes.len()),
+        _ => bytes.iter().position(|byte| b",:]} \t\n\r".contains(byte)).unwrap_or(bytes.len()),
     }
 }
 

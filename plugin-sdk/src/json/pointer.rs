@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::misread::{Wildcards, refuse_misread};
 use crate::Error;
 
 /// Names in a pointer. Bounded because code that follows a pointer may recurse, and a guest's stack is small.
@@ -53,68 +54,17 @@ impl Pointer {
 
     /// Refuses a name that stands for several elements, or for an element by another notation, in other path languages: `*` in a
     /// name, `-`, and `[0]` at its end. A JSON Pointer takes them literally and would find nothing, unnoticed. For the fields
-    /// in a config that are looked up in events.
+    /// in a config that are looked up in events. A [`PointerPattern`](super::PointerPattern) takes `*` as a whole name.
     ///
     /// # Errors
     /// The text names the pointer, and says what the name stands for, and what to write instead.
     pub fn check_lookup(&self) -> Result<(), Error> {
-        // Almost every pointer ends here, and this runs before every transform.
-        if !self.text.bytes().any(|byte| b"*-]".contains(&byte)) {
-            return Ok(());
-        }
-        let mut names = self.text.split('/').enumerate();
-        let found = names.find_map(|(at, name)| Some((at, name, Misread::of(name)?)));
-        let Some((at, name, misread)) = found else { return Ok(()) };
-        let outer = self.text.split('/').take(at).collect::<Vec<_>>().join("/");
-        let inner: String = names.flat_map(|(_, name)| ["/", name]).collect();
-        let whole = if outer.is_empty() { "an empty pointer".to_owned() } else { format!("`{outer}`") };
-        let text = &self.text;
-        Err(Error::new(match misread {
-            Misread::Wildcard => format!(
-                "config: `{text}`: `{name}` names one member that is called `{name}`; a JSON Pointer (RFC 6901) has no wildcards. Name \
-                 each value, as in `{outer}/0{inner}`, or the whole object or list with {whole}"
-            ),
-            Misread::Append => format!(
-                "config: `{text}`: `-` names the element after the last one of a list (RFC 6901, section 4), which never exists. Name \
-                 each element, as in `{outer}/0{inner}`, or the whole list with {whole}"
-            ),
-            Misread::Brackets { before, index } => format!(
-                "config: `{text}`: `{name}` names one member that is called `{name}`, not an element of a list. In a JSON Pointer \
-                 (RFC 6901) an element is named as in `{outer}{before}/{index}{inner}`"
-            ),
-        }))
+        refuse_misread(&self.text, Wildcards::None).map_err(|error| Error::new(format!("config: {error}")))
     }
 
     /// Returns whether `other` names the same value or one inside it: `/name` contains `/name/first`, and not `/names`.
     pub fn contains(&self, other: &Self) -> bool {
         other.tokens.starts_with(&self.tokens)
-    }
-}
-
-/// A name that reads differently in another path language.
-enum Misread<'n> {
-    Wildcard,
-    Append,
-    Brackets {
-        /// The rest of the pointer's text before the index, with its `/`; empty if there is none.
-        before: String,
-        index: &'n str,
-    },
-}
-
-impl<'n> Misread<'n> {
-    fn of(name: &'n str) -> Option<Self> {
-        let in_brackets = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
-        match in_brackets.filter(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit() || b"*-:".contains(&byte)))
-        {
-            Some((before, index)) => {
-                let before = if before.is_empty() { String::new() } else { format!("/{before}") };
-                let is_index = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-                Some(Self::Brackets { before, index: if is_index { index } else { "0" } })
-            }
-            None if name.contains('*') => Some(Self::Wildcard),
-            None => (name == "-").then_some(Self::Append),
-        }
     }
 }
 

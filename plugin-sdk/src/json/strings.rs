@@ -1,7 +1,10 @@
 //! Visits and edits the strings of a JSON text.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::Deserializer;
+use serde::de::Visitor;
 use serde_json::value::RawValue;
 
 use crate::Error;
@@ -39,7 +42,7 @@ pub fn edit_strings(text: &str, mut edit: impl FnMut(&str) -> Result<Option<Stri
 }
 
 /// Splits a text into the part before the next string, the string with its quotes, and the part after it.
-fn next_string(text: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     let (before, string) = text.split_at_checked(text.find('"')?)?;
     let mut escaped = true; // The opening quote does not end the string.
     let closing = string.bytes().position(|byte| {
@@ -51,10 +54,61 @@ fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, string, after))
 }
 
+/// Returns the characters of a string, which is given as JSON. Half a surrogate pair (`"\ud800"`) becomes U+FFFD, so that a search
+/// in strings overlooks none.
+pub(super) fn characters(string: &str) -> Cow<'_, str> {
+    match string.strip_prefix('"').and_then(|string| string.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+        _ => serde_json::Deserializer::from_str(string).deserialize_bytes(Lossy).unwrap_or_default().into(),
+    }
+}
+
+/// Reads a string whatever it contains: `serde_json` gives half a surrogate pair only as bytes, three for each.
+struct Lossy;
+
+impl Visitor<'_> for Lossy {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<String, E> {
+        let mut text = String::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            // The other two bytes are chunks of their own.
+            if chunk.invalid().first() == Some(&0xED) {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        Ok(text)
+    }
+}
+
 /// Returns a value as text: the characters of a string, the JSON of any other value. A string with half a surrogate pair is not
 /// text, and stays JSON.
 pub fn text(value: &RawValue) -> Cow<'_, str> {
     let json = value.get();
     let string = json.starts_with('"').then(|| serde_json::from_str(json).ok()).flatten();
     string.map_or(Cow::Borrowed(json), Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_characters_of_every_string_are_read() {
+        for (string, expected) in [
+            (r#""é\u0022\n""#, "é\"\n"),
+            (r#""""#, ""),
+            (r#""plain""#, "plain"),
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""cut \ud83d""#, "cut \u{FFFD}"),
+            (r#""\ude00\ud83d_token\ud800\u00e9""#, "\u{FFFD}\u{FFFD}_token\u{FFFD}é"),
+        ] {
+            assert_eq!(characters(string), expected);
+        }
+    }
 }

@@ -24,6 +24,15 @@ fn one_warning_names_the_missing_fields() {
 }
 
 #[test]
+fn the_warning_names_missing_keys_as_keys() {
+    let config = json!({"fields": ["/a/*/iban"], "keys": ["*_token", "a", "iban"]});
+    transform(event("x", r#"{"a": 1}"#), serde_json::from_value(config).unwrap()).unwrap();
+    // `/a/*/iban` leads into `a`, which is masked.
+    let text = "not in the data, so not masked: key `*_token`, key `iban`";
+    assert_eq!(take_logs(), [(Level::Warn, text.to_owned())]);
+}
+
+#[test]
 fn the_warning_is_bounded() {
     let fields: Vec<_> = (0..1_000).map(|number| format!("/{number}{}", "é".repeat(10_000))).collect();
     let lines = logs("{}", &fields);
