@@ -4,6 +4,8 @@
 //! wait again. So the statements of the hot path need not know of it; an attempt that was in flight finds its delivery ended
 //! (`store/delivery_writes.rs`).
 
+use std::sync::LazyLock;
+
 use sqlx::AssertSqlSafe;
 
 use crate::domain::delivery::{ERASED_ERROR, Status};
@@ -13,7 +15,14 @@ use crate::store::changes::{Change, notify};
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::multi_row::MultiRowStatement;
 use crate::store::writer::transaction;
+
+/// The key of a row: the company and an id.
+pub(super) type Key = (String, String);
+
+/// A [`Key`] among the rows of a statement.
+pub(super) const KEY: &str = "CAST(? AS TEXT), CAST(? AS TEXT)";
 
 /// An event whose data is erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +46,14 @@ pub struct ErasedAmount {
 const MARK: &str = "UPDATE events SET erased_at = $1 WHERE company = $2 AND id = $3 AND erased_at IS NULL \
     RETURNING place, CAST(LENGTH(data) AS BIGINT) AS bytes";
 
-const EMPTY: &str = "UPDATE events SET headers = '[]', data = $1 WHERE company = $2 AND id = $3";
+/// Binds: no data, the keys.
+pub(super) static EMPTY_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
+    MultiRowStatement::new(
+        "UPDATE events SET headers = '[]', data = ? FROM (VALUES",
+        KEY,
+        ") AS v WHERE company = v.column1 AND id = v.column2",
+    )
+});
 
 /// Ends the deliveries of an event. One statement, which looks at a row again that another node is changing meanwhile: a replay may
 /// be about to make an ended one wait. Returns 1 for each that it has ended.
@@ -87,6 +103,19 @@ pub(super) struct ErasedNow {
     pub(super) deliveries: CancelSelection,
 }
 
+/// Removes the data and headers of these events, which are marked as erased.
+pub(super) async fn empty_events(connection: &mut DatabaseConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    for (sql, keys) in EMPTY_EVENTS.split(connection.kind(), keys) {
+        bound(db::query(sql).bind(Vec::<u8>::new()), keys).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Binds the keys of rows, each as [`KEY`].
+pub(super) fn bound<'q>(query: db::DatabaseQuery<'q>, keys: &'q [Key]) -> db::DatabaseQuery<'q> {
+    keys.iter().fold(query, |query, (company, id)| query.bind(company.as_str()).bind(id.as_str()))
+}
+
 /// Erases the data of an event. Returns when it was erased, and what if that is now; `None`: there is no such event.
 pub(super) async fn erase(
     connection: &mut DatabaseConnection,
@@ -103,7 +132,7 @@ pub(super) async fn erase(
         return Ok(before.flatten().map(|erased_at| (erased_at, None)));
     };
     let (place, bytes): (String, i64) = (row.try_get("place")?, row.try_get("bytes")?);
-    db::query(EMPTY).bind(Vec::<u8>::new()).bind(company).bind(event).execute(&mut *connection).await?;
+    empty_events(connection, &[(company.to_owned(), event.to_owned())]).await?;
     let end = deliveries_end(&place);
     let query = db::query(END).bind(now).bind(company).bind(place.as_str()).bind(end.as_str());
     let ended: i64 = query.values::<i64>(&mut *connection).await?.iter().sum();

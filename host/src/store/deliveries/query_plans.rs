@@ -7,6 +7,7 @@ use super::cancel::end_sql;
 use super::claim::{FIRST_SCHEDULED, claim_backlog_sql, claim_due_sql, claim_lapsed_sql, next_due_sql};
 use super::company_removals::{KNOWN, last_places_sql};
 use super::counts::{OLDEST_DUE, waiting_sql};
+use super::erase::EMPTY_EVENTS;
 use super::events::events_sql;
 use super::log::list_sql;
 use super::log_walk::{LogIndex, OldestEvents, oldest_events_sql};
@@ -191,7 +192,7 @@ async fn transient_deliveries_that_have_ended_are_found_by_their_index_and_erase
             &transient::MARK_EVENTS,
             "SEARCH d USING INDEX sqlite_autoindex_event_deliveries_1 (company=? AND id>? AND id<?)",
         ),
-        (&transient::EMPTY_EVENTS, "sqlite_autoindex_events_1 (company=? AND id=?)"),
+        (&EMPTY_EVENTS, "sqlite_autoindex_events_1 (company=? AND id=?)"),
     ] {
         let (sql, _) = statement.split(KIND, &[(), ()]).next().unwrap();
         let plan = plan(&mut connection, &sql.0).await;

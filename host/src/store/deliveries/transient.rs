@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::erase::emptied_attempt_sql;
+use super::erase::{KEY, Key, bound, emptied_attempt_sql, empty_events};
 use crate::domain::delivery::ERASED_ERROR;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
@@ -27,8 +27,6 @@ pub(super) fn ended_sql(kind: DatabaseKind) -> String {
         kind.index_hint("event_deliveries_transient")
     )
 }
-
-const KEY: &str = "CAST(? AS TEXT), CAST(? AS TEXT)";
 
 /// Marks those that are not waiting again: a retry or a replay may have come first. Binds: now, the keys.
 pub(super) static MARK_DELIVERIES: LazyLock<MultiRowStatement> = LazyLock::new(|| {
@@ -60,18 +58,6 @@ pub(super) static MARK_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
          AND d.erased_at IS NULL) RETURNING company, id, CAST(LENGTH(data) AS BIGINT) AS bytes",
     )
 });
-
-/// Binds: no data, the keys.
-pub(super) static EMPTY_EVENTS: LazyLock<MultiRowStatement> = LazyLock::new(|| {
-    MultiRowStatement::new(
-        "UPDATE events SET headers = '[]', data = ? FROM (VALUES",
-        KEY,
-        ") AS v WHERE company = v.column1 AND id = v.column2",
-    )
-});
-
-/// The key of a row: the company and an id.
-type Key = (String, String);
 
 /// A transient delivery that has ended.
 struct EndedDelivery {
@@ -136,14 +122,8 @@ async fn erase(
         *bytes.entry(company.clone()).or_default() += row.try_get::<i64>("bytes")?;
         erased.push((company, row.try_get("id")?));
     }
-    for (sql, erased) in EMPTY_EVENTS.split(connection.kind(), &erased) {
-        bound(db::query(sql).bind(Vec::<u8>::new()), erased).execute(&mut *connection).await?;
-    }
+    empty_events(connection, &erased).await?;
     Ok(bytes)
-}
-
-fn bound<'q>(query: db::DatabaseQuery<'q>, keys: &'q [Key]) -> db::DatabaseQuery<'q> {
-    keys.iter().fold(query, |query, (company, id)| query.bind(company.as_str()).bind(id.as_str()))
 }
 
 async fn returned(
