@@ -28,11 +28,11 @@ use serde::Serialize;
 
 pub use document::Document;
 pub use find::find;
-pub use get::{elements, get};
+pub use get::{elements, get, members};
 pub use matching::{Matching, edit_ranges, find_matching};
 pub use pattern::{KeyPattern, PointerPattern};
 pub use pointer::Pointer;
-pub use strings::{edit_strings, text};
+pub use strings::{characters, edit_strings, text};
 
 use crate::Error;
 use find::{Found, check, find_each, rests_of};

@@ -14,7 +14,7 @@ async fn webhook_whose_events_come_back_is_disabled() {
         "target_url": format!("{}/api/v1/events", host.base),
         "headers": {"authorization": format!("Bearer {}", host.key)},
         "plugin": "std-template",
-        "config": {"json": {"type": "t", "data": "{{data}}"}},
+        "config": {"json": {"type": "t", "data": "{{ data }}"}},
     });
     let id = host.subscribe(&hook).await;
     host.publish("t", &json!({"n": 1})).await;

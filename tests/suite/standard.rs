@@ -123,7 +123,7 @@ async fn fields_that_a_standard_transform_does_not_read_may_be_any_json() {
         ("std-filter", json!({"keep": [{"field": "/kind", "is": "hire"}]})),
         ("std-mask", json!({"fields": ["/kind"]})),
         ("std-map", json!({"remove": ["/kind"]})),
-        ("std-template", json!({"json": {"kind": "{{/kind}}"}})),
+        ("std-template", json!({"json": {"kind": "{{ kind }}"}})),
         ("std-envelope", Value::Null),
     ] {
         let hook = json!({"type": plugin, "target_url": receiver.url("/"), "plugin": plugin, "config": config, "ordered": true});
@@ -225,8 +225,21 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         ("std-mask", json!({"fields": ["/a", "/a~2"]}), "fields[1]: `/a~2` is not a JSON Pointer"),
         ("std-map", json!({"remove": ["/employees/*/iban"]}), wildcard),
         ("std-map", json!({"pick": ["/a~2"]}), "`/a~2` is not a JSON Pointer"),
-        ("std-template", json!({"text": "{{/employees/*/name}}"}), wildcard),
-        ("std-template", json!({"text": "{{/a~2}}"}), "`/a~2` is not a JSON Pointer"),
+        (
+            "std-template",
+            json!({"json": {"a": ["Hi {{/first_name}}"]}}),
+            "config: `/json/a/0`, column 4: `{{/first_name}}` is written `{{ first_name }}`",
+        ),
+        (
+            "std-template",
+            json!({"text": "a\n{{ b | upcase }}"}),
+            "`/text`, line 2, column 8: there is no filter `upcase`",
+        ),
+        (
+            "std-template",
+            json!({"text": "a={{ a }}", "content_type": "application/x-www-form-urlencoded"}),
+            "use `form` in place of `text`",
+        ),
         (
             "std-filter",
             json!({"keep": [{"field": "/a/*_id", "is": 1}]}),
@@ -260,6 +273,39 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         assert!(text.contains("[/config]") && text.contains(reason), "{config}: {text}");
     }
     assert_eq!(host.get("/webhooks").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_template_says_where_it_cannot_be_filled() {
+    let (host, receiver) = (Host::with(&["--retry-schedule=5ms"]).await, Receiver::start().await);
+    let config = json!({"json": {"text": "{{ name }}:\n{{ note }}"}});
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-template", "config": config});
+    host.subscribe(&hook).await;
+    let delivery = host.delivery(&host.publish("t", &json!({"name": "Ana"})).await, "failed").await;
+    let reason = delivery["attempts"][0]["plugin"]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("`/json/text`, line 2, column 4: `note` is missing; write `note | default("), "{reason}");
+    host.delivery(&host.publish("t", &json!({"name": "Ana", "note": "new"})).await, "delivered").await;
+    assert_eq!(receiver.wait_for(1).await[0].text(), r#"{"text":"Ana:\nnew"}"#);
+}
+
+#[tokio::test]
+async fn a_template_makes_a_form_headers_and_json_for_each_element() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    for (kind, config) in [
+        ("form", json!({"form": {"ref": "{{ ref }}"}, "headers": {"x-type": "{{ event.type }}"}})),
+        ("json", json!({"json": [{"$for": "line in lines", "$each": {"total": "{{ line.price * line.n }}"}}]})),
+    ] {
+        host.subscribe(
+            &json!({"type": kind, "target_url": receiver.url("/"), "plugin": "std-template", "config": config}),
+        )
+        .await;
+    }
+    publish_text(&host, "form", r#"{"ref": "x&admin=1"}"#).await;
+    let form = receiver.wait_for_one(|arrival| arrival.text() == "ref=x%26admin%3D1").await;
+    assert_eq!(form.header("content-type"), "application/x-www-form-urlencoded");
+    assert_eq!(form.header("x-type"), "form");
+    publish_text(&host, "json", r#"{"lines": [{"price": 2.50, "n": 3}, {"price": 0.1, "n": 1}]}"#).await;
+    receiver.wait_for_one(|arrival| arrival.text() == r#"[{"total":7.50},{"total":0.1}]"#).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,10 @@ use crate::{Failure, process};
 /// The sources of every plugin, besides its own `Cargo.toml` and `src`.
 const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
 
+/// A crate in the workspace that some plugins use: its name in their manifests, and its sources.
+const ENGINES: [(&str, [&str; 2]); 1] =
+    [("posthaste-jinja", ["plugins/engine/jinja/Cargo.toml", "plugins/engine/jinja/src"])];
+
 /// Builds `plugins/dist/*.wasm` and records in `plugins/dist/SOURCES` the digest of the sources and of the component of each.
 pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
     process::build_workspace(root)?;
@@ -110,8 +114,10 @@ fn names(root: &Path) -> Result<Vec<String>, Failure> {
 /// Returns the SHA-256 of a plugin's sources: path, length and content of each file, sorted by path.
 fn digest(root: &Path, name: &str) -> Result<String, Failure> {
     let own = [format!("plugins/{name}/Cargo.toml"), format!("plugins/{name}/src")];
+    let manifest = fs::read_to_string(root.join(&own[0])).map_err(|error| format!("{}: {error}", own[0]))?;
+    let engines = ENGINES.into_iter().filter(|(engine, _)| manifest.contains(engine)).flat_map(|(_, sources)| sources);
     let mut files = Vec::new();
-    for source in own.iter().map(String::as_str).chain(SHARED) {
+    for source in own.iter().map(String::as_str).chain(SHARED).chain(engines) {
         collect(&root.join(source), &mut files)?;
     }
     files.sort();
@@ -208,6 +214,23 @@ mod tests {
         }
         house.write("plugins/mask/cases/one.json", "{}");
         assert_eq!(complaints(&house), [""; 0]);
+    }
+
+    #[test]
+    fn an_engine_is_a_source_of_the_plugins_that_use_it() {
+        let house = house();
+        house.write("plugins/engine/jinja/Cargo.toml", "jinja").write("plugins/engine/jinja/src/lib.rs", "");
+        record_sources(&house);
+        house.write("plugins/engine/jinja/src/lib.rs", "changed");
+        assert_eq!(complaints(&house), [""; 0]);
+        house.write("plugins/mask/Cargo.toml", "posthaste-jinja.workspace = true");
+        record_sources(&house);
+        assert_eq!(complaints(&house), [""; 0]);
+        for source in ["plugins/engine/jinja/src/lib.rs", "plugins/engine/jinja/Cargo.toml"] {
+            house.write(source, "changed again");
+            assert_eq!(complaints(&house), ["mask.wasm was built from other sources"], "{source}");
+            record_sources(&house);
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Reads the values that pointers name, without parsing any other.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::Pointer;
 use super::find::{PointerRest, enter, rests_of};
 use super::level::children;
+use super::strings::characters;
 use crate::Error;
 
 /// Returns for each pointer the value in `text` that it names, as JSON, if there is one. If an object has a name twice, the last
@@ -73,4 +76,19 @@ fn named_children<'t, 'p>(value: &'t str, rests: &[PointerRest<'p>]) -> Vec<(&'t
 /// ```
 pub fn elements(json: &str) -> impl Iterator<Item = &str> {
     children(json).filter_map(|(name, value)| name.is_none().then_some(value))
+}
+
+/// Returns the members of an object in their order, each with its unescaped name and its value as JSON, which is not parsed; none
+/// for any other value. Equal names come more than once; half a surrogate pair in a name is U+FFFD.
+///
+/// `json` must be as for [`elements`].
+///
+/// ```
+/// use posthaste_plugin::json;
+///
+/// let members: Vec<_> = json::members(r#"{"a\u0062": 2.50, "c": [1]}"#).collect();
+/// assert_eq!(members, [("ab".into(), "2.50"), ("c".into(), "[1]")]);
+/// ```
+pub fn members(json: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    children(json).filter_map(|(name, value)| Some((characters(name?), value)))
 }

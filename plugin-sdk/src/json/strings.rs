@@ -56,7 +56,11 @@ pub(super) fn next_string(text: &str) -> Option<(&str, &str, &str)> {
 
 /// Returns the characters of a string, which is given as JSON. Half a surrogate pair (`"\ud800"`) becomes U+FFFD, so that a search
 /// in strings overlooks none.
-pub(super) fn characters(string: &str) -> Cow<'_, str> {
+///
+/// ```
+/// assert_eq!(posthaste_plugin::json::characters(r#""caf\u00e9 \ud83d""#), "caf\u{e9} \u{fffd}");
+/// ```
+pub fn characters(string: &str) -> Cow<'_, str> {
     match string.strip_prefix('"').and_then(|string| string.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
         _ => serde_json::Deserializer::from_str(string).deserialize_bytes(Lossy).unwrap_or_default().into(),

@@ -1,96 +1,88 @@
-//! `template`: builds a message from the event, such as one for Slack or Teams.
+//! `template`: makes a message from the event with Jinja templates.
 //!
 //! ```json
-//! {"json": {"text": "{{/first_name}} {{/last_name}} was invited on {{/invited_on|a day not known}}"}, "escape": "slack"}
+//! {"json": {"text": "{{ first_name }} {{ last_name }} was invited on {{ invited_on | default('a day not known') }}"}, "escape": "slack"}
 //! ```
 //!
-//! Either `json`, any JSON with placeholders in its strings, or `text`, a string with placeholders that is sent as `text/plain`.
-//! `content_type` overrides the content type. With the config above `employee_created` is sent as
+//! With this config, `employee_created` is sent as
 //!
 //! ```json
-//! {"text": "Bob Macri was invited on 2021-10-22"}
+//! {"text":"Bob Macri was invited on 2021-10-22"}
 //! ```
 //!
-//! | placeholder | stands for |
-//! | --- | --- |
-//! | `{{/first_name}}` | the field that this JSON Pointer (RFC 6901) names in the event's data |
-//! | `{{data}}` | all of the data |
-//! | `{{type}}`, `{{id}}`, `{{company}}`, `{{occurred_at}}` | this attribute of the event |
-//! | `{{/first_name\|nobody}}` | the field or, if it is missing or `null`, the text after the bar |
-//! | `{{{{` | two braces |
+//! The config has exactly one of these; they are described in `docs/standard-transforms.md`, with the variables and the filters:
 //!
-//! In a text, strings are inserted as their characters and other values as their JSON, spelt as published; a field that is missing
-//! or `null` is empty. A string in `json` that is a single placeholder becomes the value itself: a number stays a number, and a
-//! missing value is `null`. No value can break out of its string, and data is never read as a template. Names of members are sent
-//! as they are.
+//! | | is sent as | |
+//! | --- | --- | --- |
+//! | `json` | `application/json` | any JSON, whose strings and names of members are templates |
+//! | `form` | `application/x-www-form-urlencoded` | an object: the name and the template of each value |
+//! | `text` | `text/plain` | a template |
+//! | `xml` | `application/xml` | a template, whose values are escaped for XML |
 //!
-//! `"escape": "slack"` writes `&`, `<` and `>` in values as Slack requires (<https://docs.slack.dev/messaging/formatting-message-text#escaping>),
-//! so that a name such as `<!channel>` notifies nobody; lists and objects then become text. The text of the template itself is not
-//! escaped: `<https://example.com/{{/id}}|Open>` is a link.
+//! `escape` is how values are escaped in the texts, `headers` and `content_type` are templates too, and `vars` is any object for the
+//! templates. A value that is missing or `null` fails the attempt, unless `default` handles it. No value can break out of JSON, a form or XML, and
+//! data is never read as a template.
 
-mod filling;
-mod part;
+mod body;
+mod config;
+mod head;
 
-use posthaste_plugin::json::{Document, edit_strings};
+use posthaste_jinja::{Fault, Scope, Template, is_template};
 use posthaste_plugin::{Error, Event, Message, Outcome};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use filling::Filling;
-use part::parts;
+pub use config::Config;
+use head::{check_content_type, fill, headers};
 
-/// The template.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    json: Option<Box<RawValue>>,
-    text: Option<String>,
-    content_type: Option<String>,
-    escape: Option<Escape>,
-}
-
-/// The escaping of values in a text.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Escape {
-    /// As Slack's mrkdwn requires.
-    Slack,
-}
-
-/// Builds the message.
+/// Makes the message.
 ///
 /// # Errors
-/// If the event's data is not JSON.
+/// If the event's data is not JSON, or a template cannot be filled with it; the text names the template and the place in it.
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
-    let data = Document::parse(&event.body)?;
-    let mut filling = Filling { event, data, escape: config.escape };
-    let message = match (config.json, config.text) {
-        (Some(json), _) => Message::new(edit_strings(json.get(), |string| filling.json(string))?),
-        (None, text) => {
-            Message::new(filling.text(&parts(&text.unwrap_or_default())?)).content_type("text/plain; charset=utf-8")
-        }
-    };
-    Ok(Outcome::replace(match config.content_type {
-        Some(content_type) => message.content_type(content_type),
-        None => message,
-    }))
+    serde_json::from_str::<&RawValue>(&event.body)
+        .map_err(|error| Error::new(format!("the event's data is not JSON: {error}")))?;
+    let scope = Scope::new(&event, config.vars.as_ref().map_or("{}", |vars| vars.get()));
+    let body = config.body()?;
+    let escape = config.escape()?;
+    let filled = body.fill(&scope, escape)?;
+    let mut message = Message::new(filled);
+    let content_type = config.content_type.as_deref();
+    let content_type = content_type.map(|text| fill(text, &scope, "/content_type")).transpose()?.flatten();
+    if let Some(content_type) = content_type.as_deref() {
+        check_content_type(content_type, body.kind()).map_err(|text| Error::new(format!("`/content_type`: {text}")))?;
+    }
+    body.check_filled(&message.body, content_type.as_deref())?;
+    if let Some(content_type) = content_type.or_else(|| body.kind().content_type().map(str::to_owned)) {
+        message = message.content_type(content_type);
+    }
+    for (name, value) in headers(&config.headers, &scope)? {
+        message = message.header(name, value);
+    }
+    Ok(message.into())
 }
 
-/// Refuses a config without a template, with two templates, or with invalid placeholders.
+/// Refuses a config without a body, with several, or with a template that cannot be compiled.
 ///
 /// # Errors
-/// The text quotes the placeholder.
+/// The text names the template, the place in it, and how to mend it.
 pub fn check(config: &Config) -> Result<(), Error> {
-    match (&config.json, &config.text) {
-        (Some(json), None) => drop(edit_strings(json.get(), |string| parts(string).map(|_| None))?),
-        (None, Some(text)) => drop(parts(text)?),
-        _ => return Err("config: give either `json`, any JSON with placeholders in its strings, or `text`".into()),
+    let in_config = |fault: Fault| Error::new(format!("config: {fault}"));
+    let body = config.body()?;
+    config.escape()?;
+    body.check().map_err(in_config)?;
+    if let Some(vars) = config.vars.as_ref().filter(|vars| !vars.get().starts_with('{')) {
+        let start: String = vars.get().chars().take(20).collect();
+        return Err(Error::new(format!("config: `/vars` is an object, and not `{start}`")));
     }
-    let visible = |text: &String| text.contains('/') && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    match &config.content_type {
-        Some(text) if !visible(text) => Err("config: `content_type` is no media type such as `text/html`".into()),
-        _ => Ok(()),
+    for (name, template) in &config.headers {
+        Template::compile(template).map_err(|fault| in_config(fault.within(&format!("/headers/{name}"))))?;
     }
+    let Some(content_type) = &config.content_type else { return Ok(()) };
+    Template::compile(content_type).map_err(|fault| in_config(fault.within("/content_type")))?;
+    if is_template(content_type) {
+        return Ok(());
+    }
+    check_content_type(content_type, body.kind()).map_err(|text| Error::new(format!("config: `/content_type`: {text}")))
 }
 
 posthaste_plugin::export!(transform, check);
