@@ -21,6 +21,7 @@ mod level;
 mod matching;
 mod misread;
 mod pattern;
+mod place;
 mod pointer;
 mod strings;
 
@@ -30,9 +31,10 @@ pub use document::Document;
 pub use find::find;
 pub use get::{elements, get, members};
 pub use matching::{Matching, edit_ranges, find_matching};
-pub use pattern::{KeyPattern, PointerPattern};
+pub use pattern::{KeyPattern, PointerPattern, PointerTarget};
+pub use place::Place;
 pub use pointer::Pointer;
-pub use strings::{characters, edit_strings, text};
+pub use strings::{characters, edit_strings, text, without_nulls};
 
 use crate::Error;
 use find::{Found, check, find_each, rests_of};

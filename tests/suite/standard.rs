@@ -205,7 +205,6 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         condition["field"] = json!("/a");
         json!({"drop": [condition]})
     };
-    let wildcard = "`*` names one member that is called `*`; a JSON Pointer (RFC 6901) has no wildcards";
     for (plugin, config, reason) in [
         (
             "std-mask",
@@ -223,7 +222,11 @@ async fn a_field_or_test_that_cannot_hold_is_refused() {
         ("std-mask", json!({"fields": ["/employees/-/iban"]}), "names the element after the last one of a list"),
         ("std-mask", json!({"fields": ["/employees[0]/iban"]}), "an element is named as in `/employees/0/iban`"),
         ("std-mask", json!({"fields": ["/a", "/a~2"]}), "fields[1]: `/a~2` is not a JSON Pointer"),
-        ("std-map", json!({"remove": ["/employees/*/iban"]}), wildcard),
+        ("std-map", json!({"remove": ["/employees/*_token"]}), "remove[0]: `/employees/*_token`: `*` stands for any"),
+        ("std-map", json!({"defaults": {"/l/-": 1}}), "names the element after the last one of a list"),
+        ("std-map", json!({"move": {"/a/*/x": "/x"}}), "both are the same up to the last `*`"),
+        ("std-map", json!({"convert": {"/a": "int"}}), "convert `/a`: `int` is unknown; it is one of string, number"),
+        ("std-map", json!({"set": {"/a": "{{type}} {{/b}}"}}), "`/set/~1a`, column 10: `{{/b}}` is written `{{ b }}`"),
         ("std-map", json!({"pick": ["/a~2"]}), "`/a~2` is not a JSON Pointer"),
         (
             "std-template",
@@ -306,6 +309,22 @@ async fn a_template_makes_a_form_headers_and_json_for_each_element() {
     assert_eq!(form.header("x-type"), "form");
     publish_text(&host, "json", r#"{"lines": [{"price": 2.50, "n": 3}, {"price": 0.1, "n": 1}]}"#).await;
     receiver.wait_for_one(|arrival| arrival.text() == r#"[{"total":7.50},{"total":0.1}]"#).await;
+}
+
+#[tokio::test]
+async fn a_map_changes_every_element_and_computes_fields() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let config = json!({
+        "remove": ["/lines/*/iban"], "move": {"/lines/*/sku": "/lines/*/article"}, "defaults": {"/note": []},
+        "convert": {"/id": "string"}, "lookup": {"/status": {"table": {"1": "paid"}}}, "drop_nulls": true,
+        "set": {"/lines/*/total": "{{ item.price * item.n }}", "/type": "{{ event.type }}", "/tags/-": "new"}
+    });
+    host.subscribe(&json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-map", "config": config})).await;
+    let data = r#"{"id":7,"status":1,"none":null,"tags":["a"],"lines":[{"sku":"A","iban":1,"price":2.50,"n":3},{"sku":"B","price":1,"n":1}]}"#;
+    publish_text(&host, "t", data).await;
+    let lines = r#"[{"price":2.50,"n":3,"article":"A","total":7.50},{"price":1,"n":1,"article":"B","total":1}]"#;
+    let sent = format!(r#"{{"id":"7","status":"paid","tags":["a","new"],"lines":{lines},"note":[],"type":"t"}}"#);
+    assert_eq!(receiver.wait_for(1).await[0].text(), sent);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::{fmt, mem};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Pointer;
-use super::find::{PointerRest, enter, rests_of};
+use super::find::{PointerRest, enter, rests_of, rests_of_patterns};
 use super::level::{children, is_meant};
+use super::place::{Place, Step};
+use super::{Pointer, PointerPattern, PointerTarget};
 use crate::Error;
 
 /// An editable JSON text, for changes that move values.
@@ -45,45 +46,119 @@ impl Document {
 
     /// Returns the value that the pointer names, if there is one.
     pub fn get(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
-        self.node(pointer.tokens())?.clone().into_value()
+        self.get_at(&pointer.into())
     }
 
     /// Removes and returns the value that the pointer names, if there is one.
     pub fn take(&mut self, pointer: &Pointer) -> Option<Box<RawValue>> {
-        let Some((last, way)) = pointer.tokens().split_last() else {
+        self.take_at(&pointer.into())
+    }
+
+    /// Keeps the values that one of the pointers names and removes all others. If they name no value, `{}` is left.
+    pub fn keep(&mut self, pointers: &[Pointer]) {
+        self.keep_rests(&rests_of(pointers));
+    }
+
+    /// Keeps values as [`keep`](Self::keep) does, those that patterns select.
+    pub fn keep_matching(&mut self, patterns: &[PointerPattern]) {
+        self.keep_rests(&rests_of_patterns(patterns));
+    }
+
+    fn keep_rests(&mut self, rests: &[PointerRest]) {
+        if !self.root.keep(rests) {
+            self.root = Node::Open { is_object: true, children: Vec::new() };
+        }
+    }
+
+    /// Puts `value`, as JSON, at the pointer, in place of the value that is there. Creates objects on the path that are missing or
+    /// `null`. The name `-` puts it after the last element of a list (RFC 6901, section 4), and creates a list that is missing.
+    ///
+    /// # Errors
+    /// If another value is on the path, such as a string or an array without this element, or `value` has no JSON form.
+    pub fn put<T: Serialize + ?Sized>(&mut self, pointer: &Pointer, value: &T) -> Result<(), Error> {
+        self.put_at(&pointer.into(), value)
+    }
+
+    /// Returns the places that a pattern selects: one for each element and member that its `*` stand for. What follows the last `*`
+    /// need not exist. The places stay valid when values are taken and put.
+    ///
+    /// ```
+    /// use posthaste_plugin::json::{Document, PointerPattern};
+    ///
+    /// let mut data = Document::parse(r#"{"employees": [{"name": "Ana"}, {"name": "Bob"}]}"#)?;
+    /// for place in data.places(&PointerPattern::new("/employees/*/country")?) {
+    ///     data.put_at(&place, "ES")?;
+    /// }
+    /// assert_eq!(data.to_string(), r#"{"employees":[{"name":"Ana","country":"ES"},{"name":"Bob","country":"ES"}]}"#);
+    /// # Ok::<(), posthaste_plugin::Error>(())
+    /// ```
+    pub fn places(&mut self, pattern: &PointerPattern) -> Vec<Place> {
+        self.expand(pattern.tokens(), pattern.as_str())
+    }
+
+    /// Returns the places of a target, as [`places`](Self::places) does.
+    pub fn target_places(&mut self, target: &PointerTarget) -> Vec<Place> {
+        self.expand(target.tokens(), target.as_str())
+    }
+
+    fn expand(&mut self, tokens: &[String], text: &str) -> Vec<Place> {
+        let mut places = vec![Place::new(text)];
+        let Some(last) = tokens.iter().rposition(|token| token == "*") else {
+            places.iter_mut().for_each(|place| place.extend(tokens));
+            return places;
+        };
+        for (at, token) in tokens.iter().enumerate() {
+            if token != "*" {
+                places.iter_mut().for_each(|place| place.extend(std::slice::from_ref(token)));
+                continue;
+            }
+            let inside = |place: Place| {
+                let positions = self.node(place.steps()).map(Node::positions).unwrap_or_default();
+                positions.into_iter().map(move |position| place.clone().inside(position, at == last))
+            };
+            places = places.into_iter().flat_map(inside).collect();
+        }
+        places
+    }
+
+    /// Returns the value at a place, if there is one.
+    pub fn get_at(&mut self, place: &Place) -> Option<Box<RawValue>> {
+        self.node(place.steps())?.clone().into_value()
+    }
+
+    /// Returns the element or member that the last `*` of a place stands for.
+    pub fn item_of(&mut self, place: &Place) -> Option<Box<RawValue>> {
+        self.node(place.item()?)?.clone().into_value()
+    }
+
+    /// Removes and returns the value at a place, if there is one.
+    pub fn take_at(&mut self, place: &Place) -> Option<Box<RawValue>> {
+        let Some((last, way)) = place.steps().split_last() else {
             return mem::take(&mut self.root).into_value();
         };
         let taken: Vec<_> = self.node(way)?.named(last).map(mem::take).collect();
         taken.into_iter().next_back()?.into_value()
     }
 
-    /// Keeps the values that one of the pointers names and removes all others. If they name no value, `{}` is left.
-    pub fn keep(&mut self, pointers: &[Pointer]) {
-        if !self.root.keep(&rests_of(pointers)) {
-            self.root = Node::Open { is_object: true, children: Vec::new() };
-        }
-    }
-
-    /// Puts `value`, as JSON, at the pointer, in place of the value that is there. Creates objects on the path that are missing or
-    /// `null`.
+    /// Puts `value`, as JSON, at a place, as [`put`](Self::put) does.
     ///
     /// # Errors
-    /// If another value is on the path, such as a string or an array without this element, or `value` has no JSON form.
-    pub fn put<T: Serialize + ?Sized>(&mut self, pointer: &Pointer, value: &T) -> Result<(), Error> {
+    /// See [`put`](Self::put).
+    pub fn put_at<T: Serialize + ?Sized>(&mut self, place: &Place, value: &T) -> Result<(), Error> {
         let value = to_raw_value(value)?;
         let mut node = &mut self.root;
-        for token in pointer.tokens() {
-            node = node.place(token).ok_or_else(|| {
+        for step in place.steps() {
+            node = node.place(step).ok_or_else(|| {
                 let why = "is neither an object nor a list with such an element";
-                Error::new(format!("nothing can be put at `{}`: what holds `{token}` {why}", pointer.as_str()))
+                Error::new(format!("nothing can be put at `{place}`: what holds `{step}` {why}"))
             })?;
         }
         *node = Node::Raw(value.get().into());
         Ok(())
     }
 
-    fn node(&mut self, tokens: &[String]) -> Option<&mut Node> {
-        tokens.iter().try_fold(&mut self.root, |node, token| node.named(token).next_back())
+    fn node(&mut self, steps: &[Step]) -> Option<&mut Node> {
+        steps.iter().try_fold(&mut self.root, |node, step| node.named(step).next_back())
     }
 }
 
@@ -138,18 +213,30 @@ impl Node {
         }
     }
 
-    /// Returns every child with this name or index.
-    fn named(&mut self, token: &str) -> impl DoubleEndedIterator<Item = &mut Self> {
+    /// Returns the positions of the children that are there.
+    fn positions(&mut self) -> Vec<usize> {
         let children = self.open().map_or(&mut [][..], |(_, children)| children);
-        let meant =
-            children.iter_mut().enumerate().filter(|(index, (name, _))| is_meant(name.as_deref(), *index, token));
+        children.iter().enumerate().filter(|(_, (_, node))| !node.is_gone()).map(|(position, _)| position).collect()
+    }
+
+    /// Returns every child that a step leads to.
+    fn named(&mut self, step: &Step) -> impl DoubleEndedIterator<Item = &mut Self> {
+        let children = self.open().map_or(&mut [][..], |(_, children)| children);
+        let meant = children.iter_mut().enumerate().filter(|(index, (name, _))| match step {
+            Step::Name(token) => is_meant(name.as_deref(), *index, token),
+            Step::Position(position) => index == position,
+        });
         meant.map(|(_, (_, node))| node).filter(|node| !node.is_gone())
     }
 
-    /// Returns the child with this name or index, and creates it if an object lacks it.
-    fn place(&mut self, token: &str) -> Option<&mut Self> {
+    /// Returns the child that a step leads to, and creates it if an object lacks it.
+    fn place(&mut self, step: &Step) -> Option<&mut Self> {
+        let token = match step {
+            Step::Name(token) => token,
+            Step::Position(position) => return self.open()?.1.get_mut(*position).map(|(_, node)| node),
+        };
         if self.is_gone() || matches!(self, Self::Raw(raw) if &**raw == "null") {
-            *self = Self::Open { is_object: true, children: Vec::new() };
+            *self = Self::Open { is_object: token != "-", children: Vec::new() };
         }
         let (is_object, children) = self.open()?;
         let mut place = None;
@@ -162,9 +249,10 @@ impl Node {
                 }
             }
         }
-        if place.is_none() && is_object {
+        if place.is_none() && (is_object || token == "-") {
             place = Some(children.len());
-            children.push((Some(serde_json::to_string(token).ok()?), Self::Gone));
+            let name = is_object.then(|| serde_json::to_string(token)).transpose().ok()?;
+            children.push((name, Self::Gone));
         }
         children.get_mut(place?).map(|(_, node)| node)
     }

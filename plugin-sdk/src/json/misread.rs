@@ -9,6 +9,8 @@ pub(super) enum Wildcards {
     None,
     /// `*` as a whole name.
     WholeName,
+    /// The same, and `-` for the element after the last one: a target, to which a value is put.
+    Target,
 }
 
 /// Refuses `*` in a name, unless `wildcards` allows it, `-`, and `[0]` at the end of a name.
@@ -28,14 +30,14 @@ pub(super) fn refuse_misread(text: &str, wildcards: Wildcards) -> Result<(), Err
     let whole = if outer.is_empty() { "an empty pointer".to_owned() } else { format!("`{outer}`") };
     let all = match wildcards {
         Wildcards::None => String::new(),
-        Wildcards::WholeName => format!(", all of them with `{outer}/*{inner}`"),
+        Wildcards::WholeName | Wildcards::Target => format!(", all of them with `{outer}/*{inner}`"),
     };
     Err(Error::new(match (misread, wildcards) {
         (Misread::Wildcard, Wildcards::None) => format!(
             "`{text}`: `{name}` names one member that is called `{name}`; a JSON Pointer (RFC 6901) has no wildcards. Name each \
              value, as in `{outer}/0{inner}`, or the whole object or list with {whole}"
         ),
-        (Misread::Wildcard, Wildcards::WholeName) => format!(
+        (Misread::Wildcard, Wildcards::WholeName | Wildcards::Target) => format!(
             "`{text}`: `*` stands for any member or element only if it is the whole name, and `{name}` has it as a part. Name each \
              member{all}, or the whole object with {whole}"
         ),
@@ -69,12 +71,12 @@ impl<'n> Misread<'n> {
             Some((before, index)) => {
                 let before = if before.is_empty() { String::new() } else { format!("/{before}") };
                 let is_index = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-                let instead = if wildcards == Wildcards::WholeName && index == "*" { "*" } else { "0" };
+                let instead = if wildcards != Wildcards::None && index == "*" { "*" } else { "0" };
                 Some(Self::Brackets { before, index: if is_index { index } else { instead } })
             }
-            None if name == "*" && wildcards == Wildcards::WholeName => None,
+            None if name == "*" && wildcards != Wildcards::None => None,
             None if name.contains('*') => Some(Self::Wildcard),
-            None => (name == "-").then_some(Self::Append),
+            None => (name == "-" && wildcards != Wildcards::Target).then_some(Self::Append),
         }
     }
 }

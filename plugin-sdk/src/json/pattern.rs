@@ -32,8 +32,44 @@ impl PointerPattern {
     }
 
     /// Returns the names of the path, unescaped; `*` is the wildcard, because no escape spells it.
-    pub(super) fn tokens(&self) -> &[String] {
+    pub fn tokens(&self) -> &[String] {
         self.0.tokens()
+    }
+}
+
+/// The pointer of a value that is put: a [`PointerPattern`], in which `-` stands for the element after the last one of a list (RFC
+/// 6901, section 4).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PointerTarget(Pointer);
+
+impl PointerTarget {
+    /// Reads a target.
+    ///
+    /// # Errors
+    /// As [`PointerPattern::new`], but for `-`.
+    pub fn new(text: impl Into<String>) -> Result<Self, Error> {
+        let pointer = Pointer::new(text)?;
+        refuse_misread(pointer.as_str(), Wildcards::Target)?;
+        Ok(Self(pointer))
+    }
+
+    /// Returns the target's text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Returns the names of the path, unescaped; `*` is the wildcard.
+    pub fn tokens(&self) -> &[String] {
+        self.0.tokens()
+    }
+}
+
+impl TryFrom<String> for PointerTarget {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::new(text)
     }
 }
 

@@ -41,6 +41,43 @@ pub fn edit_strings(text: &str, mut edit: impl FnMut(&str) -> Result<Option<Stri
     Ok(edited)
 }
 
+/// Returns a JSON text without the members that are `null`, at any depth; elements stay. One pass over the text needs no stack, however
+/// deep it is. All other bytes stay, except commas. `text` must be valid JSON; for any other text the result is unspecified.
+///
+/// ```
+/// use posthaste_plugin::json;
+///
+/// assert_eq!(json::without_nulls(r#"{"a": null, "b": [2.50, null, {"c":null}]}"#), r#"{"b": [2.50, null, {}]}"#);
+/// ```
+pub fn without_nulls(json: &str) -> String {
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, string, after)) = next_string(rest) {
+        kept.push_str(before);
+        rest = after;
+        let Some(null) = value_of_member(after).and_then(|value| value.strip_prefix("null")) else {
+            kept.push_str(string);
+            continue;
+        };
+        let next = null.trim_ascii_start();
+        if let Some(next) = next.strip_prefix(',') {
+            rest = next.trim_ascii_start();
+        } else {
+            // It is the last member: the comma before it goes.
+            kept.truncate(kept.trim_ascii_end().len());
+            kept.truncate(kept.strip_suffix(',').unwrap_or(&kept).len());
+            rest = next;
+        }
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Returns the text from the value on, if what comes before it was the name of a member.
+fn value_of_member(after: &str) -> Option<&str> {
+    after.trim_ascii_start().strip_prefix(':').map(str::trim_ascii_start)
+}
+
 /// Splits a text into the part before the next string, the string with its quotes, and the part after it.
 pub(super) fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     let (before, string) = text.split_at_checked(text.find('"')?)?;
@@ -113,6 +150,21 @@ mod tests {
             (r#""\ude00\ud83d_token\ud800\u00e9""#, "\u{FFFD}\u{FFFD}_token\u{FFFD}é"),
         ] {
             assert_eq!(characters(string), expected);
+        }
+    }
+
+    #[test]
+    fn members_that_are_null_are_left_out() {
+        for (json, expected) in [
+            (r#"{"a":null}"#, "{}"),
+            (r#"{"a":null,"b":1,"c":null}"#, r#"{"b":1}"#),
+            (r#"{"b":1 , "a" : null , "c":null }"#, r#"{"b":1 }"#),
+            (r#"[null,{"a":[null,{"b":null}]}]"#, r#"[null,{"a":[null,{}]}]"#),
+            (r#"{"null":"null,","\"x":null,"y":"\"a\":null"}"#, r#"{"null":"null,","y":"\"a\":null"}"#),
+            (r#"{"a":{"b":null},"c":2}"#, r#"{"a":{},"c":2}"#),
+            ("null", "null"),
+        ] {
+            assert_eq!(without_nulls(json), expected, "{json}");
         }
     }
 }

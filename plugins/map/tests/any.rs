@@ -31,7 +31,51 @@ fn sent(event: Event, config: &Value) -> Option<Value> {
     }
 }
 
+fn pattern() -> impl Strategy<Value = String> {
+    prop::collection::vec("[ab0*]", 0..4).prop_map(|names| names.iter().flat_map(|name| ["/", name]).collect())
+}
+
+fn has_null_member(value: &Value) -> bool {
+    let is_null = |member: &Value| member.is_null() || has_null_member(member);
+    match value {
+        Value::Object(members) => members.values().any(is_null),
+        Value::Array(elements) => elements.iter().any(has_null_member),
+        _ => false,
+    }
+}
+
 proptest! {
+    #[test]
+    fn patterns_and_values_never_break_the_json(
+        data in data(),
+        pick in prop::option::of(prop::collection::vec(pattern(), 0..3)),
+        remove in prop::collection::vec(pattern(), 0..3),
+        moves in prop::collection::btree_map(pattern(), pattern(), 0..2),
+        defaults in prop::collection::btree_map(pattern(), any::<i8>(), 0..2),
+        convert in prop::collection::btree_map(pattern(), prop_oneof![Just("string"), Just("number"), Just("json")], 0..2),
+        set in prop::collection::btree_map(
+            (pattern(), prop_oneof![Just(""), Just("/-")]).prop_map(|(pattern, end)| pattern + end),
+            prop_oneof![Just("{{ a | default(omit) }}"), Just("{{ item | default(1) }}"), Just("\"{{ data }}")],
+            0..3,
+        ),
+        drop_nulls: bool,
+    ) {
+        let mut config = json!({
+            "remove": remove, "move": moves, "defaults": defaults, "convert": convert, "set": set, "drop_nulls": drop_nulls,
+        });
+        if let Some(pick) = pick {
+            config["pick"] = json!(pick);
+        }
+        if let Some(sent) = sent(event("x", &data.to_string()), &config) {
+            prop_assert!(!drop_nulls || !has_null_member(&sent), "{sent}");
+            // A field that is removed everywhere, and put nowhere, is gone.
+            if remove.iter().any(|field| field == "/*/a") && moves.is_empty() && defaults.is_empty() && set.is_empty() {
+                let children = sent.as_array().into_iter().flatten().chain(sent.as_object().into_iter().flat_map(|map| map.values()));
+                prop_assert!(children.clone().all(|child| child.get("a").is_none()), "{sent}");
+            }
+        }
+    }
+
     #[test]
     fn the_message_is_json(
         data in data(),

@@ -37,8 +37,8 @@ const WIT: &[u8] = include_bytes!("../../../../wit/v0.1/transform.wit");
 /// A Rust plugin contains the SDK, because the SDK is in no registry yet.
 const SDK: &[File] = embedded!("../plugin-sdk":
     "README.md" "src/config.rs" "src/error.rs" "src/event.rs" "src/json.rs" "src/json/document.rs" "src/json/find.rs" "src/json/get.rs"
-    "src/json/level.rs" "src/json/matching.rs" "src/json/misread.rs" "src/json/pattern.rs" "src/json/pointer.rs" "src/json/strings.rs"
-    "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs" "src/testing/file.rs" "src/wasm.rs");
+    "src/json/level.rs" "src/json/matching.rs" "src/json/misread.rs" "src/json/pattern.rs" "src/json/place.rs" "src/json/pointer.rs"
+    "src/json/strings.rs" "src/lib.rs" "src/log.rs" "src/outcome.rs" "src/testing.rs" "src/testing/file.rs" "src/wasm.rs");
 
 const SDK_MANIFEST: &str = include_str!("../../../../plugin-sdk/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");

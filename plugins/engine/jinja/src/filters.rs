@@ -1,9 +1,9 @@
 //! The filters of the template language: Jinja's, and those for numbers, dates and the texts of services.
 
-mod dates;
+pub(crate) mod dates;
 mod lists;
 mod numbers;
-mod texts;
+pub(crate) mod texts;
 
 use minijinja::value::{Rest, ValueOrKwargs};
 use minijinja::{Environment, Error, State, Value, filters};

@@ -41,6 +41,11 @@ impl<'j> JsonTemplate<'j> {
         Self { json: json.trim_ascii() }
     }
 
+    /// Returns whether it is sent as it is.
+    pub fn is_constant(&self) -> bool {
+        is_constant(self.json)
+    }
+
     /// Compiles everything in it.
     ///
     /// # Errors

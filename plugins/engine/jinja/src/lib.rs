@@ -3,6 +3,7 @@
 //! What differs from Jinja: numbers keep their spelling and are calculated exactly; a value that is missing or `null` is an error
 //! unless `default` handles it; and data that no template looks at may be any JSON.
 
+mod convert;
 mod depth;
 mod escape;
 mod filters;
@@ -17,6 +18,7 @@ mod scope;
 mod template;
 mod tests;
 
+pub use convert::Conversion;
 pub use escape::Escape;
 pub use json::JsonTemplate;
 pub use scope::Scope;

@@ -40,8 +40,12 @@ impl Scope {
         }
     }
 
-    /// Returns these variables and another one, which comes before them.
+    /// Returns these variables and another one, a JSON text, which comes before them.
     #[must_use]
+    pub fn with_json(&self, name: &str, json: &str) -> Self {
+        self.with(name, value_of(json, name))
+    }
+
     pub(crate) fn with(&self, name: &str, value: Value) -> Self {
         let mut scope = self.clone();
         scope.locals.push((name.to_owned(), value));

@@ -68,7 +68,7 @@ fn moment(value: &Value) -> Result<Moment, Error> {
 }
 
 /// Returns the time in UTC as RFC 3339, with the fraction of a second that it has.
-fn rfc3339(value: &Value) -> Result<String, Error> {
+pub(crate) fn rfc3339(value: &Value) -> Result<String, Error> {
     let utc = Moment::from_milliseconds(moment(value)?.milliseconds(), Offset::UTC).ok_or_else(|| no_time(value))?;
     Ok(utc.local.strftime("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
 }
@@ -99,7 +99,7 @@ fn format(value: &Value, format: Option<String>, kwargs: Kwargs) -> Result<Value
 }
 
 /// `timestamp(unit)`: the seconds since 1970, or with `"ms"` the milliseconds.
-fn timestamp(value: &Value, unit: Option<&str>) -> Result<Value, Error> {
+pub(crate) fn timestamp(value: &Value, unit: Option<&str>) -> Result<Value, Error> {
     let milliseconds = moment(value)?.milliseconds();
     match unit {
         None | Some("s") => Ok(Value::from(milliseconds.div_euclid(1000))),

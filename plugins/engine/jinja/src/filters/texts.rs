@@ -89,7 +89,7 @@ fn cut(text: &str, length: usize, end: &str, (unit, killwords): (Unit, bool)) ->
 }
 
 /// Reads a text as JSON.
-pub(super) fn from_json(value: &Value) -> Result<Value, Error> {
+pub(crate) fn from_json(value: &Value) -> Result<Value, Error> {
     let text = text(value)?;
     match serde_json::from_str::<&RawValue>(&text) {
         Ok(_) => Ok(value_of(&text, "the JSON")),
