@@ -6,23 +6,34 @@
 use bytes::Bytes;
 
 use crate::domain::plugin::{Digest, STANDARD_OWNER};
-use crate::sandbox::{UploadRefusal, inspect};
+use crate::sandbox::{Inspection, UploadRefusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
 
 /// The names and components of the standard transforms, built from `plugins/` by `cargo xtask plugins`.
-pub const PLUGINS: [(&str, &[u8]); 5] = [
+pub const PLUGINS: [(&str, &[u8]); 11] = [
     ("std-mask", include_bytes!("../../plugins/dist/mask.wasm")),
     ("std-filter", include_bytes!("../../plugins/dist/filter.wasm")),
     ("std-envelope", include_bytes!("../../plugins/dist/envelope.wasm")),
     ("std-map", include_bytes!("../../plugins/dist/map.wasm")),
-    ("std-template", include_bytes!("../../plugins/dist/template.wasm")),
+    ("std-template", TEMPLATE),
+    // Presets: one component, which is compiled and stored once.
+    ("std-slack", TEMPLATE),
+    ("std-teams", TEMPLATE),
+    ("std-discord", TEMPLATE),
+    ("std-google-chat", TEMPLATE),
+    ("std-pagerduty", TEMPLATE),
+    ("std-jira", TEMPLATE),
 ];
+
+const TEMPLATE: &[u8] = include_bytes!("../../plugins/dist/template.wasm");
 
 /// Stores the versions of this binary that are not stored yet, and activates them. `now` is in milliseconds since 1970.
 ///
 /// # Errors
 /// If the store fails, or a component in this binary is not a plugin, which is a fault of the build.
 pub(crate) async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
+    // The component of the presets is inspected once.
+    let mut inspected: Option<(Digest, Inspection)> = None;
     for (name, wasm) in PLUGINS {
         let digest = Digest::of(wasm);
         let stored = store.plugin(STANDARD_OWNER, name).await?;
@@ -31,7 +42,11 @@ pub(crate) async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
         }
         let faulty =
             |refusal: UploadRefusal| StoreError::Setup(format!("the {name} of this binary is faulty: {refusal}"));
-        let inspection = inspect(wasm).map_err(faulty)?;
+        let inspection = match inspected.take().filter(|(inspected, _)| *inspected == digest) {
+            Some((_, inspection)) => inspection,
+            None => inspect(wasm).map_err(faulty)?,
+        };
+        inspected = Some((digest.clone(), inspection.clone()));
         let activation = Activation {
             company: STANDARD_OWNER.into(),
             name: name.into(),

@@ -17,7 +17,7 @@ async fn every_company_lists_standard_transforms_after_its_own_plugins() {
     host.upload("zebra", &guest("pass")).await.expect(201);
     host.upload("ant", &guest("pass")).await.expect(201);
     let (standard, _) = names(&other, "").await;
-    for name in ["std-mask", "std-filter", "std-envelope", "std-map", "std-template"] {
+    for name in ["std-mask", "std-filter", "std-envelope", "std-map", "std-template", "std-slack", "std-jira"] {
         assert!(standard.contains(&name.to_owned()), "{standard:?}");
     }
     let (all, _) = names(&host, "").await;
@@ -309,6 +309,41 @@ async fn a_template_makes_a_form_headers_and_json_for_each_element() {
     assert_eq!(form.header("x-type"), "form");
     publish_text(&host, "json", r#"{"lines": [{"price": 2.50, "n": 3}, {"price": 0.1, "n": 1}]}"#).await;
     receiver.wait_for_one(|arrival| arrival.text() == r#"[{"total":7.50},{"total":0.1}]"#).await;
+}
+
+#[tokio::test]
+async fn a_preset_makes_the_message_of_its_service_and_shows_its_own_config() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let hook = json!({"type": "t", "target_url": receiver.url("/"), "plugin": "std-slack"});
+    let id = host.subscribe(&hook).await;
+    let message = |text: &str| {
+        json!({"text": "t", "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": "t"}},
+            {"type": "section", "fields": [{"type": "mrkdwn", "text": text}]},
+        ]})
+    };
+    host.delivery(&host.publish("t", &json!({"who": "<!channel>"})).await, "delivered").await;
+    let sent = |arrival: &posthaste_tests::Arrival| serde_json::from_str::<Value>(&arrival.text()).unwrap();
+    assert_eq!(sent(&receiver.wait_for(1).await[0]), message("*who*\n&lt;!channel&gt;"));
+    let config = json!({"fields": {"Who": "{{ who }}"}});
+    let webhook = host.patch(&format!("/webhooks/{id}"), &json!({"config": config})).await.expect(200);
+    assert_eq!((&webhook["config"], &webhook["plugin"]["name"]), (&config, &json!("std-slack")));
+    host.delivery(&host.publish("t", &json!({"who": "Ana"})).await, "delivered").await;
+    assert_eq!(sent(&receiver.wait_for(2).await[1]), message("*Who*\nAna"));
+    let refused =
+        host.patch(&format!("/webhooks/{id}"), &json!({"config": {"text": "{{ a | upcase }}"}})).await.problem(422);
+    assert!(refused.contains("`/text`, column 8: there is no filter `upcase`"), "{refused}");
+    let refused =
+        host.post("/webhooks", &json!({"type": "u", "target_url": receiver.url("/"), "plugin": "std-jira"})).await;
+    assert!(refused.problem(422).contains("missing field `project`"));
+    let ask = json!({"event": {"type": "t", "data": {"who": "Ana"}}, "config": config});
+    let answer = host.post("/plugins/std-slack/dry-run", &ask).await.expect(200);
+    assert_eq!(serde_json::from_str::<Value>(answer["body"].as_str().unwrap()).unwrap(), message("*Who*\nAna"));
+    assert!(answer["fuel"].as_u64() > Some(0), "{answer}");
+    let digest = host.get("/plugins/std-template").await.expect(200)["digest"].clone();
+    assert_eq!(host.get("/plugins/std-slack").await.expect(200)["digest"], digest);
+    let compared = host.post("/plugins/std-slack/compare", &json!({"digest": digest})).await.expect(200);
+    assert_eq!((&compared["same"], &compared["compared"]), (&json!(2), &json!(2)), "{compared}");
 }
 
 #[tokio::test]

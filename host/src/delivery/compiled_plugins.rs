@@ -8,7 +8,7 @@ use lru::LruCache;
 use tokio::sync::OnceCell;
 
 use crate::domain::event::Event;
-use crate::domain::plugin::{Digest, PluginVersion};
+use crate::domain::plugin::{Digest, PluginVersion, preset, preset_config};
 use crate::sandbox::{CompileError, Compiler, Plugin, Sandbox, Source};
 use crate::store::{Store, StoreError};
 
@@ -41,6 +41,12 @@ impl CompiledPlugins {
     /// The reason, as a text. It is never the fault of the event, and hardly ever the plugin's: the version was compiled
     /// when it was uploaded.
     pub async fn get(&self, company: &str, name: &str, digest: &Digest) -> Result<Arc<Plugin>, String> {
+        let plugin = self.component(company, name, digest).await?;
+        Ok(preset(name).map_or(plugin.clone(), |preset| Arc::new(plugin.with_preset(preset))))
+    }
+
+    /// The compiled version itself, which a preset shares.
+    async fn component(&self, company: &str, name: &str, digest: &Digest) -> Result<Arc<Plugin>, String> {
         let slot = self.slot(digest);
         if let Some(plugin) = slot.get() {
             return Ok(plugin.clone());
@@ -116,6 +122,7 @@ impl CompiledPlugins {
         config: Arc<str>,
     ) -> Result<Option<u64>, String> {
         let source = self.source(&version.owner, &version.name, &version.digest).await?;
+        let config = preset(&version.name).map_or(config.clone(), |preset| preset_config(preset, &config));
         let compiled = self.compiler.metered(&source).await.map_err(|error| error.to_string())?;
         self.sandbox.fuel(compiled, event, config).await.map_err(|error| error.to_string())
     }

@@ -248,6 +248,27 @@ pub fn is_standard(name: &str) -> bool {
     name.starts_with("std-")
 }
 
+/// The standard transforms that are presets of `std-template`: one component, which gets the name of the preset beside the webhook's
+/// config.
+pub const PRESETS: [(&str, &str); 6] = [
+    ("std-slack", "slack"),
+    ("std-teams", "teams"),
+    ("std-discord", "discord"),
+    ("std-google-chat", "google-chat"),
+    ("std-pagerduty", "pagerduty"),
+    ("std-jira", "jira"),
+];
+
+/// Returns the preset that a plugin's name stands for.
+pub fn preset(name: &str) -> Option<&'static str> {
+    PRESETS.iter().find(|(own, _)| *own == name).map(|(_, preset)| *preset)
+}
+
+/// Returns the config that the component of a preset gets for a webhook's config, JSON text.
+pub fn preset_config(preset: &str, config: &str) -> Arc<str> {
+    format!(r#"{{"preset":"{preset}","config":{config}}}"#).into()
+}
+
 /// Returns the owner of the plugin that `company` calls `name`: the company itself, or [`STANDARD_OWNER`].
 pub fn owner<'c>(company: &'c str, name: &str) -> &'c str {
     if is_standard(name) { STANDARD_OWNER } else { company }

@@ -1,9 +1,10 @@
 //! A loaded plugin, ready to be instantiated.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::plugin::Failure;
+use crate::domain::plugin::{Failure, preset_config};
 
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -20,8 +21,9 @@ pub struct Plugin {
     pub(super) id: u64,
     pub(super) pre: TransformPre<CallState>,
     label: Box<str>,
-    facts: ComponentFacts,
+    facts: Arc<ComponentFacts>,
     code_bytes: usize,
+    preset: Option<&'static str>,
 }
 
 impl Plugin {
@@ -42,7 +44,26 @@ impl Plugin {
         let pre = TransformPre::new(pre).map_err(refused)?;
         let CompiledCode { facts, code } = compiled;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, pre, label: label.into(), facts, code_bytes: code.len() })
+        let facts = Arc::new(facts);
+        Ok(Self { id, pre, label: label.into(), facts, code_bytes: code.len(), preset: None })
+    }
+
+    /// Returns the plugin as a preset of its component: the same code and account, with another config.
+    #[must_use]
+    pub fn with_preset(&self, preset: &'static str) -> Self {
+        Self {
+            id: self.id,
+            pre: self.pre.clone(),
+            label: self.label.clone(),
+            facts: Arc::clone(&self.facts),
+            code_bytes: self.code_bytes,
+            preset: Some(preset),
+        }
+    }
+
+    /// Returns the config that the component gets for a webhook's config.
+    pub(super) fn config(&self, config: Arc<str>) -> Arc<str> {
+        self.preset.map_or(config.clone(), |preset| preset_config(preset, &config))
     }
 
     /// Returns the milliseconds that compilation took, in this process or in an earlier one that cached the code.

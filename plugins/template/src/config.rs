@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::body::Body;
+use crate::presets::Preset;
 
 /// The templates.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,9 +23,23 @@ pub struct Config {
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) content_type: Option<String>,
     pub(crate) vars: Option<Box<RawValue>>,
+    /// The service whose messages are made, in place of a body; the host sets it for `std-slack` and the like.
+    preset: Option<String>,
+    /// The config of the preset.
+    config: Option<Box<RawValue>>,
 }
 
 impl Config {
+    /// Returns the preset, if it is one.
+    ///
+    /// # Errors
+    /// If the preset is unknown, or its config does not fit.
+    pub(crate) fn preset(&self) -> Result<Option<Preset>, Error> {
+        let preset =
+            self.preset.as_ref().map(|name| Preset::read(name, self.config.as_ref().map(|config| config.get())));
+        preset.transpose()
+    }
+
     /// Returns the one body.
     ///
     /// # Errors

@@ -26,6 +26,7 @@
 mod body;
 mod config;
 mod head;
+mod presets;
 
 use posthaste_jinja::{Fault, Scope, Template, is_template};
 use posthaste_plugin::{Error, Event, Message, Outcome};
@@ -42,6 +43,9 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     serde_json::from_str::<&RawValue>(&event.body)
         .map_err(|error| Error::new(format!("the event's data is not JSON: {error}")))?;
     let scope = Scope::new(&event, config.vars.as_ref().map_or("{}", |vars| vars.get()));
+    if let Some(preset) = config.preset()? {
+        return preset.fill(&event).map(Outcome::replace);
+    }
     let body = config.body()?;
     let escape = config.escape()?;
     let filled = body.fill(&scope, escape)?;
@@ -66,6 +70,9 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
 /// # Errors
 /// The text names the template, the place in it, and how to mend it.
 pub fn check(config: &Config) -> Result<(), Error> {
+    if let Some(preset) = config.preset()? {
+        return preset.check();
+    }
     let in_config = |fault: Fault| Error::new(format!("config: {fault}"));
     let body = config.body()?;
     config.escape()?;

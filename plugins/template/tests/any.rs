@@ -113,3 +113,80 @@ proptest! {
         let _ = sent(json!({"json": format!("{{{{ {tag} }}}}")}), &json!({"a": a}));
     }
 }
+
+/// Returns the preset's message for data, with this config.
+fn preset(name: &str, config: &Value, data: &Value) -> Option<Value> {
+    let message = sent(json!({"preset": name, "config": config}), data)?;
+    Some(serde_json::from_str(&message.body).unwrap())
+}
+
+fn length(text: &Value) -> usize {
+    text.as_str().unwrap().encode_utf16().count()
+}
+
+/// Asserts that a text of a message is there, and within the limit of its service.
+fn assert_fits(text: &Value, limit: usize) {
+    assert!((1..=limit).contains(&length(text)), "{text}");
+}
+
+fn texts() -> impl Strategy<Value = Value> {
+    let long = (r#"[a<&>*\\_ é😀\n"]{1,4}"#, 0..2_000_usize).prop_map(|(part, times)| Value::from(part.repeat(times)));
+    prop_oneof![long, value()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_message_keeps_the_limits_of_its_service(
+        data in prop::collection::btree_map("[a-z_<&* ]{0,6}", texts(), 0..30),
+        title in texts(),
+        has_texts: bool,
+    ) {
+        let mut data = serde_json::to_value(data).unwrap();
+        data["title"] = title;
+        let fields: serde_json::Map<_, _> = (0..60).map(|n| (format!("{n}"), json!("{{ title }}"))).collect();
+        let texts = json!({"title": "{{ title }}", "text": "{{ title }}", "fields": fields, "link": "https://example.com/{{ title | url }}"});
+        let config = if has_texts { texts } else { json!({}) };
+        if let Some(slack) = preset("slack", &config, &data) {
+            assert_fits(&slack["text"], 40_000);
+            let blocks = slack["blocks"].as_array().unwrap();
+            prop_assert!(blocks.len() <= 50);
+            for block in blocks {
+                let is_header = block["type"] == "header";
+                block.get("text").into_iter().for_each(|text| assert_fits(&text["text"], if is_header { 150 } else { 3_000 }));
+                let fields = block["fields"].as_array().map_or(&[][..], Vec::as_slice);
+                prop_assert!(fields.len() <= 10 && (block.get("text").is_some() || !fields.is_empty()));
+                fields.iter().for_each(|field| assert_fits(&field["text"], 2_000));
+                prop_assert!(is_header || block["text"]["text"].as_str().is_some_and(|text| text.starts_with("<https://")) || !block.to_string().contains('<'));
+            }
+        }
+        if let Some(discord) = preset("discord", &config, &data) {
+            let embed = &discord["embeds"][0];
+            assert_fits(&embed["title"], 256);
+            embed.get("description").into_iter().for_each(|text| assert_fits(text, 4_096));
+            let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
+            let mut total = length(&embed["title"]) + embed.get("description").map_or(0, length);
+            for field in fields {
+                assert_fits(&field["name"], 256);
+                assert_fits(&field["value"], 1_024);
+                total += length(&field["name"]) + length(&field["value"]);
+            }
+            prop_assert!(fields.len() <= 25 && total <= 6_000);
+        }
+        if let Some(teams) = preset("teams", &config, &data) {
+            prop_assert!(teams.to_string().len() <= 28_000, "{}", teams.to_string().len());
+        }
+        if let Some(chat) = preset("google-chat", &config, &data) {
+            assert_fits(&chat["text"], 4_096);
+        }
+        if let Some(alert) = preset("pagerduty", &json!({"routing_key": "K", "summary": "{{ title }}", "dedup_key": "{{ title }}"}), &data) {
+            assert_fits(&alert["payload"]["summary"], 1_024);
+            assert_fits(&alert["dedup_key"], 255);
+        }
+        if let Some(issue) = preset("jira", &json!({"project": "OPS", "summary": "{{ title }}"}), &data) {
+            assert_fits(&issue["fields"]["summary"], 255);
+            prop_assert!(!issue["fields"]["summary"].as_str().unwrap().contains('\n'));
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod tests;
 
 pub use convert::Conversion;
 pub use escape::Escape;
+pub use filters::texts::shorten;
 pub use json::JsonTemplate;
 pub use scope::Scope;
 pub use template::{Fault, Template, is_template};

@@ -88,6 +88,25 @@ fn cut(text: &str, length: usize, end: &str, (unit, killwords): (Unit, bool)) ->
     format!("{kept}{end}")
 }
 
+/// Returns a text of at most `length` UTF-16 code units, the strictest count of all services, with `…` at the end if something is left out.
+/// An escaped text is not cut within an escape.
+pub fn shorten(text: &str, length: usize) -> String {
+    let mut short = cut(text, length, "…", (Unit::Utf16, true));
+    if short.len() == text.len() {
+        return short;
+    }
+    let kept = short.strip_suffix('…').unwrap_or(&short);
+    let entity =
+        kept.rfind('&').filter(|at| kept.len() - at < 6 && !kept.get(*at..).is_some_and(|rest| rest.contains(';')));
+    let backslashes = kept.len() - kept.trim_end_matches('\\').len();
+    let end = entity.unwrap_or(kept.len() - backslashes % 2);
+    if end < kept.len() {
+        short.truncate(end);
+        short.push('…');
+    }
+    short
+}
+
 /// Reads a text as JSON.
 pub(crate) fn from_json(value: &Value) -> Result<Value, Error> {
     let text = text(value)?;
@@ -100,6 +119,14 @@ pub(crate) fn from_json(value: &Value) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escape_is_not_cut() {
+        assert_eq!(shorten("a &amp; b", 9), "a &amp; b");
+        assert_eq!(shorten("a &amp; b", 6), "a …");
+        assert_eq!(shorten("ab\\*c", 4), "ab…");
+        assert_eq!(shorten("a\\\\bc", 4), "a\\\\…");
+    }
 
     #[test]
     fn a_text_is_cut_to_its_length_in_each_unit() {
