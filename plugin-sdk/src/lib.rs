@@ -17,12 +17,15 @@ pub use event::Event;
 pub use outcome::{Message, Outcome};
 pub use serde_json;
 
-/// Exports a function as this crate's transform: `export!(transform)`, or `export!(transform, check)`.
+/// Exports a function as this crate's transform: `export!(transform)`, `export!(transform, check)`, or
+/// `export!(transform, check, recheck)`.
 ///
 /// * `transform` is a `fn(Event, Config) -> Result<Outcome, Error>`; `Config` is any type that implements
 ///   [`serde::Deserialize`] and borrows nothing.
 /// * `check` is a `fn(&Config) -> Result<(), Error>` for rules that a type cannot express. It runs after
 ///   deserialization, both when a webhook is created or changed and before every transform.
+/// * `recheck` is such a function too. It runs before every transform in place of `check`: for a check that does a part of the
+///   transform's own work, such as compiling templates.
 ///
 /// On targets other than wasm32 the macro only checks the types, so that tests can run natively.
 ///
@@ -41,12 +44,18 @@ macro_rules! export {
         $crate::export!($transform, $crate::__private::accept);
     };
     ($transform:path, $check:path) => {
+        $crate::export!($transform, $check, $check);
+    };
+    ($transform:path, $check:path, $recheck:path) => {
         const _: () = {
             #[cfg(not(target_arch = "wasm32"))]
             const _: fn($crate::Event, &str) -> ::core::result::Result<$crate::Outcome, $crate::Error> =
-                |event, config| $crate::__private::transform(event, config, $transform, $check);
+                |event, config| {
+                    $crate::__private::check_config(config, $transform, $check)?;
+                    $crate::__private::transform(event, config, $transform, $recheck)
+                };
             #[cfg(target_arch = "wasm32")]
-            $crate::__export_wasm!($transform, $check);
+            $crate::__export_wasm!($transform, $check, $recheck);
         };
     };
 }

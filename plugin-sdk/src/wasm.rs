@@ -63,7 +63,7 @@ pub fn answer<T, U: From<T>>(answer: Result<T, Error>) -> Result<U, String> {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_wasm {
-    ($transform:path, $check:path) => {
+    ($transform:path, $check:path, $recheck:path) => {
         struct Plugin;
         impl $crate::__private::Guest for Plugin {
             fn check_config(config: ::std::string::String) -> ::core::result::Result<(), ::std::string::String> {
@@ -78,7 +78,7 @@ macro_rules! __export_wasm {
                 ::std::string::String,
             > {
                 $crate::__private::log_panics();
-                $crate::__private::answer($crate::__private::transform(event.into(), &config, $transform, $check))
+                $crate::__private::answer($crate::__private::transform(event.into(), &config, $transform, $recheck))
             }
         }
         $crate::__private::bindings::__export_bindings!(Plugin with_types_in $crate::__private::bindings);

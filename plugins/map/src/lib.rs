@@ -74,4 +74,9 @@ pub fn check(config: &Config) -> Result<(), Error> {
     values::check(config)
 }
 
-posthaste_plugin::export!(transform, check);
+/// Refuses what [`check`] does, except for templates and conversions, which [`transform`] refuses.
+fn recheck(config: &Config) -> Result<(), Error> {
+    moving::check(config)
+}
+
+posthaste_plugin::export!(transform, check, recheck);
