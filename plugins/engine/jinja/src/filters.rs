@@ -178,9 +178,13 @@ fn escaped(value: &Value, escape: Escape) -> Result<Value, Error> {
     Ok(Value::from_safe_string(escape.apply(&text).into_owned()))
 }
 
-/// Returns the text that refuses an unknown filter: the name of the one that is meant, or all.
-pub(crate) fn unknown(name: &str) -> String {
-    let meant = match name {
+/// Returns the filter that a name means: its own, or that of another template language.
+pub(crate) fn meant(name: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|own| *own == name).or_else(|| other_name(name))
+}
+
+fn other_name(name: &str) -> Option<&'static str> {
+    Some(match name {
         "upcase" | "uppercase" => "upper",
         "downcase" | "lowercase" => "lower",
         "size" | "len" => "length",
@@ -193,7 +197,14 @@ pub(crate) fn unknown(name: &str) -> String {
         "iso" | "isoformat" => "rfc3339",
         "number" => "float",
         "dict" => "object",
-        _ => return format!("there is no filter `{name}`; the filters are {}", NAMES.join(", ")),
-    };
-    format!("there is no filter `{name}`; it is called `{meant}`")
+        _ => return None,
+    })
+}
+
+/// Returns the text that refuses an unknown filter: the name of the one that is meant, or all.
+pub(crate) fn unknown(name: &str) -> String {
+    match other_name(name) {
+        Some(meant) => format!("there is no filter `{name}`; it is called `{meant}`"),
+        None => format!("there is no filter `{name}`; the filters are {}", NAMES.join(", ")),
+    }
 }

@@ -2,6 +2,7 @@
 
 use posthaste_plugin::json::Pointer;
 
+use crate::filters::meant;
 use crate::node::step;
 use crate::template::Fault;
 
@@ -20,23 +21,36 @@ pub(crate) fn refuse(source: &str) -> Result<(), Fault> {
         }
         if inside.trim_start().starts_with('/') {
             let inside = inside.split("}}").next().unwrap_or_default();
-            let (pointer, default) =
-                inside.split_once('|').map_or((inside, None), |(name, text)| (name, Some(text.trim())));
-            let text = match Pointer::new(pointer.trim()) {
-                Ok(pointer) => {
-                    format!("`{{{{{inside}}}}}` is written `{{{{ {}{} }}}}`", expression(&pointer), filter(default))
-                }
-                Err(_) => format!("`{{{{{inside}}}}}` is written without a JSON Pointer, as in `{{{{ first_name }}}}`"),
-            };
-            return Err(Fault::at(source, Some(at..at), text));
+            return Err(Fault::at(source, Some(at..at), rewritten(inside)));
         }
         from = at + 2;
     }
     Ok(())
 }
 
+/// Returns the text that says how the inside of a placeholder is written.
+fn rewritten(inside: &str) -> String {
+    let (pointer, default) = inside.split_once('|').map_or((inside, None), |(name, text)| (name, Some(text.trim())));
+    let pointer = match pointer.trim() {
+        // The name of the member is a space.
+        "/" => pointer.trim_start(),
+        trimmed => trimmed,
+    };
+    match Pointer::new(pointer) {
+        Ok(pointer) => format!("`{{{{{inside}}}}}` is written `{{{{ {}{} }}}}`", expression(&pointer), filter(default)),
+        Err(_) => format!("`{{{{{inside}}}}}` is written without a JSON Pointer, as in `{{{{ first_name }}}}`"),
+    }
+}
+
+/// Returns the filter for a default, which may have been meant as a filter, or as another placeholder.
 fn filter(default: Option<&str>) -> String {
-    default.map(|default| format!(" | default({default:?})")).unwrap_or_default()
+    let Some(default) = default else { return String::new() };
+    let other = default.strip_prefix("{{").and_then(|other| Pointer::new(other.trim()).ok());
+    match (other, meant(default)) {
+        (Some(other), _) => format!(" | default({})", expression(&other)),
+        (None, Some(filter)) => format!(" | {filter}"),
+        (None, None) => format!(" | default({default:?})"),
+    }
 }
 
 /// Returns the expression for a pointer: `a.b[0]["a name"]`.
@@ -59,6 +73,9 @@ mod tests {
             ("Hi {{/first_name}}", "column 4: `{{/first_name}}` is written `{{ first_name }}`"),
             ("{{ /a/b/0 | nobody }}", "is written `{{ a.b[0] | default(\"nobody\") }}`"),
             ("{{/n~1m/x}}", "is written `{{ data[\"n/m\"].x }}`"),
+            ("{{/a | upcase}}", "is written `{{ a | upper }}`"),
+            ("{{/nick|{{/name}}}}", "is written `{{ nick | default(name) }}`"),
+            ("{{/ }}", "is written `{{ data[\" \"] }}`"),
             ("{{/a~2}}", "as in `{{ first_name }}`"),
             ("{{{{x", "two braces are written"),
         ] {
