@@ -42,7 +42,10 @@ fn trap_text(trap: Trap, deadline: Duration) -> String {
         Trap::UnreachableCodeReached => "`unreachable` executed: the plugin panicked, or used something that the \
              sandbox does not have (clock, random numbers, files, network, environment)"
             .into(),
-        Trap::MemoryOutOfBounds => "memory accessed out of bounds".into(),
+        // A guest's own stack ends where its memory begins, so that is also how its overflow shows.
+        Trap::MemoryOutOfBounds => {
+            "memory accessed out of bounds: the plugin's stack is exhausted, or its code has a memory error".into()
+        }
         other => other.to_string(),
     }
 }

@@ -4,17 +4,21 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufReader};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bytesize::ByteSize;
 use serde_json::Value;
 
 use super::super::wasm_target::{self, Machine, TRIPLE, artifacts, cleaned, field, filenames};
 use super::{BuildError, BuiltModule, print_progress};
 
-/// The guest's stack, in bytes. With Rust's default of 1 MiB, every fresh instance would touch that much memory, which
-/// costs more than a small transform.
+/// The guest's stack, in bytes, unless the manifest sets another. With Rust's default of 1 MiB, every fresh instance would touch that
+/// much memory, which costs more than a small transform.
 pub(super) const STACK_BYTES: u32 = 65_536;
+/// The stacks that a manifest may set, in bytes.
+const STACKS: RangeInclusive<u64> = 16 << 10..=8 << 20;
 
 /// The build profile of every plugin, in place of its manifest's: the component is smaller and starts faster.
 const PROFILE: [(&str, &str); 6] = [
@@ -32,6 +36,8 @@ struct Package {
     name: String,
     manifest: PathBuf,
     workspace: PathBuf,
+    /// In bytes.
+    stack: u32,
 }
 
 /// Builds the crate in `folder`. The toolchain need not have a wasm target: see [`wasm_target::ensure`].
@@ -69,7 +75,19 @@ fn package_from(metadata: &Value, folder: &Path) -> Result<Package, String> {
         );
     }
     let workspace = PathBuf::from(field(metadata, "/workspace_root"));
-    Ok(Package { name: field(package, "/name").to_owned(), manifest, workspace })
+    let stack = stack(package.pointer("/metadata/posthaste/stack"))?;
+    Ok(Package { name: field(package, "/name").to_owned(), manifest, workspace, stack })
+}
+
+/// Reads `stack` of `[package.metadata.posthaste]`, such as `"256 KiB"`.
+fn stack(declared: Option<&Value>) -> Result<u32, String> {
+    let Some(declared) = declared else { return Ok(STACK_BYTES) };
+    let bytes = declared.as_str().and_then(|size| size.parse::<ByteSize>().ok()).map(|size| size.as_u64());
+    // wasm-ld wants the stack aligned.
+    let bytes = bytes.filter(|bytes| STACKS.contains(bytes) && bytes.is_multiple_of(16));
+    bytes.and_then(|bytes| u32::try_from(bytes).ok()).ok_or_else(|| {
+        format!("`stack` in [package.metadata.posthaste] of its Cargo.toml is {declared}: write a size from 16 KiB to 8 MiB, such as \"256 KiB\"")
+    })
 }
 
 /// Runs cargo and returns the path of the built module.
@@ -79,7 +97,7 @@ fn compile(folder: &Path, package: &Package, sysroot: Option<&Path>) -> Result<P
     command.args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TRIPLE]);
     command.arg("--message-format=json-render-diagnostics");
     command.envs(PROFILE).stdin(Stdio::null()).stdout(Stdio::piped());
-    set_flags(&mut command, &package.workspace, sysroot);
+    set_flags(&mut command, package, sysroot);
 
     let mut cargo = command.spawn().map_err(|error| not_started(&error))?;
     let module = cargo.stdout.take().and_then(|messages| module_of(BufReader::new(messages), &package.manifest));
@@ -102,8 +120,9 @@ fn module_of(messages: impl io::BufRead, manifest: &Path) -> Option<PathBuf> {
 /// Passes rustc's flags in cargo's configuration, which cargo joins with the flags of the plugin's own configuration.
 ///
 /// `RUSTFLAGS` would replace both, so its flags move to the configuration too.
-fn set_flags(command: &mut Command, workspace: &Path, sysroot: Option<&Path>) {
-    let flags = rustc_flags(&inherited_flags(|name| env::var(name).ok()), &remapped(workspace), sysroot);
+fn set_flags(command: &mut Command, package: &Package, sysroot: Option<&Path>) {
+    let inherited = inherited_flags(|name| env::var(name).ok());
+    let flags = rustc_flags(&inherited, &remapped(&package.workspace), sysroot, package.stack);
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     // A JSON array of strings is a TOML array as well.
     command.arg("--config").arg(format!("target.{TRIPLE}.rustflags={}", Value::from(flags)));
@@ -118,10 +137,10 @@ fn inherited_flags(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     owned(variable("RUSTFLAGS").unwrap_or_default().split(' '))
 }
 
-fn rustc_flags(inherited: &[String], remapped: &[PathRemap], sysroot: Option<&Path>) -> Vec<String> {
+fn rustc_flags(inherited: &[String], remapped: &[PathRemap], sysroot: Option<&Path>, stack: u32) -> Vec<String> {
     let mut flags = inherited.to_vec();
     flags.extend(sysroot.map(|sysroot| format!("--sysroot={}", sysroot.display())));
-    flags.push(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
+    flags.push(format!("-Clink-arg=-zstack-size={stack}"));
     flags.extend(remapped.iter().map(|remap| format!("--remap-path-prefix={}={}", remap.from.display(), remap.to)));
     flags
 }
@@ -171,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_sets_the_stack() {
+        assert_eq!(stack(None), Ok(65_536));
+        assert_eq!(stack(Some(&json!("256 KiB"))), Ok(262_144));
+        for wrong in [json!("1 KiB"), json!("9 MiB"), json!("100001 B"), json!("much"), json!(262_144)] {
+            let text = stack(Some(&wrong)).unwrap_err();
+            assert!(text.contains(&format!("is {wrong}: write a size from 16 KiB to 8 MiB")), "{text}");
+        }
+    }
+
+    #[test]
     fn the_users_own_flags_are_kept() {
         let rustflags = |name: &str| (name == "RUSTFLAGS").then(|| "-Ca=b  -Cc".to_owned());
         assert_eq!(inherited_flags(rustflags), ["-Ca=b", "-Cc"]);
@@ -178,9 +207,9 @@ mod tests {
         assert_eq!(inherited_flags(both), ["-Cone", "--cfg=a b"]);
 
         let remap = PathRemap { from: "/w".into(), to: "/plugin" };
-        let flags = rustc_flags(&["-Ca".into()], &[remap], Some(Path::new("/a b")));
+        let flags = rustc_flags(&["-Ca".into()], &[remap], Some(Path::new("/a b")), STACK_BYTES);
         let expected = ["-Ca", "--sysroot=/a b", "-Clink-arg=-zstack-size=65536", "--remap-path-prefix=/w=/plugin"];
         assert_eq!(flags, expected);
-        assert!(!rustc_flags(&[], &[], None).iter().any(|flag| flag.starts_with("--sysroot")));
+        assert!(!rustc_flags(&[], &[], None, STACK_BYTES).iter().any(|flag| flag.starts_with("--sysroot")));
     }
 }

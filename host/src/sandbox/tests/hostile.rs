@@ -156,7 +156,10 @@ async fn a_trap_names_the_plugin_and_the_likely_cause_and_does_not_affect_the_ne
     let text = broke(&call);
     assert!(text.starts_with("guest@00000000: `unreachable` executed: the plugin panicked, or used"), "{text}");
     let call = transform_in(&sandbox, Guest::transforming("(i32.load (i32.const -4))"), "null").await;
-    assert_eq!(broke(&call), "guest@00000000: memory accessed out of bounds");
+    assert_eq!(
+        broke(&call),
+        "guest@00000000: memory accessed out of bounds: the plugin's stack is exhausted, or its code has a memory error"
+    );
     let call = transform_in(&sandbox, Guest::transforming(REPLACE), "null").await;
     assert!(matches!(call.result, Ok(Outcome::Replace(_))));
 }
