@@ -113,7 +113,7 @@ fn names(root: &Path) -> Result<Vec<String>, Failure> {
 
 /// Returns the SHA-256 of a plugin's sources: path, length and content of each file, sorted by path.
 fn digest(root: &Path, name: &str) -> Result<String, Failure> {
-    let own = [format!("plugins/{name}/Cargo.toml"), format!("plugins/{name}/src")];
+    let own = ["Cargo.toml", "build.rs", "src"].map(|source| format!("plugins/{name}/{source}"));
     let manifest = fs::read_to_string(root.join(&own[0])).map_err(|error| format!("{}: {error}", own[0]))?;
     let engines = ENGINES.into_iter().filter(|(engine, _)| manifest.contains(engine)).flat_map(|(_, sources)| sources);
     let mut files = Vec::new();
@@ -206,7 +206,7 @@ mod tests {
         record_sources(&house);
         assert_eq!(complaints(&house), [""; 0]);
         for source in
-            ["plugins/mask/src/more.rs", "plugins/mask/Cargo.toml", "plugin-sdk/src/lib.rs", "plugin-sdk/wit/t.wit"]
+            ["plugins/mask/src/more.rs", "plugins/mask/build.rs", "plugins/mask/Cargo.toml", "plugin-sdk/src/lib.rs", "plugin-sdk/wit/t.wit"]
         {
             house.write(source, "changed");
             assert_eq!(complaints(&house), ["mask.wasm was built from other sources"], "{source}");
