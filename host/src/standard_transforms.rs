@@ -10,12 +10,13 @@ use crate::sandbox::{Inspection, UploadRefusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
 
 /// The names and components of the standard transforms, built from `plugins/` by `cargo xtask plugins`.
-pub const PLUGINS: [(&str, &[u8]); 12] = [
+pub const PLUGINS: [(&str, &[u8]); 13] = [
     ("std-mask", include_bytes!("../../plugins/dist/mask.wasm")),
     ("std-filter", include_bytes!("../../plugins/dist/filter.wasm")),
     ("std-envelope", include_bytes!("../../plugins/dist/envelope.wasm")),
     ("std-map", include_bytes!("../../plugins/dist/map.wasm")),
     ("std-jq", include_bytes!("../../plugins/dist/jq.wasm")),
+    ("std-js", include_bytes!("../../plugins/dist/js.wasm")),
     ("std-template", TEMPLATE),
     // Presets: one component, which is compiled and stored once.
     ("std-slack", TEMPLATE),

@@ -12,7 +12,7 @@ use posthaste_tests::shipped;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cases::host_event;
+use crate::cases::{self, host_event};
 
 /// One example: a config, an event, and the outcome with its kind.
 #[derive(Debug, Default)]
@@ -110,4 +110,13 @@ async fn every_example_of_the_standard_transforms_page_is_correct() {
     let standard: BTreeSet<_> =
         PLUGINS.iter().filter_map(|(name, _)| name.strip_prefix("std-")).map(str::to_owned).collect();
     assert_eq!(shown, standard);
+}
+
+/// Its code runs only in the component, so its cases are not native tests.
+#[tokio::test]
+async fn every_case_of_std_js_passes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/js/cases");
+    let cases = posthaste_plugin::testing::Case::load_dir(&folder).unwrap();
+    assert!(cases.len() > 40, "{}", cases.len());
+    cases::hold(&cases::sandbox(), "js", &shipped("js"), &cases).await;
 }

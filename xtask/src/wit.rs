@@ -12,12 +12,13 @@ use crate::Failure;
 const SOURCE: &str = "wit/v0.1/transform.wit";
 
 /// The copies that are needed.
-const COPIES: [&str; 5] = [
+const COPIES: [&str; 6] = [
     "plugin-sdk/wit/transform.wit",
     "plugins/examples/c/wit/transform.wit",
     "plugins/examples/js/wit/transform.wit",
     "plugins/examples/python/wit/transform.wit",
     "plugins/examples/ts/wit/transform.wit",
+    "plugins/js/wit/transform.wit",
 ];
 
 /// Writes the copies anew from the source.
