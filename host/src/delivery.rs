@@ -56,7 +56,7 @@ mod unattempted;
 mod waiting_consumers;
 mod webhook_lifecycle;
 
-pub use attempt::Transformer;
+pub use attempt::{ChainCall, ChainRun, ChainStep, Transformer};
 pub use comparer::{Comparer, Comparison, ComparisonRequest, Difference};
 pub use compiled_plugins::CompiledPlugins;
 pub use engine::{Engine, EngineParts};

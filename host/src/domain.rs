@@ -28,6 +28,7 @@ pub mod subscription;
 pub mod time;
 pub mod tls;
 pub mod token;
+pub mod transform;
 pub mod waiting;
 pub mod webhook;
 

@@ -156,6 +156,18 @@ impl Sandbox {
         self.run(span, &company, plugin, move |runner, plugin| runner.transform(plugin, &event, &config)).await
     }
 
+    /// Lets `work` make calls on one of the threads, one after the other: the plugins, of which `first` is the first, are called on
+    /// account of the company. `None` if the sandbox failed, which is a fault of the host.
+    pub async fn visit<T: Send + 'static>(
+        &self,
+        company: &str,
+        first: &Plugin,
+        work: impl FnOnce(SandboxThread<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (runner, span) = (Arc::clone(&self.0.runner), Span::current());
+        self.0.pool.run(company, first.id, move || span.in_scope(|| work(SandboxThread(&runner)))).await
+    }
+
     /// Measures the fuel that transforming `event` takes: an amount of work that is the same on every machine. `None` if it is
     /// more than a call can burn within its deadline.
     ///
@@ -190,6 +202,16 @@ impl Sandbox {
             duration: Duration::ZERO,
             memory_bytes: 0,
         })
+    }
+}
+
+/// A thread of the sandbox on which calls are made one after the other, each in an instance of its own: see [`Sandbox::visit`].
+pub struct SandboxThread<'s>(&'s CallRunner);
+
+impl SandboxThread<'_> {
+    /// Transforms `event` under `config`, JSON text.
+    pub fn transform(&self, plugin: &Plugin, event: &Event, config: &str) -> PluginCall<Outcome> {
+        transform_span("transform", plugin, event).in_scope(|| self.0.transform(plugin, event, config))
     }
 }
 

@@ -11,8 +11,9 @@ use posthaste::domain::id::delivery_id;
 use posthaste::domain::plugin::{Digest, PluginRef};
 use posthaste::domain::rate_limit::RateLimit;
 use posthaste::domain::tls::TlsSettings;
+use posthaste::domain::transform::OnError;
 use posthaste::domain::waiting::Waiting;
-use posthaste::domain::webhook::{NewWebhook, OnError, Recipient, Webhook};
+use posthaste::domain::webhook::{NewWebhook, Recipient, Webhook};
 use posthaste::metrics::Metrics;
 use posthaste::shares::{ShareTotals, Shares};
 use posthaste::store::{

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod case;
+mod chains;
 mod companies;
 mod erasure;
 mod event_types;
@@ -66,6 +67,12 @@ fn boxed<F: Future<Output = ()> + 'static>(
 }
 
 on_both! {
+    chains:
+        chain_is_stored_in_its_order_and_read_wherever_its_webhook_is
+        large_config_of_a_chain_is_read_when_it_is_needed
+        chain_whose_transforms_cannot_be_read_is_not_taken_for_none
+        plugin_of_a_chain_is_used_by_its_webhook
+        chain_is_refused_while_a_node_of_an_earlier_version_runs;
     companies:
         companies_are_listed_byte_by_byte_with_what_they_have;
     erasure:

@@ -102,12 +102,20 @@ pub(crate) async fn removal_empties_every_table_that_has_a_company(case: Case) {
 pub(crate) async fn company_of_which_anything_is_stored_can_be_removed(case: Case) {
     assert_eq!(case.start_removal(removal("nobody")).await.unwrap(), None);
     // What belongs to nothing else, and so may be all that is left.
-    for table in ["api_keys", "plugin_versions", "company_configs", "event_types", "company_limits", "company_usage"] {
+    for table in [
+        "api_keys",
+        "plugin_versions",
+        "company_configs",
+        "event_types",
+        "chain_transforms",
+        "company_limits",
+        "company_usage",
+    ] {
         fill(&case, table, table, "0").await;
         assert!(case.start_removal(removal(table)).await.unwrap().is_some(), "{table}");
     }
     let listed = case.removals_in_progress().await.unwrap();
-    assert_eq!((listed.len(), &*listed[0].company), (6, "api_keys"));
+    assert_eq!((listed.len(), &*listed[0].company), (7, "api_keys"));
 }
 
 fn version(company: &str, bytes: &'static str) -> NewVersion {

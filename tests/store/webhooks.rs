@@ -5,7 +5,8 @@ use std::sync::Arc;
 use posthaste::domain::company_limit::CompanyLimit;
 use posthaste::domain::plugin::Digest;
 use posthaste::domain::rate_limit::RateLimit;
-use posthaste::domain::webhook::{OnError, Recipient, Webhook, WebhookHealth};
+use posthaste::domain::transform::OnError;
+use posthaste::domain::webhook::{Recipient, Webhook, WebhookHealth};
 use posthaste::store::{
     DeliveryUpdate, DisableReason, FailureNote, IfTaken, Rotation, StoreError, StoredWebhook, WebhookKey,
 };

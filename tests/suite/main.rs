@@ -8,6 +8,7 @@ mod answers;
 mod authors;
 mod batches;
 mod cases;
+mod chains;
 mod circles;
 mod commands;
 mod companies;

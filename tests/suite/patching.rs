@@ -50,6 +50,9 @@ async fn patch_changes_only_the_given_field() {
         ("subscription_type", json!("t")),
     ] {
         let changed = patch(&host, &id, &json!({ field: value })).await.expect(200);
+        if ["config", "on_error"].contains(&field) {
+            expected["transforms"][0][field] = value.clone();
+        }
         if field != "subscription_type" {
             expected[field] = value;
         }
@@ -82,6 +85,7 @@ async fn null_resets_a_field_to_its_default() {
             // Alone it would leave a config without a plugin.
             body["config"] = Value::Null;
             expected["config"] = Value::Null;
+            expected["transforms"] = json!([]);
         }
         let changed = patch(&host, &id, &body).await.expect(200);
         expected[field] = default;

@@ -87,11 +87,23 @@ pub(super) struct AttemptView {
     url: Option<String>,
     request_headers: Option<Box<RawValue>>,
     response_headers: Option<Box<RawValue>>,
+    /// The last of `plugins`.
     plugin: Option<Box<RawValue>>,
+    /// One for each transform that ran.
+    plugins: Vec<Box<RawValue>>,
+}
+
+/// Returns the transforms of an attempt, of which one is stored as it is, and several are an array.
+fn plugins(stored: Option<Box<RawValue>>) -> Vec<Box<RawValue>> {
+    match stored {
+        Some(several) if several.get().starts_with('[') => serde_json::from_str(several.get()).unwrap_or_default(),
+        one => one.into_iter().collect(),
+    }
 }
 
 impl From<Attempt> for AttemptView {
     fn from(attempt: Attempt) -> Self {
+        let plugins = plugins(attempt.plugin);
         Self {
             number: attempt.number,
             started_at: rfc3339(attempt.started_at),
@@ -102,7 +114,8 @@ impl From<Attempt> for AttemptView {
             url: attempt.url,
             request_headers: attempt.request_headers,
             response_headers: attempt.response_headers,
-            plugin: attempt.plugin,
+            plugin: plugins.last().cloned(),
+            plugins,
         }
     }
 }

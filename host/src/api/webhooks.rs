@@ -35,10 +35,13 @@ use fields::FieldRules;
 use view::WebhookView;
 
 pub(super) use create::{create, subscribe};
-pub(super) use fields::{ChangedSubscription, NewSubscription, SubscriptionFields};
+pub(super) use fields::{
+    ChangedSubscription, NewSubscription, SubscriptionFields, TransformFields, broken_transforms, transforms,
+};
 pub(super) use list::list;
 pub(super) use patch::{edit, patch};
 pub(super) use ping::ping;
+pub(super) use plugin_version::resolve_transforms;
 pub(super) use pull::{acknowledge, pull};
 pub(super) use rotate::rotate;
 pub(super) use secret::secret;
@@ -68,15 +71,20 @@ pub(super) async fn show(
     Ok(Json(shown(&api, api.store.webhook(&company, &id).await?.ok_or_else(not_found)?).await))
 }
 
-/// `GET /webhooks/{id}/config`: the config alone, as it was given.
+/// `GET /webhooks/{id}/config`: the config alone, as it was given; of several transforms, an array of their configs.
 pub(super) async fn config(
     State(api): State<Arc<ApiState>>,
     Authorized { company, .. }: Authorized<WebhooksRead>,
     PathParams(id): PathParams<String>,
 ) -> Result<Response, Problem> {
     let webhook = api.store.webhook(&company, &id).await?.ok_or_else(not_found)?;
-    let config = api.store.config_of(&webhook).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], config.to_string()).into_response())
+    let text = if webhook.has_several_transforms() {
+        let configs = webhook.chain.iter().filter_map(|transform| transform.config.text());
+        format!("[{}]", configs.map(|text| &**text).collect::<Vec<_>>().join(","))
+    } else {
+        api.store.config_text(&webhook.config, &webhook.config_digest).await?.to_string()
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// Shows a webhook with its health; without, if that cannot be read now: a change that is stored must not look as if it were

@@ -1,5 +1,7 @@
 //! One attempt at a delivery: transform, then sign and send. It decides nothing: the recorder does.
 
+mod chain;
+mod outgoing;
 mod report;
 mod response_text;
 mod send;
@@ -14,11 +16,13 @@ use crate::domain::event::Event;
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
 use crate::shares::{Part, Share};
+pub use chain::{ChainCall, ChainRun, ChainStep};
+pub(super) use outgoing::{Outgoing, Prepared};
 pub(super) use report::{AttemptOutcome, AttemptReport, Rejection, whole_ms};
 pub(super) use send::{Sender, request_headers};
 use transform::PluginReport;
 pub use transform::Transformer;
-pub(super) use transform::{Outgoing, PluginResult, Prepared};
+pub(super) use transform::{PluginFault, PluginResult};
 
 /// A body that a plugin made is large from this size on, in bytes. All smaller ones together are bounded by the number of
 /// attempts.

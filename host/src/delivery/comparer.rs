@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Transformer;
+use super::attempt::{ChainStep, Transformer};
 use crate::domain::comparison::{DifferenceKind, Pair, Patch, Subject};
+use crate::domain::transform::OnError;
 use crate::sandbox::Plugin;
 use crate::store::{ClaimedDelivery, PastEvents, Store, StoreError};
 
@@ -18,6 +19,8 @@ const MAX_DIFFERENCES: usize = 100;
 
 /// Two versions, and the events to run them on.
 pub struct ComparisonRequest {
+    /// The name of the plugin.
+    pub plugin: String,
     /// The active version.
     pub active: Arc<Plugin>,
     /// The version that may replace it.
@@ -26,6 +29,17 @@ pub struct ComparisonRequest {
     pub events: PastEvents,
     /// How many of them at most.
     pub last: usize,
+}
+
+impl ComparisonRequest {
+    /// Returns the steps with this version of the plugin, whose failures count whatever the webhook says about them.
+    fn steps(&self, steps: &[ChainStep], version: &Arc<Plugin>) -> Vec<ChainStep> {
+        let step = |step: &ChainStep| match step.name == self.plugin {
+            true => ChainStep { plugin: version.clone(), on_error: OnError::Retry, ..step.clone() },
+            false => step.clone(),
+        };
+        steps.iter().map(step).collect()
+    }
 }
 
 /// The result of a comparison.
@@ -63,7 +77,7 @@ pub struct Comparer {
 }
 
 impl Comparer {
-    /// Runs both versions on past events, each event with the config that its webhook has now. One call at a time, so that
+    /// Runs both versions on past events, each among the transforms that its webhook has now. One call at a time, so that
     /// deliveries are not delayed.
     ///
     /// # Errors
@@ -101,12 +115,15 @@ impl Comparer {
         let Some(webhook) = found.filter(|webhook| webhook.matches(&event.event_type)) else {
             return Ok(());
         };
-        // A config that cannot be read now compares nothing.
-        let Ok((config, memory)) = self.transformer.config(&webhook).await else {
+        let transforms: Vec<_> = webhook.transforms().collect();
+        // What cannot be called now compares nothing.
+        let Ok((steps, memory)) = self.transformer.steps(&event.company, &transforms).await else {
             return Ok(());
         };
-        let active = self.transformer.call(&request.active, event.clone(), config.clone()).await.result;
-        let candidate = self.transformer.call(&request.candidate, event.clone(), config).await.result;
+        let active = request.steps(&steps, &request.active);
+        let active = self.transformer.chain(event.clone(), active).await.outcome();
+        let candidate = request.steps(&steps, &request.candidate);
+        let candidate = self.transformer.chain(event.clone(), candidate).await.outcome();
         drop(memory);
         let wanted = comparison.differences.len() < MAX_DIFFERENCES;
         let (event_id, event_type) = (event.id.clone(), event.event_type.clone());

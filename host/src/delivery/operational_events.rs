@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::PluginResult;
+use super::attempt::{PluginFault, PluginResult};
 use super::delivery_clock::DeliveryClock;
 use super::effect_runner::EffectRunner;
 use super::host_event::HostEvents;
@@ -84,16 +84,17 @@ impl OperationalEvents {
         self.store_soon(self.notice(subscribers, &event));
     }
 
-    /// Notes whether the plugin of a webhook worked in an attempt, and tells if it has failed several times in a row. The caller
+    /// Notes whether the plugins of a webhook worked in an attempt, and tells if it has failed several times in a row. The caller
     /// waits for no write.
     pub(super) async fn plugin_ended(self: &Arc<Self>, webhook: &Webhook, result: &PluginResult) {
-        let error = match result {
+        let PluginFault { name, digest, error } = match result {
             PluginResult::NotCalled => return,
             PluginResult::Worked => return self.plugins.worked(webhook),
-            PluginResult::Failed(error) => error,
+            PluginResult::Failed(fault) => &**fault,
         };
-        let Some(failures) = self.plugins.failed(webhook) else { return };
-        let event = OperationalEvent::PluginFailing { webhook, failures, error };
+        let digest = digest.as_ref();
+        let Some(failures) = self.plugins.failed(webhook, digest) else { return };
+        let event = OperationalEvent::PluginFailing { webhook, name, digest, failures, error };
         let notice = self.prepare(&webhook.company, &event).await;
         if let Some(notice) = self.logged(notice) {
             self.store_soon(notice);

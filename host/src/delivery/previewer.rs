@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::attempt::{Outgoing, Prepared, Transformer};
+use super::attempt::{ChainStep, Outgoing, Prepared, Transformer};
 use super::compiled_plugins::CompiledPlugins;
 use crate::domain::delivery::Attempt;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Digest, Outcome, RenderedMessage, owner};
+use crate::domain::transform::OnError;
 use crate::domain::webhook::Webhook;
 use crate::store::Store;
 
@@ -36,6 +37,14 @@ struct PluginRun {
     on_error: Option<String>,
 }
 
+/// An attempt's `plugin` as it is stored.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PluginRuns {
+    One(PluginRun),
+    Several(Vec<PluginRun>),
+}
+
 /// Recomputes bodies.
 pub struct Previewer {
     pub(super) store: Arc<Store>,
@@ -48,8 +57,8 @@ enum Recorded {
     /// The event's own data.
     Original,
     Dropped,
-    /// The output of this run.
-    Replaced(PluginRun),
+    /// The output of these runs, one after the other.
+    Replaced(Vec<PluginRun>),
 }
 
 impl Previewer {
@@ -60,28 +69,34 @@ impl Previewer {
         match (last, webhook) {
             (Some((attempt, Recorded::Original)), _) => Preview::Body(event.data.clone(), sent_type(attempt)),
             (Some((_, Recorded::Dropped)), _) => Preview::Dropped,
-            (Some((attempt, Recorded::Replaced(run))), _) => self.run_again(&event, &run, attempt).await,
+            (Some((attempt, Recorded::Replaced(runs))), _) => self.run_again(&event, &runs, attempt).await,
             (None, Some(webhook)) => self.of_webhook(event, webhook).await,
             (None, None) => Preview::NoWebhook,
         }
     }
 
-    async fn run_again(&self, event: &Arc<Event>, run: &PluginRun, attempt: &Attempt) -> Preview {
-        let outcome = async {
-            let digest = Digest::stored(run.digest.as_deref().ok_or("the attempt names no version")?);
-            let owner = owner(&event.company, &run.name);
-            let plugin = self.plugins.get(owner, &run.name, &digest).await?;
-            let config = self.store.config(&Digest::stored(&run.config_digest)).await;
-            let config = config.map_err(|error| error.to_string())?.ok_or("its config is no longer kept")?;
-            let call = self.transformer.call(&plugin, as_sent(event, attempt), config).await;
-            call.result.map_err(|failure| failure.to_string())
-        };
-        match outcome.await {
-            Ok(Outcome::Replace(message)) => Preview::Body(message.body.into(), sent_type(attempt)),
-            Ok(Outcome::Pass) => Preview::Body(event.data.clone(), sent_type(attempt)),
-            Ok(Outcome::Drop(_)) => Preview::Dropped,
-            Err(why) => Preview::PluginFails(format!("plugin `{}`: {why}", run.name)),
+    async fn run_again(&self, event: &Arc<Event>, runs: &[PluginRun], attempt: &Attempt) -> Preview {
+        let mut steps = Vec::with_capacity(runs.len());
+        for run in runs {
+            match self.step(&event.company, run).await {
+                Ok(step) => steps.push(step),
+                Err(why) => return Preview::PluginFails(format!("plugin `{}`: {why}", run.name)),
+            }
         }
+        let sent = as_sent(event, attempt);
+        match self.transformer.chain(sent.clone(), steps).await.prepared(&sent) {
+            Prepared::Send(outgoing) => Preview::Body(outgoing.body, sent_type(attempt)),
+            Prepared::Filtered => Preview::Dropped,
+            Prepared::PluginFailed(why) | Prepared::HostFailed(why) => Preview::PluginFails(why),
+        }
+    }
+
+    async fn step(&self, company: &str, run: &PluginRun) -> Result<ChainStep, String> {
+        let digest = Digest::stored(run.digest.as_deref().ok_or("the attempt names no version")?);
+        let plugin = self.plugins.get(owner(company, &run.name), &run.name, &digest).await?;
+        let config = self.store.config(&Digest::stored(&run.config_digest)).await;
+        let config = config.map_err(|error| error.to_string())?.ok_or("its config is no longer kept")?;
+        Ok(ChainStep { name: run.name.clone(), plugin, config, on_error: OnError::Retry })
     }
 
     async fn of_webhook(&self, event: Arc<Event>, webhook: &Webhook) -> Preview {
@@ -104,13 +119,19 @@ fn recorded(attempt: &Attempt) -> Option<Recorded> {
     let Some(plugin) = &attempt.plugin else {
         return attempt.request_headers.as_ref().map(|_| Recorded::Original);
     };
-    let run: PluginRun = serde_json::from_str(plugin.get()).ok()?;
-    match (run.outcome.as_str(), run.on_error.as_deref()) {
-        ("pass", _) | ("error", Some("send_original")) => Some(Recorded::Original),
-        ("drop", _) | ("error", Some("drop")) => Some(Recorded::Dropped),
-        ("replace", _) => Some(Recorded::Replaced(run)),
-        _ => None,
+    let runs = match serde_json::from_str(plugin.get()).ok()? {
+        PluginRuns::One(run) => vec![run],
+        PluginRuns::Several(runs) => runs,
+    };
+    let last = runs.last()?;
+    match (last.outcome.as_str(), last.on_error.as_deref()) {
+        ("drop", _) | ("error", Some("drop")) => return Some(Recorded::Dropped),
+        ("pass" | "replace", _) | ("error", Some("send_original")) => (),
+        _ => return None,
     }
+    // The others have sent on what they were given.
+    let replaced: Vec<_> = runs.into_iter().filter(|run| run.outcome == "replace").collect();
+    Some(if replaced.is_empty() { Recorded::Original } else { Recorded::Replaced(replaced) })
 }
 
 /// The headers of an attempt that a preview depends on.
@@ -164,11 +185,28 @@ mod tests {
         }
     }
 
+    fn run(outcome: &str, on_error: Option<&str>) -> serde_json::Value {
+        json!({"name": "mask", "digest": "ab", "config_digest": "cd", "outcome": outcome, "on_error": on_error})
+    }
+
     fn ran(outcome: &str, on_error: Option<&str>) -> Attempt {
-        let plugin = json!({
-            "name": "mask", "digest": "ab", "config_digest": "cd", "outcome": outcome, "on_error": on_error,
-        });
-        attempt(Some(plugin), false)
+        attempt(Some(run(outcome, on_error)), false)
+    }
+
+    fn ran_several(outcomes: &[(&str, Option<&str>)]) -> Option<Recorded> {
+        let runs = outcomes.iter().map(|(outcome, on_error)| run(outcome, *on_error)).collect();
+        recorded(&attempt(Some(runs), false))
+    }
+
+    #[test]
+    fn an_attempt_with_several_transforms_sent_what_those_made_that_replaced() {
+        let (replace, pass, error) = (("replace", None), ("pass", None), ("error", Some("send_original")));
+        let Some(Recorded::Replaced(runs)) = ran_several(&[replace, pass, error, replace, pass]) else { panic!() };
+        assert_eq!(runs.len(), 2);
+        assert!(matches!(ran_several(&[pass, error]), Some(Recorded::Original)));
+        assert!(matches!(ran_several(&[replace, ("drop", None)]), Some(Recorded::Dropped)));
+        assert!(matches!(ran_several(&[replace, ("error", Some("drop"))]), Some(Recorded::Dropped)));
+        assert!(ran_several(&[replace, ("error", Some("retry"))]).is_none());
     }
 
     #[test]
@@ -177,7 +215,7 @@ mod tests {
         assert!(recorded(&attempt(None, false)).is_none(), "it sent nothing");
         assert!(matches!(recorded(&ran("pass", None)), Some(Recorded::Original)));
         assert!(matches!(recorded(&ran("drop", None)), Some(Recorded::Dropped)));
-        assert!(matches!(recorded(&ran("replace", None)), Some(Recorded::Replaced(run)) if run.name == "mask"));
+        assert!(matches!(recorded(&ran("replace", None)), Some(Recorded::Replaced(runs)) if runs[0].name == "mask"));
         assert!(matches!(recorded(&ran("error", Some("send_original"))), Some(Recorded::Original)));
         assert!(matches!(recorded(&ran("error", Some("drop"))), Some(Recorded::Dropped)));
         assert!(recorded(&ran("error", Some("retry"))).is_none(), "it is tried again");

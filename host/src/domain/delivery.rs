@@ -148,7 +148,7 @@ pub struct Attempt {
     pub request_headers: Option<Box<RawValue>>,
     /// The headers of the answer, as a JSON object.
     pub response_headers: Option<Box<RawValue>>,
-    /// The plugin's result, as the JSON object of the API.
+    /// The plugin's result, as the JSON object of the API; of several transforms, an array of those that ran.
     pub plugin: Option<Box<RawValue>>,
 }
 

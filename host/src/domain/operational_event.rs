@@ -52,10 +52,14 @@ pub enum OperationalEvent<'e> {
         /// The version that was active before.
         previous: Option<&'e Digest>,
     },
-    /// The plugin of a webhook failed on several attempts in a row.
+    /// A plugin of a webhook failed on several attempts in a row.
     PluginFailing {
         /// The webhook.
         webhook: &'e Webhook,
+        /// The plugin.
+        name: &'e str,
+        /// The version.
+        digest: Option<&'e Digest>,
         /// The number of failures in a row.
         failures: u32,
         /// The last of them.
@@ -163,11 +167,8 @@ impl OperationalEvent<'_> {
                 "digest": digest.as_str(),
                 "previous_digest": previous.map(Digest::as_str),
             }}),
-            Self::PluginFailing { webhook, failures, error } => json!({
-                "plugin": {
-                    "name": webhook.plugin.as_ref().map(|plugin| plugin.name.as_str()),
-                    "digest": webhook.plugin_digest.as_ref().map(Digest::as_str),
-                },
+            Self::PluginFailing { webhook, name, digest, failures, error } => json!({
+                "plugin": {"name": name, "digest": digest.map(Digest::as_str)},
                 "webhook": shown(webhook),
                 "failures": failures,
                 "last_error": error,
@@ -275,7 +276,13 @@ mod tests {
             for event in [
                 OperationalEvent::WebhookFailing { webhook: &webhook, since_ms: 0, error: "" },
                 OperationalEvent::WebhookRecovered(&webhook),
-                OperationalEvent::PluginFailing { webhook: &webhook, failures: 5, error: "" },
+                OperationalEvent::PluginFailing {
+                    webhook: &webhook,
+                    name: "mask",
+                    digest: None,
+                    failures: 5,
+                    error: "",
+                },
                 exhausted(&webhook),
             ] {
                 assert_eq!(event.goes_to(&subscriber), expected, "{} {event_type}", event.event_type());
@@ -304,7 +311,13 @@ mod tests {
             OperationalEvent::WebhookRecovered(&webhook),
             exhausted(&webhook),
             OperationalEvent::PluginActivated { name: "mask", digest: &digest, previous: None },
-            OperationalEvent::PluginFailing { webhook: &webhook, failures: 5, error: "it trapped" },
+            OperationalEvent::PluginFailing {
+                webhook: &webhook,
+                name: "mask",
+                digest: None,
+                failures: 5,
+                error: "it trapped",
+            },
             OperationalEvent::ReplayFinished(replay),
         ] {
             let data = event.data(0);

@@ -32,7 +32,7 @@ pub enum Outcome {
 }
 
 /// A message that replaces the event's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// The body, at most 1 MiB.
     pub body: String,

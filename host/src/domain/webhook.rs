@@ -9,37 +9,12 @@ use super::plugin_config::PluginConfig;
 use super::rate_limit::RateLimit;
 use super::subscription::{EventTypePattern, Subscription};
 use super::tls::TlsSettings;
+use super::transform::{MAX_TRANSFORMS, OnError, Transform, TransformRef};
 
 /// Most bytes of a config that a webhook's answers show; a larger one has an answer of its own.
 pub const MAX_INLINE_CONFIG_BYTES: usize = 64 * 1024;
-
-/// What happens to an event if the plugin fails on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The attempt fails and is repeated on the schedule.
-    #[default]
-    Retry,
-    /// The event's own data is sent.
-    SendOriginal,
-    /// Nothing is sent: the delivery ends as `filtered`.
-    Drop,
-}
-
-impl OnError {
-    /// Returns the name that the API gives it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::SendOriginal => "send_original",
-            Self::Drop => "drop",
-        }
-    }
-
-    /// Returns the policy with that name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Retry, Self::SendOriginal, Self::Drop].into_iter().find(|policy| policy.name() == name)
-    }
-}
+/// As [`MAX_INLINE_CONFIG_BYTES`], for each of several transforms.
+pub const MAX_INLINE_CHAIN_CONFIG_BYTES: usize = MAX_INLINE_CONFIG_BYTES / MAX_TRANSFORMS;
 
 /// How events get to the receiver of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +120,8 @@ pub struct Webhook {
     pub enabled: bool,
     /// Why the service disabled it.
     pub disabled_reason: Option<String>,
-    /// The plugin, as the subscription names it.
+    /// The plugin, as the subscription names it. This field and the next four are the only transform; of a webhook with several,
+    /// they have their defaults.
     pub plugin: Option<PluginRef>,
     /// The version that runs: the pinned one, otherwise the plugin's active one.
     pub plugin_digest: Option<Digest>,
@@ -155,6 +131,8 @@ pub struct Webhook {
     pub config_digest: Digest,
     /// What happens to an event if the plugin fails on it.
     pub on_error: OnError,
+    /// Its transforms, if there are several.
+    pub chain: Vec<Transform>,
     /// Headers that are sent with every event.
     pub headers: Vec<(String, String)>,
     /// The certificates that its receiver may present; `None`: those that the service trusts.
@@ -218,12 +196,42 @@ impl Webhook {
     /// where, or how long it waits for the answer, has changed.
     pub fn sends_otherwise_than(&self, other: &Self) -> bool {
         let sent = |webhook: &Self| {
-            let plugin = (webhook.plugin_digest.clone(), webhook.config_digest.clone(), webhook.on_error);
+            let own = |one: TransformRef<'_>| (one.digest.cloned(), one.config_digest.clone(), one.on_error);
+            let transforms: Vec<_> = webhook.transforms().map(own).collect();
             let address = (webhook.recipient.clone(), webhook.tls.clone());
             let request = (address, webhook.challenge.clone(), webhook.headers.clone(), webhook.signing_secret.clone());
-            (request, webhook.timeout.clone(), plugin)
+            (request, webhook.timeout.clone(), transforms)
         };
         sent(self) != sent(other)
+    }
+
+    /// Returns its transforms, in the order in which they run.
+    pub fn transforms(&self) -> impl Iterator<Item = TransformRef<'_>> {
+        let only = self.plugin.as_ref().map(|plugin| TransformRef {
+            plugin,
+            digest: self.plugin_digest.as_ref(),
+            config: &self.config,
+            config_digest: &self.config_digest,
+            on_error: self.on_error,
+        });
+        only.into_iter().chain(self.chain.iter().map(Transform::borrowed))
+    }
+
+    /// Gives it these transforms in place of those that it has.
+    pub fn set_transforms(&mut self, mut transforms: Vec<Transform>) {
+        let only = if transforms.len() == 1 { transforms.pop() } else { None };
+        (self.plugin, self.plugin_digest, self.config, self.config_digest, self.on_error) = match only {
+            Some(Transform { plugin, digest, config, config_digest, on_error }) => {
+                (Some(plugin), digest, config, config_digest, on_error)
+            }
+            None => (None, None, "null".into(), Digest::of(b"null"), OnError::default()),
+        };
+        self.chain = transforms;
+    }
+
+    /// Returns whether it has several transforms.
+    pub fn has_several_transforms(&self) -> bool {
+        !self.chain.is_empty()
     }
 
     /// Returns whether its events wait until a consumer fetches them.
@@ -263,6 +271,7 @@ impl Webhook {
             config: "null".into(),
             config_digest: Digest::of(b"null"),
             on_error: OnError::default(),
+            chain: Vec::new(),
             headers: Vec::new(),
             tls: None,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
@@ -345,6 +354,28 @@ impl Webhook {
 mod tests {
     use super::*;
 
+    fn chain(names: &[&str]) -> Vec<Transform> {
+        let one = |name: &&str| Transform {
+            plugin: PluginRef { name: (*name).into(), digest_prefix: None },
+            digest: None,
+            config: "null".into(),
+            config_digest: Digest::of(b"null"),
+            on_error: OnError::Retry,
+        };
+        names.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_webhook_has_the_transforms_that_it_was_given() {
+        let mut webhook = Webhook { on_error: OnError::Drop, ..Webhook::sample("acme", "wh_1") };
+        for names in [&["a", "b", "c"][..], &["d"], &[], &["e", "f"]] {
+            webhook.set_transforms(chain(names));
+            let set: Vec<_> = webhook.transforms().map(|transform| transform.plugin.name.as_str()).collect();
+            assert_eq!((&*set, webhook.has_several_transforms()), (names, names.len() > 1));
+            assert_eq!((webhook.plugin.is_some(), webhook.on_error), (names.len() == 1, OnError::Retry));
+        }
+    }
+
     #[test]
     fn a_challenge_is_short_visible_ascii() {
         assert!(check_challenge("s3cr3t!~").is_ok());
@@ -394,9 +425,10 @@ mod tests {
 
     #[test]
     fn only_what_is_sent_where_and_how_long_changes_the_result_of_an_attempt() {
-        let before = Webhook::sample("acme", "wh_1");
+        let plugin = PluginRef { name: "a".into(), digest_prefix: None };
+        let before = Webhook { plugin: Some(plugin), ..Webhook::sample("acme", "wh_1") };
         type Edit = fn(&mut Webhook);
-        let changes: [(Edit, bool); 12] = [
+        let changes: [(Edit, bool); 13] = [
             (|webhook| webhook.signing_secret = [2].as_slice().into(), true),
             (|webhook| webhook.tls = TlsSettings::new(None, Some("pin")).map(Arc::new), true),
             (|webhook| webhook.recipient = Recipient::Url("https://b.test/".into()), true),
@@ -406,6 +438,7 @@ mod tests {
             (|webhook| webhook.plugin_digest = Some(Digest::of(b"p")), true),
             (|webhook| webhook.config_digest = Digest::of(b"{}"), true),
             (|webhook| webhook.on_error = OnError::Drop, true),
+            (|webhook| (webhook.plugin, webhook.chain) = (None, chain(&["a", "b"])), true),
             (|webhook| webhook.timeout = AttemptTimeout::parse("30s").ok(), true),
             (|webhook| webhook.name = Some("n".into()), false),
             (|webhook| (webhook.max_in_flight, webhook.updated_at, webhook.ordered) = (1, 9, true), false),

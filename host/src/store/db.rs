@@ -145,6 +145,25 @@ enum TargetConnections<'c> {
     Pool(&'c ConnectionPool),
 }
 
+impl QueryTarget<'_> {
+    /// Returns the same target, for one of several statements.
+    pub(super) fn reborrow(&mut self) -> QueryTarget<'_> {
+        let connections = match &mut self.connections {
+            TargetConnections::Own(connection) => TargetConnections::Own(connection),
+            TargetConnections::Pool(pool) => TargetConnections::Pool(pool),
+        };
+        QueryTarget { connections, damage: self.damage }
+    }
+
+    pub(super) fn kind(&self) -> DatabaseKind {
+        match &self.connections {
+            TargetConnections::Own(DriverConnection::Sqlite(_)) => DatabaseKind::Sqlite,
+            TargetConnections::Own(DriverConnection::Postgres(_)) => DatabaseKind::Postgres,
+            TargetConnections::Pool(pool) => pool.kind(),
+        }
+    }
+}
+
 impl<'c> From<&'c mut DatabaseConnection> for QueryTarget<'c> {
     fn from(DatabaseConnection { driver, damage }: &'c mut DatabaseConnection) -> Self {
         Self { connections: TargetConnections::Own(driver), damage }

@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 22] = [
+const FILES: [MigrationFile; 23] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -71,6 +71,7 @@ const FILES: [MigrationFile; 22] = [
         description: "company removals",
         sql: include_str!("../../migrations/0022_company_removals.sql"),
     },
+    MigrationFile { version: 23, description: "chains", sql: include_str!("../../migrations/0023_chains.sql") },
 ];
 
 /// Returns the migrator that brings a SQLite database up to date.

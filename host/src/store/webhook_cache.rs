@@ -7,11 +7,14 @@ use std::time::Duration;
 use lru::LruCache;
 use tokio::time::Instant;
 
+use crate::domain::plugin_config::PluginConfig;
 use crate::domain::webhook::Webhook;
 use crate::shares::{Part, Share};
 
 /// Memory of an entry besides the texts of its webhook, in bytes.
 const FIXED_BYTES: usize = 1024;
+/// Memory of one of several transforms besides its config, in bytes.
+const TRANSFORM_BYTES: usize = 256;
 /// A company has at most this part of the memory.
 const COMPANY_PART: u64 = 4;
 
@@ -69,9 +72,11 @@ fn texts_bytes(webhook: &Webhook) -> usize {
     let optional = [&webhook.challenge, &webhook.name, &webhook.disabled_reason, &webhook.label].into_iter().flatten();
     let headers = webhook.headers.iter().map(|(name, value)| name.len() + value.len());
     let certificate = webhook.tls.as_deref().and_then(|tls| tls.ca()).map_or(0, str::len);
-    let config = webhook.config.text().map_or(0, |text| text.len());
+    let chain = webhook.chain.iter().map(|transform| &transform.config);
+    let texts = chain.chain([&webhook.config]).filter_map(PluginConfig::text).map(|text| text.len());
+    let configs = texts.sum::<usize>() + webhook.chain.len() * TRANSFORM_BYTES;
     let texts = optional.map(String::len).chain(headers).sum::<usize>();
-    webhook.recipient.url().map_or(0, str::len) + webhook.event_type.len() + certificate + config + texts
+    webhook.recipient.url().map_or(0, str::len) + webhook.event_type.len() + certificate + configs + texts
 }
 
 /// Returns the memory of an entry with these webhooks. A webhook counts in each of its entries, although they share it: any of

@@ -1,5 +1,6 @@
 //! Webhooks: at most one per company, event type and label.
 
+pub(in crate::store) mod chains;
 pub(in crate::store) mod configs;
 mod edit;
 mod failure;
@@ -50,10 +51,15 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn versions_in_use(&self, limit: u32) -> Result<Vec<PluginVersion>, StoreError> {
-        let sql = "SELECT DISTINCT p.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
+        let sql = "SELECT p.company, w.plugin_name, COALESCE(w.plugin_pin, p.active_digest) AS digest \
                    FROM webhooks w JOIN plugins p ON p.name = w.plugin_name \
                    AND p.company = CASE WHEN substr(w.plugin_name, 1, 4) = 'std-' THEN '' ELSE w.company END \
-                   WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
+                   WHERE w.enabled = 1 AND COALESCE(w.plugin_pin, p.active_digest) IS NOT NULL \
+                   UNION SELECT p.company, t.plugin_name, COALESCE(t.plugin_pin, p.active_digest) \
+                   FROM chain_transforms t JOIN plugins p ON p.name = t.plugin_name \
+                   AND p.company = CASE WHEN substr(t.plugin_name, 1, 4) = 'std-' THEN '' ELSE t.company END \
+                   LEFT JOIN webhooks w ON w.id = t.holder \
+                   WHERE COALESCE(w.enabled, 1) = 1 AND COALESCE(t.plugin_pin, p.active_digest) IS NOT NULL LIMIT $1";
         let rows = db::query(sql).bind(i64::from(limit)).fetch_all(&self.readers.background).await?;
         let version = |row: &DatabaseRow| -> Result<_, sqlx::Error> {
             let digest = Digest::stored(&row.try_get::<String>("digest")?);

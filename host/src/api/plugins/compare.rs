@@ -117,6 +117,7 @@ pub(in crate::api) async fn compare(
         active: load_version(&api, &company, &name, &active).await?,
         candidate: load_version(&api, &company, &name, &candidate.digest).await?,
         events: PastEvents::new(&company, &name, requested.webhook),
+        plugin: name,
         last,
     };
     Ok(Json(api.engine.comparer.compare(request).await?.into()))
@@ -126,7 +127,7 @@ pub(in crate::api) async fn compare(
 async fn check_webhook(api: &ApiState, company: &str, name: &str, id: &str) -> Result<(), Problem> {
     let webhook = api.store.webhook(company, id).await?;
     let webhook = webhook.ok_or_else(|| Problem::new(ProblemKind::NotFound, "this company has no such webhook"))?;
-    if webhook.plugin.is_none_or(|plugin| plugin.name != name) {
+    if webhook.transforms().all(|transform| transform.plugin.name != name) {
         return Err(Invalid::at("/webhook", format!("webhook {id} does not use plugin `{name}`")).into());
     }
     Ok(())

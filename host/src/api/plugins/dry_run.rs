@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -21,11 +22,14 @@ use crate::api::header_fields::HeaderFields;
 use crate::api::params::PathParams;
 use crate::api::problem::{Problem, ProblemKind};
 use crate::api::turns::heavy_call;
+use crate::api::webhooks::{TransformFields, broken_transforms, resolve_transforms, transforms};
+use crate::delivery::{ChainCall, ChainStep};
 use crate::domain::author::Author;
 use crate::domain::event::{self, Event};
 use crate::domain::plugin::{
-    Digest, Failure, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
+    Digest, Failure, Logs, Outcome, PluginCall, PluginVersion, RenderedMessage, outcome_name_and_reason, owner,
 };
+use crate::domain::transform::Transform;
 use crate::domain::{Invalid, time};
 
 /// The id of a sample event that has none of its own.
@@ -39,6 +43,17 @@ struct DryRunRequest<'b> {
     #[serde(borrow)]
     config: Option<&'b RawValue>,
     digest: Option<String>,
+    /// Instead of `config` and `digest`.
+    #[serde(default)]
+    transforms: Option<Vec<TransformFields>>,
+}
+
+/// What is run on the event.
+enum Ran {
+    /// The plugin of the path, with this config and maybe this version.
+    Plugin { config: Arc<str>, digest: Option<String> },
+    /// Several, the plugin of the path among them.
+    Transforms(Vec<Transform>),
 }
 
 #[derive(Deserialize)]
@@ -67,6 +82,22 @@ pub(in crate::api) struct DryRunView {
     duration_us: u64,
     fuel: Option<u64>,
     memory_bytes: u64,
+    /// One for each that ran, if the request lists transforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<Vec<StepView>>,
+}
+
+/// One transform of several.
+#[derive(Serialize)]
+struct StepView {
+    name: String,
+    digest: Option<String>,
+    outcome: &'static str,
+    reason: Option<String>,
+    logs: Value,
+    logs_dropped: u64,
+    duration_us: u64,
+    memory_bytes: u64,
 }
 
 /// `POST /plugins/{name}/dry-run`: 200 with the outcome, also if it is an error.
@@ -77,26 +108,55 @@ pub(in crate::api) async fn dry_run(
     request: Request<Body>,
 ) -> Result<Json<DryRunView>, Problem> {
     let bytes = body::read(&api.shares, &company, request, BodyLimit::DryRun(api.max_event_bytes)).await?;
-    let (event, config, digest) = body::checked(&bytes, |requested: DryRunRequest| {
+    let (event, ran) = body::checked(&bytes, |requested: DryRunRequest| {
         let event = body::nested(requested.event, "/event", |sample| check_event(&api, sample, company.clone()));
-        let digest = requested.digest.as_deref().map_or(Ok(()), check_digest);
-        let config: Arc<str> = requested.config.map_or("null", RawValue::get).into();
-        match (event, digest) {
-            (Ok(event), Ok(())) => Ok((Arc::new(event), config, requested.digest)),
-            (event, digest) => Err(event.err().into_iter().flatten().chain(digest.err()).collect()),
+        match (event, check_ran(&name, requested)) {
+            (Ok(event), Ok(ran)) => Ok((Arc::new(event), ran)),
+            (event, ran) => Err(event.err().into_iter().flatten().chain(ran.err().into_iter().flatten()).collect()),
         }
     })?;
     if event.data.len() > api.max_event_bytes {
         return Err(Problem::new(ProblemKind::TooLarge, body::data_exceeded(api.max_event_bytes)));
     }
+    Ok(Json(match ran {
+        Ran::Plugin { config, digest } => run_plugin(&api, (company, name), event, config, digest).await?,
+        Ran::Transforms(transforms) => run_transforms(&api, event, transforms).await?,
+    }))
+}
+
+/// Checks what is to be run, of which the plugin `name` must be one.
+fn check_ran(name: &str, requested: DryRunRequest) -> Result<Ran, Vec<Invalid>> {
+    let DryRunRequest { config, digest, transforms: listed, .. } = requested;
+    let Some(list) = listed else {
+        digest.as_deref().map_or(Ok(()), check_digest).map_err(|error| vec![error])?;
+        return Ok(Ran::Plugin { config: config.map_or("null", RawValue::get).into(), digest });
+    };
+    let mut errors = broken_transforms(&list);
+    let both = "`transforms` has this for each of them: send only one of the two";
+    let sent = [("/config", config.is_some()), ("/digest", digest.is_some())];
+    errors.extend(sent.into_iter().filter(|(_, is_sent)| *is_sent).map(|(pointer, _)| Invalid::at(pointer, both)));
+    let list = transforms(&list);
+    if errors.is_empty() && list.iter().all(|transform| transform.plugin.name != name) {
+        errors.push(Invalid::at("/transforms", format!("plugin `{name}` of the path must be among them")));
+    }
+    if errors.is_empty() { Ok(Ran::Transforms(list)) } else { Err(errors) }
+}
+
+async fn run_plugin(
+    api: &ApiState,
+    (company, name): (String, String),
+    event: Arc<Event>,
+    config: Arc<str>,
+    digest: Option<String>,
+) -> Result<DryRunView, Problem> {
     let digest = match digest {
         Some(digest) => digest,
-        None => active_version(&api, &company, &name).await?.to_string(),
+        None => active_version(api, &company, &name).await?.to_string(),
     };
-    let version = find_version(&api, &company, &name, &digest).await?;
-    let _turn = heavy_call(&api, &company, Some(&version)).await?;
+    let version = find_version(api, &company, &name, &digest).await?;
+    let _turn = heavy_call(api, &company, Some(&version)).await?;
     let digest = version.digest;
-    let plugin = load_version(&api, &company, &name, &digest).await?;
+    let plugin = load_version(api, &company, &name, &digest).await?;
     let checked = api.sandbox.check_config(&plugin, config.clone()).await;
     let (call, fuel) = match &checked.result {
         Ok(()) => {
@@ -105,7 +165,7 @@ pub(in crate::api) async fn dry_run(
             let call = api.engine.transformer.call(&plugin, event.clone(), config.clone()).await;
             // A call that reached its deadline did as much as this machine allowed, which is no measure of its cost.
             let is_whole = call.duration < api.plugin_deadline;
-            let fuel = if is_whole { count_fuel(&api, &version, event.clone(), config).await } else { None };
+            let fuel = if is_whole { count_fuel(api, &version, event.clone(), config).await } else { None };
             (call, fuel)
         }
         Err(failure) => {
@@ -113,7 +173,53 @@ pub(in crate::api) async fn dry_run(
             (checked.ended(Err(refused)), None)
         }
     };
-    Ok(Json(view(&digest, &event, &call, fuel)))
+    Ok(view(&digest, &event, &call, fuel))
+}
+
+/// Runs transforms one after the other. Their configs must be accepted, as for a webhook.
+async fn run_transforms(
+    api: &ApiState,
+    event: Arc<Event>,
+    mut transforms: Vec<Transform>,
+) -> Result<DryRunView, Problem> {
+    let company = &event.company;
+    let _turn = heavy_call(api, company, None).await?;
+    resolve_transforms(api, company, &mut transforms).await?;
+    let mut steps = Vec::with_capacity(transforms.len());
+    for Transform { plugin, digest, config, on_error, .. } in &transforms {
+        let (Some(digest), Some(config)) = (digest, config.text()) else { continue };
+        let (name, config, on_error) = (plugin.name.clone(), config.clone(), *on_error);
+        steps.push(ChainStep { plugin: load_version(api, company, &name, digest).await?, name, config, on_error });
+    }
+    let mut run = api.engine.transformer.chain(event.clone(), steps).await;
+    let calls = std::mem::take(&mut run.calls);
+    let result = run.outcome();
+    let plugins: Vec<_> = transforms.iter().zip(calls).map(|(transform, call)| step_view(transform, call)).collect();
+    let last = plugins.last();
+    let call = PluginCall {
+        result,
+        logs: Logs::default(),
+        duration: Duration::from_micros(plugins.iter().map(|step| step.duration_us).sum()),
+        memory_bytes: plugins.iter().map(|step| step.memory_bytes).max().unwrap_or_default(),
+    };
+    let digest = last.and_then(|step| step.digest.clone()).unwrap_or_default();
+    let (logs, logs_dropped) =
+        last.map_or((Value::Array(Vec::new()), 0), |step| (step.logs.clone(), step.logs_dropped));
+    let view = view(&Digest::stored(&digest), &event, &call, None);
+    Ok(DryRunView { logs, logs_dropped, plugins: Some(plugins), ..view })
+}
+
+fn step_view(transform: &Transform, ChainCall { outcome, reason, call }: ChainCall) -> StepView {
+    StepView {
+        name: transform.plugin.name.clone(),
+        digest: transform.digest.as_ref().map(ToString::to_string),
+        outcome,
+        reason,
+        logs: call.logs.shown(),
+        logs_dropped: call.logs.dropped,
+        duration_us: call.duration_us(),
+        memory_bytes: call.memory_bytes,
+    }
 }
 
 /// Checks the rules for published events, except that the service's own types are allowed.
@@ -162,6 +268,7 @@ fn view(digest: &Digest, event: &Event, call: &PluginCall<Outcome>, fuel: Option
         duration_us: call.duration_us(),
         fuel,
         memory_bytes: call.memory_bytes,
+        plugins: None,
     }
 }
 

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode};
 
 use super::fields::{NewFields, WebhookFields};
-use super::plugin_version::resolve_plugin;
+use super::plugin_version::resolve_plugins;
 use super::tls::check_scheme;
 use super::view::WebhookView;
 use super::{check_target, field_rules, new_secret, shown};
@@ -67,7 +67,7 @@ pub(in crate::api) async fn subscribe(
     webhook.label = label;
     fields.apply(&mut webhook);
     check_scheme(&webhook)?;
-    let stored = store(api, webhook, if_taken).await?;
+    let stored = store(api, webhook, fields.list_transforms(), if_taken).await?;
     match &stored.before {
         None => api.engine.webhooks.created(&stored.webhook).await,
         Some(before) => api.engine.webhooks.edited(&stored.webhook, before).await,
@@ -75,13 +75,13 @@ pub(in crate::api) async fn subscribe(
     Ok(stored)
 }
 
-/// Stores the webhook once its plugin has checked its config; repeats the check if another version became active
+/// Stores the webhook once its plugins have checked their configs; repeats the check if another version became active
 /// meanwhile.
-async fn store(api: &ApiState, webhook: Webhook, if_taken: IfTaken) -> Result<StoredWebhook, Problem> {
+async fn store(api: &ApiState, webhook: Webhook, is_list: bool, if_taken: IfTaken) -> Result<StoredWebhook, Problem> {
     let mut retries = 0;
     loop {
         let mut resolved = webhook.clone();
-        resolve_plugin(api, &mut resolved).await?;
+        resolve_plugins(api, &mut resolved, is_list).await?;
         match api.store.put_webhook(resolved, if_taken).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
             Err(StoreError::InUse(taken)) => return Err(Invalid::at("/subscription_type", taken).into()),

@@ -2,6 +2,7 @@
 
 mod recipient;
 mod subscription;
+mod transforms;
 
 use std::sync::Arc;
 
@@ -18,9 +19,11 @@ use crate::domain::payload_retention::PayloadRetention;
 use crate::domain::plugin::{Digest, PluginRef};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::subscription::{EventTypePattern, check_label};
-use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, OnError, Recipient, Webhook};
+use crate::domain::transform::OnError;
+use crate::domain::webhook::{self, DEFAULT_MAX_IN_FLIGHT, MAX_MAX_IN_FLIGHT, Recipient, Webhook};
 use crate::outbound::{Guard, sign};
 pub(in crate::api) use subscription::{ChangedSubscription, NewSubscription, SubscriptionFields};
+pub(in crate::api) use transforms::{TransformFields, broken_rules as broken_transforms, transforms};
 
 /// Most bytes of a webhook's name.
 const MAX_NAME_BYTES: usize = 256;
@@ -77,6 +80,7 @@ pub(in crate::api) struct WebhookFields {
     plugin: FieldUpdate<String>,
     config: FieldUpdate<Box<RawValue>>,
     on_error: FieldUpdate<String>,
+    transforms: FieldUpdate<Vec<TransformFields>>,
     headers: FieldUpdate<HeaderFields>,
     tls: FieldUpdate<TlsField>,
     max_in_flight: FieldUpdate<WholeNumber>,
@@ -137,6 +141,10 @@ impl WebhookFields {
     pub(super) fn check_change(self, current: &Webhook, rules: FieldRules<'_>) -> Result<Self, Vec<Invalid>> {
         let mut errors = self.broken_rules(rules);
         errors.extend(self.broken_recipient(current));
+        if current.has_several_transforms() && !self.list_transforms() {
+            let several = "this webhook has several transforms: send all of them as `transforms`";
+            errors.extend(self.only_transform().map(|pointer| Invalid::at(pointer, several)));
+        }
         let current = current.subscription();
         if matches!(self.signing_secret, FieldUpdate::Null) {
             let detail = "a webhook needs a signing secret: POST /webhooks/{id}/secret/rotate makes a new one";
@@ -169,9 +177,24 @@ impl WebhookFields {
         self.signing_secret.value().and_then(|value| parse_signing_secret(value).ok())
     }
 
-    /// Whether the plugin must check the config.
-    pub(super) fn concern_plugin(&self) -> bool {
-        self.plugin.is_sent() || self.config.is_sent()
+    /// Whether plugins must check their configs.
+    pub(super) fn concern_plugins(&self) -> bool {
+        self.plugin.is_sent() || self.config.is_sent() || self.list_transforms()
+    }
+
+    /// Whether the transforms are sent as a list.
+    pub(super) fn list_transforms(&self) -> bool {
+        self.transforms.is_sent()
+    }
+
+    /// Returns where the fields are sent that stand for a list of one transform.
+    fn only_transform(&self) -> impl Iterator<Item = &'static str> {
+        let sent = [
+            ("/plugin", self.plugin.is_sent()),
+            ("/config", self.config.is_sent()),
+            ("/on_error", self.on_error.is_sent()),
+        ];
+        sent.into_iter().filter(|(_, is_sent)| *is_sent).map(|(pointer, _)| pointer)
     }
 
     fn event_type(&self) -> EventTypeField<'_> {
@@ -204,6 +227,11 @@ impl WebhookFields {
         rule("/keep_payload", self.keep_payload.value().map(|text| parse_keep_payload(text).map(drop)));
         rule("/signing_secret", self.signing_secret.value().map(|value| parse_signing_secret(value).map(drop)));
         rule("/api_version", self.api_version.value().map(|text| webhook::check_api_version(text)));
+        if self.list_transforms() {
+            let both = "`transforms` stands for this field too: send only one of the two";
+            errors.extend(self.only_transform().map(|pointer| Invalid::at(pointer, both)));
+        }
+        errors.extend(self.transforms.value().into_iter().flat_map(|list| broken_transforms(list)));
         errors.extend(self.broken_delivery());
         errors.extend(self.headers.value().into_iter().flat_map(|headers| headers.errors(challenge_header)));
         errors.extend(self.tls.value().into_iter().flat_map(TlsField::broken_rules));
@@ -219,12 +247,7 @@ impl WebhookFields {
         if self.enabled.is_sent() && webhook.enabled {
             webhook.disabled_reason = None;
         }
-        self.plugin.set(&mut webhook.plugin, None, |text| PluginRef::parse(text).ok());
-        if self.config.is_sent() {
-            let text = self.config.value().map_or("null", |raw| raw.get());
-            (webhook.config, webhook.config_digest) = (text.into(), Digest::of(text.as_bytes()));
-        }
-        self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
+        self.apply_transforms(webhook);
         self.headers.set(&mut webhook.headers, Vec::new(), HeaderFields::pairs);
         self.tls.set(&mut webhook.tls, None, TlsField::settings);
         let default = DEFAULT_MAX_IN_FLIGHT;
@@ -239,6 +262,26 @@ impl WebhookFields {
             // The one that it replaces may be known to somebody else.
             (webhook.signing_secret, webhook.previous_secret) = (secret, None);
         }
+    }
+
+    fn apply_transforms(&self, webhook: &mut Webhook) {
+        if self.list_transforms() {
+            let list = self.transforms.value().map(|list| transforms(list)).unwrap_or_default();
+            return webhook.set_transforms(list);
+        }
+        if self.plugin.is_sent() {
+            webhook.chain.clear();
+        }
+        // Another request may have given it several transforms since this one was checked.
+        if webhook.has_several_transforms() {
+            return;
+        }
+        self.plugin.set(&mut webhook.plugin, None, |text| PluginRef::parse(text).ok());
+        if self.config.is_sent() {
+            let text = self.config.value().map_or("null", |raw| raw.get());
+            (webhook.config, webhook.config_digest) = (text.into(), Digest::of(text.as_bytes()));
+        }
+        self.on_error.set(&mut webhook.on_error, OnError::default(), |name| OnError::named(name).unwrap_or_default());
     }
 }
 
@@ -427,7 +470,7 @@ mod tests {
             (json!({"config": 1}), true),
             (json!({"target_url": "https://b.test/", "on_error": "drop"}), false),
         ] {
-            assert_eq!(fields(body).concern_plugin(), expected);
+            assert_eq!(fields(body).concern_plugins(), expected);
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::Request;
 
 use super::fields::WebhookFields;
-use super::plugin_version::resolve_plugin;
+use super::plugin_version::resolve_plugins;
 use super::tls::check_scheme;
 use super::view::WebhookView;
 use super::{check_target, field_rules, not_found, shown};
@@ -18,6 +18,7 @@ use crate::api::params::PathParams;
 use crate::api::problem::Problem;
 use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::plugin::{Digest, PluginRef};
+use crate::domain::transform::Transform;
 use crate::domain::webhook::Webhook;
 use crate::store::{StoreError, WebhookKey};
 
@@ -51,7 +52,7 @@ pub(in crate::api) async fn edit(api: &ApiState, before: Webhook, fields: Webhoo
     Ok(stored)
 }
 
-/// Stores the change. If it concerns the plugin or the config, the plugin checks the config first; the check is
+/// Stores the change. If it concerns plugins or configs, the plugins check their configs first; the check is
 /// repeated if the other of the two, or the active version, changed meanwhile.
 async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>) -> Result<Webhook, Problem> {
     let (company, id) = (current.company.clone(), current.id.clone());
@@ -60,8 +61,8 @@ async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>
         let mut changed = current.clone();
         fields.apply(&mut changed);
         check_scheme(&changed)?;
-        let checked = match fields.concern_plugin() {
-            true => Some(CheckedPlugin::new(api, current, &fields).await?),
+        let checked = match fields.concern_plugins() {
+            true => Some(CheckedPlugins::new(api, current, &fields).await?),
             false => None,
         };
         let (fields, now) = (fields.clone(), api.clock.now_ms());
@@ -79,32 +80,41 @@ async fn change(api: &ApiState, mut current: Webhook, fields: Arc<WebhookFields>
     }
 }
 
-/// A plugin that has checked a config, and the version that did.
-struct CheckedPlugin {
-    /// The plugin as the webhook named it before the check.
-    requested: Option<PluginRef>,
-    config: Digest,
+/// Plugins that have checked their configs, and the versions that did.
+struct CheckedPlugins {
+    /// The transforms as the webhook named them before the check, in its fields.
+    requested: (Option<PluginRef>, Digest, Vec<Transform>),
     /// The same plugin, with a pin's prefix completed to the whole digest.
     resolved: Option<PluginRef>,
     version: Option<Digest>,
+    /// The same, for several.
+    chain: Vec<Transform>,
 }
 
-impl CheckedPlugin {
+fn requested(webhook: &Webhook) -> (Option<PluginRef>, Digest, Vec<Transform>) {
+    let unresolved = |transform: &Transform| Transform { digest: None, ..transform.clone() };
+    let chain = webhook.chain.iter().map(unresolved).collect();
+    (webhook.plugin.clone(), webhook.config_digest.clone(), chain)
+}
+
+impl CheckedPlugins {
     async fn new(api: &ApiState, mut webhook: Webhook, fields: &WebhookFields) -> Result<Self, Problem> {
         fields.apply(&mut webhook);
         webhook.plugin_digest = None;
-        let (requested, config) = (webhook.plugin.clone(), webhook.config_digest.clone());
-        resolve_plugin(api, &mut webhook).await?;
-        Ok(Self { requested, config, resolved: webhook.plugin, version: webhook.plugin_digest })
+        let requested = requested(&webhook);
+        resolve_plugins(api, &mut webhook, fields.list_transforms()).await?;
+        let Webhook { plugin: resolved, plugin_digest: version, chain, .. } = webhook;
+        Ok(Self { requested, resolved, version, chain })
     }
 
-    /// Puts the version into `webhook`, if the check still applies to its plugin and config.
+    /// Puts the versions into `webhook`, if the check still applies to its plugins and configs.
     fn settle(self, webhook: &mut Webhook) -> Result<(), StoreError> {
-        if (&webhook.plugin, &webhook.config_digest) != (&self.requested, &self.config) {
+        if requested(webhook) != self.requested {
             return Err(StoreError::Changed(CHANGING.into()));
         }
         webhook.plugin = self.resolved;
         webhook.plugin_digest = self.version;
+        webhook.chain = self.chain;
         Ok(())
     }
 }
@@ -118,12 +128,12 @@ mod tests {
         Webhook { plugin: Some(plugin), ..Webhook::sample("acme", "wh_1") }
     }
 
-    fn checked(webhook: &Webhook) -> CheckedPlugin {
-        CheckedPlugin {
-            requested: webhook.plugin.clone(),
-            config: webhook.config_digest.clone(),
+    fn checked(webhook: &Webhook) -> CheckedPlugins {
+        CheckedPlugins {
+            requested: requested(webhook),
             resolved: Some(PluginRef { name: "mask".into(), digest_prefix: Some("whole".into()) }),
             version: Some(Digest::of(b"version")),
+            chain: webhook.chain.clone(),
         }
     }
 

@@ -8,9 +8,13 @@ use serde_json::value::RawValue;
 
 use super::tls::TlsField;
 use crate::domain::headers;
+use crate::domain::plugin_config::PluginConfig;
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::time::rfc3339;
-use crate::domain::webhook::{HealthState, MAX_INLINE_CONFIG_BYTES, Webhook, WebhookHealth};
+use crate::domain::transform::TransformRef;
+use crate::domain::webhook::{
+    HealthState, MAX_INLINE_CHAIN_CONFIG_BYTES, MAX_INLINE_CONFIG_BYTES, Webhook, WebhookHealth,
+};
 use crate::outbound::sign;
 
 #[derive(Serialize)]
@@ -18,6 +22,35 @@ struct PluginReferenceView {
     name: String,
     /// The version that runs; null if the plugin has no active version.
     digest: Option<String>,
+}
+
+/// One transform.
+#[derive(Serialize)]
+pub(in crate::api) struct TransformView {
+    plugin: PluginReferenceView,
+    /// As [`WebhookView::config`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_size: Option<usize>,
+    on_error: &'static str,
+}
+
+impl TransformView {
+    /// Shows the config if it has at most `most_bytes`.
+    pub(in crate::api) fn new(transform: TransformRef<'_>, most_bytes: usize) -> Self {
+        let (config, config_size) = shown_config(transform.config, most_bytes);
+        let (name, digest) = (transform.plugin.name.clone(), transform.digest.map(ToString::to_string));
+        Self { plugin: PluginReferenceView { name, digest }, config, config_size, on_error: transform.on_error.name() }
+    }
+}
+
+/// Returns a config, or its size if it is larger than this.
+fn shown_config(config: &PluginConfig, most_bytes: usize) -> (Option<Box<RawValue>>, Option<usize>) {
+    match config.text().filter(|text| text.len() <= most_bytes) {
+        Some(text) => (RawValue::from_string(text.to_string()).ok(), None),
+        None => (None, Some(config.bytes())),
+    }
 }
 
 #[derive(Serialize)]
@@ -38,7 +71,9 @@ pub(in crate::api) struct WebhookView {
     config: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     config_size: Option<usize>,
-    on_error: &'static str,
+    /// Null if there are several transforms.
+    on_error: Option<&'static str>,
+    transforms: Vec<TransformView>,
     headers: BTreeMap<String, String>,
     tls: Option<TlsField>,
     max_in_flight: u32,
@@ -97,7 +132,10 @@ fn shown_rate(rate: RateLimit) -> Value {
 
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
-        let shown_config = webhook.config.text().filter(|text| text.len() <= MAX_INLINE_CONFIG_BYTES);
+        let is_chain = webhook.has_several_transforms();
+        let most_bytes = if is_chain { MAX_INLINE_CHAIN_CONFIG_BYTES } else { MAX_INLINE_CONFIG_BYTES };
+        let transforms = webhook.transforms().map(|transform| TransformView::new(transform, most_bytes)).collect();
+        let (config, config_size) = shown_config(&webhook.config, MAX_INLINE_CONFIG_BYTES);
         let digest = webhook.plugin_digest.map(|digest| digest.to_string());
         Self {
             id: webhook.id,
@@ -111,9 +149,10 @@ impl From<Webhook> for WebhookView {
             enabled: webhook.enabled,
             disabled_reason: webhook.disabled_reason,
             plugin: webhook.plugin.map(|plugin| PluginReferenceView { name: plugin.name, digest }),
-            config: shown_config.and_then(|text| RawValue::from_string(text.to_string()).ok()),
-            config_size: if shown_config.is_none() { Some(webhook.config.bytes()) } else { None },
-            on_error: webhook.on_error.name(),
+            config,
+            config_size,
+            on_error: (!is_chain).then(|| webhook.on_error.name()),
+            transforms,
             headers: webhook.headers.into_iter().map(shown_header).collect(),
             tls: webhook.tls.as_deref().map(Into::into),
             max_in_flight: webhook.max_in_flight,

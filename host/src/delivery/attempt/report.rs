@@ -117,7 +117,7 @@ pub(in crate::delivery) struct AttemptReport {
     pub(in crate::delivery) url: Option<String>,
     pub(in crate::delivery) request_headers: Option<Box<RawValue>>,
     pub(in crate::delivery) response_headers: Option<Box<RawValue>>,
-    /// The contract's `plugin` object.
+    /// As [`Attempt::plugin`].
     pub(in crate::delivery) plugin: Option<Box<RawValue>>,
     pub(in crate::delivery) plugin_result: PluginResult,
 }

@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use lru::LruCache;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::outgoing::Outgoing;
 use super::report::{AttemptOutcome, AttemptReport, Rejection};
 use super::response_text::response_text;
-use super::transform::Outgoing;
 use crate::delivery::delivery_clock::DeliveryClock;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::event::Event;

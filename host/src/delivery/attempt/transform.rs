@@ -1,63 +1,55 @@
-//! Runs the webhook's plugin on the event.
+//! Runs the transforms of an event: those of its webhook.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
+use super::chain::{self, ChainCall, ChainRun, ChainStep};
+use super::outgoing::{Outgoing, Prepared, check_headers};
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::domain::event::Event;
-use crate::domain::headers;
-use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, PluginRef, outcome_name_and_reason, owner};
-use crate::domain::webhook::{OnError, Webhook};
+use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, outcome_name_and_reason, owner};
+use crate::domain::plugin_config::PluginConfig;
+use crate::domain::transform::{OnError, TransformRef};
+use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
-use crate::sandbox::{Plugin, Sandbox};
+use crate::sandbox::{Plugin, Sandbox, SandboxThread};
 use crate::shares::{Part, Share};
 use crate::store::Store;
 
-/// The body and the headers to send.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::delivery) struct Outgoing {
-    pub(in crate::delivery) body: Bytes,
-    pub(in crate::delivery) content_type: Option<String>,
-    pub(in crate::delivery) headers: Vec<(String, String)>,
-}
-
-impl Outgoing {
-    fn original(event: &Event) -> Self {
-        Self { body: event.data.clone(), content_type: None, headers: Vec::new() }
-    }
-}
-
-/// The result of the transform.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::delivery) enum Prepared {
-    Send(Outgoing),
-    Filtered,
-    /// The plugin failed under the policy `retry`.
-    PluginFailed(String),
-    /// The host could not run the plugin. The event waits, whatever the policy is.
-    HostFailed(String),
-}
-
-/// The call of a plugin, as the log and the recorder need it.
+/// The calls of plugins, as the log and the recorder need them.
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct PluginReport {
-    /// The attempt's `plugin` object; `None`: the webhook has no plugin.
+    /// As [`crate::domain::delivery::Attempt::plugin`].
     pub(in crate::delivery) shown: Option<Box<RawValue>>,
     pub(in crate::delivery) result: PluginResult,
 }
 
-/// Whether a plugin worked, whatever the webhook says about failures.
+/// Whether the plugins worked, whatever `on_error` says about failures.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(in crate::delivery) enum PluginResult {
-    /// There is none, or the host could not call it.
+    /// There is none, or the host could not call one.
     #[default]
     NotCalled,
     Worked,
-    /// It failed, for this reason.
-    Failed(String),
+    /// One failed; of several, the last.
+    Failed(Box<PluginFault>),
+}
+
+/// The failure of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::delivery) struct PluginFault {
+    pub(in crate::delivery) name: String,
+    pub(in crate::delivery) digest: Option<Digest>,
+    pub(in crate::delivery) error: String,
+}
+
+impl PluginResult {
+    fn failed(transform: TransformRef<'_>, error: &str) -> Self {
+        let (name, digest) = (transform.plugin.name.clone(), transform.digest.cloned());
+        Self::Failed(Box::new(PluginFault { name, digest, error: error.to_owned() }))
+    }
 }
 
 /// Runs plugins under the rules of the contract.
@@ -85,40 +77,60 @@ impl Transformer {
         Self { plugins, sandbox, metrics, store, memory, challenge_header }
     }
 
-    /// Runs the webhook's plugin, if it has one.
+    /// Runs the transforms of the event, if it has any.
     pub(in crate::delivery) async fn prepare(&self, event: &Arc<Event>, webhook: &Webhook) -> (Prepared, PluginReport) {
-        let Some(reference) = &webhook.plugin else {
+        let mut transforms = webhook.transforms();
+        let Some(first) = transforms.next() else {
             return (Prepared::Send(Outgoing::original(event)), PluginReport::default());
         };
-        let not_called = |text: &str| {
-            let call = PluginCall::failed(Failure::Broke(text.to_owned()));
-            let shown = report(&reference.name, webhook, OnError::Retry, &call);
-            PluginReport { shown, result: PluginResult::NotCalled }
-        };
-        let plugin = match self.version_of(webhook, reference).await {
+        match transforms.next() {
+            None => self.run_one(event, first).await,
+            Some(second) => {
+                let all: Vec<_> = [first, second].into_iter().chain(transforms).collect();
+                self.run_several(event, &all).await
+            }
+        }
+    }
+
+    async fn run_one(&self, event: &Arc<Event>, transform: TransformRef<'_>) -> (Prepared, PluginReport) {
+        let name = &transform.plugin.name;
+        let plugin = match self.version_of(&event.company, transform).await {
             Ok(plugin) => plugin,
-            Err(text) => {
-                let report = not_called(&text);
-                return (Prepared::HostFailed(format!("plugin `{}`: {text}", reference.name)), report);
-            }
+            Err(text) => return not_called(transform, text),
         };
-        let (config, memory) = match self.config(webhook).await {
+        let (config, memory) = match self.config(&event.company, transform).await {
             Ok(config) => config,
-            Err(text) => {
-                let report = not_called(&text);
-                return (Prepared::HostFailed(text), report);
-            }
+            Err(text) => return not_called(transform, text),
         };
         let call = self.call(&plugin, event.clone(), config).await;
         drop(memory);
-        self.metrics.transform_ended(&reference.name, call.duration, call.result.is_err());
-        let shown = report(&reference.name, webhook, webhook.on_error, &call);
+        self.metrics.transform_ended(name, call.duration, call.result.is_err());
         let result = match &call.result {
             Ok(_) => PluginResult::Worked,
-            Err(failure) => PluginResult::Failed(failure.to_string()),
+            Err(failure) => PluginResult::failed(transform, &failure.to_string()),
         };
-        let report = PluginReport { shown, result };
-        (prepared(call.result, webhook.on_error, event, &reference.name), report)
+        let shown = shown(transform, outcome_name_and_reason(&call.result), &call);
+        let report = PluginReport { shown: to_raw_value(&shown).ok(), result };
+        (prepared(call.result, transform.on_error, event, name), report)
+    }
+
+    async fn run_several(&self, event: &Arc<Event>, transforms: &[TransformRef<'_>]) -> (Prepared, PluginReport) {
+        let (steps, memory) = match self.steps(&event.company, transforms).await {
+            Ok(ready) => ready,
+            Err((transform, text)) => return not_called(transform, text),
+        };
+        let mut run = self.chain(event.clone(), steps).await;
+        drop(memory);
+        let mut result = PluginResult::Worked;
+        let mut all = Vec::with_capacity(run.calls.len());
+        for (transform, ChainCall { outcome, reason, call }) in transforms.iter().zip(run.calls.drain(..)) {
+            self.metrics.transform_ended(&transform.plugin.name, call.duration, call.result.is_err());
+            if call.result.is_err() {
+                result = PluginResult::failed(*transform, reason.as_deref().unwrap_or_default());
+            }
+            all.push(shown(*transform, (outcome, reason), &call));
+        }
+        (run.prepared(event), PluginReport { shown: to_raw_value(&all).ok(), result })
     }
 
     /// The lower-case name of the header that carries a webhook's challenge.
@@ -126,26 +138,69 @@ impl Transformer {
         &self.challenge_header
     }
 
-    async fn version_of(&self, webhook: &Webhook, reference: &PluginRef) -> Result<Arc<Plugin>, String> {
-        let digest = webhook.plugin_digest.as_ref().ok_or("it has no active version")?;
-        let owner = owner(&webhook.company, &reference.name);
-        self.plugins.get(owner, &reference.name, digest).await
+    async fn version_of(&self, company: &str, transform: TransformRef<'_>) -> Result<Arc<Plugin>, String> {
+        let name = &transform.plugin.name;
+        let found = match transform.digest {
+            Some(digest) => self.plugins.get(owner(company, name), name, digest).await,
+            None => Err("it has no active version".into()),
+        };
+        found.map_err(|text| format!("plugin `{name}`: {text}"))
     }
 
-    /// Returns the config of a webhook's plugin, with its part of the memory if it is large. The part has to be given back before
-    /// another is taken.
+    /// Returns the config of a transform of a company, with its part of the memory if it is large. The part has to be given back
+    /// before another is taken.
     ///
     /// # Errors
     /// It cannot be read now, in words.
-    pub(in crate::delivery) async fn config(&self, webhook: &Webhook) -> Result<(Arc<str>, Option<Part>), String> {
-        if let Some(text) = webhook.config.text() {
+    pub(in crate::delivery) async fn config(
+        &self,
+        company: &str,
+        transform: TransformRef<'_>,
+    ) -> Result<(Arc<str>, Option<Part>), String> {
+        if let Some(text) = transform.config.text() {
             return Ok((text.clone(), None));
         }
-        let bytes = self.memory.obtainable(webhook.config.bytes() as u64);
-        let memory = self.memory.take_patiently(&webhook.company, bytes).await.map_err(|full| full.to_string())?;
-        let config =
-            self.store.config_of(webhook).await.map_err(|error| format!("the config cannot be read: {error}"))?;
-        Ok((config, Some(memory)))
+        let memory = self.memory_of(company, &[transform]).await?;
+        Ok((self.read_config(transform).await?, memory))
+    }
+
+    /// Takes the memory of those of the configs that are read for the call.
+    async fn memory_of(&self, company: &str, transforms: &[TransformRef<'_>]) -> Result<Option<Part>, String> {
+        let unread = transforms.iter().map(|transform| transform.config).filter(|config| config.text().is_none());
+        let bytes: usize = unread.map(PluginConfig::bytes).sum();
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let bytes = self.memory.obtainable(bytes as u64);
+        self.memory.take_patiently(company, bytes).await.map(Some).map_err(|full| full.to_string())
+    }
+
+    async fn read_config(&self, transform: TransformRef<'_>) -> Result<Arc<str>, String> {
+        let config = self.store.config_text(transform.config, transform.config_digest).await;
+        config.map_err(|error| format!("the config cannot be read: {error}"))
+    }
+
+    /// Makes several transforms of a company ready to be called, as [`Transformer::config`] does one.
+    ///
+    /// # Errors
+    /// The transform that cannot be called now, and why, in words.
+    pub(in crate::delivery) async fn steps<'t>(
+        &self,
+        company: &str,
+        transforms: &[TransformRef<'t>],
+    ) -> Result<(Vec<ChainStep>, Option<Part>), (TransformRef<'t>, String)> {
+        let Some(first) = transforms.first() else { return Ok((Vec::new(), None)) };
+        let memory = self.memory_of(company, transforms).await.map_err(|text| (*first, text))?;
+        let mut steps = Vec::with_capacity(transforms.len());
+        for transform in transforms {
+            let step = async {
+                let plugin = self.version_of(company, *transform).await?;
+                let (name, config) = (transform.plugin.name.clone(), self.read_config(*transform).await?);
+                Ok(ChainStep { name, plugin, config, on_error: transform.on_error })
+            };
+            steps.push(step.await.map_err(|text: String| (*transform, text))?);
+        }
+        Ok((steps, memory))
     }
 
     /// Calls a plugin once, judged as for a delivery: a plugin that sets a protected header has failed. Nothing is sent or
@@ -154,18 +209,28 @@ impl Transformer {
         let call = self.sandbox.transform(plugin, event, config).await;
         check_headers(call, &self.challenge_header)
     }
+
+    /// Calls plugins one after the other, as [`Transformer::call`] does one: each gets what the one before made.
+    pub async fn chain(&self, event: Arc<Event>, steps: Vec<ChainStep>) -> ChainRun {
+        let Some(first) = steps.first().cloned() else { return ChainRun::default() };
+        let (company, challenge_header) = (event.company.clone(), self.challenge_header.clone());
+        let run = move |thread: SandboxThread<'_>| {
+            let call = |step: &ChainStep, event: &Event| thread.transform(&step.plugin, event, &step.config);
+            chain::run(&event, &steps, &challenge_header, call)
+        };
+        let made = self.sandbox.visit(&company, &first.plugin, run).await;
+        made.unwrap_or_else(|| {
+            ChainRun::not_made(first.name, "the sandbox failed while it ran; this is a fault of the host")
+        })
+    }
 }
 
-fn check_headers(mut call: PluginCall<Outcome>, challenge_header: &str) -> PluginCall<Outcome> {
-    if let Ok(Outcome::Replace(message)) = &call.result {
-        let own = headers::check_all(&message.headers, challenge_header);
-        let content_type = message.content_type.as_ref();
-        let content_type = content_type.map_or(Ok(()), |text| headers::check("content-type", text, challenge_header));
-        if let Err(detail) = own.and(content_type) {
-            call.result = Err(Failure::Broke(detail));
-        }
-    }
-    call
+/// The attempt at an event of which the host could not call this plugin. The event waits, whatever `on_error` says.
+fn not_called(transform: TransformRef<'_>, text: String) -> (Prepared, PluginReport) {
+    let call = PluginCall::<Outcome>::failed(Failure::Broke(text.clone()));
+    let transform = TransformRef { on_error: OnError::Retry, ..transform };
+    let shown = shown(transform, outcome_name_and_reason(&call.result), &call);
+    (Prepared::HostFailed(text), PluginReport { shown: to_raw_value(&shown).ok(), result: PluginResult::NotCalled })
 }
 
 fn prepared(result: Result<Outcome, Failure>, policy: OnError, event: &Event, name: &str) -> Prepared {
@@ -184,12 +249,15 @@ fn prepared(result: Result<Outcome, Failure>, policy: OnError, event: &Event, na
 }
 
 /// The contract's `plugin` object. If the outcome is an error, it also names the policy that was followed.
-fn report(name: &str, webhook: &Webhook, policy: OnError, call: &PluginCall<Outcome>) -> Option<Box<RawValue>> {
-    let (outcome, reason) = outcome_name_and_reason(&call.result);
+fn shown<T>(
+    transform: TransformRef<'_>,
+    (outcome, reason): (&'static str, Option<String>),
+    call: &PluginCall<T>,
+) -> Value {
     let mut report = json!({
-        "name": name,
-        "digest": webhook.plugin_digest.as_ref().map(Digest::as_str),
-        "config_digest": webhook.config_digest.as_str(),
+        "name": transform.plugin.name,
+        "digest": transform.digest.map(Digest::as_str),
+        "config_digest": transform.config_digest.as_str(),
         "outcome": outcome,
         "reason": reason,
         "duration_us": call.duration_us(),
@@ -198,15 +266,16 @@ fn report(name: &str, webhook: &Webhook, policy: OnError, call: &PluginCall<Outc
         "logs_dropped": call.logs.dropped,
     });
     if let (Err(_), Some(report)) = (&call.result, report.as_object_mut()) {
-        report.insert("on_error".into(), policy.name().into());
+        report.insert("on_error".into(), transform.on_error.name().into());
     }
-    to_raw_value(&report).ok()
+    report
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::domain::plugin::Logs;
 
     fn event() -> Event {
         Event {
@@ -248,27 +317,6 @@ mod tests {
             };
             let outcome = Ok(replaced(&[("x-a", "1")], Some("text/plain")));
             assert_eq!(prepared(outcome, policy, &event(), "mask"), Prepared::Send(outgoing));
-        }
-    }
-
-    #[test]
-    fn plugin_that_sets_a_protected_header_has_failed() {
-        let call = |outcome| PluginCall {
-            result: Ok(outcome),
-            logs: Logs::default(),
-            duration: std::time::Duration::ZERO,
-            memory_bytes: 0,
-        };
-        for fine in [replaced(&[("x-a", "1")], Some("text/plain")), Outcome::Pass] {
-            assert!(check_headers(call(fine), "x-challenge").result.is_ok());
-        }
-        let bad = [
-            replaced(&[("webhook-signature", "v1,x")], None),
-            replaced(&[("x-challenge", "x")], None),
-            replaced(&[], Some("text/plain\r\nx: y")),
-        ];
-        for bad in bad {
-            assert!(matches!(check_headers(call(bad), "x-challenge").result, Err(Failure::Broke(_))));
         }
     }
 }

@@ -94,8 +94,8 @@ impl Invalidation {
             }
             return Ok(());
         };
-        let version = webhook.plugin_digest.as_ref().filter(|_| webhook.enabled);
-        if version.is_some_and(|digest| !self.plugins.keeps(digest)) {
+        let mut versions = webhook.transforms().filter_map(|transform| transform.digest);
+        if webhook.enabled && versions.any(|digest| !self.plugins.keeps(digest)) {
             self.precompile.notify_one();
         }
         if self.queues.is_outdated(&webhook) {

@@ -1,4 +1,4 @@
-//! The webhooks whose plugin failed on their last attempts.
+//! The webhooks of which a plugin failed on their last attempts.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ impl PluginStreaks {
         self.streaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that the plugin of the webhook worked.
+    /// Records that the plugins of the webhook worked.
     pub(super) fn worked(&self, webhook: &Webhook) {
         if !self.any.load(Ordering::Relaxed) {
             return;
@@ -48,14 +48,13 @@ impl PluginStreaks {
         self.any.store(!streaks.is_empty(), Ordering::Relaxed);
     }
 
-    /// Records that it failed. Returns the number of failures in a row, once in each streak: when it is to be told.
-    pub(super) fn failed(&self, webhook: &Webhook) -> Option<u32> {
+    /// Records that this version of one of them failed. Returns the number of failures in a row, once in each streak: when it is to be told.
+    pub(super) fn failed(&self, webhook: &Webhook, version: Option<&Digest>) -> Option<u32> {
         let mut streaks = self.lock();
         self.any.store(true, Ordering::Relaxed);
-        let version = &webhook.plugin_digest;
-        let new = || PluginStreak { version: version.clone(), failures: 0 };
+        let new = || PluginStreak { version: version.cloned(), failures: 0 };
         let streak = streaks.get_or_insert_mut_ref(webhook.id.as_str(), new);
-        if streak.version != *version {
+        if streak.version.as_ref() != version {
             *streak = new();
         }
         streak.failures = streak.failures.saturating_add(1);
@@ -67,14 +66,14 @@ impl PluginStreaks {
 mod tests {
     use super::*;
 
-    fn webhook(id: &str, version: &[u8]) -> Webhook {
-        Webhook { plugin_digest: Some(Digest::of(version)), ..Webhook::sample("acme", id) }
+    fn webhook(id: &str) -> Webhook {
+        Webhook::sample("acme", id)
     }
 
     #[test]
     fn fifth_failure_in_a_row_is_told_once_until_one_call_works() {
-        let (streaks, one, other) = (PluginStreaks::default(), webhook("wh_1", b"1"), webhook("wh_2", b"1"));
-        let fails = |times: usize| -> Vec<u32> { (0..times).filter_map(|_| streaks.failed(&one)).collect() };
+        let (streaks, one, other) = (PluginStreaks::default(), webhook("wh_1"), webhook("wh_2"));
+        let fails = |times: usize| -> Vec<u32> { (0..times).filter_map(|_| streaks.failed(&one, None)).collect() };
         assert!(fails(4).is_empty());
         streaks.worked(&other);
         assert_eq!((fails(1), fails(20)), (vec![5], vec![]));
@@ -84,17 +83,18 @@ mod tests {
 
     #[test]
     fn another_version_begins_a_streak_of_its_own() {
-        let (streaks, one, two) = (PluginStreaks::default(), webhook("wh_1", b"1"), webhook("wh_1", b"2"));
-        assert!((0..4).all(|_| streaks.failed(&one).is_none()));
-        assert!((0..4).all(|_| streaks.failed(&two).is_none()));
-        assert_eq!(streaks.failed(&two), Some(5));
+        let (streaks, one) = (PluginStreaks::default(), webhook("wh_1"));
+        let [first, second] = ["1", "2"].map(|version| Some(Digest::of(version.as_bytes())));
+        assert!((0..4).all(|_| streaks.failed(&one, first.as_ref()).is_none()));
+        assert!((0..4).all(|_| streaks.failed(&one, second.as_ref()).is_none()));
+        assert_eq!(streaks.failed(&one, second.as_ref()), Some(5));
     }
 
     #[test]
     fn memory_is_bounded_and_empty_once_all_work() {
         let streaks = PluginStreaks::default();
-        let all: Vec<_> = (0..2 * WEBHOOKS.get()).map(|number| webhook(&format!("wh_{number}"), b"1")).collect();
-        all.iter().for_each(|webhook| assert_eq!(streaks.failed(webhook), None));
+        let all: Vec<_> = (0..2 * WEBHOOKS.get()).map(|number| webhook(&format!("wh_{number}"))).collect();
+        all.iter().for_each(|webhook| assert_eq!(streaks.failed(webhook, None), None));
         assert_eq!(streaks.lock().len(), WEBHOOKS.get());
         all.iter().for_each(|webhook| streaks.worked(webhook));
         assert!(streaks.lock().is_empty() && !streaks.any.load(Ordering::Relaxed));

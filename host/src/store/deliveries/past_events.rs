@@ -83,7 +83,8 @@ impl Store {
             "SELECT d.*, e.event_type, e.occurred_at, e.headers, e.data FROM (SELECT {DELIVERY_COLUMNS} \
              FROM event_deliveries WHERE company = $1 AND id < $2 AND id >= $3 AND erased_at IS NULL AND webhook_id IN \
              (SELECT w.id FROM webhooks w WHERE w.company = $1 AND w.plugin_name = $4 \
-             AND (CAST($5 AS TEXT) IS NULL OR w.id = $5)) ORDER BY id DESC LIMIT $6) AS d \
+             AND (CAST($5 AS TEXT) IS NULL OR w.id = $5) UNION ALL SELECT t.holder FROM chain_transforms t \
+             WHERE t.company = $1 AND t.plugin_name = $4 AND (CAST($5 AS TEXT) IS NULL OR t.holder = $5)) ORDER BY id DESC LIMIT $6) AS d \
              JOIN events e ON e.company = d.company AND e.id = d.event_id ORDER BY d.id DESC"
         );
         let rows = db::query(AssertSqlSafe(sql))

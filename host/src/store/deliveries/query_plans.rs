@@ -262,6 +262,7 @@ async fn configs_without_a_webhook_are_found_and_removed_by_their_indexes() {
     let released = plan(&mut connection, &released_sql(KIND)).await;
     assert!(released.contains("SCAN c USING INDEX company_configs_held"), "{released}");
     assert!(released.contains("webhooks_config (config_digest=? AND company=?)"), "{released}");
+    assert!(released.contains("chain_transforms_config (config_digest=? AND company=?)"), "{released}");
     let removed = plan(&mut connection, &remove_sql(KIND)).await;
     assert!(removed.contains("company_configs_released (released_at<?)") && !removed.contains("SCAN"), "{removed}");
 }
@@ -362,7 +363,9 @@ async fn log_of_a_removed_company_is_taken_out_along_its_keys() {
     }
     let configs = plan(&mut connection, REMOVE_CONFIGS).await;
     assert!(
-        configs.contains("webhooks_config (config_digest=? AND company=?)") && !configs.contains("SCAN"),
+        configs.contains("webhooks_config (config_digest=? AND company=?)")
+            && configs.contains("chain_transforms_config (config_digest=? AND company=?)")
+            && !configs.contains("SCAN"),
         "{configs}"
     );
     let versions = plan(&mut connection, REMOVE_VERSIONS).await;

@@ -91,7 +91,8 @@ pub(super) fn remove_earlier_sql(kind: DatabaseKind) -> String {
 /// Takes out configs that no webhook of their company has. Binds: the company, the number of rows.
 pub(super) const REMOVE_CONFIGS: &str = "DELETE FROM company_configs WHERE company = $1 AND digest IN (SELECT c.digest \
     FROM company_configs c WHERE c.company = $1 AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.config_digest = c.digest \
-    AND w.company = $1) LIMIT $2) RETURNING digest";
+    AND w.company = $1) AND NOT EXISTS (SELECT 1 FROM chain_transforms t WHERE t.config_digest = c.digest \
+    AND t.company = $1) LIMIT $2) RETURNING digest";
 
 /// Takes out versions that were removed up to an instant. Binds: the company, the instant, the number of rows.
 pub(super) const REMOVE_VERSIONS: &str = "DELETE FROM plugin_versions WHERE company = $1 AND (name, digest) IN (SELECT name, digest \

@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::domain::plugin::{Digest, owner};
+use crate::domain::plugin::{Digest, PluginRef, owner};
 use crate::domain::plugin_config::PluginConfig;
-use crate::domain::webhook::Webhook;
 use crate::store::db::{self, DatabaseConnection, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -29,7 +28,10 @@ pub struct Follower {
 }
 
 const FOLLOWERS: &str = "SELECT id, event_type, config_digest FROM webhooks \
-                         WHERE company = $1 AND plugin_name = $2 AND plugin_pin IS NULL ORDER BY id";
+                         WHERE company = $1 AND plugin_name = $2 AND plugin_pin IS NULL \
+                         UNION SELECT t.holder, w.event_type, t.config_digest FROM chain_transforms t \
+                         LEFT JOIN webhooks w ON w.id = t.holder \
+                         WHERE t.company = $1 AND t.plugin_name = $2 AND t.plugin_pin IS NULL ORDER BY 1, 3";
 
 /// Returns what a webhook subscribes to, for people.
 fn subscription_from_row(row: &DatabaseRow) -> Result<String, sqlx::Error> {
@@ -65,17 +67,14 @@ impl Store {
         Ok(body.map(Into::into))
     }
 
-    /// Returns the config of a webhook, which is read if it was not read with the webhook.
+    /// Returns the text of a config with this digest, which is read if it was not read with its transform.
     ///
     /// # Errors
     /// The database's.
-    pub async fn config_of(&self, webhook: &Webhook) -> Result<Arc<str>, StoreError> {
-        match &webhook.config {
+    pub async fn config_text(&self, config: &PluginConfig, digest: &Digest) -> Result<Arc<str>, StoreError> {
+        match config {
             PluginConfig::Text(text) => Ok(text.clone()),
-            PluginConfig::Stored { .. } => {
-                let stored = self.config(&webhook.config_digest).await?;
-                Ok(stored.ok_or(sqlx::Error::RowNotFound)?)
-            }
+            PluginConfig::Stored { .. } => Ok(self.config(digest).await?.ok_or(sqlx::Error::RowNotFound)?),
         }
     }
 }
@@ -101,23 +100,30 @@ pub(super) async fn check_followers(
     Ok(())
 }
 
-/// Checks that a webhook would still run the version that checked its config.
+/// The version of a plugin that a company's transform runs.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct RunningVersion<'v> {
+    pub(in crate::store) company: &'v str,
+    pub(in crate::store) plugin: &'v PluginRef,
+    /// `None`: it is not known.
+    pub(in crate::store) digest: Option<&'v Digest>,
+}
+
+/// Checks that a transform would still run the version that checked its config.
 pub(in crate::store) async fn check_version_to_run(
     connection: &mut DatabaseConnection,
-    webhook: &Webhook,
+    RunningVersion { company, plugin, digest }: RunningVersion<'_>,
 ) -> Result<(), StoreError> {
-    let (Some(reference), Some(digest)) = (&webhook.plugin, &webhook.plugin_digest) else {
-        return Ok(());
-    };
-    let sql = match reference.digest_prefix {
+    let Some(digest) = digest else { return Ok(()) };
+    let sql = match plugin.digest_prefix {
         None => "SELECT 1 FROM plugins WHERE company = $1 AND name = $2 AND active_digest = $3",
         Some(_) => {
             "SELECT 1 FROM plugin_versions WHERE company = $1 AND name = $2 AND digest = $3 AND removed_at IS NULL"
         }
     };
-    let query = db::query(sql).bind(owner(&webhook.company, &reference.name)).bind(reference.name.as_str());
+    let query = db::query(sql).bind(owner(company, &plugin.name)).bind(plugin.name.as_str());
     if query.bind(digest.as_str()).fetch_optional(connection).await?.is_none() {
-        return Err(StoreError::Changed(format!("the versions of plugin `{}` change all the time", reference.name)));
+        return Err(StoreError::Changed(format!("the versions of plugin `{}` change all the time", plugin.name)));
     }
     Ok(())
 }
@@ -129,7 +135,9 @@ pub(super) async fn check_unused(
     version: Option<&Digest>,
 ) -> Result<(), StoreError> {
     let sql = "SELECT id, event_type FROM webhooks WHERE company = $1 AND plugin_name = $2 \
-               AND (CAST($3 AS TEXT) IS NULL OR plugin_pin = $3) ORDER BY id";
+               AND (CAST($3 AS TEXT) IS NULL OR plugin_pin = $3) \
+               UNION SELECT t.holder, w.event_type FROM chain_transforms t LEFT JOIN webhooks w ON w.id = t.holder \
+               WHERE t.company = $1 AND t.plugin_name = $2 AND (CAST($3 AS TEXT) IS NULL OR t.plugin_pin = $3) ORDER BY 1";
     let PluginKey { company, name } = plugin;
     let rows = db::query(sql).bind(company).bind(name).bind(version.map(Digest::as_str)).fetch_all(connection).await?;
     let user = |row: &DatabaseRow| Ok((row.try_get("id")?, subscription_from_row(row)?));

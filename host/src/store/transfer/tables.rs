@@ -118,6 +118,20 @@ const WEBHOOKS: TransferTable = table(
     ],
 );
 
+const CHAIN_TRANSFORMS: TransferTable = table(
+    "chain_transforms",
+    3,
+    &[
+        ("company", Text),
+        ("holder", Text),
+        ("position", Number),
+        ("plugin_name", Text),
+        ("plugin_pin", Text),
+        ("config_digest", Text),
+        ("on_error", Text),
+    ],
+);
+
 const PULL_ENTRIES: TransferTable =
     table("pull_entries", 2, &[("webhook_id", Text), ("position", Number), ("company", Text), ("delivery_id", Text)]);
 
@@ -329,7 +343,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 22] = [
+pub(super) const TABLES: [TransferTable; 23] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -337,6 +351,7 @@ pub(super) const TABLES: [TransferTable; 22] = [
     PLUGIN_VERSIONS,
     PLUGIN_BYTES,
     WEBHOOKS,
+    CHAIN_TRANSFORMS,
     REPLAYS,
     CANCELLATIONS,
     EVENT_REPLAYS,

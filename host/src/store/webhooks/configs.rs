@@ -1,12 +1,12 @@
 //! Configs by their digests: which company has which, and removing those that nothing names any more.
 //!
 //! Attempts name the config that they ran, so a config stays after its last webhook for as long as the attempts from before can
-//! be in the log. It is marked as released when no webhook of the company has it any more, and counts as the company's until it
+//! be in the log. It is marked as released when no transform of the company has it any more, and counts as the company's until it
 //! is removed.
 
 use sqlx::AssertSqlSafe;
 
-use crate::domain::webhook::Webhook;
+use crate::domain::plugin::Digest;
 use crate::store::db::{self, DatabaseConnection, DatabaseKind, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -19,11 +19,12 @@ const REMOVE_STEP: i64 = 32;
 /// How long after its release an attempt that names a config may still be stored, in milliseconds: it began before.
 const LATE_ATTEMPTS_MS: i64 = 600_000;
 
-/// Finds configs that no webhook has any more. Binds: the most rows.
+/// Finds configs that no transform has any more. Binds: the most rows.
 pub(in crate::store) fn released_sql(kind: DatabaseKind) -> String {
     format!(
         "SELECT c.company, c.digest FROM company_configs AS c {}WHERE c.released_at IS NULL AND NOT EXISTS (SELECT 1 \
-         FROM webhooks w WHERE w.config_digest = c.digest AND w.company = c.company) LIMIT $1",
+         FROM webhooks w WHERE w.config_digest = c.digest AND w.company = c.company) AND NOT EXISTS (SELECT 1 \
+         FROM chain_transforms t WHERE t.config_digest = c.digest AND t.company = c.company) LIMIT $1",
         kind.index_hint("company_configs_held")
     )
 }
@@ -37,18 +38,19 @@ pub(in crate::store) fn remove_sql(kind: DatabaseKind) -> String {
     )
 }
 
-/// Stores the config of a webhook that is about to be stored. Returns whether it is new to the company.
+/// Stores the config of a transform of the company that is about to be stored. Returns whether it is new to the company.
 pub(super) async fn hold(
     connection: &mut DatabaseConnection,
-    webhook: &Webhook,
+    company: &str,
+    digest: &Digest,
     config: &str,
 ) -> Result<bool, sqlx::Error> {
     db::query("INSERT INTO configs (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-        .bind(webhook.config_digest.as_str())
+        .bind(digest.as_str())
         .bind(config)
         .execute(&mut *connection)
         .await?;
-    let (company, digest) = (webhook.company.as_str(), webhook.config_digest.as_str());
+    let digest = digest.as_str();
     let sql = "INSERT INTO company_configs (company, digest, bytes) VALUES ($1, $2, $3) ON CONFLICT (company, digest) DO NOTHING";
     let bytes = i64::try_from(config.len()).unwrap_or(i64::MAX);
     let is_new = db::query(sql).bind(company).bind(digest).bind(bytes).execute(&mut *connection).await? == 1;
@@ -68,14 +70,15 @@ pub(in crate::store) async fn remove_unused(
         // Nodes of the version before store webhooks without a row in `company_configs`.
         let sql = "DELETE FROM configs WHERE digest = $1 \
                    AND NOT EXISTS (SELECT 1 FROM company_configs WHERE digest = $1) \
-                   AND NOT EXISTS (SELECT 1 FROM webhooks WHERE config_digest = $1)";
+                   AND NOT EXISTS (SELECT 1 FROM webhooks WHERE config_digest = $1) \
+                   AND NOT EXISTS (SELECT 1 FROM chain_transforms WHERE config_digest = $1)";
         db::query(sql).bind(digest.as_str()).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 impl Store {
-    /// Marks configs that no webhook of their company has any more, at `now`, milliseconds since 1970; a few in one
+    /// Marks configs that no transform of their company has any more, at `now`, milliseconds since 1970; a few in one
     /// transaction. Returns whether there may be more.
     ///
     /// # Errors
@@ -96,6 +99,7 @@ impl Store {
                 for (company, digest) in found {
                     let sql = "UPDATE company_configs SET released_at = $1 WHERE company = $2 AND digest = $3 \
                                AND released_at IS NULL AND NOT EXISTS (SELECT 1 FROM webhooks WHERE config_digest = $3 \
+                               AND company = $2) AND NOT EXISTS (SELECT 1 FROM chain_transforms WHERE config_digest = $3 \
                                AND company = $2)";
                     db::query(sql).bind(now).bind(company).bind(digest).execute(&mut *connection).await?;
                 }

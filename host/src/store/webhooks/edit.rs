@@ -198,6 +198,9 @@ impl Store {
 pub(in crate::store) async fn remove_row(connection: &mut DatabaseConnection, id: &str) -> Result<bool, sqlx::Error> {
     let query = db::query("DELETE FROM lane_owners WHERE webhook_id = $1").bind(id);
     query.execute(&mut *connection).await?;
+    let sql =
+        "DELETE FROM chain_transforms WHERE company = (SELECT company FROM webhooks WHERE id = $1) AND holder = $1";
+    db::query(sql).bind(id).execute(&mut *connection).await?;
     Ok(db::query("DELETE FROM webhooks WHERE id = $1").bind(id).execute(connection).await? == 1)
 }
 
@@ -211,8 +214,8 @@ async fn check_matches(connection: &mut DatabaseConnection, webhook: &Webhook) -
 }
 
 /// Checks that no node would accept events without this webhook, POST what waits for its consumer, or keep data that is not to be
-/// kept: nodes of the previous version do not find it, and know neither consumers nor transient deliveries. `before` is the webhook
-/// that it replaces.
+/// kept: nodes of the previous version do not find it, and know neither consumers, transient deliveries nor several transforms, of
+/// which they run none and send nothing. `before` is the webhook that it replaces.
 async fn check_nodes(
     connection: &mut DatabaseConnection,
     webhook: &Webhook,
@@ -220,7 +223,7 @@ async fn check_nodes(
 ) -> Result<(), StoreError> {
     let is_new_kind = |webhook: &Webhook| webhook.label.is_some() || is_pattern(&webhook.event_type);
     let starts = |has: fn(&Webhook) -> bool| has(webhook) && !before.is_some_and(has);
-    let begins = starts(Webhook::is_pulled) || starts(Webhook::is_transient);
+    let begins = starts(Webhook::is_pulled) || starts(Webhook::is_transient) || starts(Webhook::has_several_transforms);
     if !begins && (before.is_some() || !is_new_kind(webhook)) {
         return Ok(());
     }
@@ -229,7 +232,8 @@ async fn check_nodes(
         return Ok(());
     }
     let text = "a node of an earlier version serves the database still: a webhook with a label, for a pattern of types, with \
-                `delivery` `pull` or with `keep_payload` `until_delivered` can be made once all nodes are upgraded";
+                `delivery` `pull`, with `keep_payload` `until_delivered` or with several transforms can be made once all nodes \
+                are upgraded";
     Err(StoreError::InUse(text.into()))
 }
 

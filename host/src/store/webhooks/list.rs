@@ -2,8 +2,9 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::chains::{SEVERAL, completed};
 use super::rows::{select_small_sql, small_webhook_from_row};
-use crate::domain::webhook::{MAX_INLINE_CONFIG_BYTES, Webhook};
+use crate::domain::webhook::{MAX_INLINE_CHAIN_CONFIG_BYTES, MAX_INLINE_CONFIG_BYTES, Webhook};
 use crate::store::db::{self, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
@@ -61,7 +62,8 @@ pub struct WebhookPage {
 pub(in crate::store) fn sizes_sql(filter: &WebhookFilter) -> String {
     let conditions = filter.conditions(3);
     format!(
-        "SELECT id, CAST(CASE WHEN octet_length(config) <= $2 THEN octet_length(config) ELSE 0 END \
+        "SELECT id, CAST(CASE WHEN plugin_name = '{SEVERAL}' THEN {MAX_INLINE_CONFIG_BYTES} \
+         WHEN octet_length(config) <= $2 THEN 2 * octet_length(config) ELSE 0 END \
          + octet_length(headers) + COALESCE(octet_length(sealed_headers), 0) + COALESCE(octet_length(tls_ca), 0) AS BIGINT) \
          AS bytes FROM webhooks w WHERE company = $1{conditions} ORDER BY id DESC"
     )
@@ -126,7 +128,8 @@ impl Store {
         let query = db::query(AssertSqlSafe(page_sql(filter))).bind(company).bind(oldest.id.as_str());
         let query = query.bind(newest.id.as_str());
         let rows = filter.values().fold(query, |query, value| query.bind(value)).fetch_all(&log).await?;
-        let webhooks = rows.iter().map(|row| small_webhook_from_row(&self.sealer, row)).collect::<Result<_, _>>()?;
+        let rows = rows.iter().map(|row| small_webhook_from_row(&self.sealer, row)).collect::<Result<_, _>>()?;
+        let webhooks = completed(&log, rows, MAX_INLINE_CHAIN_CONFIG_BYTES).await?;
         let next = (page.len() < sizes.len()).then(|| oldest.id.clone());
         let bytes = page.iter().map(|sized| sized.bytes.saturating_add(FIXED_BYTES).unsigned_abs()).sum();
         Ok(WebhookPage { webhooks, bytes, next, total, has_previous: sizes.len() < total })

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
+use super::chains::completed;
 use super::rows::{PLUGIN_JOIN, select_small_sql, small_columns_sql, small_webhook_from_row};
 use crate::domain::subscription::matching_types;
 use crate::domain::webhook::Webhook;
@@ -47,9 +48,11 @@ impl Store {
                 query.bind(company).bind(first.as_str()).bind(end.as_str())
             });
             for row in &query.fetch_all(&self.readers.look_ups).await? {
-                found.push(Arc::new(small_webhook_from_row(&self.sealer, row)?));
+                found.push(small_webhook_from_row(&self.sealer, row)?);
             }
         }
+        let found = completed(&self.readers.look_ups, found, KEPT_CONFIG_BYTES).await?;
+        let mut found: Vec<_> = found.into_iter().map(Arc::new).collect();
         found.sort_by(|a, b| a.subscription().rank(event_type).cmp(&b.subscription().rank(event_type)));
         let found = found.into();
         self.webhooks.insert_matching(mark, (company, event_type), &found, Instant::now());
@@ -75,7 +78,9 @@ impl Store {
         };
         let sql = format!("{} WHERE w.company = $1 AND w.id = $2", select_small_sql(KEPT_CONFIG_BYTES));
         let row = db::query(AssertSqlSafe(sql)).bind(company).bind(id).fetch_optional(&self.readers.look_ups).await?;
-        let found = row.as_ref().map(|row| small_webhook_from_row(&self.sealer, row)).transpose()?.map(Arc::new);
+        let found = row.as_ref().map(|row| small_webhook_from_row(&self.sealer, row)).transpose()?;
+        let found = completed(&self.readers.look_ups, found.into_iter().collect(), KEPT_CONFIG_BYTES).await?;
+        let found = found.into_iter().next().map(Arc::new);
         self.webhooks.insert_one(mark, (company, id), found.clone(), Instant::now());
         Ok(found)
     }

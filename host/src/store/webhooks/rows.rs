@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
+use super::chains::{self, SEVERAL, WebhookRow, completed};
 use super::configs::hold;
 use crate::domain::attempt_timeout::AttemptTimeout;
 use crate::domain::payload_retention::PayloadRetention;
@@ -13,10 +14,11 @@ use crate::domain::quota::{Quota, Quotas};
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::subscription::Subscription;
 use crate::domain::tls::TlsSettings;
-use crate::domain::webhook::{OnError, PreviousSecret, Recipient, Webhook};
-use crate::store::db::{self, DatabaseConnection, DatabaseRow, QueryTarget};
+use crate::domain::transform::OnError;
+use crate::domain::webhook::{PreviousSecret, Recipient, Webhook};
+use crate::store::db::{self, DatabaseConnection, DatabaseQuery, DatabaseRow, QueryTarget};
 use crate::store::error::StoreError;
-use crate::store::plugins::check_version_to_run;
+use crate::store::plugins::{RunningVersion, check_version_to_run};
 use crate::store::quotas::check;
 use crate::store::seal::{SealedPlace, Sealer};
 use crate::store::subscription_key::{subscription_key, subscription_of};
@@ -112,13 +114,13 @@ fn seal_headers(sealer: &Sealer, webhook: &Webhook) -> Result<Option<Vec<u8>>, S
 }
 
 /// Reads a row of [`select_sql`].
-pub(super) fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
+fn webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<WebhookRow, StoreError> {
     let config: String = row.try_get("config")?;
     read_webhook(sealer, row, config.into())
 }
 
 /// Reads a row of [`select_small_sql`].
-pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<Webhook, StoreError> {
+pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Result<WebhookRow, StoreError> {
     let config = match row.try_get::<Option<String>>("config")? {
         Some(text) => text.into(),
         None => PluginConfig::Stored { bytes: usize::try_from(row.try_get::<i64>("config_size")?).unwrap_or(0) },
@@ -126,7 +128,7 @@ pub(super) fn small_webhook_from_row(sealer: &Sealer, row: &DatabaseRow) -> Resu
     read_webhook(sealer, row, config)
 }
 
-fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Result<Webhook, StoreError> {
+fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Result<WebhookRow, StoreError> {
     let (company, key): (String, String) = (row.try_get("company")?, row.try_get("event_type")?);
     let Subscription { event_type, label } = subscription_of(&key);
     let secret = SealedPlace::Secret(&company, &key);
@@ -139,6 +141,8 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
     let on_error: String = row.try_get("on_error")?;
     let sealed: Vec<u8> = row.try_get("signing_secret")?;
     let plugin: Option<String> = row.try_get("plugin_name")?;
+    let has_several = plugin.as_deref() == Some(SEVERAL);
+    let plugin = plugin.filter(|_| !has_several);
     let pin: Option<String> = row.try_get("plugin_pin")?;
     let digest: Option<String> = row.try_get("plugin_digest")?;
     let number = |column| -> Result<u32, sqlx::Error> {
@@ -155,7 +159,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
     let previous = previous.zip(until).map(|(sealed, until)| -> Result<_, StoreError> {
         Ok(PreviousSecret { secret: open_secret(sealer, &sealed, secret)?, until })
     });
-    Ok(Webhook {
+    let webhook = Webhook {
         id: row.try_get("id")?,
         recipient: match row.try_get::<Option<String>>("delivery")?.as_deref() {
             Some(Recipient::PULL) => Recipient::Consumer,
@@ -170,6 +174,7 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         config_digest,
         config,
         on_error: OnError::named(&on_error).unwrap_or_default(),
+        chain: Vec::new(),
         headers: headers_from_row(sealer, row, SealedPlace::Headers(&company, &key))?,
         tls: TlsSettings::new(ca.as_deref(), pin_sha256.as_deref()).map(Arc::new),
         max_in_flight: number("max_in_flight")?,
@@ -188,7 +193,20 @@ fn read_webhook(sealer: &Sealer, row: &DatabaseRow, config: PluginConfig) -> Res
         event_type: event_type.to_owned(),
         label: label.map(str::to_owned),
         company,
-    })
+    };
+    Ok(WebhookRow { webhook, has_several })
+}
+
+/// Runs a query of [`select_sql`] for one webhook.
+async fn find_by(
+    database: impl Into<QueryTarget<'_>>,
+    sealer: &Sealer,
+    query: DatabaseQuery<'_>,
+) -> Result<Option<Webhook>, StoreError> {
+    let mut database = database.into();
+    let row = query.fetch_optional(database.reborrow()).await?;
+    let row = row.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()?;
+    Ok(completed(database, row.into_iter().collect(), usize::MAX).await?.pop())
 }
 
 /// Finds one webhook.
@@ -198,8 +216,7 @@ pub(super) async fn find(
     key: WebhookKey<'_>,
 ) -> Result<Option<Webhook>, StoreError> {
     let sql = format!("{} WHERE w.company = $1 AND w.id = $2", select_sql());
-    let query = db::query(AssertSqlSafe(sql)).bind(key.company).bind(key.id);
-    query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
+    find_by(database, sealer, db::query(AssertSqlSafe(sql)).bind(key.company).bind(key.id)).await
 }
 
 /// Finds the webhook of a company that has this subscription.
@@ -211,7 +228,7 @@ pub(super) async fn find_subscription(
 ) -> Result<Option<Webhook>, StoreError> {
     let sql = format!("{} WHERE w.company = $1 AND w.event_type = $2", select_sql());
     let query = db::query(AssertSqlSafe(sql)).bind(company).bind(subscription_key(subscription));
-    query.fetch_optional(database).await?.as_ref().map(|row| webhook_from_row(sealer, row)).transpose()
+    find_by(database, sealer, query).await
 }
 
 /// Returns the config of a webhook that is to be stored.
@@ -234,16 +251,18 @@ pub(super) async fn write(
     quotas: &Quotas,
     webhook: &Webhook,
 ) -> Result<String, StoreError> {
-    check_version_to_run(connection, webhook).await?;
-    let config = config_text(webhook)?;
-    if hold(connection, webhook, config).await? {
-        check(connection, &webhook.company, Quota::ConfigBytes, quotas).await?;
+    if let Some(plugin) = &webhook.plugin {
+        let digest = webhook.plugin_digest.as_ref();
+        check_version_to_run(connection, RunningVersion { company: &webhook.company, plugin, digest }).await?;
     }
+    let config = config_text(webhook)?;
+    let is_new = hold(connection, &webhook.company, &webhook.config_digest, config).await?;
     let key = subscription_key(webhook.subscription());
     // Bound to the company and the subscription, because an overwritten row keeps its id.
     let secret = sealer.seal(&webhook.signing_secret, SealedPlace::Secret(&webhook.company, &key))?;
     let headers = seal_headers(sealer, webhook)?;
-    db::query(UPSERT)
+    let only = webhook.plugin.as_ref().map(|plugin| plugin.name.as_str());
+    let id: String = db::query(UPSERT)
         .bind(webhook.id.as_str())
         .bind(webhook.company.as_str())
         .bind(key)
@@ -251,7 +270,7 @@ pub(super) async fn write(
         .bind(webhook.challenge.as_deref())
         .bind(webhook.name.as_deref())
         .bind(i64::from(webhook.enabled))
-        .bind(webhook.plugin.as_ref().map(|plugin| plugin.name.as_str()))
+        .bind(if webhook.chain.is_empty() { only } else { Some(SEVERAL) })
         .bind(webhook.plugin.as_ref().and_then(|plugin| plugin.digest_prefix.as_deref()))
         .bind(&**config)
         .bind(webhook.on_error.name())
@@ -271,9 +290,13 @@ pub(super) async fn write(
         .bind(webhook.api_version.as_deref())
         .bind(webhook.is_pulled().then_some(Recipient::PULL))
         .bind((webhook.keep_payload != PayloadRetention::default()).then(|| webhook.keep_payload.name()))
-        .value(connection)
-        .await
-        .map_err(Into::into)
+        .value(&mut *connection)
+        .await?;
+    let is_new = chains::replace(connection, &webhook.company, &id, &webhook.chain).await? || is_new;
+    if is_new {
+        check(connection, &webhook.company, Quota::ConfigBytes, quotas).await?;
+    }
+    Ok(id)
 }
 
 /// Encrypts the headers of a few webhooks that have them in clear. Returns whether there may be more.
