@@ -2,7 +2,7 @@
 -- of no plugin: a node that does not know this table sends nothing to it.
 CREATE TABLE chain_transforms (
     company TEXT NOT NULL,
-    holder TEXT NOT NULL,           -- the webhook's id
+    holder TEXT NOT NULL,           -- the webhook's id; of a policy, `policy:` and its name
     position BIGINT NOT NULL,       -- from 0
     plugin_name TEXT NOT NULL,
     plugin_pin TEXT,                -- the whole digest of the pinned version; NULL: the active one

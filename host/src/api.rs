@@ -17,6 +17,7 @@ mod pagination;
 mod params;
 mod plain_errors;
 mod plugins;
+mod policies;
 mod problem;
 mod request_metrics;
 mod spans;
@@ -103,6 +104,8 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
         .route("/companies", get(companies::list))
         .route("/companies/{company}", delete(companies::remove))
         .route("/limits", get(limits::show).put(limits::change))
+        .route("/policies", get(policies::list))
+        .route("/policies/{name}", get(policies::show).put(policies::put).delete(policies::delete))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", put(plugins::upload).get(plugins::show).delete(plugins::remove))
         .route("/plugins/{name}/versions/{digest}", get(plugins::show_version).delete(plugins::remove_version))
@@ -128,7 +131,7 @@ pub(crate) fn router(api: Arc<ApiState>) -> Router {
 
 /// Says that there is nothing at a path, and which path may be meant.
 fn nothing_at(path: &str) -> String {
-    const ROOTS: [&str; 5] = ["webhooks", "events", "event-types", "deliveries", "plugins"];
+    const ROOTS: [&str; 6] = ["webhooks", "events", "event-types", "deliveries", "plugins", "policies"];
     let is_root = |segment: &str| ROOTS.contains(&segment);
     let hint = match path.strip_suffix('/').unwrap_or(path) {
         "" | "/api" | "/api/v1" => {

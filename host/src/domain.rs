@@ -21,6 +21,7 @@ pub mod operational_event;
 pub mod payload_retention;
 pub mod plugin;
 pub mod plugin_config;
+pub mod policy;
 pub mod quota;
 pub mod rate_limit;
 pub mod retry;

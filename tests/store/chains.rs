@@ -3,7 +3,7 @@
 use posthaste::domain::plugin::{Digest, PluginRef, PluginVersion};
 use posthaste::domain::transform::{OnError, Transform};
 use posthaste::domain::webhook::Webhook;
-use posthaste::store::{Activation, Follower, NewVersion, StoreError, WebhookFilter, WebhookKey};
+use posthaste::store::{Activation, Follower, NewVersion, PluginUser, StoreError, WebhookFilter, WebhookKey};
 
 use crate::case::{Case, NOW, webhook};
 
@@ -131,8 +131,7 @@ pub(crate) async fn plugin_of_a_chain_is_used_by_its_webhook(case: Case) {
     let chain = vec![transform("p", &p, "2"), transform("p", &p, "1"), transform("p", &p, "1"), pinned];
     case.put_webhook(chained("wh_1", "t", chain.clone())).await.unwrap();
     let follower = |config: &str| Follower {
-        webhook: "wh_1".into(),
-        subscription: "`t`".into(),
+        user: PluginUser::Webhook { id: "wh_1".into(), subscription: "`t`".into() },
         config_digest: Digest::of(config.as_bytes()),
     };
     let mut followers = case.followers("acme", "p").await.unwrap();

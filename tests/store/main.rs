@@ -17,6 +17,7 @@ mod log;
 mod nodes;
 mod ownership;
 mod plugins;
+mod policies;
 mod pull;
 mod quotas;
 mod removals;
@@ -73,6 +74,12 @@ on_both! {
         chain_whose_transforms_cannot_be_read_is_not_taken_for_none
         plugin_of_a_chain_is_used_by_its_webhook
         chain_is_refused_while_a_node_of_an_earlier_version_runs;
+    policies:
+        policy_is_stored_replaced_listed_and_removed
+        policy_that_cannot_be_read_whole_is_not_taken_for_none
+        plugin_of_a_policy_is_used_by_it
+        policies_are_few_and_wait_until_every_node_knows_them
+        policies_of_a_removed_company_hold_until_nothing_of_it_is_left;
     companies:
         companies_are_listed_byte_by_byte_with_what_they_have;
     erasure:

@@ -1,7 +1,7 @@
 //! Plugins and their versions.
 
 use posthaste::domain::plugin::{Digest, PluginVersion, STANDARD_OWNER};
-use posthaste::store::{Activation, Follower, NewVersion, PluginChange, StoreError};
+use posthaste::store::{Activation, Follower, NewVersion, PluginChange, PluginUser, StoreError};
 
 use crate::case::{Case, NOW, running, webhook};
 
@@ -92,8 +92,10 @@ pub(crate) async fn activation_requires_the_current_followers(case: Case) {
     case.put_webhook(follower.clone()).await.unwrap();
     case.put_webhook(running(webhook("wh_2", "u"), "p", &one.digest, true)).await.unwrap();
     let followers = case.followers("acme", "p").await.unwrap();
-    let expected =
-        Follower { webhook: "wh_1".into(), subscription: "`t`".into(), config_digest: follower.config_digest.clone() };
+    let expected = Follower {
+        user: PluginUser::Webhook { id: "wh_1".into(), subscription: "`t`".into() },
+        config_digest: follower.config_digest.clone(),
+    };
     assert_eq!(followers, [expected]);
     let unasked = case.put_plugin(two.clone(), Some(activation(&two, Vec::new()))).await;
     assert!(matches!(unasked, Err(StoreError::Changed(_))));

@@ -108,6 +108,7 @@ pub(crate) async fn company_of_which_anything_is_stored_can_be_removed(case: Cas
         "company_configs",
         "event_types",
         "chain_transforms",
+        "policies",
         "company_limits",
         "company_usage",
     ] {
@@ -115,7 +116,7 @@ pub(crate) async fn company_of_which_anything_is_stored_can_be_removed(case: Cas
         assert!(case.start_removal(removal(table)).await.unwrap().is_some(), "{table}");
     }
     let listed = case.removals_in_progress().await.unwrap();
-    assert_eq!((listed.len(), &*listed[0].company), (7, "api_keys"));
+    assert_eq!((listed.len(), &*listed[0].company), (8, "api_keys"));
 }
 
 fn version(company: &str, bytes: &'static str) -> NewVersion {

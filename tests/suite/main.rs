@@ -45,6 +45,7 @@ mod pacing;
 mod patching;
 mod pinging;
 mod plugins;
+mod policies;
 mod problems;
 mod publishing;
 mod pull;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::response::IntoResponse;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use posthaste::clock::{Clock, SystemClock};
 use posthaste_tests::{Home, Kind, PostgresServer, Process, Receiver, until};
 use serde_json::{Value, json};
@@ -169,6 +169,31 @@ async fn accepted_events_survive_two_killed_nodes_and_a_database_crash() {
     let accepted = accepted.lock().unwrap().clone();
     until("all that was accepted arrives", || async { accepted.is_subset(&numbers(&receiver)).then_some(()) }).await;
     assert!(refused > 0, "no event was refused while the database was down");
+}
+
+#[tokio::test]
+async fn policy_that_one_node_stored_holds_on_the_others() {
+    let (cluster, receiver) = (Cluster::of(2).await, Receiver::start().await);
+    let [first, second] = [0, 1].map(|index| &cluster.nodes[index].client);
+    first.subscribe(&json!({"type": "t", "target_url": receiver.url("/")})).await;
+    // Both nodes have in memory that there is none.
+    for node in [first, second] {
+        let id = node.publish("t", &json!({"iban": "DE1"})).await;
+        node.delivery(&id, "delivered").await;
+    }
+    let policy = json!({"types": ["*"], "transforms": [{"plugin": "std-mask", "config": {"fields": ["/iban"]}}]});
+    let headers = [("content-type", "application/json")];
+    first.call(Method::PUT, "/policies/pii", &headers, policy.to_string()).await.expect(201);
+    let before = receiver.arrivals().len();
+    first.publish("t", &json!({"iban": "DE1"})).await;
+    assert_eq!(receiver.wait_for(before + 1).await[before].json(), json!({"iban": "***"}));
+    until("the other node applies it", || async {
+        let before = receiver.arrivals().len();
+        second.publish("t", &json!({"iban": "DE1"})).await;
+        let sent = receiver.wait_for(before + 1).await[before].json();
+        (sent == json!({"iban": "***"})).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

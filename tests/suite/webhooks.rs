@@ -31,7 +31,7 @@ async fn webhook_shows_every_field_with_its_default() {
     let expected = json!({
         "company": "acme", "type": "t", "label": null, "delivery": "push", "target_url": receiver.url("/"), "challenge": null, "name": null,
         "enabled": true, "disabled_reason": null, "plugin": null, "config": null, "on_error": "retry", "headers": {},
-        "transforms": [], "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null, "keep_payload": "retention", "api_version": null,
+        "transforms": [], "policies": [], "tls": null, "max_in_flight": 32, "rate_limit": null, "ordered": false, "timeout": null, "keep_payload": "retention", "api_version": null,
         "health": {"state": "unknown", "failing_since": null, "last_error": null, "last_success_at": null,
             "waiting": 0, "oldest_waiting_at": null},
     });

@@ -26,8 +26,8 @@ use scopes::{RequiredScope, ScopeSet};
 
 pub(crate) use failure_limiter::{AuthFailureLimiter, PeerAddress};
 pub(super) use scopes::{
-    AdminRead, DeliveriesRead, DeliveriesWrite, EventsRead, EventsWrite, PlatformAdmin, PluginComparison, PluginsRead,
-    PluginsWrite, WebhooksRead, WebhooksWrite,
+    AdminRead, AdminWrite, DeliveriesRead, DeliveriesWrite, EventsRead, EventsWrite, PlatformAdmin, PluginComparison,
+    PluginsRead, PluginsWrite, WebhooksRead, WebhooksWrite,
 };
 
 /// A request whose caller has the scopes `S` for the company that the request concerns. `Q` is the call's query.

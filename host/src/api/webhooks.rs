@@ -28,11 +28,14 @@ use super::body::{self, BodyLimit};
 use super::params::PathParams;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::Invalid;
+use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscription;
 use crate::domain::webhook::Webhook;
 use crate::outbound::sign;
 use fields::FieldRules;
 use view::WebhookView;
+
+pub(super) use view::TransformView;
 
 pub(super) use create::{create, subscribe};
 pub(super) use fields::{
@@ -90,10 +93,23 @@ pub(super) async fn config(
 /// Shows a webhook with its health; without, if that cannot be read now: a change that is stored must not look as if it were
 /// not.
 async fn shown(api: &ApiState, webhook: Webhook) -> WebhookView {
-    match api.store.webhook_health(&webhook).await {
+    let (health, policies) = (api.store.webhook_health(&webhook).await, policies(api, &webhook.company).await);
+    let view = match health {
         Ok(health) => WebhookView::with_health(webhook, health),
         Err(_) => webhook.into(),
-    }
+    };
+    view.with_policies(policies.as_deref())
+}
+
+/// Returns the policies of a company; `None` if they cannot be read now.
+async fn policies(api: &ApiState, company: &str) -> Option<Arc<[Policy]>> {
+    api.store.policies_in_force(company).await.ok()
+}
+
+/// Shows a webhook that was removed.
+async fn removed(api: &ApiState, webhook: Webhook) -> WebhookView {
+    let policies = policies(api, &webhook.company).await;
+    WebhookView::from(webhook).with_policies(policies.as_deref())
 }
 
 pub(super) fn not_found() -> Problem {
@@ -117,7 +133,8 @@ pub(super) async fn delete_by_type(
     let bytes = body::read(&api.shares, &company, request, BodyLimit::Json).await?;
     let UnsubscribeRequest { r#type, label } = body::json(&bytes)?;
     let subscription = Subscription { event_type: &r#type, label: label.as_deref() };
-    Ok(Json(remove(&api, api.store.subscribed(&company, subscription).await?).await?.into()))
+    let webhook = remove(&api, api.store.subscribed(&company, subscription).await?).await?;
+    Ok(Json(removed(&api, webhook).await))
 }
 
 /// `DELETE /webhooks/{id}`: 200 with the removed webhook.
@@ -126,7 +143,8 @@ pub(super) async fn delete_by_id(
     Authorized { company, .. }: Authorized<WebhooksWrite>,
     PathParams(id): PathParams<String>,
 ) -> Result<Json<WebhookView>, Problem> {
-    Ok(Json(remove(&api, api.store.webhook(&company, &id).await?).await?.into()))
+    let webhook = remove(&api, api.store.webhook(&company, &id).await?).await?;
+    Ok(Json(removed(&api, webhook).await))
 }
 
 /// Removes a webhook that was looked up, and returns it.

@@ -58,6 +58,18 @@ impl<'t> EventTypePattern<'t> {
         let Some(prefix) = self.0.strip_suffix('*') else { return false };
         event_type.starts_with(prefix) && is_host_type(event_type) == (self.0 == HOST_PATTERN)
     }
+
+    /// Returns whether there can be an event that both match.
+    pub fn overlaps(self, other: EventTypePattern<'_>) -> bool {
+        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
+            (None, _) => other.matches(self.0),
+            (_, None) => self.matches(other.0),
+            (Some(own), Some(others)) => {
+                let is_nested = own.starts_with(others) || others.starts_with(own);
+                is_nested && (self.0 == HOST_PATTERN) == (other.0 == HOST_PATTERN)
+            }
+        }
+    }
 }
 
 fn stray_star(text: &str) -> String {

@@ -58,11 +58,12 @@ impl Transform {
             config: &self.config,
             config_digest: &self.config_digest,
             on_error: self.on_error,
+            policy: None,
         }
     }
 }
 
-/// A transform, wherever its list is kept. The fields are those of [`Transform`].
+/// A transform, wherever its list is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransformRef<'t> {
     /// As [`Transform::plugin`].
@@ -75,4 +76,6 @@ pub struct TransformRef<'t> {
     pub config_digest: &'t Digest,
     /// As [`Transform::on_error`].
     pub on_error: OnError,
+    /// The name of the policy that it belongs to; `None`: it is the webhook's own.
+    pub policy: Option<&'t str>,
 }

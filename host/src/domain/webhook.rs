@@ -213,6 +213,7 @@ impl Webhook {
             config: &self.config,
             config_digest: &self.config_digest,
             on_error: self.on_error,
+            policy: None,
         });
         only.into_iter().chain(self.chain.iter().map(Transform::borrowed))
     }

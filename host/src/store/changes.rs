@@ -61,6 +61,11 @@ pub enum Change {
         /// Their digests.
         digests: Vec<String>,
     },
+    /// A policy of a company was stored or removed.
+    Policies {
+        /// The company.
+        company: String,
+    },
     /// Everything with which this company acts was removed.
     Company {
         /// The company.
@@ -132,7 +137,7 @@ pub(super) fn outdate(webhooks: &WebhookCache, change: &Change) {
         }
         // It may match any type, or have any id.
         Change::Webhook { company, .. } => webhooks.invalidate_company(company),
-        Change::Company { company } => webhooks.invalidate_company(company),
+        Change::Policies { company } | Change::Company { company } => webhooks.invalidate_company(company),
         Change::Plugins | Change::Everything => webhooks.invalidate_all(),
         Change::Backlog { .. } | Change::Cancelled(_) | Change::PluginsRemoved { .. } => (),
     }
@@ -185,6 +190,7 @@ mod tests {
         assert_eq!(cached_after(changed("*", Some("x"))), [[false; 2]; 2]);
         assert_eq!(cached_after(Change::Company { company: "acme".into() }), [[false; 2]; 2]);
         assert_eq!(cached_after(Change::Company { company: "other".into() }), [[true; 2]; 2]);
+        assert_eq!(cached_after(Change::Policies { company: "acme".into() }), [[false; 2]; 2]);
         assert_eq!(cached_after(Change::Plugins), [[false; 2]; 2]);
         assert_eq!(cached_after(Change::Everything), [[false; 2]; 2]);
         assert_eq!(cached_after(backlog()), [[true; 2]; 2]);
@@ -207,6 +213,7 @@ mod tests {
         let removed = Change::PluginsRemoved { digests: vec!["d1".into()] };
         assert_eq!(text(&removed), r#"{"plugins_removed":{"digests":["d1"]}}"#);
         assert_eq!(text(&Change::Company { company: "acme".into() }), r#"{"company":{"company":"acme"}}"#);
+        assert_eq!(text(&Change::Policies { company: "acme".into() }), r#"{"policies":{"company":"acme"}}"#);
         assert_eq!(text(&Change::Everything), r#""everything""#);
     }
 

@@ -20,7 +20,7 @@ struct MigrationFile {
 
 /// In the order of their versions. A released file never changes, not even in a comment: sqlx compares its checksum with
 /// that of the database.
-const FILES: [MigrationFile; 23] = [
+const FILES: [MigrationFile; 24] = [
     MigrationFile { version: 1, description: "init", sql: include_str!("../../migrations/0001_init.sql") },
     MigrationFile { version: 2, description: "candidates", sql: include_str!("../../migrations/0002_candidates.sql") },
     MigrationFile { version: 3, description: "engine", sql: include_str!("../../migrations/0003_engine.sql") },
@@ -72,6 +72,7 @@ const FILES: [MigrationFile; 23] = [
         sql: include_str!("../../migrations/0022_company_removals.sql"),
     },
     MigrationFile { version: 23, description: "chains", sql: include_str!("../../migrations/0023_chains.sql") },
+    MigrationFile { version: 24, description: "policies", sql: include_str!("../../migrations/0024_policies.sql") },
 ];
 
 /// Returns the migrator that brings a SQLite database up to date.

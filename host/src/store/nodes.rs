@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::AssertSqlSafe;
 
 use super::changes::{Change, notify};
-use super::db::{self, DatabaseRow};
+use super::db::{self, DatabaseConnection, DatabaseRow};
 use super::delivery_writes::{LeaseHorizon, release_leases};
 use super::error::StoreError;
 use super::handle::Store;
@@ -31,6 +31,12 @@ pub struct OwnershipRequest {
     pub company: String,
     /// Its event type.
     pub event_type: String,
+}
+
+/// Returns whether a node of version 0.1, which sets no `finds_by_id`, serves the database.
+pub(super) async fn has_earlier_node(connection: &mut DatabaseConnection) -> Result<bool, sqlx::Error> {
+    let query = db::query("SELECT id FROM nodes WHERE finds_by_id IS NULL LIMIT 1");
+    Ok(query.fetch_optional(connection).await?.is_some())
 }
 
 impl Store {

@@ -20,7 +20,7 @@ use rows::{SELECT_PLUGIN, SELECT_VERSION, plugin_from_row, version_from_row};
 
 pub(in crate::store) use edit::remove_unused_bytes;
 pub use edit::{Activation, PluginChange};
-pub use followers::Follower;
+pub use followers::{Follower, PluginUser};
 pub(super) use followers::{RunningVersion, check_version_to_run};
 pub use rows::{NewVersion, PluginRow, VersionRow};
 

@@ -1,4 +1,4 @@
-//! The webhooks of recent events, bounded in bytes: a company has at most a quarter of the memory, and the company that has
+//! The webhooks of recent events, and the policies of their companies, bounded in bytes: a company has at most a quarter of the memory, and the company that has
 //! published nothing for longest makes room for others.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::domain::plugin_config::PluginConfig;
+use crate::domain::policy::Policy;
 use crate::domain::webhook::Webhook;
 use crate::shares::{Part, Share};
 
@@ -53,7 +54,12 @@ enum Found {
     Matching(MatchingWebhooks),
     /// The webhook of an id; `None`: the company has none.
     One(Option<Arc<Webhook>>),
+    /// The policies of the company.
+    Policies(Arc<[Policy]>),
 }
+
+/// The key of the policies of a company: no event type, and no id.
+const POLICIES: &str = "";
 
 /// Proves when a webhook was read, relative to the writes: [`WebhookCache::insert`] takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +92,18 @@ fn memory_bytes<'w>(key: &str, webhooks: impl IntoIterator<Item = &'w Arc<Webhoo
     (FIXED_BYTES + key.len() + webhooks) as u64
 }
 
+fn policy_bytes(policy: &Policy) -> u64 {
+    let texts = policy.transforms.iter().filter_map(|transform| transform.config.text()).map(|text| text.len());
+    let types = policy.types.iter().map(|text| text.len() + TRANSFORM_BYTES);
+    (FIXED_BYTES + texts.chain(types).sum::<usize>() + policy.transforms.len() * TRANSFORM_BYTES) as u64
+}
+
 impl CachedWebhooks {
     fn new(key: &str, found: Found, now: Instant) -> Self {
         let bytes = match &found {
             Found::Matching(webhooks) => memory_bytes(key, webhooks.iter()),
             Found::One(webhook) => memory_bytes(key, webhook),
+            Found::Policies(policies) => memory_bytes(key, []) + policies.iter().map(policy_bytes).sum::<u64>(),
         };
         Self { found, inserted_at: now, bytes }
     }
@@ -131,7 +144,7 @@ impl WebhookCache {
     pub(super) fn matching(&self, company: &str, event_type: &str, now: Instant) -> CacheLookup<MatchingWebhooks> {
         self.get((company, event_type), now, |found| match found {
             Found::Matching(webhooks) => Some(webhooks.clone()),
-            Found::One(_) => None,
+            Found::One(_) | Found::Policies(_) => None,
         })
     }
 
@@ -139,7 +152,15 @@ impl WebhookCache {
     pub(super) fn one(&self, company: &str, id: &str, now: Instant) -> CacheLookup<Option<Arc<Webhook>>> {
         self.get((company, id), now, |found| match found {
             Found::One(webhook) => Some(webhook.clone()),
-            Found::Matching(_) => None,
+            Found::Matching(_) | Found::Policies(_) => None,
+        })
+    }
+
+    /// Returns the policies of a company if they were inserted less than the `ttl` before `now`.
+    pub(super) fn policies(&self, company: &str, now: Instant) -> CacheLookup<Arc<[Policy]>> {
+        self.get((company, POLICIES), now, |found| match found {
+            Found::Policies(policies) => Some(policies.clone()),
+            Found::Matching(_) | Found::One(_) => None,
         })
     }
 
@@ -179,6 +200,11 @@ impl WebhookCache {
         now: Instant,
     ) {
         self.insert(mark, company, [(id.to_owned(), Found::One(webhook))], now);
+    }
+
+    /// Inserts the policies of a company, under the condition of [`WebhookCache::insert_matching`].
+    pub(super) fn insert_policies(&self, mark: CacheMark, company: &str, policies: Arc<[Policy]>, now: Instant) {
+        self.insert(mark, company, [(POLICIES.to_owned(), Found::Policies(policies))], now);
     }
 
     fn insert(&self, mark: CacheMark, company: &str, entries: impl IntoIterator<Item = (String, Found)>, now: Instant) {

@@ -21,6 +21,7 @@ pub(in crate::store) use edit::remove_row;
 pub use edit::{IfTaken, Rotation, StoredWebhook};
 pub use failure::{DisableReason, FailureNote};
 pub use list::{WebhookFilter, WebhookPage};
+pub(in crate::store) use matching::KEPT_CONFIG_BYTES;
 pub use rows::WebhookKey;
 
 impl Store {

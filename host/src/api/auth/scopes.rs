@@ -57,6 +57,8 @@ pub(in crate::api) enum PluginComparison {}
 
 /// Looking at what concerns the installation.
 pub(in crate::api) enum AdminRead {}
+/// Changing what concerns all webhooks of a company.
+pub(in crate::api) enum AdminWrite {}
 /// Changing what concerns the installation, for the operator alone.
 pub(in crate::api) enum PlatformAdmin {}
 
@@ -99,6 +101,10 @@ impl ScopeSet for PluginComparison {
 
 impl ScopeSet for AdminRead {
     const FIRST: RequiredScope = RequiredScope::read(Area::Admin);
+}
+
+impl ScopeSet for AdminWrite {
+    const FIRST: RequiredScope = RequiredScope::write(Area::Admin);
 }
 
 impl ScopeSet for PlatformAdmin {

@@ -20,7 +20,7 @@ use crate::api::{ApiState, MAX_CHANGE_RETRIES};
 use crate::domain::operational_event::OperationalEvent;
 use crate::domain::plugin::Digest;
 use crate::sandbox::Plugin;
-use crate::store::{Activation, Follower, PluginChange, StoreError};
+use crate::store::{Activation, Follower, PluginChange, PluginUser, StoreError};
 
 /// The most webhooks that a refusal names. Once so many configs are refused, the others are not checked: each check may
 /// take the time of a whole call.
@@ -64,7 +64,7 @@ pub(in crate::api) async fn activate(
     Ok(Json(find_version(&api, &company, &name, digest.as_str()).await?.into()))
 }
 
-/// Lets the version check the config of every webhook that would run it, then calls `store`, which activates it.
+/// Lets the version check the config of every webhook and policy that would run it, then calls `store`, which activates it.
 /// Repeats both if such a webhook was added or changed meanwhile.
 ///
 /// # Errors
@@ -83,7 +83,11 @@ where
     loop {
         let followers = api.store.followers(target.company, target.name).await?;
         check_configs(api, target, plugin, &followers).await?;
-        let webhooks = followers.iter().map(|follower| follower.webhook.clone()).collect();
+        let webhook = |follower: &Follower| match &follower.user {
+            PluginUser::Webhook { id, .. } => Some(id.clone()),
+            PluginUser::Policy(_) => None,
+        };
+        let webhooks = followers.iter().filter_map(webhook).collect();
         let activation = Activation {
             company: target.company.to_owned(),
             name: target.name.to_owned(),
@@ -112,7 +116,7 @@ async fn tell_activated(api: &ApiState, target: ActivationTarget<'_>, previous: 
     api.engine.operational_events.publish(company, event).await;
 }
 
-/// Checks each config once, however many webhooks share it.
+/// Checks each config once, however many webhooks and policies share it.
 async fn check_configs(
     api: &ApiState,
     target: ActivationTarget<'_>,
@@ -128,7 +132,7 @@ async fn check_configs(
         let lost = || Problem::new(ProblemKind::Internal, format!("config {digest} of a webhook is not stored"));
         let config = api.store.config(digest).await?.ok_or_else(lost)?;
         if let Err(failure) = api.sandbox.check_config(plugin, config).await.result {
-            refused.extend(sharing.iter().map(|one| format!("{} ({}): {failure}", one.webhook, one.subscription)));
+            refused.extend(sharing.iter().map(|one| format!("{}: {failure}", one.user)));
         }
         if refused.len() >= MAX_NAMED {
             break;
@@ -145,7 +149,7 @@ fn configs_refused(target: ActivationTarget<'_>, mut refused: Vec<String>) -> Pr
         refused.push(format!("and {more} more"));
     }
     let detail = format!(
-        "version {} of plugin `{}` refuses the config of webhooks that use it, so it was not activated: {}",
+        "version {} of plugin `{}` refuses the config of webhooks or policies that use it, so it was not activated: {}",
         target.digest,
         target.name,
         refused.join("; ")
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn a_refusal_names_twenty_webhooks_and_counts_the_others() {
         assert!(detail(1).ends_with(
-            "plugin `mask` refuses the config of webhooks that use it, so it was not activated: wh_0 (`t`): no"
+            "plugin `mask` refuses the config of webhooks or policies that use it, so it was not activated: wh_0 (`t`): no"
         ));
         assert!(detail(20).ends_with("wh_19 (`t`): no"));
         assert!(detail(23).ends_with("wh_19 (`t`): no; and 3 more"));

@@ -11,7 +11,7 @@ use super::fields::{NewFields, WebhookFields};
 use super::plugin_version::resolve_plugins;
 use super::tls::check_scheme;
 use super::view::WebhookView;
-use super::{check_target, field_rules, new_secret, shown};
+use super::{check_target, field_rules, new_secret, policies, shown};
 use crate::api::auth::{Authorized, WebhooksWrite};
 use crate::api::body::{self, BodyLimit};
 use crate::api::problem::Problem;
@@ -37,7 +37,8 @@ pub(in crate::api) async fn create(
         return Ok((StatusCode::OK, Json(shown(&api, webhook).await)));
     }
     let secret = webhook.signing_secret.clone();
-    let view = WebhookView::with_health(webhook, WebhookHealth::default());
+    let policies = policies(&api, &webhook.company).await;
+    let view = WebhookView::with_health(webhook, WebhookHealth::default()).with_policies(policies.as_deref());
     Ok((StatusCode::CREATED, Json(view.with_secret(&secret))))
 }
 
@@ -84,7 +85,9 @@ async fn store(api: &ApiState, webhook: Webhook, is_list: bool, if_taken: IfTake
         resolve_plugins(api, &mut resolved, is_list).await?;
         match api.store.put_webhook(resolved, if_taken).await {
             Err(StoreError::Changed(_)) if retries < MAX_CHANGE_RETRIES => retries += 1,
-            Err(StoreError::InUse(taken)) => return Err(Invalid::at("/subscription_type", taken).into()),
+            Err(StoreError::InUse(taken)) if if_taken == IfTaken::Refuse => {
+                return Err(Invalid::at("/subscription_type", taken).into());
+            }
             done => return Ok(done?),
         }
     }

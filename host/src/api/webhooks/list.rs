@@ -8,6 +8,7 @@ use axum::http::header::LINK;
 use axum::{Extension, Json};
 use serde::Deserialize;
 
+use super::policies;
 use super::view::WebhookView;
 use crate::api::ApiState;
 use crate::api::answers::HeldAnswer;
@@ -56,9 +57,10 @@ pub(in crate::api) async fn list(
         return Ok((held, headers, Json(Vec::new())));
     };
     let mut health = api.store.health_of_webhooks(&company, &oldest.id, &newest.id).await?;
+    let policies = policies(&api, &company).await;
     let view = |webhook: Webhook| {
         let health = health.remove(&webhook.id).unwrap_or_default();
-        WebhookView::with_health(webhook, health)
+        WebhookView::with_health(webhook, health).with_policies(policies.as_deref())
     };
     Ok((held, headers, Json(webhooks.into_iter().map(view).collect())))
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::tls::TlsField;
 use crate::domain::headers;
 use crate::domain::plugin_config::PluginConfig;
+use crate::domain::policy::Policy;
 use crate::domain::rate_limit::RateLimit;
 use crate::domain::time::rfc3339;
 use crate::domain::transform::TransformRef;
@@ -74,6 +75,8 @@ pub(in crate::api) struct WebhookView {
     /// Null if there are several transforms.
     on_error: Option<&'static str>,
     transforms: Vec<TransformView>,
+    /// The names of the policies that run for events that it may get; null if they cannot be read now.
+    policies: Option<Vec<String>>,
     headers: BTreeMap<String, String>,
     tls: Option<TlsField>,
     max_in_flight: u32,
@@ -153,6 +156,7 @@ impl From<Webhook> for WebhookView {
             config_size,
             on_error: (!is_chain).then(|| webhook.on_error.name()),
             transforms,
+            policies: None,
             headers: webhook.headers.into_iter().map(shown_header).collect(),
             tls: webhook.tls.as_deref().map(Into::into),
             max_in_flight: webhook.max_in_flight,
@@ -173,6 +177,13 @@ impl WebhookView {
     /// Shows the webhook with its health.
     pub(super) fn with_health(webhook: Webhook, health: WebhookHealth) -> Self {
         Self { health: Some(health.into()), ..webhook.into() }
+    }
+
+    /// Shows which of these policies of its company, if they could be read, run for it.
+    pub(super) fn with_policies(self, policies: Option<&[Policy]>) -> Self {
+        let concerned = |policy: &&Policy| policy.concerns(&self.r#type);
+        let names = |all: &[Policy]| all.iter().filter(concerned).map(|policy| policy.name.clone()).collect();
+        Self { policies: policies.map(names), ..self }
     }
 
     /// Shows the signing secret too: only in the answer to the request that made it.

@@ -1,4 +1,4 @@
-//! Runs the transforms of an event: those of its webhook.
+//! Runs the transforms of an event: those of its webhook, and of the policies of its company.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::domain::event::Event;
 use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, outcome_name_and_reason, owner};
 use crate::domain::plugin_config::PluginConfig;
+use crate::domain::policy::Policy;
 use crate::domain::transform::{OnError, TransformRef};
 use crate::domain::webhook::Webhook;
 use crate::metrics::Metrics;
@@ -77,9 +78,17 @@ impl Transformer {
         Self { plugins, sandbox, metrics, store, memory, challenge_header }
     }
 
-    /// Runs the transforms of the event, if it has any.
+    /// Runs the transforms of the event, if it has any: those of its webhook, then those of the policies that match its type.
     pub(in crate::delivery) async fn prepare(&self, event: &Arc<Event>, webhook: &Webhook) -> (Prepared, PluginReport) {
-        let mut transforms = webhook.transforms();
+        let policies = match self.store.policies_in_force(&webhook.company).await {
+            Ok(policies) => policies,
+            Err(error) => {
+                let why = format!("nothing is sent, because the policies of the company cannot be read: {error}");
+                return (Prepared::HostFailed(why), PluginReport::default());
+            }
+        };
+        let after = policies.iter().filter(|policy| policy.matches(&event.event_type)).flat_map(Policy::transforms);
+        let mut transforms = webhook.transforms().chain(after);
         let Some(first) = transforms.next() else {
             return (Prepared::Send(Outgoing::original(event)), PluginReport::default());
         };
@@ -248,7 +257,7 @@ fn prepared(result: Result<Outcome, Failure>, policy: OnError, event: &Event, na
     }
 }
 
-/// The contract's `plugin` object. If the outcome is an error, it also names the policy that was followed.
+/// The contract's `plugin` object. If the outcome is an error, it also says what `on_error` was followed.
 fn shown<T>(
     transform: TransformRef<'_>,
     (outcome, reason): (&'static str, Option<String>),
@@ -267,6 +276,9 @@ fn shown<T>(
     });
     if let (Err(_), Some(report)) = (&call.result, report.as_object_mut()) {
         report.insert("on_error".into(), transform.on_error.name().into());
+    }
+    if let (Some(policy), Some(report)) = (transform.policy, report.as_object_mut()) {
+        report.insert("policy".into(), policy.into());
     }
     report
 }

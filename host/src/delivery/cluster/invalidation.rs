@@ -64,7 +64,7 @@ impl Invalidation {
                 }
             }
             Change::Cancelled(selection) => self.canceller.cancel_in_memory(&selection).await,
-            Change::Plugins => self.precompile.notify_one(),
+            Change::Plugins | Change::Policies { .. } => self.precompile.notify_one(),
             Change::PluginsRemoved { digests } => {
                 self.plugins.forget(digests.iter().map(|digest| Digest::stored(digest)).collect()).await;
             }

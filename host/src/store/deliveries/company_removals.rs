@@ -54,11 +54,13 @@ pub(super) const KNOWN: &str = "SELECT 1 AS one FROM (SELECT company FROM webhoo
     UNION ALL SELECT company FROM company_configs WHERE company = $1 \
     UNION ALL SELECT company FROM event_types WHERE company = $1 \
     UNION ALL SELECT company FROM chain_transforms WHERE company = $1 \
+    UNION ALL SELECT company FROM policies WHERE company = $1 \
     UNION ALL SELECT company FROM company_limits WHERE company = $1 \
     UNION ALL SELECT company FROM company_usage WHERE company = $1 UNION ALL SELECT company FROM events WHERE company = $1 \
     UNION ALL SELECT company FROM deliveries WHERE company = $1) AS found LIMIT 1";
 
-/// What a request removes at once, besides the webhooks. A removed version stays for the log until that is removed; uploaded
+/// What a request removes at once, besides the webhooks. Policies stay, without their transforms, until the removal ends: an attempt
+/// that has begun sends nothing then. A removed version stays for the log until that is removed; uploaded
 /// again, it is another company's.
 const AT_ONCE: [&str; 5] = [
     "DELETE FROM api_keys WHERE company = $1",

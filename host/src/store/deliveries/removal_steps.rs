@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::multi_row::MultiRowStatement;
 use crate::store::writer::transaction;
-use crate::store::{plugins, webhooks};
+use crate::store::{plugins, policies, webhooks};
 
 /// Most rows that one step takes out of the log of the version before, and of events without deliveries.
 const STEP: i64 = 256;
@@ -122,7 +122,11 @@ impl Store {
     pub async fn removal_step(&self, company: String, now: i64) -> Result<Option<RemovalStep>, StoreError> {
         let (owner, usage, metrics) = (company.clone(), self.event_usage.clone(), self.metrics.clone());
         let work = transaction(move |connection| Box::pin(async move { Ok(step(connection, &company, now).await?) }));
+        let webhooks = self.webhooks.clone();
         let count = move |done: &Option<(RemovalStep, RemovedRows)>| {
+            if let Some((RemovalStep::Finished(FinishedRemoval { company, .. }), _)) = done {
+                webhooks.invalidate_company(company);
+            }
             if let Some((_, log)) = done {
                 usage.removed(&owner, log.bytes);
                 metrics.deliveries_ended(Status::Cancelled, u64::try_from(log.waiting).unwrap_or_default());
@@ -153,7 +157,9 @@ async fn step(
     match removal.emptied_at {
         // Whichever of the nodes' clocks is ahead.
         Some(emptied_at) if now.abs_diff(emptied_at) >= LATE_MS.unsigned_abs() => {
+            policies::remove_of_company(connection, company, removal.created_at).await?;
             let finished = finish(connection, company).await?;
+            notify(connection, &Change::Policies { company: company.to_owned() }).await?;
             Ok(Some((RemovalStep::Finished(finished), removed.log)))
         }
         Some(_) => Ok(Some((RemovalStep::Waits, removed.log))),

@@ -1,9 +1,10 @@
-//! The webhooks of a plugin, and the checks that they have not changed between the check of their configs and its effect.
+//! The webhooks and policies that use a plugin, and the checks that they have not changed between the check of their configs and its effect.
 //!
 //! A version checks the configs of its webhooks outside of any transaction, because that takes long. The caller then states
 //! its findings, and the writer's transaction continues only if they still hold: [`check_followers`] before a version becomes
 //! active, [`check_version_to_run`] before a webhook is stored.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::plugin::{Digest, PluginRef, owner};
@@ -12,18 +13,41 @@ use crate::store::db::{self, DatabaseConnection, DatabaseRow};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::subscription_key::subscription_of;
+use crate::store::webhooks::chains::POLICY_HOLDER;
 
-/// Most webhooks that an error names.
+/// Most users that an error names.
 const NAMED_WEBHOOKS: usize = 20;
 
-/// A webhook that runs the active version of its plugin.
+/// What runs a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginUser {
+    /// A webhook.
+    Webhook {
+        /// Its id.
+        id: String,
+        /// What it subscribes to, for people.
+        subscription: String,
+    },
+    /// The policy of this name.
+    Policy(String),
+}
+
+/// For people: ``wh_1 (`t`)``, or ``policy `pii` ``.
+impl fmt::Display for PluginUser {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Webhook { id, subscription } => write!(formatter, "{id} ({subscription})"),
+            Self::Policy(name) => write!(formatter, "policy `{name}`"),
+        }
+    }
+}
+
+/// A webhook or policy that runs the active version of a plugin with a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follower {
-    /// The webhook's id.
-    pub webhook: String,
-    /// What it subscribes to, for people.
-    pub subscription: String,
-    /// The sha-256 of its config.
+    /// What runs it.
+    pub user: PluginUser,
+    /// The sha-256 of the config.
     pub config_digest: Digest,
 }
 
@@ -33,22 +57,25 @@ const FOLLOWERS: &str = "SELECT id, event_type, config_digest FROM webhooks \
                          LEFT JOIN webhooks w ON w.id = t.holder \
                          WHERE t.company = $1 AND t.plugin_name = $2 AND t.plugin_pin IS NULL ORDER BY 1, 3";
 
-/// Returns what a webhook subscribes to, for people.
-fn subscription_from_row(row: &DatabaseRow) -> Result<String, sqlx::Error> {
-    Ok(subscription_of(&row.try_get::<String>("event_type")?).to_string())
+/// Reads an id and an event type, which is NULL unless the id is a webhook's.
+fn user_from_row(row: &DatabaseRow) -> Result<PluginUser, sqlx::Error> {
+    let (id, key): (String, Option<String>) = (row.try_get("id")?, row.try_get("event_type")?);
+    Ok(match (id.strip_prefix(POLICY_HOLDER), key) {
+        (Some(name), _) => PluginUser::Policy(name.to_owned()),
+        (None, key) => {
+            let subscription = subscription_of(key.as_deref().unwrap_or_default()).to_string();
+            PluginUser::Webhook { id, subscription }
+        }
+    })
 }
 
 fn follower_from_row(row: &DatabaseRow) -> Result<Follower, sqlx::Error> {
     let digest: String = row.try_get("config_digest")?;
-    Ok(Follower {
-        webhook: row.try_get("id")?,
-        subscription: subscription_from_row(row)?,
-        config_digest: Digest::stored(&digest),
-    })
+    Ok(Follower { user: user_from_row(row)?, config_digest: Digest::stored(&digest) })
 }
 
 impl Store {
-    /// Returns the webhooks of a company that run the active version of the plugin.
+    /// Returns the webhooks and policies of a company that run the active version of the plugin.
     ///
     /// # Errors
     /// The database's.
@@ -95,7 +122,7 @@ pub(super) async fn check_followers(
     let rows = db::query(FOLLOWERS).bind(plugin.company).bind(plugin.name).fetch_all(connection).await?;
     let now = rows.iter().map(follower_from_row).collect::<Result<Vec<_>, _>>()?;
     if now != checked {
-        return Err(StoreError::Changed(format!("the webhooks that use plugin `{}` change all the time", plugin.name)));
+        return Err(StoreError::Changed(format!("what uses plugin `{}` changes all the time", plugin.name)));
     }
     Ok(())
 }
@@ -128,7 +155,7 @@ pub(in crate::store) async fn check_version_to_run(
     Ok(())
 }
 
-/// Checks that no webhook uses the plugin, or, if a `version` is given, that no webhook pins it.
+/// Checks that nothing uses the plugin, or, if a `version` is given, that nothing pins it.
 pub(super) async fn check_unused(
     connection: &mut DatabaseConnection,
     plugin: PluginKey<'_>,
@@ -140,14 +167,12 @@ pub(super) async fn check_unused(
                WHERE t.company = $1 AND t.plugin_name = $2 AND (CAST($3 AS TEXT) IS NULL OR t.plugin_pin = $3) ORDER BY 1";
     let PluginKey { company, name } = plugin;
     let rows = db::query(sql).bind(company).bind(name).bind(version.map(Digest::as_str)).fetch_all(connection).await?;
-    let user = |row: &DatabaseRow| Ok((row.try_get("id")?, subscription_from_row(row)?));
-    let users = rows.iter().map(user).collect::<Result<Vec<(String, String)>, sqlx::Error>>()?;
+    let users = rows.iter().map(user_from_row).collect::<Result<Vec<_>, _>>()?;
     if users.is_empty() {
         return Ok(());
     }
     let subject = version.map_or_else(|| format!("plugin `{name}`"), |digest| format!("version {digest} of `{name}`"));
-    let mut names: Vec<_> =
-        users.iter().take(NAMED_WEBHOOKS).map(|(id, subscription)| format!("{id} ({subscription})")).collect();
+    let mut names: Vec<_> = users.iter().take(NAMED_WEBHOOKS).map(ToString::to_string).collect();
     if users.len() > NAMED_WEBHOOKS {
         names.push(format!("and {} more", users.len() - NAMED_WEBHOOKS));
     }

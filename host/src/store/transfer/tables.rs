@@ -132,6 +132,12 @@ const CHAIN_TRANSFORMS: TransferTable = table(
     ],
 );
 
+const POLICIES: TransferTable = table(
+    "policies",
+    2,
+    &[("company", Text), ("name", Text), ("types", Text), ("created_at", Number), ("updated_at", Number)],
+);
+
 const PULL_ENTRIES: TransferTable =
     table("pull_entries", 2, &[("webhook_id", Text), ("position", Number), ("company", Text), ("delivery_id", Text)]);
 
@@ -343,7 +349,7 @@ const ATTEMPTS: TransferTable = table(
 );
 
 /// All tables, in the order in which they are copied.
-pub(super) const TABLES: [TransferTable; 23] = [
+pub(super) const TABLES: [TransferTable; 24] = [
     META,
     API_KEYS,
     CONFIGS,
@@ -352,6 +358,7 @@ pub(super) const TABLES: [TransferTable; 23] = [
     PLUGIN_BYTES,
     WEBHOOKS,
     CHAIN_TRANSFORMS,
+    POLICIES,
     REPLAYS,
     CANCELLATIONS,
     EVENT_REPLAYS,

@@ -16,6 +16,9 @@ use crate::store::plugins::{RunningVersion, check_version_to_run};
 /// The `plugin_name` of a webhook with several transforms: the name of no plugin.
 pub(super) const SEVERAL: &str = "(several)";
 
+/// What the holders of the transforms of policies begin with, before the policy's name: the id of no webhook.
+pub(in crate::store) const POLICY_HOLDER: &str = "policy:";
+
 /// Joins the plugin `p` and the config `c` of a transform `t`. The plugin's owner is decided as in `domain::plugin::owner`.
 pub(in crate::store) const TRANSFORM_JOINS: &str = "LEFT JOIN plugins p ON p.name = t.plugin_name \
     AND p.company = CASE WHEN substr(t.plugin_name, 1, 4) = 'std-' THEN '' ELSE t.company END \

@@ -11,6 +11,7 @@ use crate::store::changes::{Change, notify, outdate};
 use crate::store::db::{self, DatabaseConnection};
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
+use crate::store::nodes::has_earlier_node;
 use crate::store::quotas::check;
 use crate::store::seal::{SealedPlace, Sealer};
 use crate::store::subscription_key::{subscription_key, subscription_of};
@@ -227,8 +228,7 @@ async fn check_nodes(
     if !begins && (before.is_some() || !is_new_kind(webhook)) {
         return Ok(());
     }
-    let query = db::query("SELECT id FROM nodes WHERE finds_by_id IS NULL LIMIT 1");
-    if query.fetch_optional(connection).await?.is_none() {
+    if !has_earlier_node(connection).await? {
         return Ok(());
     }
     let text = "a node of an earlier version serves the database still: a webhook with a label, for a pattern of types, with \

@@ -16,8 +16,8 @@ use crate::store::multi_row::MultiRowStatement;
 use crate::store::subscription_key::keys_end;
 use crate::store::webhook_cache::{CacheLookup, MatchingWebhooks};
 
-/// Most bytes of a config that is read with its webhook for each event; a larger one is read when its plugin is called.
-const KEPT_CONFIG_BYTES: usize = 16 * 1024;
+/// Most bytes of a config that is read with its webhook, or policy, for each event; a larger one is read when its plugin is called.
+pub(in crate::store) const KEPT_CONFIG_BYTES: usize = 16 * 1024;
 
 /// Finds the webhooks that subscribe to some types, whatever their labels. Binds for each type: the company, the first key of the
 /// type, the key before which its keys end.

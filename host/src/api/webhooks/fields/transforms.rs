@@ -27,6 +27,11 @@ impl TransformFields {
         plugin.into_iter().chain(on_error.map(|detail| Invalid::at("/on_error", detail)))
     }
 
+    /// Returns what it says about failures, if that is sent and known.
+    pub(in crate::api) fn on_error(&self) -> Option<OnError> {
+        self.on_error.as_deref().and_then(OnError::named)
+    }
+
     fn transform(&self) -> Option<Transform> {
         let config = self.config.as_deref().map_or("null", RawValue::get);
         Some(Transform {
@@ -34,7 +39,7 @@ impl TransformFields {
             digest: None,
             config: config.into(),
             config_digest: Digest::of(config.as_bytes()),
-            on_error: self.on_error.as_deref().and_then(OnError::named).unwrap_or_default(),
+            on_error: self.on_error().unwrap_or_default(),
         })
     }
 }
