@@ -54,6 +54,22 @@ async fn each_transform_gets_what_the_one_before_made() {
     }
 }
 
+/// The webhook that docs/http-api.md shows.
+#[tokio::test]
+async fn filter_and_mask_work_together_as_documented() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let text = include_str!("../../docs/http-api.md");
+    let (_, shown) = text.split_once("### Several transforms").unwrap();
+    let (_, shown) = shown.split_once("--data '").unwrap();
+    let mut body: Value = serde_json::from_str(shown.split_once("'\n```").unwrap().0).unwrap();
+    body["target_url"] = json!(receiver.url("/"));
+    host.subscribe(&body).await;
+    let id = host.publish("employees/x", &json!({"country": "FR", "iban": "FR1"})).await;
+    host.delivery(&id, "filtered").await;
+    host.publish("employees/x", &json!({"country": "ES", "iban": "ES1"})).await;
+    assert_eq!(receiver.first().await.json(), json!({"country": "ES", "iban": "***"}));
+}
+
 #[tokio::test]
 async fn standard_transforms_mask_in_turn_and_a_retry_sends_the_same_bytes() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);

@@ -64,6 +64,20 @@ async fn policies_run_after_the_transforms_of_every_webhook_in_the_order_of_thei
     assert_eq!(host.get(&format!("/webhooks/{plain}")).await.expect(200)["policies"], json!([]));
 }
 
+/// The policy that docs/http-api.md shows.
+#[tokio::test]
+async fn documented_policy_masks_bank_data_and_tokens_everywhere() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let text = include_str!("../../docs/http-api.md");
+    let (_, shown) = text.split_once("/policies/no-bank-data").unwrap();
+    let (_, shown) = shown.split_once("--data '").unwrap();
+    let body: Value = serde_json::from_str(shown.split_once("'\n```").unwrap().0).unwrap();
+    put(&host, "no-bank-data", &body).await.expect(201);
+    host.subscribe(&hook(&receiver, "t")).await;
+    host.publish("t", &json!({"a": [{"iban": "DE1"}], "api_token": "x", "n": 1})).await;
+    assert_eq!(receiver.first().await.json(), json!({"a": [{"iban": "***"}], "api_token": "***", "n": 1}));
+}
+
 #[tokio::test]
 async fn policy_is_for_its_types_and_for_no_operational_event() {
     let (host, receiver, told) = (Host::start().await, Receiver::start().await, Receiver::start().await);
