@@ -156,6 +156,11 @@ impl Sandbox {
         self.run(span, &company, plugin, move |runner, plugin| runner.transform(plugin, &event, &config)).await
     }
 
+    /// Returns the time for one call.
+    pub fn deadline(&self) -> Duration {
+        self.0.runner.limits.deadline
+    }
+
     /// Lets `work` make calls on one of the threads, one after the other: the plugins, of which `first` is the first, are called on
     /// account of the company. `None` if the sandbox failed, which is a fault of the host.
     pub async fn visit<T: Send + 'static>(

@@ -133,6 +133,19 @@ async fn first_transform_that_drops_or_fails_ends_the_chain() {
 }
 
 #[tokio::test]
+async fn chain_goes_on_after_transforms_that_take_their_whole_time() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    upload(&host, &["loop"]).await;
+    let slow = json!({"plugin": "loop", "on_error": "send_original"});
+    host.subscribe(&hook(&receiver, "t", &json!([mask("/a"), slow, slow, mask("/b")]))).await;
+    let id = host.publish("t", &json!({"a": 1, "b": 2})).await;
+    assert_eq!(receiver.first().await.text(), r#"{"a":"***","b":"***"}"#);
+    let delivery = host.delivery(&id, "delivered").await;
+    let expected = [("std-mask", "replace"), ("loop", "error"), ("loop", "error"), ("std-mask", "replace")];
+    assert_eq!(outcomes(&delivery), pairs(&expected));
+}
+
+#[tokio::test]
 async fn webhook_shows_its_transforms_and_those_of_one_as_fields_too() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     let one = json!([{"plugin": "std-mask", "config": {"fields": ["/a"]}, "on_error": "drop"}]);

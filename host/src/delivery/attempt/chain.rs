@@ -1,7 +1,8 @@
-//! Several transforms, one after the other: each gets what the one before made, in one visit to the sandbox's threads.
+//! Several transforms, one after the other: each gets what the one before made. Fast ones run in one visit to the sandbox's threads.
 
 use std::mem::{replace, take};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -39,10 +40,9 @@ pub struct ChainCall {
 }
 
 /// What a chain makes of an event.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum ChainEnd {
     /// It is sent as it was published.
-    #[default]
     Unchanged,
     Changed(Outgoing),
     /// It is not sent, for this reason.
@@ -52,7 +52,7 @@ enum ChainEnd {
 }
 
 /// The result of a chain. That of an empty one changes nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ChainRun {
     /// The calls that were made, in their order.
     pub calls: Vec<ChainCall>,
@@ -96,22 +96,55 @@ impl ChainRun {
     }
 }
 
-/// Runs the steps on the event by `call`, until one drops it or fails under another policy than `send_original`, which sends on
-/// what the failed one was given. `challenge_header` is a name that no plugin may set.
-pub(super) fn run<P>(
-    event: &Event,
-    steps: &[ChainStep<P>],
-    challenge_header: &str,
-    mut call: impl FnMut(&ChainStep<P>, &Event) -> PluginCall<Outcome>,
-) -> ChainRun {
-    let mut calls = Vec::with_capacity(steps.len());
-    let mut made: Option<Outgoing> = None;
-    // What the next step gets, if that is not the event itself.
-    let mut given: Option<Event> = None;
-    for (index, step) in steps.iter().enumerate() {
-        let mut call = check_headers(call(step, given.as_ref().unwrap_or(event)), challenge_header);
+/// Transforms at work on an event, until one drops it or fails under another policy than `send_original`, which sends on what the
+/// failed one was given.
+pub(super) struct Chain<P = Arc<Plugin>> {
+    event: Arc<Event>,
+    steps: Vec<ChainStep<P>>,
+    /// The calls that were made: the next step has their number.
+    calls: Vec<ChainCall>,
+    /// What the steps before made of the event.
+    made: Option<Outgoing>,
+    /// What the next step gets, if that is not the event itself.
+    given: Option<Event>,
+    /// How it ended, if a step has ended it.
+    end: Option<ChainEnd>,
+}
+
+impl<P> Chain<P> {
+    pub(super) fn new(event: Arc<Event>, steps: Vec<ChainStep<P>>) -> Self {
+        let calls = Vec::with_capacity(steps.len());
+        Self { event, steps, calls, made: None, given: None, end: None }
+    }
+
+    /// Returns the step that is called next, if there is one.
+    pub(super) fn next(&self) -> Option<&ChainStep<P>> {
+        self.steps.get(self.calls.len()).filter(|_| self.end.is_none())
+    }
+
+    /// Runs steps by `call`, until the calls have taken as long as `most`: one more may follow then. `challenge_header` is a name
+    /// that no plugin may set.
+    pub(super) fn advance(
+        &mut self,
+        challenge_header: &str,
+        most: Duration,
+        mut call: impl FnMut(&ChainStep<P>, &Event) -> PluginCall<Outcome>,
+    ) {
+        let mut spent = Duration::ZERO;
+        while spent < most
+            && let Some(step) = self.next()
+        {
+            let ended = call(step, self.given.as_ref().unwrap_or(&self.event));
+            spent = spent.saturating_add(ended.duration);
+            self.follow(check_headers(ended, challenge_header), challenge_header);
+        }
+    }
+
+    /// Takes what the next step made.
+    fn follow(&mut self, mut call: PluginCall<Outcome>, challenge_header: &str) {
+        let Some(step) = self.steps.get(self.calls.len()) else { return };
         let replaced = match &mut call.result {
-            Ok(Outcome::Replace(message)) => Some(overlaid(made.as_ref(), take(message), challenge_header)),
+            Ok(Outcome::Replace(message)) => Some(overlaid(self.made.as_ref(), take(message), challenge_header)),
             _ => None,
         };
         let replaced = replaced.transpose().unwrap_or_else(|detail| {
@@ -121,22 +154,24 @@ pub(super) fn run<P>(
         let (outcome, reason) = outcome_name_and_reason(&call.result);
         let result = replace(&mut call.result, Ok(Outcome::Pass));
         let call = call.ended(result.as_ref().map(drop).map_err(Clone::clone));
-        calls.push(ChainCall { outcome, reason, call });
-        let end = match (result, step.on_error) {
+        self.calls.push(ChainCall { outcome, reason, call });
+        self.end = match (result, step.on_error) {
             (Ok(Outcome::Drop(reason)), _) => Some(ChainEnd::Dropped(reason)),
             (Err(failure), OnError::Drop) => Some(ChainEnd::Dropped(failure.to_string())),
             (Err(failure), OnError::Retry) => Some(ChainEnd::Failed(step.name.clone(), failure)),
             (Ok(Outcome::Pass | Outcome::Replace(_)), _) | (Err(_), OnError::SendOriginal) => None,
         };
-        if let Some(end) = end {
-            return ChainRun { calls, end };
-        }
         if let Some(outgoing) = replaced {
-            given = (index + 1 < steps.len()).then(|| transformed(event, &outgoing));
-            made = Some(outgoing);
+            self.given = self.next().map(|_| transformed(&self.event, &outgoing));
+            self.made = Some(outgoing);
         }
     }
-    ChainRun { calls, end: made.map_or(ChainEnd::Unchanged, ChainEnd::Changed) }
+
+    /// Returns the result, once there is no next step.
+    pub(super) fn ended(self) -> ChainRun {
+        let end = self.end.unwrap_or_else(|| self.made.map_or(ChainEnd::Unchanged, ChainEnd::Changed));
+        ChainRun { calls: self.calls, end }
+    }
 }
 
 /// Returns what is sent once `message` replaces what the steps before made: their headers and their content type hold, unless it
@@ -170,8 +205,6 @@ fn transformed(event: &Event, made: &Outgoing) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::domain::plugin::Logs;
 
@@ -199,17 +232,43 @@ mod tests {
         Err(Failure::Broke("it trapped".into()))
     }
 
+    fn called(result: Result<Outcome, Failure>, duration: Duration) -> PluginCall<Outcome> {
+        PluginCall { result, logs: Logs::default(), duration, memory_bytes: 0 }
+    }
+
+    #[test]
+    fn slow_steps_leave_the_thread_to_others_between_them() {
+        let step = |body: &str| {
+            let plugin = replaced(body, None, &[]);
+            ChainStep { name: "p".into(), plugin, config: "null".into(), on_error: OnError::Retry }
+        };
+        let (slow, most) = (Duration::from_millis(60), Duration::from_millis(100));
+        let mut chain = Chain::new(Arc::new(event()), ["1", "2", "3"].map(step).into());
+        let (mut visits, mut given) = (Vec::new(), Vec::new());
+        while chain.next().is_some() {
+            let before = chain.calls.len();
+            chain.advance("x-challenge", most, |step, event| {
+                given.push(event.data_text().to_owned());
+                called(step.plugin.clone(), slow)
+            });
+            visits.push(chain.calls.len() - before);
+        }
+        assert_eq!((visits, given), (vec![2, 1], ["{}", "1", "2"].map(str::to_owned).to_vec()));
+        assert_eq!(chain.ended().outcome(), replaced("3", None, &[]));
+    }
+
     /// Runs steps that answer so. Returns the result, and the events that the steps were given.
     fn ran(answers: Vec<(Result<Outcome, Failure>, OnError)>) -> (ChainRun, Vec<Event>) {
         let step = |(answer, on_error)| ChainStep { name: "p".into(), plugin: answer, config: "null".into(), on_error };
         let steps: Vec<_> = answers.into_iter().map(step).collect();
         let mut given = Vec::new();
-        let run = run(&event(), &steps, "x-challenge", |step, event| {
+        let mut chain = Chain::new(Arc::new(event()), steps);
+        chain.advance("x-challenge", Duration::MAX, |step, event| {
             given.push(event.clone());
-            let result = step.plugin.clone();
-            PluginCall { result, logs: Logs::default(), duration: Duration::ZERO, memory_bytes: 0 }
+            called(step.plugin.clone(), Duration::ZERO)
         });
-        (run, given)
+        assert!(chain.next().is_none());
+        (chain.ended(), given)
     }
 
     fn outcomes(run: &ChainRun) -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::chain::{self, ChainCall, ChainRun, ChainStep};
+use super::chain::{Chain, ChainCall, ChainRun, ChainStep};
 use super::outgoing::{Outgoing, Prepared, check_headers};
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::domain::event::Event;
@@ -219,18 +219,28 @@ impl Transformer {
         check_headers(call, &self.challenge_header)
     }
 
-    /// Calls plugins one after the other, as [`Transformer::call`] does one: each gets what the one before made.
+    /// Calls plugins one after the other, as [`Transformer::call`] does one: each gets what the one before made. Those that
+    /// together take as long as one call may take leave their thread to others before the next.
     pub async fn chain(&self, event: Arc<Event>, steps: Vec<ChainStep>) -> ChainRun {
-        let Some(first) = steps.first().cloned() else { return ChainRun::default() };
-        let (company, challenge_header) = (event.company.clone(), self.challenge_header.clone());
-        let run = move |thread: SandboxThread<'_>| {
-            let call = |step: &ChainStep, event: &Event| thread.transform(&step.plugin, event, &step.config);
-            chain::run(&event, &steps, &challenge_header, call)
-        };
-        let made = self.sandbox.visit(&company, &first.plugin, run).await;
-        made.unwrap_or_else(|| {
-            ChainRun::not_made(first.name, "the sandbox failed while it ran; this is a fault of the host")
-        })
+        let (company, most) = (event.company.clone(), self.sandbox.deadline());
+        let mut chain = Chain::new(event, steps);
+        while let Some(next) = chain.next() {
+            let (name, plugin) = (next.name.clone(), next.plugin.clone());
+            let challenge_header = self.challenge_header.clone();
+            let visit = move |thread: SandboxThread<'_>| {
+                chain.advance(&challenge_header, most, |step, event| {
+                    thread.transform(&step.plugin, event, &step.config)
+                });
+                chain
+            };
+            chain = match self.sandbox.visit(&company, &plugin, visit).await {
+                Some(advanced) => advanced,
+                None => {
+                    return ChainRun::not_made(name, "the sandbox failed while it ran; this is a fault of the host");
+                }
+            };
+        }
+        chain.ended()
     }
 }
 
