@@ -153,14 +153,13 @@ async fn nothing_is_sent_while_a_policy_fails_or_cannot_be_read() {
         id
     };
     let first = failed("unreachable").await;
-    // Its plugin has no version.
-    put(&host, "p", &json!({"types": ["*"], "transforms": [{"plugin": "pass"}]})).await.expect(200);
-    host.home().sql("UPDATE plugins SET active_digest = NULL WHERE name = 'pass'").await;
-    host.upload("trap", &guest("error")).await.expect(201);
+    // Its plugin has no version. The uploads make the host read the database again.
+    host.home().sql("UPDATE plugins SET active_digest = NULL WHERE name = 'trap'").await;
+    host.upload("pass", &guest("error")).await.expect(201);
     failed("no active version").await;
     // Its transforms are gone.
     host.home().sql("DELETE FROM chain_transforms").await;
-    host.upload("trap", &guest("replace")).await.expect(201);
+    host.upload("pass", &guest("replace")).await.expect(201);
     failed("policies").await;
     let test = host.post(&format!("/webhooks/{webhook}/test"), &json!({"event": {"type": "t", "data": 1}})).await;
     let test = test.expect(200);
