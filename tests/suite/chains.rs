@@ -72,7 +72,7 @@ async fn filter_and_mask_work_together_as_documented() {
 
 #[tokio::test]
 async fn standard_transforms_mask_in_turn_and_a_retry_sends_the_same_bytes() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     receiver.answer_status(500);
     host.subscribe(&hook(&receiver, "t", &json!([mask("/a"), mask("/b")]))).await;
     let id = host.publish("t", &json!({"a": "1", "b": "2", "c": "3"})).await;
@@ -101,7 +101,7 @@ async fn event_that_no_transform_changes_is_sent_as_published() {
 
 #[tokio::test]
 async fn first_transform_that_drops_or_fails_ends_the_chain() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     upload(&host, &["pass", "drop", "error", "trap"]).await;
     for (event_type, transforms, status, expected) in [
         ("drops", json!([{"plugin": "drop"}, {"plugin": "pass"}]), "filtered", &[("drop", "drop")][..]),
@@ -260,7 +260,7 @@ async fn plugin_of_a_chain_is_in_use_and_its_config_is_checked_before_another_ve
 
 #[tokio::test]
 async fn attempt_fails_without_sending_while_a_plugin_of_the_chain_has_no_version() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     host.upload("p", &guest("pass")).await.expect(201);
     host.subscribe(&hook(&receiver, "t", &json!([mask("/a"), {"plugin": "p", "on_error": "send_original"}]))).await;
     host.home().sql("UPDATE plugins SET active_digest = NULL WHERE name = 'p'").await;

@@ -136,7 +136,7 @@ async fn own_transform_that_fails_open_is_not_sent_past_a_policy() {
 
 #[tokio::test]
 async fn nothing_is_sent_while_a_policy_fails_or_cannot_be_read() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     for name in ["trap", "pass"] {
         host.upload(name, &guest(name)).await.expect(201);
     }
@@ -172,7 +172,7 @@ async fn nothing_is_sent_while_a_policy_fails_or_cannot_be_read() {
 
 #[tokio::test]
 async fn replay_retry_consumer_and_preview_get_no_event_past_a_policy() {
-    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let (host, receiver) = (Host::with(&["--retry-schedule=1h"]).await, Receiver::start().await);
     host.subscribe(&hook(&receiver, "t")).await;
     let pulled = host.subscribe(&json!({"type": "t", "label": "pull", "delivery": "pull"})).await;
     let id = host.publish("t", &json!({"iban": "DE1"})).await;
