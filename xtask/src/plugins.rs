@@ -11,7 +11,7 @@ use crate::{Failure, process};
 
 /// The sources of a plugin in its folder, of which it has some.
 const OWN: [&str; 6] = ["Cargo.toml", "build.rs", "package.json", "package-lock.json", "src", "wit"];
-/// The sources of every plugin, besides its own.
+/// The sources of every plugin in Rust, besides its own.
 const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
 
 /// A crate in the workspace that some plugins use: its name in their manifests, and its sources.
@@ -22,7 +22,11 @@ const ENGINES: [(&str, [&str; 2]); 1] =
 pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
     process::build_workspace(root)?;
     let dist = dist(root);
-    build(root, &dist)?;
+    let stale = stale(root)?;
+    // A component in JavaScript whose sources are the same would only get other bytes.
+    let is_kept =
+        |name: &str| is_javascript(root, name) && !stale.iter().any(|(file, _)| *file == component(&dist, name));
+    build_all(root, &dist, names(root)?.into_iter().filter(|name| !is_kept(name)))?;
     let mut sources = String::new();
     for name in names(root)? {
         sources.push_str(&format!("{}  {}  {name}\n", digest(root, &name)?, file_digest(&component(&dist, &name))?));
@@ -32,9 +36,13 @@ pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {
 
 /// Builds every plugin from source into `to`.
 pub(crate) fn build(root: &Path, to: &Path) -> Result<(), Failure> {
+    build_all(root, to, names(root)?.into_iter())
+}
+
+fn build_all(root: &Path, to: &Path, names: impl Iterator<Item = String>) -> Result<(), Failure> {
     fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
     let posthaste = process::posthaste()?;
-    for name in names(root)? {
+    for name in names {
         let file = component(to, &name);
         let mut command = Command::new(&posthaste);
         command.current_dir(root).args(["plugin", "build"]).arg(Path::new("plugins").join(&name)).arg("-o").arg(file);
@@ -127,7 +135,8 @@ fn digest(root: &Path, name: &str) -> Result<String, Failure> {
     let manifest = fs::read_to_string(root.join(&own[0])).unwrap_or_default();
     let engines = ENGINES.into_iter().filter(|(engine, _)| manifest.contains(engine)).flat_map(|(_, sources)| sources);
     let mut files = Vec::new();
-    for source in own.iter().map(String::as_str).chain(SHARED).chain(engines) {
+    let shared = SHARED.into_iter().filter(|_| !is_javascript(root, name));
+    for source in own.iter().map(String::as_str).chain(shared).chain(engines) {
         collect(&root.join(source), &mut files)?;
     }
     files.sort();

@@ -26,6 +26,7 @@
 //! The interpreter is [jaq](https://github.com/01mf02/jaq). It compiles the program for every event, so only those of jq's own
 //! definitions (`map`, `select`) are compiled that the program uses.
 
+mod config;
 mod definitions;
 mod filters;
 mod program;
@@ -33,43 +34,13 @@ mod reading;
 mod value;
 mod variables;
 
-use std::collections::BTreeMap;
-
 use posthaste_plugin::{Error, Event, Outcome};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use program::Program;
+pub use config::Config;
 use value::{Failure, Value};
 
 /// Characters of a program's own error that are kept.
 const MAX_ERROR_CHARS: usize = 500;
-
-/// The program and its variables.
-#[derive(Deserialize)]
-#[serde(try_from = "Spelt")]
-pub struct Config {
-    program: Program,
-    vars: Vec<(String, Value)>,
-}
-
-/// The config as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Spelt {
-    filter: String,
-    #[serde(default)]
-    vars: BTreeMap<String, Box<RawValue>>,
-}
-
-impl TryFrom<Spelt> for Config {
-    type Error = Error;
-
-    fn try_from(spelt: Spelt) -> Result<Self, Error> {
-        let vars = variables::read(spelt.vars)?;
-        Ok(Self { program: Program::compile(&spelt.filter, &vars)?, vars })
-    }
-}
 
 /// Runs the program.
 ///
