@@ -34,7 +34,7 @@ pub use matching::{Matching, edit_ranges, find_matching};
 pub use pattern::{KeyPattern, PointerPattern, PointerTarget};
 pub use place::Place;
 pub use pointer::Pointer;
-pub use strings::{characters, edit_strings, text, without_nulls};
+pub use strings::{characters, edit_strings, find_strings, text, without_nulls};
 
 use crate::Error;
 use find::{Found, check, find_each, rests_of};

@@ -15,8 +15,10 @@ const OWN: [&str; 6] = ["Cargo.toml", "build.rs", "package.json", "package-lock.
 const SHARED: [&str; 3] = ["plugin-sdk/Cargo.toml", "plugin-sdk/src", "plugin-sdk/wit"];
 
 /// A crate in the workspace that some plugins use: its name in their manifests, and its sources.
-const ENGINES: [(&str, [&str; 2]); 1] =
-    [("posthaste-jinja", ["plugins/engine/jinja/Cargo.toml", "plugins/engine/jinja/src"])];
+const ENGINES: [(&str, [&str; 2]); 2] = [
+    ("posthaste-jinja", ["plugins/engine/jinja/Cargo.toml", "plugins/engine/jinja/src"]),
+    ("posthaste-pattern", ["plugins/engine/pattern/Cargo.toml", "plugins/engine/pattern/src"]),
+];
 
 /// Builds `plugins/dist/*.wasm` and records in `plugins/dist/SOURCES` the digest of the sources and of the component of each.
 pub(crate) fn build_dist(root: &Path) -> Result<(), Failure> {

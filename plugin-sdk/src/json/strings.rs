@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserializer;
 use serde::de::Visitor;
 use serde_json::value::RawValue;
 
+use super::find::{check, span};
 use crate::Error;
 
 /// Calls `edit` with every string of `text`, and replaces the string by the JSON that it returns; `None` keeps the string. Names of
@@ -31,8 +33,7 @@ pub fn edit_strings(text: &str, mut edit: impl FnMut(&str) -> Result<Option<Stri
     let mut rest = text;
     while let Some((before, string, after)) = next_string(rest) {
         edited.push_str(before);
-        let is_name = after.trim_start().starts_with(':');
-        let value = serde_json::from_str::<String>(string).ok().filter(|_| !is_name);
+        let value = serde_json::from_str::<String>(string).ok().filter(|_| !is_name(after));
         let answer = value.map_or(Ok(None), |value| edit(&value))?;
         edited.push_str(answer.as_deref().unwrap_or(string));
         rest = after;
@@ -89,6 +90,38 @@ pub(super) fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     })?;
     let (string, after) = string.split_at_checked(closing + 1)?;
     Some((before, string, after))
+}
+
+/// Returns the byte ranges of all strings in `text` that are values, with their quotes, in order. Names of members are not among
+/// them.
+///
+/// ```
+/// use posthaste_plugin::json;
+///
+/// let text = r#"{"email": "bob.macri@example.com", "ids": [1, "7"]}"#;
+/// assert_eq!(json::find_strings(text)?.map(|range| &text[range]).collect::<Vec<_>>(), [r#""bob.macri@example.com""#, r#""7""#]);
+/// # Ok::<(), posthaste_plugin::Error>(())
+/// ```
+///
+/// # Errors
+/// If `text` is not JSON.
+pub fn find_strings(text: &str) -> Result<impl Iterator<Item = Range<usize>>, Error> {
+    check(text)?;
+    let mut rest = text;
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let (_, string, after) = next_string(rest)?;
+            rest = after;
+            if !is_name(after) {
+                return Some(span(text, string));
+            }
+        }
+    }))
+}
+
+/// Returns whether the string before this part of a JSON text is the name of a member.
+fn is_name(after: &str) -> bool {
+    after.trim_ascii_start().starts_with(':')
 }
 
 /// Returns the characters of a string, which is given as JSON. Half a surrogate pair (`"\ud800"`) becomes U+FFFD, so that a search

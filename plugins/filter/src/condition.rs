@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use posthaste_pattern::{Case, Matcher, Pattern};
 use posthaste_plugin::json::Pointer;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,8 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::contradiction;
 use crate::field::Field;
 use crate::operand::{Scalar, Scalars, Sortable};
-use crate::pattern::{Matcher, Pattern};
-use crate::value::{Case, Value};
+use crate::value::Value;
 
 /// Conditions within each other. Bounded because reading and judging them recurse, and the guest's stack is 64 KiB.
 const MAX_DEPTH: usize = 8;
@@ -225,7 +225,12 @@ impl TryFrom<Parts> for Condition {
 
     fn try_from(parts: Parts) -> Result<Self, String> {
         parts.check()?;
-        let pattern = parts.matches.as_ref().map(|source| Pattern::compile(source, parts.case())).transpose()?;
+        let pattern = parts
+            .matches
+            .as_ref()
+            .map(|source| Pattern::compile(source, parts.case()))
+            .transpose()
+            .map_err(|text| format!("`matches`: {text}"))?;
         let condition = Self { parts, pattern };
         contradiction::check(&condition)?;
         Ok(condition)

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::condition::{Condition, Parts};
 use crate::operand::{Scalar, Scalars, Sortable};
-use crate::value::Case;
+use posthaste_pattern::Case;
 
 /// Refuses a condition whose tests no value meets together.
 ///

@@ -42,7 +42,6 @@ mod contradiction;
 mod field;
 mod number;
 mod operand;
-mod pattern;
 mod value;
 
 use condition::{Condition, Found};

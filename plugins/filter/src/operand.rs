@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use posthaste_pattern::Case;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::number::Number;
-use crate::value::{Case, Value};
+use crate::value::Value;
 
 /// A string, a number, `true`, `false` or `null`.
 #[derive(Debug, Clone, Serialize)]

@@ -4,19 +4,11 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
+use posthaste_pattern::Case;
 use posthaste_plugin::json;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::number::Number;
-
-/// Whether upper and lower case differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
-    /// They do.
-    Kept,
-    /// They are equal, by Unicode's simple case folding.
-    Ignored,
-}
 
 /// A value.
 #[derive(Debug, Clone)]

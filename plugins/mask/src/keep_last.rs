@@ -36,7 +36,7 @@ impl KeepLast {
     }
 
     /// Returns the end of a text.
-    fn end(self, text: &str) -> String {
+    pub(crate) fn end(self, text: &str) -> String {
         let Some(dropped) = text.chars().count().checked_sub(self.0).filter(|dropped| *dropped >= self.0) else {
             return String::new();
         };

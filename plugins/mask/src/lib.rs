@@ -1,13 +1,15 @@
 //! `mask`: replaces values that a webhook must not send by a mask.
 //!
 //! ```json
-//! {"fields": ["/bank_number", "/dependents/*/iban"], "keys": ["*_token"], "with": "***", "missing": "fail", "keep_last": 4}
+//! {"fields": ["/bank_number", "/dependents/*/iban"], "keys": ["*_token"], "with": "***", "missing": "fail", "keep_last": 4, "matches": ["[^@ ]+@"]}
 //! ```
 //!
-//! At least one of `fields` and `keys` selects values of the event's data; the value may be an object or a list.
+//! At least one of `fields`, `keys` and `matches` selects what is masked. A value may be an object or a list.
 //!
 //! * `fields` are JSON Pointers (RFC 6901), in which the name `*` stands for any element of a list and any member of an object.
 //! * `keys` are names of members, wherever in the data they are. `*` in a name stands for any characters. Case matters.
+//! * `matches` are regular expressions in the syntax of the crate `regex`. Of the strings that are not masked as a whole, the
+//!   parts that match are masked. Parts that overlap are one part. Names are not searched.
 //!
 //! A selected value is replaced by the string `with`, `***` by default. Every other byte stays as published, whatever JSON it is. If
 //! an object has a key twice, both values are masked, however the keys are spelt.
@@ -35,13 +37,16 @@
 //! ```
 
 mod config;
+mod edits;
 mod keep_last;
+mod matches;
 
 use posthaste_plugin::json::{self, Matching};
-use posthaste_plugin::{Error, Event, Outcome, log, serde_json};
+use posthaste_plugin::{Error, Event, Outcome, log};
 
 pub use config::{Config, Missing, check};
 pub use keep_last::KeepLast;
+pub use matches::Expression;
 
 /// Fields and keys that one text names.
 const MAX_NAMED: usize = 8;
@@ -65,14 +70,9 @@ pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
         }
         Missing::Ignore | Missing::Fail => {}
     }
-    if found.ranges.is_empty() {
+    let edits = config.edits(&event.body, found.ranges)?;
+    if edits.is_empty() {
         return Ok(Outcome::Pass);
-    }
-    let mut edits = Vec::with_capacity(found.ranges.len());
-    for range in found.ranges {
-        let kept = config.keep_last.map(|keep_last| keep_last.of(event.body.get(range.clone()).unwrap_or_default()));
-        let mask = serde_json::to_string(&format!("{}{}", config.with, kept.unwrap_or_default()))?;
-        edits.push((range, mask));
     }
     Ok(Outcome::replace(json::edit_ranges(&event.body, edits)))
 }

@@ -1,12 +1,21 @@
 //! Regular expressions, which are matched in time linear in the text.
 
+use std::ops::Range;
+
 use regex_automata::nfa::thompson::pikevm::{Cache, PikeVM};
 use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Hir, HirKind, Repetition};
 use regex_syntax::utf8::{Utf8Range, Utf8Sequence, Utf8Sequences};
 
-use crate::value::Case;
+/// Whether upper and lower case differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// They do.
+    Kept,
+    /// They are equal, by Unicode's simple case folding.
+    Ignored,
+}
 
 /// Bytes of an expression.
 const MAX_SOURCE_BYTES: usize = 1_000;
@@ -20,52 +29,93 @@ const MAX_WRITTEN_OUT: usize = 16;
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
-pub(crate) struct Pattern(PikeVM);
+pub struct Pattern(PikeVM);
 
 impl Pattern {
     /// Compiles an expression.
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub(crate) fn compile(source: &str, case: Case) -> Result<Self, String> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(format!("`matches`: {} bytes; at most {MAX_SOURCE_BYTES} are allowed", source.len()));
-        }
-        let mut parser = ParserBuilder::new();
-        parser.nest_limit(MAX_NESTING).case_insensitive(case == Case::Ignored);
-        let expression = parser.build().parse(source).map_err(|error| refusal(source, &error))?;
+    pub fn compile(source: &str, case: Case) -> Result<Self, String> {
         // Without captures, because nobody asks where the match is.
-        let limits = Config::new().nfa_size_limit(Some(MAX_BYTES)).which_captures(WhichCaptures::None);
-        let states = Compiler::new().configure(limits).build_from_hir(&written_out(expression));
-        let compiled = states.and_then(PikeVM::new_from_nfa).map_err(|_| {
-            "`matches`: the expression is too large once its repetitions are written out: repeat less, or write \
-             `[0-9]` for `\\d` and `[a-z]` for `\\w`"
-        })?;
-        Ok(Self(compiled))
+        compile(source, case, WhichCaptures::None).map(Self)
     }
 
     /// The memory that the compiled expression takes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.0.get_nfa().memory_usage()
     }
 
     /// Returns a matcher for any number of texts.
-    pub(crate) fn matcher(&self) -> Matcher<'_> {
+    pub fn matcher(&self) -> Matcher<'_> {
         Matcher { pattern: &self.0, cache: self.0.create_cache() }
     }
 }
 
 /// An expression with the memory for matching.
-pub(crate) struct Matcher<'p> {
+pub struct Matcher<'p> {
     pattern: &'p PikeVM,
     cache: Cache,
 }
 
 impl Matcher<'_> {
     /// Returns whether some part of the text matches.
-    pub(crate) fn is_match(&mut self, text: &[u8]) -> bool {
+    pub fn is_match(&mut self, text: &[u8]) -> bool {
         self.pattern.is_match(&mut self.cache, text)
     }
+}
+
+/// A compiled expression that tells where it matches.
+#[derive(Debug, Clone)]
+pub struct PartPattern(PikeVM);
+
+impl PartPattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn compile(source: &str) -> Result<Self, String> {
+        compile(source, Case::Kept, WhichCaptures::Implicit).map(Self)
+    }
+
+    /// The memory that the compiled expression takes.
+    pub fn bytes(&self) -> usize {
+        self.0.get_nfa().memory_usage()
+    }
+
+    /// Returns a finder for any number of texts.
+    pub fn finder(&self) -> Finder<'_> {
+        Finder { pattern: &self.0, cache: self.0.create_cache() }
+    }
+}
+
+/// An expression with the memory for finding its matches.
+pub struct Finder<'p> {
+    pattern: &'p PikeVM,
+    cache: Cache,
+}
+
+impl Finder<'_> {
+    /// Returns the byte ranges of the matches in a text, in order and without overlaps; empty ones are left out.
+    pub fn parts(&mut self, text: &str) -> impl Iterator<Item = Range<usize>> {
+        let found = self.pattern.find_iter(&mut self.cache, text);
+        found.map(|part| part.range()).filter(|part| !part.is_empty())
+    }
+}
+
+fn compile(source: &str, case: Case, captures: WhichCaptures) -> Result<PikeVM, String> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(format!("{} bytes; at most {MAX_SOURCE_BYTES} are allowed", source.len()));
+    }
+    let mut parser = ParserBuilder::new();
+    parser.nest_limit(MAX_NESTING).case_insensitive(case == Case::Ignored);
+    let expression = parser.build().parse(source).map_err(|error| refusal(source, &error))?;
+    let limits = Config::new().nfa_size_limit(Some(MAX_BYTES)).which_captures(captures);
+    let states = Compiler::new().configure(limits).build_from_hir(&written_out(expression));
+    states.and_then(PikeVM::new_from_nfa).map_err(|_| {
+        let mend = "repeat less, or write `[0-9]` for `\\d` and `[a-z]` for `\\w`";
+        format!("the expression is too large once its repetitions are written out: {mend}")
+    })
 }
 
 /// Writes classes of few ranges out as sequences of bytes. The compiler has a table of 200 KB for classes, whose preparation takes
@@ -100,10 +150,10 @@ fn refusal(source: &str, error: &regex_syntax::Error) -> String {
     let (what, at) = match error {
         regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start),
         regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span().start),
-        _ => return format!("`matches`: `{source}` is not a regular expression"),
+        _ => return format!("`{source}` is not a regular expression"),
     };
     let before = source.get(..at.offset).unwrap_or(source);
-    format!("`matches`: {what}, at character {} of `{source}`", before.chars().count() + 1)
+    format!("{what}, at character {} of `{source}`", before.chars().count() + 1)
 }
 
 #[cfg(test)]
@@ -149,6 +199,14 @@ mod tests {
             |source, text: &str| Pattern::compile(source, Case::Ignored).unwrap().matcher().is_match(text.as_bytes());
         assert!(matches("^núria$", "NÚRIA") && matches("ΣΑΣ", "σας") && matches("[k]", "\u{212a}"));
         assert!(!matches("^strasse$", "STRAßE") && !matches("i", "ı") && !matches("(?-i)a", "A"));
+    }
+
+    #[test]
+    fn a_finder_returns_the_parts_that_match() {
+        let pattern = PartPattern::compile(r"(é|\d)+|x*").unwrap();
+        let mut finder = pattern.finder();
+        assert_eq!(finder.parts("aé1 xx 22").collect::<Vec<_>>(), [1..4, 5..7, 8..10]);
+        assert_eq!(finder.parts("a").count(), 0);
     }
 
     #[test]
