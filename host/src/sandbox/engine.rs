@@ -15,10 +15,11 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::COMPONENT_MODEL);
 
 /// Stack size of the threads that run plugins, in bytes.
-pub(super) const THREAD_STACK: usize = 2 << 20;
+pub(super) const THREAD_STACK: usize = 4 << 20;
 
-/// Bytes of a thread's stack that a plugin may use; the rest is for the host's frames below and above it.
-const GUEST_STACK: usize = 512 << 10;
+/// Bytes of a thread's stack that a plugin may use: JavaScript walks data 1,000 levels deep in less than that. The rest is for the host's
+/// frames below and above it.
+const GUEST_STACK: usize = 2 << 20;
 
 /// Bytes that stay mapped in a memory slot between calls: zeroing them is faster than page faults.
 const KEEP_RESIDENT: usize = 1 << 20;
