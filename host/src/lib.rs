@@ -169,7 +169,7 @@ impl Service {
         let opened = Store::open(&config.database.database, Sealer::new(&key)?, metrics.clone(), &shares).await;
         let (store, writer) = opened?;
         let store = Arc::new(store.with_quotas(config.quotas.into()));
-        standard_transforms::install(&store, environment.clock.now_ms()).await?;
+        standard_transforms::install_when_there_is_room(&store, &environment.clock).await?;
         let delivering = config.delivering;
         let node_timeout = delivering.node_timeout();
         let guard = Guard::new(delivering.allow_target, delivering.allow_http);

@@ -3,8 +3,12 @@
 //! They are stored like the versions of any plugin, under an owner name that no company can have. So a webhook can pin a
 //! version, and after an upgrade the log can still name the version that ran before.
 
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
 use bytes::Bytes;
 
+use crate::clock::Clock;
 use crate::domain::plugin::{Digest, STANDARD_OWNER};
 use crate::sandbox::{Inspection, UploadRefusal, inspect};
 use crate::store::{Activation, NewVersion, Store, StoreError};
@@ -29,11 +33,45 @@ pub const PLUGINS: [(&str, &[u8]); 13] = [
 
 const TEMPLATE: &[u8] = include_bytes!("../../plugins/dist/template.wasm");
 
+/// Time between two attempts to install what a full disk had no room for.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Installs the standard transforms. A full disk does not keep the service from starting: what does not fit is installed later, and
+/// until then each webhook runs the version that it ran before.
+///
+/// # Errors
+/// As [`install`], except for a full disk.
+pub(crate) async fn install_when_there_is_room(store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<(), StoreError> {
+    match install(store, clock.now_ms()).await {
+        Err(StoreError::Full) => {
+            tracing::warn!(
+                "the disk is full: the standard transforms of this version are installed once there is room"
+            );
+            tokio::spawn(install_later(Arc::downgrade(store), clock.clone()));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Installs once there is room, unless the service ends before.
+async fn install_later(store: Weak<Store>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        let Some(store) = store.upgrade() else { return };
+        match install(&store, clock.now_ms()).await {
+            Ok(()) => return tracing::info!("the standard transforms of this version are installed"),
+            Err(StoreError::Full) => {}
+            Err(error) => tracing::warn!(%error, "the standard transforms of this version could not be installed"),
+        }
+    }
+}
+
 /// Stores the versions of this binary that are not stored yet, and activates them. `now` is in milliseconds since 1970.
 ///
 /// # Errors
 /// If the store fails, or a component in this binary is not a plugin, which is a fault of the build.
-pub(crate) async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
+async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
     // The component of the presets is inspected once.
     let mut inspected: Option<(Digest, Inspection)> = None;
     for (name, wasm) in PLUGINS {

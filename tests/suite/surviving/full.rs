@@ -6,10 +6,14 @@ use std::process::Command;
 use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::StatusCode;
+use posthaste::standard_transforms::PLUGINS;
 use posthaste_tests::{Client, Home, Process, Receiver, sqlite_only, until};
 use serde_json::json;
 
 use super::{bodies, publish, subscribe};
+
+/// MiB of a disk with room for the standard transforms, which take 10 MB in the database and as much in its log.
+const DISK_MIB: u32 = 64;
 
 /// A file system of its own; unmounted with the test.
 struct Disk(Home);
@@ -105,7 +109,7 @@ async fn events_accepted_before_the_disk_was_full_are_delivered_and_recorded() {
     if sqlite_only("a full disk") {
         return;
     }
-    let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
+    let (disk, receiver) = (Disk::of(DISK_MIB).await, Receiver::start().await);
     receiver.hold();
     let process = Process::serve(&disk.0, &[]).await;
     let client = &process.client;
@@ -137,7 +141,7 @@ async fn repeatedly_full_disk_loses_no_accepted_event() {
     if sqlite_only("a full disk") {
         return;
     }
-    let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
+    let (disk, receiver) = (Disk::of(DISK_MIB).await, Receiver::start().await);
     let process = Process::serve(&disk.0, &[]).await;
     subscribe(&process.client, &receiver).await;
     let mut accepted = std::collections::HashSet::new();
@@ -167,7 +171,7 @@ async fn process_killed_on_a_full_disk_restarts_there() {
     if sqlite_only("a full disk") {
         return;
     }
-    let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
+    let (disk, receiver) = (Disk::of(DISK_MIB).await, Receiver::start().await);
     let (process, id) = with_a_waiting_delivery(&disk, &receiver).await;
     let key = process.client.key.clone();
     disk.fill();
@@ -183,7 +187,7 @@ async fn service_starts_on_a_full_disk_and_installs_what_is_new() {
     if sqlite_only("a full disk") {
         return;
     }
-    let (disk, receiver) = (Disk::of(24).await, Receiver::start().await);
+    let (disk, receiver) = (Disk::of(DISK_MIB).await, Receiver::start().await);
     let (process, id) = with_a_waiting_delivery(&disk, &receiver).await;
     let key = process.client.key.clone();
     assert_eq!(process.terminate().await, 0);
@@ -198,6 +202,14 @@ async fn service_starts_on_a_full_disk_and_installs_what_is_new() {
     assert_eq!(process.client.get(&format!("/deliveries/{id}")).await.expect(200)["status"], "pending");
     accepted_until_refused(&process.client).await;
     recovers(&disk, &process).await;
+    // Those for which the reserve had no room.
+    until("all standard transforms are installed", || async {
+        let plugins = process.client.get("/plugins").await.expect(200);
+        let installed =
+            |(name, _): &(&str, _)| plugins["data"].as_array().unwrap().iter().any(|plugin| plugin["name"] == *name);
+        PLUGINS.iter().all(installed).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
