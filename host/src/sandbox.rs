@@ -145,14 +145,13 @@ impl Sandbox {
     /// Calls the plugin's `check-config` with `config`, JSON text. [`Failure::Refused`] carries the plugin's own error text.
     pub async fn check_config(&self, plugin: &Arc<Plugin>, config: Arc<str>) -> PluginCall<()> {
         let span = debug_span!("plugin_call", function = "check-config", plugin = plugin.label());
-        let config = plugin.config(config);
         self.run(span, CONFIG_CHECKS, plugin, move |runner, plugin| runner.check_config(plugin, &config)).await
     }
 
     /// Transforms `event` under `config`, JSON text.
     pub async fn transform(&self, plugin: &Arc<Plugin>, event: Arc<Event>, config: Arc<str>) -> PluginCall<Outcome> {
         let span = transform_span("transform", plugin, &event);
-        let (company, config) = (event.company.clone(), plugin.config(config));
+        let company = event.company.clone();
         self.run(span, &company, plugin, move |runner, plugin| runner.transform(plugin, &event, &config)).await
     }
 

@@ -88,6 +88,22 @@ async fn standard_transforms_mask_in_turn_and_a_retry_sends_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn preset_runs_among_other_transforms() {
+    let (host, receiver) = (Host::start().await, Receiver::start().await);
+    let transforms = json!([
+        {"plugin": "std-mask", "config": {"fields": ["/name"]}},
+        {"plugin": "std-slack", "config": {"text": "{{ name }} has joined"}},
+    ]);
+    host.post("/webhooks", &json!({"type": "t", "target_url": receiver.url("/"), "transforms": transforms}))
+        .await
+        .expect(201);
+    let id = host.publish("t", &json!({"name": "Bob"})).await;
+    host.delivery(&id, "delivered").await;
+    let sent = receiver.first().await.json();
+    assert!(sent.to_string().contains("*** has joined"), "{sent}");
+}
+
+#[tokio::test]
 async fn event_that_no_transform_changes_is_sent_as_published() {
     let (host, receiver) = (Host::start().await, Receiver::start().await);
     upload(&host, &["pass"]).await;

@@ -122,7 +122,7 @@ impl CompiledPlugins {
         config: Arc<str>,
     ) -> Result<Option<u64>, String> {
         let source = self.source(&version.owner, &version.name, &version.digest).await?;
-        let config = preset(&version.name).map_or(config.clone(), |preset| preset_config(preset, &config));
+        let config = preset(&version.name).map_or(config.clone(), |preset| preset_config(preset, &config).into());
         let compiled = self.compiler.metered(&source).await.map_err(|error| error.to_string())?;
         self.sandbox.fuel(compiled, event, config).await.map_err(|error| error.to_string())
     }

@@ -265,8 +265,8 @@ pub fn preset(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the config that the component of a preset gets for a webhook's config, JSON text.
-pub fn preset_config(preset: &str, config: &str) -> Arc<str> {
-    format!(r#"{{"preset":"{preset}","config":{config}}}"#).into()
+pub fn preset_config(preset: &str, config: &str) -> String {
+    format!(r#"{{"preset":"{preset}","config":{config}}}"#)
 }
 
 /// Returns the owner of the plugin that `company` calls `name`: the company itself, or [`STANDARD_OWNER`].

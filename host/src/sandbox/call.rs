@@ -24,12 +24,14 @@ pub(super) struct CallRunner {
 impl CallRunner {
     /// Calls `check-config` with `config`, JSON text.
     pub(super) fn check_config(&self, plugin: &Plugin, config: &str) -> PluginCall<()> {
-        self.call(plugin, |store, instance| v0_1::check_config(store, instance, config))
+        let config = plugin.config(config);
+        self.call(plugin, |store, instance| v0_1::check_config(store, instance, &config))
     }
 
     /// Transforms `event` under `config`, JSON text.
     pub(super) fn transform(&self, plugin: &Plugin, event: &Event, config: &str) -> PluginCall<Outcome> {
-        self.call(plugin, |store, instance| match v0_1::transform(store, instance, event, config)? {
+        let config = plugin.config(config);
+        self.call(plugin, |store, instance| match v0_1::transform(store, instance, event, &config)? {
             Ok(outcome) => Ok(Ok(self.limited(outcome)?)),
             Err(refusal) => Ok(Err(refusal)),
         })

@@ -1,5 +1,6 @@
 //! A loaded plugin, ready to be instantiated.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,8 +63,8 @@ impl Plugin {
     }
 
     /// Returns the config that the component gets for a webhook's config.
-    pub(super) fn config(&self, config: Arc<str>) -> Arc<str> {
-        self.preset.map_or(config.clone(), |preset| preset_config(preset, &config))
+    pub(super) fn config<'c>(&self, config: &'c str) -> Cow<'c, str> {
+        self.preset.map_or(Cow::Borrowed(config), |preset| Cow::Owned(preset_config(preset, config)))
     }
 
     /// Returns the milliseconds that compilation took, in this process or in an earlier one that cached the code.
