@@ -39,9 +39,9 @@ pub struct ChainCall {
     pub call: PluginCall<()>,
 }
 
-/// What a chain makes of an event.
+/// What transforms make of an event.
 #[derive(Debug, PartialEq, Eq)]
-enum ChainEnd {
+pub(super) enum ChainEnd {
     /// It is sent as it was published.
     Unchanged,
     Changed(Outgoing),
@@ -49,6 +49,31 @@ enum ChainEnd {
     Dropped(String),
     /// The attempt fails: this plugin failed.
     Failed(String, Failure),
+}
+
+impl ChainEnd {
+    /// Returns what one call of the plugin `name` makes of the event that it was given.
+    pub(super) fn of(result: Result<Outcome, Failure>, on_error: OnError, name: &str) -> Self {
+        match (result, on_error) {
+            (Ok(Outcome::Pass), _) | (Err(_), OnError::SendOriginal) => Self::Unchanged,
+            (Ok(Outcome::Replace(Message { body, content_type, headers })), _) => {
+                Self::Changed(Outgoing { body: body.into(), content_type, headers })
+            }
+            (Ok(Outcome::Drop(reason)), _) => Self::Dropped(reason),
+            (Err(failure), OnError::Drop) => Self::Dropped(failure.to_string()),
+            (Err(failure), OnError::Retry) => Self::Failed(name.to_owned(), failure),
+        }
+    }
+
+    /// Returns what is done with `event`, the event that the transforms were given.
+    pub(super) fn prepared(self, event: &Event) -> Prepared {
+        match self {
+            Self::Unchanged => Prepared::Send(Outgoing::original(event)),
+            Self::Changed(outgoing) => Prepared::Send(outgoing),
+            Self::Dropped(_) => Prepared::Filtered,
+            Self::Failed(name, failure) => Prepared::PluginFailed(format!("plugin `{name}`: {failure}")),
+        }
+    }
 }
 
 /// The result of a chain. That of an empty one changes nothing.
@@ -70,12 +95,7 @@ impl ChainRun {
 
     /// Returns what it does to `event`, the event that it was given.
     pub(in crate::delivery) fn prepared(self, event: &Event) -> Prepared {
-        match self.end {
-            ChainEnd::Unchanged => Prepared::Send(Outgoing::original(event)),
-            ChainEnd::Changed(outgoing) => Prepared::Send(outgoing),
-            ChainEnd::Dropped(_) => Prepared::Filtered,
-            ChainEnd::Failed(name, failure) => Prepared::PluginFailed(format!("plugin `{name}`: {failure}")),
-        }
+        self.end.prepared(event)
     }
 
     /// Returns its outcome, as if it were that of one plugin.
@@ -155,11 +175,10 @@ impl<P> Chain<P> {
         let result = replace(&mut call.result, Ok(Outcome::Pass));
         let call = call.ended(result.as_ref().map(drop).map_err(Clone::clone));
         self.calls.push(ChainCall { outcome, reason, call });
-        self.end = match (result, step.on_error) {
-            (Ok(Outcome::Drop(reason)), _) => Some(ChainEnd::Dropped(reason)),
-            (Err(failure), OnError::Drop) => Some(ChainEnd::Dropped(failure.to_string())),
-            (Err(failure), OnError::Retry) => Some(ChainEnd::Failed(step.name.clone(), failure)),
-            (Ok(Outcome::Pass | Outcome::Replace(_)), _) | (Err(_), OnError::SendOriginal) => None,
+        self.end = match ChainEnd::of(result, step.on_error, &step.name) {
+            // The chain goes on; `made` has what replaces the event.
+            ChainEnd::Unchanged | ChainEnd::Changed(_) => None,
+            end => Some(end),
         };
         if let Some(outgoing) = replaced {
             self.given = self.next().map(|_| transformed(&self.event, &outgoing));
@@ -234,6 +253,36 @@ mod tests {
 
     fn called(result: Result<Outcome, Failure>, duration: Duration) -> PluginCall<Outcome> {
         PluginCall { result, logs: Logs::default(), duration, memory_bytes: 0 }
+    }
+
+    fn prepared(result: Result<Outcome, Failure>, on_error: OnError) -> Prepared {
+        ChainEnd::of(result, on_error, "mask").prepared(&event())
+    }
+
+    #[test]
+    fn failing_plugin_follows_its_policy() {
+        let original = Prepared::Send(Outgoing::original(&event()));
+        let retry = Prepared::PluginFailed("plugin `mask`: it trapped".into());
+        assert_eq!(prepared(failed(), OnError::Retry), retry);
+        assert_eq!(prepared(failed(), OnError::SendOriginal), original);
+        assert_eq!(prepared(failed(), OnError::Drop), Prepared::Filtered);
+    }
+
+    #[test]
+    fn outcome_decides_what_is_sent_whatever_the_policy() {
+        for policy in [OnError::Retry, OnError::SendOriginal, OnError::Drop] {
+            let original = Prepared::Send(Outgoing::original(&event()));
+            assert_eq!(prepared(Ok(Outcome::Pass), policy), original);
+            let dropped = Ok(Outcome::Drop("not wanted".into()));
+            assert_eq!(prepared(dropped, policy), Prepared::Filtered);
+            let outgoing = Outgoing {
+                body: Bytes::from_static(b"new"),
+                content_type: Some("text/plain".into()),
+                headers: vec![("x-a".into(), "1".into())],
+            };
+            let outcome = replaced("new", Some("text/plain"), &[("x-a", "1")]);
+            assert_eq!(prepared(outcome, policy), Prepared::Send(outgoing));
+        }
     }
 
     #[test]

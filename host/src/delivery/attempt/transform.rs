@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::chain::{Chain, ChainCall, ChainRun, ChainStep};
+use super::chain::{Chain, ChainCall, ChainEnd, ChainRun, ChainStep};
 use super::outgoing::{Outgoing, Prepared, check_headers};
 use crate::delivery::compiled_plugins::CompiledPlugins;
 use crate::domain::event::Event;
-use crate::domain::plugin::{Digest, Failure, Message, Outcome, PluginCall, outcome_name_and_reason, owner};
+use crate::domain::plugin::{Digest, Failure, Outcome, PluginCall, outcome_name_and_reason, owner};
 use crate::domain::plugin_config::PluginConfig;
 use crate::domain::policy::Policy;
 use crate::domain::transform::{OnError, TransformRef};
@@ -102,7 +102,6 @@ impl Transformer {
     }
 
     async fn run_one(&self, event: &Arc<Event>, transform: TransformRef<'_>) -> (Prepared, PluginReport) {
-        let name = &transform.plugin.name;
         let plugin = match self.version_of(&event.company, transform).await {
             Ok(plugin) => plugin,
             Err(text) => return not_called(transform, text),
@@ -113,14 +112,9 @@ impl Transformer {
         };
         let call = self.call(&plugin, event.clone(), config).await;
         drop(memory);
-        self.metrics.transform_ended(name, call.duration, call.result.is_err());
-        let result = match &call.result {
-            Ok(_) => PluginResult::Worked,
-            Err(failure) => PluginResult::failed(transform, &failure.to_string()),
-        };
-        let shown = shown(transform, outcome_name_and_reason(&call.result), &call);
+        let (shown, result) = self.noted(transform, outcome_name_and_reason(&call.result), &call);
         let report = PluginReport { shown: to_raw_value(&shown).ok(), result };
-        (prepared(call.result, transform.on_error, event, name), report)
+        (ChainEnd::of(call.result, transform.on_error, &transform.plugin.name).prepared(event), report)
     }
 
     async fn run_several(&self, event: &Arc<Event>, transforms: &[TransformRef<'_>]) -> (Prepared, PluginReport) {
@@ -133,13 +127,28 @@ impl Transformer {
         let mut result = PluginResult::Worked;
         let mut all = Vec::with_capacity(run.calls.len());
         for (transform, ChainCall { outcome, reason, call }) in transforms.iter().zip(run.calls.drain(..)) {
-            self.metrics.transform_ended(&transform.plugin.name, call.duration, call.result.is_err());
-            if call.result.is_err() {
-                result = PluginResult::failed(*transform, reason.as_deref().unwrap_or_default());
+            let (shown, of_one) = self.noted(*transform, (outcome, reason), &call);
+            if of_one != PluginResult::Worked {
+                result = of_one;
             }
-            all.push(shown(*transform, (outcome, reason), &call));
+            all.push(shown);
         }
         (run.prepared(event), PluginReport { shown: to_raw_value(&all).ok(), result })
+    }
+
+    /// Counts a call, and returns how an attempt shows it, and whether the plugin worked.
+    fn noted<T>(
+        &self,
+        transform: TransformRef<'_>,
+        outcome: (&'static str, Option<String>),
+        call: &PluginCall<T>,
+    ) -> (Value, PluginResult) {
+        self.metrics.transform_ended(&transform.plugin.name, call.duration, call.result.is_err());
+        let result = match &call.result {
+            Ok(_) => PluginResult::Worked,
+            Err(failure) => PluginResult::failed(transform, &failure.to_string()),
+        };
+        (shown(transform, outcome, call), result)
     }
 
     /// The lower-case name of the header that carries a webhook's challenge.
@@ -252,21 +261,6 @@ fn not_called(transform: TransformRef<'_>, text: String) -> (Prepared, PluginRep
     (Prepared::HostFailed(text), PluginReport { shown: to_raw_value(&shown).ok(), result: PluginResult::NotCalled })
 }
 
-fn prepared(result: Result<Outcome, Failure>, policy: OnError, event: &Event, name: &str) -> Prepared {
-    match result {
-        Ok(Outcome::Pass) => Prepared::Send(Outgoing::original(event)),
-        Ok(Outcome::Drop(_)) => Prepared::Filtered,
-        Ok(Outcome::Replace(Message { body, content_type, headers })) => {
-            Prepared::Send(Outgoing { body: body.into(), content_type, headers })
-        }
-        Err(failure) => match policy {
-            OnError::Retry => Prepared::PluginFailed(format!("plugin `{name}`: {failure}")),
-            OnError::SendOriginal => Prepared::Send(Outgoing::original(event)),
-            OnError::Drop => Prepared::Filtered,
-        },
-    }
-}
-
 /// The contract's `plugin` object. If the outcome is an error, it also says what `on_error` was followed.
 fn shown<T>(
     transform: TransformRef<'_>,
@@ -291,54 +285,4 @@ fn shown<T>(
         report.insert("policy".into(), policy.into());
     }
     report
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn event() -> Event {
-        Event {
-            id: "evt_1".into(),
-            event_type: "t".into(),
-            company: "acme".into(),
-            occurred_at: 0,
-            headers: Vec::new(),
-            data: Bytes::from_static(b"{\"a\":1}"),
-        }
-    }
-
-    fn replaced(headers: &[(&str, &str)], content_type: Option<&str>) -> Outcome {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Outcome::Replace(Message { body: "new".into(), content_type: content_type.map(str::to_owned), headers })
-    }
-
-    #[test]
-    fn failing_plugin_follows_its_policy() {
-        let failed = || Err(Failure::Broke("it trapped".into()));
-        let original = Prepared::Send(Outgoing::original(&event()));
-        let retry = Prepared::PluginFailed("plugin `mask`: it trapped".into());
-        assert_eq!(prepared(failed(), OnError::Retry, &event(), "mask"), retry);
-        assert_eq!(prepared(failed(), OnError::SendOriginal, &event(), "mask"), original);
-        assert_eq!(prepared(failed(), OnError::Drop, &event(), "mask"), Prepared::Filtered);
-    }
-
-    #[test]
-    fn outcome_decides_what_is_sent_whatever_the_policy() {
-        for policy in [OnError::Retry, OnError::SendOriginal, OnError::Drop] {
-            let original = Prepared::Send(Outgoing::original(&event()));
-            assert_eq!(prepared(Ok(Outcome::Pass), policy, &event(), "mask"), original);
-            let dropped = Ok(Outcome::Drop("not wanted".into()));
-            assert_eq!(prepared(dropped, policy, &event(), "mask"), Prepared::Filtered);
-            let outgoing = Outgoing {
-                body: Bytes::from_static(b"new"),
-                content_type: Some("text/plain".into()),
-                headers: vec![("x-a".into(), "1".into())],
-            };
-            let outcome = Ok(replaced(&[("x-a", "1")], Some("text/plain")));
-            assert_eq!(prepared(outcome, policy, &event(), "mask"), Prepared::Send(outgoing));
-        }
-    }
 }
