@@ -93,17 +93,9 @@ pub(super) struct AttemptView {
     plugins: Vec<Box<RawValue>>,
 }
 
-/// Returns the transforms of an attempt, of which one is stored as it is, and several are an array.
-fn plugins(stored: Option<Box<RawValue>>) -> Vec<Box<RawValue>> {
-    match stored {
-        Some(several) if several.get().starts_with('[') => serde_json::from_str(several.get()).unwrap_or_default(),
-        one => one.into_iter().collect(),
-    }
-}
-
 impl From<Attempt> for AttemptView {
     fn from(attempt: Attempt) -> Self {
-        let plugins = plugins(attempt.plugin);
+        let plugins: Vec<_> = attempt.plugins().into_iter().map(ToOwned::to_owned).collect();
         Self {
             number: attempt.number,
             started_at: rfc3339(attempt.started_at),

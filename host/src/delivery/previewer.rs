@@ -27,7 +27,7 @@ pub enum Preview {
     NoWebhook,
 }
 
-/// The parts of an attempt's `plugin` object that name the version, the config and the outcome.
+/// The parts of one of an attempt's `plugins` that name the version, the config and the outcome.
 #[derive(Deserialize)]
 struct PluginRun {
     name: String,
@@ -35,14 +35,6 @@ struct PluginRun {
     config_digest: String,
     outcome: String,
     on_error: Option<String>,
-}
-
-/// An attempt's `plugin` as it is stored.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PluginRuns {
-    One(PluginRun),
-    Several(Vec<PluginRun>),
 }
 
 /// Recomputes bodies.
@@ -116,13 +108,11 @@ impl Previewer {
 
 /// `None`: the attempt ended with the plugin's failure, or before it.
 fn recorded(attempt: &Attempt) -> Option<Recorded> {
-    let Some(plugin) = &attempt.plugin else {
+    if attempt.plugin.is_none() {
         return attempt.request_headers.as_ref().map(|_| Recorded::Original);
-    };
-    let runs = match serde_json::from_str(plugin.get()).ok()? {
-        PluginRuns::One(run) => vec![run],
-        PluginRuns::Several(runs) => runs,
-    };
+    }
+    let runs = attempt.plugins().into_iter().map(|run| serde_json::from_str(run.get()));
+    let runs: Vec<PluginRun> = runs.collect::<Result<_, _>>().ok()?;
     let last = runs.last()?;
     match (last.outcome.as_str(), last.on_error.as_deref()) {
         ("drop", _) | ("error", Some("drop")) => return Some(Recorded::Dropped),

@@ -156,6 +156,14 @@ pub struct Attempt {
 pub const ERASED_ERROR: &str = "erased with the data of the event";
 
 impl Attempt {
+    /// Returns the results of the transforms that ran, in their order.
+    pub fn plugins(&self) -> Vec<&RawValue> {
+        match self.plugin.as_deref() {
+            Some(several) if several.get().starts_with('[') => serde_json::from_str(several.get()).unwrap_or_default(),
+            one => one.into_iter().collect(),
+        }
+    }
+
     /// Returns what an attempt keeps when the data of its event is erased: nothing that may quote them.
     #[must_use]
     pub fn erased(&self) -> Self {
