@@ -72,38 +72,52 @@ async fn install_later(store: Weak<Store>, clock: Arc<dyn Clock>) {
 /// # Errors
 /// If the store fails, or a component in this binary is not a plugin, which is a fault of the build.
 async fn install(store: &Store, now: i64) -> Result<(), StoreError> {
-    // The component of the presets is inspected once.
-    let mut inspected: Option<(Digest, Inspection)> = None;
-    for (name, wasm) in PLUGINS {
+    // The presets share a component, which is hashed and inspected once.
+    for sharing in PLUGINS.chunk_by(|(_, one), (_, other)| one == other) {
+        let Some((_, wasm)) = sharing.first() else { continue };
         let digest = Digest::of(wasm);
-        let stored = store.plugin(STANDARD_OWNER, name).await?;
-        if stored.is_some_and(|plugin| plugin.active.as_ref() == Some(&digest)) {
-            continue;
+        let mut inspected: Option<Inspection> = None;
+        for (name, _) in sharing {
+            let stored = store.plugin(STANDARD_OWNER, name).await?;
+            if stored.is_some_and(|plugin| plugin.active.as_ref() == Some(&digest)) {
+                continue;
+            }
+            let faulty =
+                |refusal: UploadRefusal| StoreError::Setup(format!("the {name} of this binary is faulty: {refusal}"));
+            let inspection = match inspected.take() {
+                Some(inspection) => inspection,
+                None => inspect(wasm).map_err(faulty)?,
+            };
+            inspected = Some(inspection.clone());
+            store_active(store, name, Bytes::from_static(wasm), (digest.clone(), inspection), now).await?;
         }
-        let faulty =
-            |refusal: UploadRefusal| StoreError::Setup(format!("the {name} of this binary is faulty: {refusal}"));
-        let inspection = match inspected.take().filter(|(inspected, _)| *inspected == digest) {
-            Some((_, inspection)) => inspection,
-            None => inspect(wasm).map_err(faulty)?,
-        };
-        inspected = Some((digest.clone(), inspection.clone()));
-        let activation = Activation {
-            company: STANDARD_OWNER.into(),
-            name: name.into(),
-            digest: digest.clone(),
-            followers: Vec::new(),
-            now,
-        };
-        let new = NewVersion {
-            company: STANDARD_OWNER.into(),
-            name: name.into(),
-            digest,
-            exports: inspection.exports,
-            imports: inspection.imports,
-            wasm: Bytes::from_static(wasm),
-            now,
-        };
-        store.put_plugin(new, Some(activation)).await?;
     }
     Ok(())
+}
+
+/// Stores a version, and activates it.
+async fn store_active(
+    store: &Store,
+    name: &str,
+    wasm: Bytes,
+    (digest, inspection): (Digest, Inspection),
+    now: i64,
+) -> Result<(), StoreError> {
+    let activation = Activation {
+        company: STANDARD_OWNER.into(),
+        name: name.into(),
+        digest: digest.clone(),
+        followers: Vec::new(),
+        now,
+    };
+    let new = NewVersion {
+        company: STANDARD_OWNER.into(),
+        name: name.into(),
+        digest,
+        exports: inspection.exports,
+        imports: inspection.imports,
+        wasm,
+        now,
+    };
+    store.put_plugin(new, Some(activation)).await.map(drop)
 }
