@@ -292,9 +292,14 @@ pub fn check_own_name(name: &str) -> Result<(), String> {
 
 /// Checks a plugin's name: `[a-z0-9][a-z0-9-]{0,62}`.
 pub fn check_name(name: &str) -> Result<(), String> {
+    check_name_of("plugin", name)
+}
+
+/// Checks the name of a plugin, or of `what` else has names of this form.
+pub(super) fn check_name_of(what: &str, name: &str) -> Result<(), String> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if name.is_empty() || name.len() > 63 || name.starts_with('-') || !name.bytes().all(fine) {
-        return Err("a plugin's name must be 1 to 63 of a-z 0-9 and -, and must not begin with -".into());
+        return Err(format!("a {what}'s name must be 1 to 63 of a-z 0-9 and -, and must not begin with -"));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Policies: transforms that run for every webhook of a company whose events match, after its own, whatever its subscription says.
 
+use super::plugin::check_name_of;
 use super::subscription::EventTypePattern;
 use super::transform::{OnError, Transform, TransformRef};
 
@@ -53,11 +54,7 @@ impl Policy {
 /// # Errors
 /// The rule, for people.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if name.is_empty() || name.len() > 63 || name.starts_with('-') || !name.bytes().all(fine) {
-        return Err("a policy's name must be 1 to 63 of a-z 0-9 and -, and must not begin with -".into());
-    }
-    Ok(())
+    check_name_of("policy", name)
 }
 
 /// Checks the types of a policy.
