@@ -48,7 +48,7 @@ struct DryRunRequest<'b> {
     transforms: Option<Vec<TransformFields>>,
 }
 
-/// What is run on the event.
+/// The transforms to run on the event.
 enum Ran {
     /// The plugin of the path, with this config and maybe this version.
     Plugin { config: Arc<str>, digest: Option<String> },
