@@ -1,6 +1,7 @@
 // Digests and HMACs, as in `node:crypto`. The library is audited JavaScript; digests of the web's `crypto.subtle` are promises,
 // for which a transform cannot wait.
 
+import { NO_RANDOMNESS, without } from './absent.js';
 import { toBase64 as base64 } from '@exodus/bytes/base64.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { md5, sha1 } from '@noble/hashes/legacy.js';
@@ -44,10 +45,6 @@ const digestOf = (state) => ({
   digest: (encoding) => encoded(state.digest(), encoding),
 });
 
-const without = (text) => () => {
-  throw new Error(text);
-};
-const NO_RANDOMNESS = 'a transform has no random numbers: hash something of the event instead, `crypto.createHash("sha256")`';
 const NO_PROMISES = 'a transform cannot wait: use `crypto.createHash("sha256").update(text).digest("hex")` or `crypto.createHmac("sha256", key)`';
 
 export const crypto = {

@@ -1,6 +1,7 @@
 // What code written for Node.js or a browser expects, as far as a pure function can have it.
 
 import { write } from 'posthaste:transform/log@0.1.0';
+import { NO_RANDOMNESS, without } from './absent.js';
 
 const become = (name, value) => {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
@@ -71,10 +72,6 @@ const formatted = (parts) => {
 const line = (level) => (...parts) => write(level, formatted(parts).join(' '));
 const nothing = () => {};
 
-const without = (text) => () => {
-  throw new Error(text);
-};
-
 /** `Date` without a clock: the same event must give the same message at every attempt. */
 const NO_CLOCK = "a transform has no clock: use the event's time, `new Date(event.occurredAt)`";
 const NativeDate = Date;
@@ -87,7 +84,7 @@ const PureDate = new Proxy(NativeDate, {
 });
 NativeDate.now = without(NO_CLOCK);
 NativeDate.prototype.constructor = PureDate;
-Math.random = without('a transform has no random numbers: hash something of the event instead, `crypto.createHash("sha256")`');
+Math.random = without(NO_RANDOMNESS);
 delete globalThis.performance;
 
 const NO_WAITING = 'a transform is one call, and has nothing to wait for';

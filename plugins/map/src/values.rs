@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use posthaste_jinja::{Conversion, JsonTemplate, Scope};
+use posthaste_jinja::{Conversion, JsonTemplate, Scope, below};
 use posthaste_plugin::json::{Document, PointerPattern, text};
 use posthaste_plugin::{Error, Event};
 use serde_json::value::RawValue;
@@ -89,18 +89,13 @@ pub(crate) fn set(data: &mut Document, event: &Event, config: &Config) -> Result
             let vars = || config.vars.as_ref().map_or("{}", |vars| vars.get());
             let scope = event_scope.get_or_insert_with(|| Scope::new(event, vars()));
             let item = data.item_of(&place).map(|item| scope.with_json("item", item.get()));
-            let filled = template.fill(item.as_ref().unwrap_or(scope), None, &pointer_to(target.as_str()));
+            let filled = template.fill(item.as_ref().unwrap_or(scope), None, &below("/set", target.as_str()));
             let filled = filled.map_err(|fault| Error::new(fault.to_string()))?;
             // Without a value, it is `omit`.
             filled.map_or(Ok(()), |json| data.put_at(&place, &RawValue::from_string(json)?))?;
         }
     }
     Ok(())
-}
-
-/// Returns the pointer, in the config, of the value that is set at a target.
-fn pointer_to(target: &str) -> String {
-    format!("/set/{}", target.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Refuses an unknown conversion, and a malformed template.
@@ -113,7 +108,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Error> {
         return Err("config: `/vars` is an object".into());
     }
     config.set.iter().try_for_each(|(target, value)| {
-        let fault = JsonTemplate::new(value.get()).check(&pointer_to(target.as_str()));
+        let fault = JsonTemplate::new(value.get()).check(&below("/set", target.as_str()));
         fault.map_err(|fault| Error::new(format!("config: {fault}")))
     })
 }

@@ -1,6 +1,6 @@
 //! The body of the message, by its kind.
 
-use posthaste_jinja::{Escape, Fault, JsonTemplate, Scope, Template};
+use posthaste_jinja::{Escape, Fault, JsonTemplate, Scope, Template, below};
 use posthaste_plugin::Error;
 use posthaste_plugin::json::{characters, elements, members};
 use serde_json::value::RawValue;
@@ -124,7 +124,7 @@ impl Body<'_> {
 fn fill_form(form: &str, scope: &Scope, escape: Option<Escape>) -> Result<String, Fault> {
     let mut fields = Vec::new();
     for (name, value) in members(form) {
-        let pointer = format!("/form/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = below("/form", &name);
         let name = Template::compile(&name)
             .and_then(|template| template.text(scope, None))
             .map_err(|fault| fault.within(&pointer))?;

@@ -42,10 +42,10 @@ use head::{check_content_type, fill, headers};
 pub fn transform(event: Event, config: Config) -> Result<Outcome, Error> {
     serde_json::from_str::<&RawValue>(&event.body)
         .map_err(|error| Error::new(format!("the event's data is not JSON: {error}")))?;
-    let scope = Scope::new(&event, config.vars.as_ref().map_or("{}", |vars| vars.get()));
     if let Some(preset) = config.preset()? {
         return preset.fill(&event).map(Outcome::replace);
     }
+    let scope = Scope::new(&event, config.vars.as_ref().map_or("{}", |vars| vars.get()));
     let body = config.body()?;
     let escape = config.escape()?;
     let filled = body.fill(&scope, escape)?;

@@ -72,7 +72,8 @@ fn is_constant(json: &str) -> bool {
     !is_template(json) && !["\\u", "\"$for\"", "\"$if\""].iter().any(|part| json.contains(part))
 }
 
-fn below(pointer: &str, name: &str) -> String {
+/// Returns the JSON Pointer (RFC 6901) of the member `name` of the value at `pointer`.
+pub fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 

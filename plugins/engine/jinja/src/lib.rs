@@ -21,6 +21,6 @@ mod tests;
 pub use convert::Conversion;
 pub use escape::Escape;
 pub use filters::texts::shorten;
-pub use json::JsonTemplate;
+pub use json::{JsonTemplate, below};
 pub use scope::Scope;
 pub use template::{Fault, Template, is_template};

@@ -21,9 +21,8 @@ const TEAMS_TOTAL: usize = 22_000;
 pub(super) fn slack(message: &Message, event: &Event) -> Result<String, Fault> {
     let texts = message.fill(event, Some(Escape::Slack))?;
     // A header is plain text, in which nothing is escaped.
-    let plain = message.fill(event, None)?;
-    let mut blocks =
-        vec![json!({"type": "header", "text": {"type": "plain_text", "text": shorten(&one_line(&plain.title), 150)}})];
+    let title = shorten(&one_line(&message.plain_title(event)?), 150);
+    let mut blocks = vec![json!({"type": "header", "text": {"type": "plain_text", "text": title}})];
     let section = |text: &str| json!({"type": "section", "text": {"type": "mrkdwn", "text": shorten(text, 3_000)}});
     blocks.extend(texts.text.as_deref().map(section));
     for fields in texts.fields.chunks(SLACK_FIELDS).take(SLACK_SECTIONS) {

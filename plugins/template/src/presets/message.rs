@@ -54,6 +54,13 @@ impl Message {
         }
     }
 
+    /// Fills the title alone; nothing is escaped.
+    pub(super) fn plain_title(&self, event: &Event) -> Result<String, Fault> {
+        let scope = scope(event, self.vars.as_deref());
+        let title = self.title.as_ref().map_or(Ok(None), |title| fill("title", title, &scope, None))?;
+        Ok(title.unwrap_or_else(|| event.event_type.clone()))
+    }
+
     /// Fills the templates; values are escaped for the service.
     pub(super) fn fill(&self, event: &Event, escape: Option<Escape>) -> Result<Texts, Fault> {
         let scope = scope(event, self.vars.as_deref());
@@ -68,9 +75,8 @@ impl Message {
             );
         }
         let link_text = text("link_text", &self.link_text, escape)?.unwrap_or_else(|| "Open".to_owned());
-        let escaped = |text: &str| escape.map_or_else(|| text.to_owned(), |escape| escape.apply(text).into_owned());
         Ok(Texts {
-            title: text("title", &self.title, escape)?.unwrap_or_else(|| escaped(&event.event_type)),
+            title: text("title", &self.title, escape)?.unwrap_or_else(|| escaped(&event.event_type, escape)),
             text: text("text", &self.text, escape)?,
             fields: self.fill_fields(event, &scope, escape)?,
             // An address is not cut: it would lead elsewhere.
@@ -88,10 +94,9 @@ impl Message {
         let Some(fields) = &self.fields else {
             let shown =
                 members(event.body.trim_ascii()).filter(|(_, value)| !["null", "\"\"", "[]", "{}"].contains(value));
-            let escaped = |text: &str| escape.map_or_else(|| text.to_owned(), |escape| escape.apply(text).into_owned());
             let texts = shown.map(|(name, value)| {
                 let text = if value.starts_with('"') { characters(value) } else { value.into() };
-                (escaped(&name), escaped(text.trim()))
+                (escaped(&name, escape), escaped(text.trim(), escape))
             });
             let texts = texts.filter(|(name, text)| !name.trim().is_empty() && !text.is_empty());
             return Ok(if self.text.is_none() { texts.take(MAX_SHOWN).collect() } else { Vec::new() });
@@ -105,4 +110,8 @@ impl Message {
         }
         Ok(filled)
     }
+}
+
+fn escaped(text: &str, escape: Option<Escape>) -> String {
+    escape.map_or_else(|| text.to_owned(), |escape| escape.apply(text).into_owned())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind, State, Value, filters};
 
-use crate::node::{Members, Missing, Node};
+use crate::node::{Members, Node};
 use crate::number::Numeric;
 use crate::operators::{compare, equal};
 use crate::output::{is_absent, refuse_absent, text};
@@ -186,7 +186,7 @@ fn object(list: &Value, name: Option<String>, value: Option<String>) -> Result<V
 
 /// Leaves out the elements or members that are `null` or missing.
 fn compact(value: &Value) -> Result<Value, Error> {
-    let is_kept = |value: &Value| !is_absent(value) && value.downcast_object_ref::<Missing>().is_none();
+    let is_kept = |value: &Value| !is_absent(value);
     if value.kind() != ValueKind::Map {
         return Ok(elements(value)?.into_iter().filter(is_kept).collect());
     }
